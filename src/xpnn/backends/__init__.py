@@ -1,0 +1,77 @@
+"""Backends: which array library, device and dtype, and how arrays get there.
+
+The only part of xpnn that imports an array library other than NumPy, or knows their
+differences. `host` is NumPy in its role as the host's library.
+"""
+
+import numpy as host
+
+from xpnn.backends.dispatch import (
+    as_array,
+    as_floating,
+    default_float,
+    device_of,
+    dtype_name,
+    is_array,
+    is_floating,
+    is_half,
+    namespace,
+    placement,
+)
+from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
+from xpnn.backends.libraries import LIBRARIES, device_name, jit, library_name, on_device
+from xpnn.backends.random import generator, uniform_noise
+from xpnn.backends.select import (
+    DTYPES,
+    Backend,
+    LibraryStatus,
+    available,
+    backend_of,
+    select,
+    status,
+)
+from xpnn.backends.special import erf
+from xpnn.backends.transfer import as_array_like, scalar, to_device, to_float, to_host
+from xpnn.backends.types import Array, ArrayLike, Device, DType, HostGenerator, Namespace
+
+__all__ = [
+    "DTYPES",
+    "LIBRARIES",
+    "Array",
+    "ArrayLike",
+    "Backend",
+    "BackendUnavailableError",
+    "DType",
+    "Device",
+    "HostGenerator",
+    "LibraryStatus",
+    "MixedArraysError",
+    "Namespace",
+    "as_array",
+    "as_array_like",
+    "as_floating",
+    "available",
+    "backend_of",
+    "default_float",
+    "device_name",
+    "device_of",
+    "dtype_name",
+    "erf",
+    "generator",
+    "host",
+    "is_array",
+    "is_floating",
+    "is_half",
+    "jit",
+    "library_name",
+    "namespace",
+    "on_device",
+    "placement",
+    "scalar",
+    "select",
+    "status",
+    "to_device",
+    "to_float",
+    "to_host",
+    "uniform_noise",
+]

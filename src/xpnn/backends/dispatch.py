@@ -1,0 +1,215 @@
+"""Which library, device and dtype the arguments of a call decide on.
+
+These look-ups cost about a microsecond an array, so a call makes them once, from
+outside, and hands `xp` on to every formula.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import array_api_compat
+import numpy
+
+from xpnn.backends.errors import MixedArraysError
+from xpnn.backends.libraries import device_name, library_name
+from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
+
+_HALF = frozenset({"float16", "bfloat16"})
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` is an array of a library that follows the standard."""
+    return hasattr(x, "__array_namespace__") or array_api_compat.is_array_api_obj(x)
+
+
+def _namespace_of(x: Array) -> Namespace:
+    own = getattr(x, "__array_namespace__", None)
+    # NumPy's and CuPy's own namespaces differ from the standard in places; the compat
+    # layer mends them. Every other array with the method is taken at its word.
+    if own is not None and not array_api_compat.is_array_api_obj(x):
+        return own()
+    return array_api_compat.array_namespace(x)
+
+
+def device_of(x: Array) -> Device:
+    """Device that `x` lives on (None inside a JAX trace, where there is none yet)."""
+    return array_api_compat.device(x)
+
+
+def namespace(**arrays: Array | None) -> Namespace:
+    """Find the array library of the named arguments.
+
+    Parameters
+    ----------
+    **arrays : array, optional
+        Arguments of the call under their names; None is passed over.
+
+    Returns
+    -------
+    module
+        Namespace that follows the array API standard.
+
+    Raises
+    ------
+    TypeError
+        An argument is not an array.
+    MixedArraysError
+        Two arguments belong to different libraries.
+    """
+    found: Namespace = None
+    first = ""
+    for name, x in arrays.items():
+        if x is None:
+            continue
+        if not is_array(x):
+            raise TypeError(
+                f"{name} is a {type(x).__name__}; expected an array of a library that follows "
+                "the array API standard (NumPy, CuPy, PyTorch, JAX, ...)"
+            )
+        xp = _namespace_of(x)
+        if found is None:
+            found, first = xp, name
+        elif xp is not found:
+            raise MixedArraysError(
+                f"{first} is an array of {library_name(found)} and {name} of {library_name(xp)}; "
+                "expected arrays of one library"
+            )
+    if found is None:
+        raise TypeError(f"none of {', '.join(arrays)} is an array")
+    return found
+
+
+def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
+    """Find the one library and the one device of the named arguments.
+
+    Parameters
+    ----------
+    **arrays : array, optional
+        Arguments of the call under their names; None is passed over.
+
+    Returns
+    -------
+    xp : module
+        Namespace that follows the array API standard.
+    device : object
+        Device in the library's own spelling.
+
+    Raises
+    ------
+    TypeError
+        An argument is not an array.
+    MixedArraysError
+        Two arguments belong to different libraries or devices.
+    """
+    xp = namespace(**arrays)
+    first, device = "", None
+    for name, x in arrays.items():
+        other = None if x is None else device_of(x)
+        if other is None:  # left out, or not placed yet: inside a JAX trace
+            continue
+        if device is None:
+            first, device = name, other
+        elif other != device:
+            raise MixedArraysError(
+                f"{first} is on device {device_name(device)} and {name} on "
+                f"{device_name(other)}; expected arrays on one device"
+            )
+    return xp, device
+
+
+def as_array(name: str, x: ArrayLike) -> Array:
+    """Pass an array on, and make a NumPy array of numbers in lists.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the error.
+    x : array_like
+        An array of any library, a number, or nested lists of numbers.
+
+    Returns
+    -------
+    array
+        `x` itself where it is an array.
+
+    Raises
+    ------
+    TypeError
+        `x` holds something else than numbers, or rows of different lengths.
+    """
+    if is_array(x) and not isinstance(x, numpy.generic):
+        # ml_dtypes' bfloat16 has kind "V" but counts as a number.
+        kind = x.dtype.kind if isinstance(x, numpy.ndarray) else "f"
+        if kind not in "biuf" and dtype_name(x.dtype) != "bfloat16":
+            raise TypeError(f"{name} has dtype {x.dtype}; expected numbers")
+        return x
+    try:
+        host = numpy.asarray(x)
+    except ValueError as error:
+        raise TypeError(f"{name} is not a rectangular table of numbers: {error}") from None
+    if host.dtype.kind not in "biuf":
+        raise TypeError(f"{name} holds {_example(host)}; expected numbers")
+    return host
+
+
+def _example(host: Any) -> str:
+    flat = host.ravel()
+    odd = next((v for v in flat.tolist() if not isinstance(v, int | float)), None)
+    return f"{odd!r}" if odd is not None else f"values of dtype {host.dtype}"
+
+
+@cache
+def _default_float(xp: Namespace) -> DType:
+    return xp.__array_namespace_info__().default_dtypes()["real floating"]
+
+
+def default_float(xp: Namespace, device: Device = None) -> DType:
+    """Floating dtype that the library gives to a Python float on `device`."""
+    if device is None:
+        return _default_float(xp)
+    return xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
+
+
+@cache
+def _is_floating(dtype: DType, xp: Namespace) -> bool:
+    return dtype_name(dtype) in _HALF or bool(xp.isdtype(dtype, "real floating"))
+
+
+def is_floating(x: Array, xp: Namespace) -> bool:
+    """Whether `x` holds real floating-point numbers."""
+    return _is_floating(x.dtype, xp)
+
+
+def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
+    """Keep a floating array's dtype; turn integers and booleans into floats.
+
+    Parameters
+    ----------
+    x : array
+        Any numeric array.
+    xp : module
+        Its namespace.
+    dtype : dtype, optional
+        Dtype for integers and booleans; default, the library's default float.
+
+    Returns
+    -------
+    array
+        `x` itself where it is floating already.
+    """
+    if is_floating(x, xp):
+        return x
+    return xp.astype(x, dtype if dtype is not None else default_float(xp, device_of(x)))
+
+
+def dtype_name(dtype: DType) -> str:
+    """Name of a dtype without its library: ``float32``."""
+    name = getattr(dtype, "__name__", None) or str(dtype)
+    return name.rpartition(".")[2]
+
+
+def is_half(dtype: DType) -> bool:
+    """Whether `dtype` is a 16-bit float, whose range or precision needs care."""
+    return dtype_name(dtype) in _HALF

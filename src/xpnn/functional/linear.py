@@ -1,0 +1,82 @@
+"""The weighted sum: what a neuron, a layer and a network all begin with."""
+
+from __future__ import annotations
+
+from xpnn.backends import Array, Namespace
+from xpnn.functional.formula import formula
+
+
+@formula
+def linear(x: Array, weights: Array, bias: Array | None = None, *, xp: Namespace = None) -> Array:
+    """Weighted sums ``z = x @ weights + bias``.
+
+    Parameters
+    ----------
+    x : array, shape (n, inputs)
+        One row for each example.
+    weights : array, shape (inputs, outputs)
+        One column for each unit.
+    bias : array, shape (outputs,), optional
+        Default: none.
+    xp : module, optional
+        Namespace of the arrays; default, that of `x`.
+
+    Returns
+    -------
+    array, shape (n, outputs)
+
+    References
+    ----------
+    Goodfellow, Bengio, Courville, "Deep Learning" (2016), equation 6.3.
+    """
+    z = xp.matmul(x, weights)
+    return z if bias is None else z + bias
+
+
+def linear_input_gradient(weights: Array, dz: Array, *, xp: Namespace) -> Array:
+    """Gradient of the loss in `x`: ``dz @ weights.T``, shape (n, inputs)."""
+    return xp.matmul(dz, weights.T)
+
+
+def linear_weight_gradient(x: Array, dz: Array, *, xp: Namespace) -> Array:
+    """Gradient of the loss in `weights`: ``x.T @ dz``, shape (inputs, outputs)."""
+    return xp.matmul(x.T, dz)
+
+
+def linear_bias_gradient(dz: Array, *, xp: Namespace) -> Array:
+    """Gradient of the loss in `bias`: the column sums of `dz`, shape (outputs,)."""
+    return xp.sum(dz, axis=0, dtype=dz.dtype)
+
+
+@formula
+def linear_backward(
+    x: Array, weights: Array, dz: Array, *, xp: Namespace = None
+) -> tuple[Array, Array, Array]:
+    """Gradients of `linear` from the gradient `dz` of the loss in its output.
+
+    Parameters
+    ----------
+    x : array, shape (n, inputs)
+        The input of the forward pass.
+    weights : array, shape (inputs, outputs)
+        The weights of the forward pass.
+    dz : array, shape (n, outputs)
+        Gradient of the loss in the output.
+    xp : module, optional
+        Namespace of the arrays; default, that of `x`.
+
+    Returns
+    -------
+    dx : array, shape (n, inputs)
+    dweights : array, shape (inputs, outputs)
+    dbias : array, shape (outputs,)
+
+    References
+    ----------
+    Goodfellow, Bengio, Courville, "Deep Learning" (2016), section 6.5.6.
+    """
+    return (
+        linear_input_gradient(weights, dz, xp=xp),
+        linear_weight_gradient(x, dz, xp=xp),
+        linear_bias_gradient(dz, xp=xp),
+    )

@@ -1,0 +1,42 @@
+"""Layers: structure without arrays, with a pure forward and backward each.
+
+A network is a `Chain`, a layer made of layers. To write your own, see `Layer`: a frozen
+dataclass with `forward` and `backward` is all that the training loop and the engine ask
+for.
+"""
+
+from xpnn.layers.activation import Activation
+from xpnn.layers.base import (
+    Layer,
+    Parameter,
+    Tree,
+    draw,
+    flatten,
+    place,
+    size,
+    unflatten,
+    walk,
+)
+from xpnn.layers.chain import Chain, LayerSpec, chain
+from xpnn.layers.dense import Dense
+from xpnn.layers.dropout import Dropout
+from xpnn.layers.raw_error import RawErrorDense
+
+__all__ = [
+    "Activation",
+    "Chain",
+    "Dense",
+    "Dropout",
+    "Layer",
+    "LayerSpec",
+    "Parameter",
+    "RawErrorDense",
+    "Tree",
+    "chain",
+    "draw",
+    "flatten",
+    "place",
+    "size",
+    "unflatten",
+    "walk",
+]

@@ -1,0 +1,50 @@
+"""Dropout as a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xpnn.backends import Array, Namespace
+from xpnn.functional import dropout, dropout_backward
+from xpnn.layers.base import Layer, Tree
+
+
+@dataclass(frozen=True, repr=False)
+class Dropout(Layer):
+    """Leave units out at random while learning; do nothing when predicting.
+
+    Parameters
+    ----------
+    rate : float
+        Share of the units to leave out, 0 <= rate < 1.
+
+    Raises
+    ------
+    ValueError
+        `rate` is outside [0, 1).
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate < 1.0:
+            raise ValueError(f"rate is {self.rate!r}; expected 0 <= rate < 1")
+
+    def noise(self, inputs: int, rows: int) -> Tree:
+        """One uniform number for each unit and row."""
+        return (rows, inputs) if self.rate > 0 else None
+
+    def forward(self, params: Tree, x: Array, noise: Tree, *, xp: Namespace) -> tuple[Array, Tree]:
+        """Drop units where there is noise; see `Layer.forward`."""
+        if noise is None:
+            return x, ()
+        y, mask = dropout(x, noise, self.rate, xp=xp)
+        return y, (mask,)
+
+    def backward(
+        self, params: Tree, saved: Tree, dy: Array, *, xp: Namespace, input_gradient: bool = True
+    ) -> tuple[Array | None, Tree]:
+        """Pass the gradient on where units were kept; see `Layer.backward`."""
+        if not input_gradient:
+            return None, ()
+        return (dropout_backward(saved[0], dy, xp=xp) if saved else dy), ()

@@ -1,0 +1,38 @@
+"""Optimizers and learning-rate schedules.
+
+An optimizer is two pure functions on one vector: ``init(theta) -> state`` and
+``update(theta, grad, state, rate, count) -> (theta, state)``.
+"""
+
+from xpnn.optimizers.adaptive import Adam, AdamW, RMSprop
+from xpnn.optimizers.base import Optimizer, State
+from xpnn.optimizers.clipped import Clipped
+from xpnn.optimizers.schedules import (
+    Constant,
+    CosineWarmup,
+    InverseScaling,
+    Progress,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+    as_schedule,
+)
+from xpnn.optimizers.sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Clipped",
+    "Constant",
+    "CosineWarmup",
+    "InverseScaling",
+    "Optimizer",
+    "Progress",
+    "RMSprop",
+    "ReduceOnPlateau",
+    "Schedule",
+    "State",
+    "StepDecay",
+    "as_schedule",
+]

@@ -1,0 +1,57 @@
+"""Stochastic gradient descent, with momentum and Nesterov's look ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xpnn.backends import Array, Namespace
+from xpnn.optimizers.base import Optimizer, State, check_range
+from xpnn.optimizers.schedules import Schedule, as_schedule
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """``v = momentum * v - rate * grad; theta = theta + v``.
+
+    Parameters
+    ----------
+    rate : float or Schedule, default 0.01
+        Learning rate.
+    momentum : float, default 0
+        Share of the last step that is kept, 0 <= momentum < 1.
+    nesterov : bool, default False
+        Look ahead: the step is ``momentum * v - rate * grad`` with the new `v`.
+
+    References
+    ----------
+    Polyak (1964); Nesterov (1983), in the form of Sutskever et al. (2013), section 2, and
+    Bengio, Boulanger-Lewandowski & Pascanu (2013), equation 7.
+    """
+
+    rate: float | Schedule = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        as_schedule(self.rate)
+        check_range("momentum", self.momentum, 0.0, 1.0)
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov=True needs momentum above 0; got momentum=0")
+
+    def init(self, theta: Array, *, xp: Namespace) -> State:
+        """Return the velocity, 0 at first; nothing without momentum."""
+        return (xp.zeros_like(theta),) if self.momentum else ()
+
+    def update(
+        self, theta: Array, grad: Array, state: Any, rate: Array, count: Array, *, xp: Namespace
+    ) -> tuple[Array, State]:
+        """Take one step; see `Optimizer.update`."""
+        if not self.momentum:
+            return theta - rate * grad, ()
+        (velocity,) = state
+        pull = rate * grad
+        velocity = self.momentum * velocity - pull
+        if self.nesterov:
+            return theta + (self.momentum * velocity - pull), (velocity,)
+        return theta + velocity, (velocity,)

@@ -1,0 +1,21 @@
+"""Training: networks with parameters, the loop, callbacks, history."""
+
+from xpnn.training.callbacks import Callback, EarlyStopping, OnEpoch, Run
+from xpnn.training.history import History
+from xpnn.training.loop import fit
+from xpnn.training.network import Network
+from xpnn.training.objective import Loss
+from xpnn.training.step import loss_and_gradient, make_step
+
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "History",
+    "Loss",
+    "Network",
+    "OnEpoch",
+    "Run",
+    "fit",
+    "loss_and_gradient",
+    "make_step",
+]

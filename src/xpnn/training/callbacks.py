@@ -1,0 +1,134 @@
+"""Code that a training calls on its way: early stopping and whatever a user adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xpnn.backends import Array
+from xpnn.training.history import History
+
+if TYPE_CHECKING:
+    from xpnn.training.network import Network
+
+
+@dataclass
+class Run:
+    """A training under way, as callbacks see it.
+
+    Parameters
+    ----------
+    network : Network
+        The network, with the parameters as they stand after the epoch.
+    history : History
+        What happened so far.
+    epochs : int
+        Epochs that were asked for.
+    """
+
+    network: Network
+    history: History
+    epochs: int
+
+
+class Callback:
+    """Base of callbacks; override what is needed."""
+
+    def on_start(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_epoch(self, run: Run) -> str | None:
+        """After each epoch; a text ends the training and becomes `History.stopped`."""
+
+    def on_end(self, run: Run) -> None:
+        """After the last epoch, also when the training was interrupted."""
+
+
+class OnEpoch(Callback):
+    """Call a function after each epoch.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(run)``; a text that it returns ends the training.
+    """
+
+    def __init__(self, function: Callable[[Run], str | None]) -> None:
+        self.function = function
+
+    def on_epoch(self, run: Run) -> str | None:
+        """Call the function."""
+        return self.function(run)
+
+
+class EarlyStopping(Callback):
+    """Stop when the watched figure no longer gets better, and restore the best weights.
+
+    Parameters
+    ----------
+    patience : int, default 10
+        Epochs without an improvement before stopping.
+    min_delta : float, default 0
+        An improvement counts when it is larger than this.
+    monitor : {'validation_loss', 'validation_accuracy', 'loss'}, default 'validation_loss'
+        What is watched.
+    restore : bool, default True
+        Whether the network ends with the weights of the best epoch; also after Ctrl-C.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, or training has nothing of the monitored kind.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        monitor: str = "validation_loss",
+        restore: bool = True,
+    ) -> None:
+        if patience < 1:
+            raise ValueError(f"patience is {patience!r}; expected 1 or more")
+        if min_delta < 0:
+            raise ValueError(f"min_delta is {min_delta!r}; expected 0 or more")
+        if monitor not in ("validation_loss", "validation_accuracy", "loss"):
+            raise ValueError(
+                f"monitor={monitor!r} is not known; expected 'validation_loss', "
+                "'validation_accuracy' or 'loss'"
+            )
+        self.patience = patience
+        self.min_delta = min_delta
+        self.monitor = monitor
+        self.restore = restore
+
+    def on_start(self, run: Run) -> None:
+        """Forget what an earlier training left."""
+        self._best = -math.inf
+        self._best_theta: Array | None = None
+        self._waited = 0
+
+    def on_epoch(self, run: Run) -> str | None:
+        """Keep the weights when they are the best so far; stop when patience is out."""
+        figures = getattr(run.history, self.monitor)
+        if not figures:
+            raise ValueError(
+                f"early stopping watches {self.monitor}, but there is none: give "
+                "validation=(x, t) or a share, or another monitor"
+            )
+        sign = 1.0 if self.monitor == "validation_accuracy" else -1.0
+        if sign * figures[-1] > self._best + self.min_delta:
+            self._best = sign * figures[-1]
+            self._best_theta = run.network.copy_theta()
+            run.history.best_epoch = run.history.epochs
+            self._waited = 0
+            return None
+        self._waited += 1
+        return "early stopping" if self._waited >= self.patience else None
+
+    def on_end(self, run: Run) -> None:
+        """Restore the best weights."""
+        if self.restore and self._best_theta is not None:
+            run.network.theta = self._best_theta

@@ -1,0 +1,72 @@
+"""What happened in a training, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """Record of a training; every list has one entry for each epoch.
+
+    Parameters
+    ----------
+    loss : list of float
+        Mean training loss while the epoch ran (the sum for a loss that is a sum).
+    validation_loss : list of float
+        Loss on the validation data after the epoch; empty without validation data.
+    validation_accuracy : list of float
+        Share of validation rows read right; empty where the loss is not about labels.
+    rate : list of float
+        Learning rate of the epoch's last step.
+    seconds : list of float
+        Time that the epoch took, validation included.
+    rows : int
+        Training rows in an epoch.
+    stopped : str
+        Why it ended: 'finished', 'early stopping', 'interrupted', or what a callback said.
+    best_epoch : int or None
+        Epoch (from 1) whose weights early stopping restored.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    rows: int = 0
+    stopped: str = ""
+    best_epoch: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that were finished."""
+        return len(self.loss)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Training rows per second over all epochs."""
+        spent = sum(self.seconds)
+        return self.rows * self.epochs / spent if spent else 0.0
+
+    @property
+    def watched(self) -> list[float]:
+        """The validation loss, or the training loss where there is none."""
+        return self.validation_loss or self.loss
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON."""
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        parts = [f"{self.epochs} epochs"]
+        if self.loss:
+            parts.append(f"loss {self.loss[-1]:.4g}")
+        if self.validation_loss:
+            parts.append(f"validation loss {self.validation_loss[-1]:.4g}")
+        if self.validation_accuracy:
+            parts.append(f"validation accuracy {self.validation_accuracy[-1]:.4f}")
+        if self.stopped:
+            parts.append(self.stopped)
+        return f"History({', '.join(parts)})"

@@ -1,0 +1,319 @@
+"""The training loop: epochs, batches, validation, and ways to stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xpnn.backends import (
+    Array,
+    ArrayLike,
+    Device,
+    HostGenerator,
+    Namespace,
+    device_of,
+    generator,
+    is_half,
+    on_device,
+    scalar,
+    to_device,
+    to_float,
+    uniform_noise,
+)
+from xpnn.engine import compile_step
+from xpnn.layers import Tree
+from xpnn.optimizers import Adam, Optimizer, Progress, Schedule, as_schedule
+from xpnn.training.callbacks import Callback, EarlyStopping, Run
+from xpnn.training.history import History
+from xpnn.training.step import make_step
+
+if TYPE_CHECKING:
+    from xpnn.training.network import Network
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to learn from or to validate on, checked and in place."""
+
+    x: Array
+    t: Array
+    weight: Array | None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.x.shape[0])
+
+    def take(self, index: Array, xp: Namespace) -> Data:
+        """Pick the rows with these numbers."""
+        weight = None if self.weight is None else xp.take(self.weight, index, axis=0)
+        return Data(xp.take(self.x, index, axis=0), xp.take(self.t, index, axis=0), weight)
+
+    def slice(self, start: int, stop: int) -> Data:
+        """Pick the rows from `start` to before `stop`; no copy where the library has views."""
+        if start == 0 and stop >= self.rows:
+            return self
+        weight = None if self.weight is None else self.weight[start:stop]
+        return Data(self.x[start:stop, ...], self.t[start:stop, ...], weight)
+
+
+def _batches(
+    data: Data, size: int, order: HostGenerator | None, xp: Namespace, device: Device
+) -> Iterator[Data]:
+    """Cut an epoch into batches, the last one as small as it comes out."""
+    numbers = None
+    if order is not None and data.rows > size:
+        numbers = to_device(order.permutation(data.rows), xp, device)
+    for start in range(0, data.rows, size):
+        stop = min(start + size, data.rows)
+        if numbers is None:
+            yield data.slice(start, stop)
+        else:
+            yield data.take(numbers[start:stop], xp)
+
+
+def _draw_noise(shapes: Tree, source: HostGenerator, xp: Namespace, device: Device) -> Tree:
+    if shapes is None:
+        return None
+    if all(isinstance(n, int) for n in shapes):
+        return to_device(uniform_noise(source, shapes), xp, device)
+    return tuple(_draw_noise(s, source, xp, device) for s in shapes)
+
+
+def _split(data: Data, share: float, source: HostGenerator, xp: Namespace) -> tuple[Data, Data]:
+    """Set a share of the rows, drawn at random, apart for validation."""
+    held = round(data.rows * share)
+    if not 0 < share < 1 or not 0 < held < data.rows:
+        raise ValueError(
+            f"validation is {share!r}; expected a share above 0 and below 1 that leaves rows on "
+            f"both sides of {data.rows}, or a pair (x, t)"
+        )
+    numbers = to_device(source.permutation(data.rows), xp, device_of(data.x))
+    return data.take(numbers[held:], xp), data.take(numbers[:held], xp)
+
+
+def _check_count(name: str, value: Any, none_allowed: bool = False) -> None:
+    if value is None and none_allowed:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}; expected a positive integer")
+
+
+class _Trainer:
+    """One call of `fit`: what stays the same over its epochs."""
+
+    def __init__(
+        self,
+        network: Network,
+        train: Data,
+        held: Data | None,
+        batch_size: int,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        l2: float,
+        source: HostGenerator,
+        shuffle: bool,
+        xp: Namespace,
+    ) -> None:
+        self.network, self.train, self.held, self.xp = network, train, held, xp
+        self.device = device_of(train.x)
+        self.batch_size = min(batch_size, train.rows)
+        self.schedule, self.source = schedule, source
+        self.order = source if shuffle else None
+        self.steps = -(-train.rows // self.batch_size)
+        theta = network.theta
+        self.theta, self.state = theta, optimizer.init(theta, xp=xp)
+        # A 16-bit float could neither count past 2048 steps nor hold small rates.
+        self.scalar_dtype = xp.float32 if is_half(theta.dtype) else theta.dtype
+        step = make_step(network.layers, network.tree, network.loss, optimizer, l2, xp=xp)
+        self.step = compile_step(step, xp)
+        self.taken = 0
+        self.rate = math.nan
+        self.rate_array: Array = None
+        self.count = self._scalar(0.0)
+        self.one = self._scalar(1.0)
+
+    def _scalar(self, value: float) -> Array:
+        return scalar(value, self.xp, self.device, self.scalar_dtype)
+
+    def epoch(self, number: int, epochs: int, watched: Sequence[float]) -> float:
+        """Run the steps of one epoch and return its mean loss: the one wait for the device."""
+        total: Array = None
+        whole: Array | float = 0.0
+        averages = self.network.loss.averages
+        shapes = {}
+        for batch in _batches(self.train, self.batch_size, self.order, self.xp, self.device):
+            rows = batch.rows
+            if rows not in shapes:
+                shapes[rows] = self.network.layers.noise(self.network.inputs, rows)
+            noise = _draw_noise(shapes[rows], self.source, self.xp, self.device)
+            rate = self.schedule.at(Progress(self.taken, number, self.steps, epochs, watched))
+            if rate != self.rate:
+                self.rate, self.rate_array = rate, self._scalar(rate)
+            self.count = self.count + self.one
+            self.theta, self.state, loss = self.step(
+                self.theta, self.state, batch.x, batch.t, batch.weight, noise,
+                self.rate_array, self.count,
+            )  # fmt: skip
+            self.taken += 1
+            if averages:
+                weight = rows if batch.weight is None else self.xp.sum(batch.weight)
+                loss = loss * weight
+                whole = whole + weight
+            total = loss if total is None else total + loss
+        if not averages:
+            return to_float(total)
+        return to_float(total) / (whole if isinstance(whole, int | float) else to_float(whole))
+
+    def validate(self, history: History) -> None:
+        """Note loss and accuracy on the validation data."""
+        if self.held is None:
+            return
+        network, xp = self.network, self.xp
+        scores = network.scores(self.held.x)
+        loss, _ = network.loss.forward(scores, self.held.t, self.held.weight, xp=xp)
+        history.validation_loss.append(to_float(loss))
+        right = network.loss.accuracy(scores, self.held.t, xp=xp)
+        if right is not None:
+            history.validation_accuracy.append(to_float(right))
+
+
+def fit(
+    network: Network,
+    x: ArrayLike,
+    t: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    epochs: int = 10,
+    batch_size: int | None = 32,
+    optimizer: Optimizer | None = None,
+    rate: float | Schedule | None = None,
+    l2: float = 0.0,
+    shuffle: bool = True,
+    validation: tuple[ArrayLike, ArrayLike] | float | None = None,
+    early_stopping: EarlyStopping | int | None = None,
+    callbacks: Iterable[Callback] = (),
+    progress: bool = False,
+    seed: int | HostGenerator | None = None,
+) -> History:
+    """Train a network.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place: its `theta` is replaced.
+    x : array_like, shape (n, inputs)
+        One row for each example; decides the library and device.
+    t : array_like, shape (n,) or (n, outputs)
+        Targets: integer labels or probabilities for softmax cross-entropy, 0 and 1 for
+        binary cross-entropy and hinge, values for the others.
+    sample_weight : array_like, shape (n,), optional
+        Weight of each row; default 1.
+    epochs : int, default 10
+        Times that all rows are gone through.
+    batch_size : int or None, default 32
+        Rows in a step; the last batch takes what is left. None takes all rows.
+    optimizer : Optimizer, optional
+        Default: ``Adam()``.
+    rate : float or Schedule, optional
+        Learning rate in place of the optimizer's own.
+    l2 : float, default 0
+        Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
+    shuffle : bool, default True
+        Whether each epoch goes through the rows in a new order.
+    validation : (x, t) or float, optional
+        Data to look at after each epoch, or the share of the rows to set apart for it.
+    early_stopping : EarlyStopping or int, optional
+        When to stop early; an integer is the patience.
+    callbacks : iterable of Callback
+        Called on the way.
+    progress : bool, default False
+        Whether to draw a progress bar on standard error.
+    seed : int or generator, optional
+        For row orders, dropout and the validation split; default, the network's own
+        generator.
+
+    Returns
+    -------
+    History
+        Ctrl-C ends the training early, keeps what was learned and is noted there.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, or a shape does not fit.
+    MixedArraysError
+        Arrays live on different libraries or devices.
+    FloatingPointError
+        The loss became infinite or NaN; the network keeps the last good epoch's weights.
+    """
+    _check_count("epochs", epochs)
+    _check_count("batch_size", batch_size, none_allowed=True)
+    if l2 < 0:
+        raise ValueError(f"l2 is {l2!r}; expected 0 or more")
+    optimizer = Adam() if optimizer is None else optimizer
+    schedule = as_schedule(optimizer.rate if rate is None else rate)
+    source = network.generator if seed is None else generator(seed)
+    x, xp, _ = network.prepare(x)
+    train, held = Data(x, *network.prepare_targets(x, t, sample_weight)), None
+    if isinstance(validation, float):
+        train, held = _split(train, validation, source, xp)
+    elif validation is not None:
+        held_x, _, _ = network.prepare(validation[0])
+        held = Data(held_x, *network.prepare_targets(held_x, validation[1], None))
+    calls = list(callbacks)
+    if isinstance(early_stopping, int):
+        early_stopping = EarlyStopping(early_stopping)
+    if early_stopping is not None:
+        calls.append(early_stopping)
+    if progress:
+        from xpnn.training.progress import ProgressBar
+
+        calls.append(ProgressBar())
+    with on_device(device_of(x)):
+        trainer = _Trainer(
+            network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
+            shuffle, xp,
+        )  # fmt: skip
+        return _run(trainer, epochs, calls)
+
+
+def _run(trainer: _Trainer, epochs: int, calls: Sequence[Callback]) -> History:
+    network = trainer.network
+    history = History(rows=trainer.train.rows)
+    run = Run(network, history, epochs)
+    for call in calls:
+        call.on_start(run)
+    try:
+        for number in range(epochs):
+            began = time.perf_counter()
+            loss = trainer.epoch(number, epochs, history.watched)
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss became {loss} in epoch {number + 1}; the network keeps the "
+                    f"weights of epoch {number}. Try a smaller rate, gradient clipping, or look "
+                    "for NaN and very large values in x and t"
+                )
+            network.theta = trainer.theta
+            history.loss.append(loss)
+            history.rate.append(trainer.rate)
+            trainer.validate(history)
+            history.seconds.append(time.perf_counter() - began)
+            # Every callback hears of every epoch, also of the one that another ends.
+            ends = [end for call in calls if (end := call.on_epoch(run)) is not None]
+            if ends:
+                history.stopped = ends[0]
+                break
+        else:
+            history.stopped = "finished"
+    except KeyboardInterrupt:
+        # Steps are pure, so theta is that of the last whole step.
+        network.theta = trainer.theta
+        history.stopped = "interrupted"
+    finally:
+        for call in calls:
+            call.on_end(run)
+    return history

@@ -1,0 +1,517 @@
+"""A network: layers with their parameters, that can predict and be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from xpnn.backends import (
+    Array,
+    ArrayLike,
+    Backend,
+    DType,
+    HostGenerator,
+    MixedArraysError,
+    Namespace,
+    as_array,
+    as_array_like,
+    as_floating,
+    backend_of,
+    default_float,
+    device_name,
+    device_of,
+    dtype_name,
+    generator,
+    is_floating,
+    library_name,
+    on_device,
+    placement,
+    select,
+    to_device,
+    to_host,
+)
+from xpnn.layers import Chain, LayerSpec, Tree, chain, draw, place, size, unflatten, walk
+from xpnn.training.history import History
+from xpnn.training.loop import fit
+from xpnn.training.objective import Loss, as_loss
+from xpnn.training.step import loss_and_gradient
+
+_CHUNK = 16_384  # rows that go through the layers at once when predicting
+
+
+class Network:
+    """Layers and one vector of parameters.
+
+    Parameters
+    ----------
+    inputs : int
+        Number of features of a row.
+    layers : sequence of Layer, int or str, or Chain
+        The layers, the last one giving scores. An integer is a `Dense` of that width, a
+        string an `Activation` of that name: ``[100, "relu", 10]``. Softmax and sigmoid
+        outputs belong to the loss; leave them out.
+    loss : str or Loss, default 'softmax_cross_entropy'
+        What training makes small, and what the scores mean; a name in
+        `xpnn.functional.LOSSES`.
+    seed : int or generator, optional
+        For the initial weights, row orders and dropout noise; the same on every library.
+    backend : Backend or str, optional
+        Where the parameters live. Default: they follow the first arrays that come in.
+    dtype : str, optional
+        Dtype of the parameters. Default: that of the first arrays, integers counting as
+        the library's default float.
+
+    Attributes
+    ----------
+    theta : array, shape (parameters,)
+        All parameters as one vector.
+
+    Raises
+    ------
+    ValueError
+        A width is not positive, or a name is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpnn import Network
+    >>> net = Network(2, [8, "tanh", 2], seed=0)
+    >>> x = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> history = net.fit(x, [0, 1, 1, 0], epochs=300, rate=0.05)
+    >>> net.predict(x)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        layers: Sequence[LayerSpec] | Chain,
+        *,
+        loss: str | Loss = "softmax_cross_entropy",
+        seed: int | HostGenerator | None = None,
+        backend: Backend | str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        if isinstance(inputs, bool) or not isinstance(inputs, int) or inputs < 1:
+            raise ValueError(f"inputs is {inputs!r}; expected a positive integer")
+        self.inputs = inputs
+        self.layers = chain(layers)
+        self.loss = as_loss(loss)
+        self.generator = generator(seed)
+        self.tree: Tree = place(self.layers.parameters(inputs))
+        self._dtype = dtype
+        self._placed = False
+        self._theta: Array = draw(self.tree, self.generator)
+        if isinstance(backend, str) or (backend is None and dtype is not None):
+            backend = select(backend or "numpy", dtype=dtype) if backend else None
+        if isinstance(backend, Backend):
+            self.to(backend if dtype is None else select(backend.name, backend.device, dtype))
+
+    # Structure
+
+    @property
+    def outputs(self) -> int:
+        """Width of the last layer's output."""
+        return self.layers.outputs(self.inputs)
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return size(self.tree)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(repr(layer) for layer in self.layers.layers)
+        return f"Network({self.inputs}, [{layers}], loss={self.loss.name!r})"
+
+    def summary(self) -> str:
+        """Describe the layers as a table: output width and number of parameters."""
+        rows = [("layer", "output", "parameters")]
+        widths = self.layers.widths(self.inputs)[1:]
+        for layer, width, branch in zip(self.layers.layers, widths, self.tree, strict=True):
+            rows.append((repr(layer), f"(n, {width})", f"{size(branch):,}"))
+        first = max(len(row[0]) for row in rows)
+        second = max(len(row[1]) for row in rows)
+        lines = [f"{a:<{first}}  {b:<{second}}  {c:>12}" for a, b, c in rows]
+        where = backend_of(self.theta).describe() if self._placed else "not placed yet"
+        rule = "-" * len(lines[0])
+        total = f"{self.size:,} parameters, loss {self.loss.name}, {where}"
+        return "\n".join([lines[0], rule, *lines[1:], rule, total])
+
+    # Parameters
+
+    @property
+    def theta(self) -> Array:
+        """All parameters as one vector, where they live."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: Array) -> None:
+        if tuple(values.shape) != (self.size,):
+            raise ValueError(f"theta has shape {tuple(values.shape)}; expected ({self.size},)")
+        self._theta = values
+        self._placed = True
+
+    def copy_theta(self) -> Array:
+        """Copy all parameters as one vector, on the same device."""
+        xp = backend_of(self._theta).xp
+        return xp.asarray(self._theta, copy=True)
+
+    def parameters(self) -> dict[str, Array]:
+        """Every array of parameters under its name, such as ``'0.weights'``."""
+        xp = backend_of(self._theta).xp
+        arrays = walk(unflatten(self.tree, self._theta, xp=xp))
+        return {p.name: a for p, a in zip(walk(self.tree), arrays, strict=True)}
+
+    def assign(self, **arrays: ArrayLike) -> Network:
+        """Set arrays of parameters by name.
+
+        Parameters
+        ----------
+        **arrays : array_like
+            Values under the names that `parameters` gives; as the names hold a dot, pass
+            a dictionary: ``network.assign(**{"0.weights": w})``.
+
+        Returns
+        -------
+        Network
+            The network itself.
+
+        Raises
+        ------
+        ValueError
+            A name is not known, or a shape does not fit.
+        """
+        known = {p.name: p for p in walk(self.tree)}
+        values = to_host(self._theta).copy()
+        for name, given in arrays.items():
+            if name not in known:
+                raise ValueError(f"{name!r} is not a parameter; expected one of {', '.join(known)}")
+            p, new = known[name], to_host(as_array(name, given))
+            if new.shape != p.shape:
+                raise ValueError(f"{name} has shape {new.shape}; expected {p.shape}")
+            values[p.offset : p.offset + p.size] = new.reshape(-1)
+        theta = self._theta
+        xp, device = placement(theta=theta)
+        self._theta = to_device(values, xp, device, theta.dtype) if self._placed else values
+        return self
+
+    def to(self, backend: Backend | str, device: Any = None, dtype: str | None = None) -> Network:
+        """Move the parameters to another library, device or dtype.
+
+        Parameters
+        ----------
+        backend : Backend or str
+            The library, or all three in one.
+        device, dtype : optional
+            For a library given by name; see `xpnn.backends.select`.
+
+        Returns
+        -------
+        Network
+            The network itself.
+        """
+        if isinstance(backend, str):
+            name = dtype or (dtype_name(self._theta.dtype) if self._placed else None)
+            backend = select(backend, device, name)
+        self._theta = to_device(self._theta, backend.xp, backend.device, backend.dtype)
+        self._placed = True
+        return self
+
+    def _bind(self, x: Array, xp: Namespace, device: Any) -> None:
+        """Place the parameters beside the first data, or check that they are there."""
+        if self._placed:
+            own, home = placement(theta=self._theta)
+            if own is not xp or (device is not None and home != device):
+                raise MixedArraysError(
+                    f"x is an array of {library_name(xp)} on {device_name(device)} and the "
+                    f"network's parameters are of {library_name(own)} on {device_name(home)}; "
+                    "move the network with network.to(...), or the data with "
+                    "xpnn.backends.select(...).asarray(x)"
+                )
+            return
+        dtype: DType = x.dtype if is_floating(x, xp) else default_float(xp, device)
+        if self._dtype is not None:
+            dtype = select(library_name(xp), device, self._dtype).dtype
+        self._theta = to_device(self._theta, xp, device, dtype)
+        self._placed = True
+
+    def prepare(self, x: ArrayLike) -> tuple[Array, Namespace, bool]:
+        """Check data, and bring it into the form that the layers take.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs) or (inputs,)
+            One row for each example, or a single row.
+
+        Returns
+        -------
+        x : array, shape (n, inputs)
+            In the dtype of the parameters.
+        xp : module
+            Its namespace.
+        single : bool
+            Whether it was a single row.
+
+        Raises
+        ------
+        ValueError
+            The shape does not fit, or there is no row.
+        MixedArraysError
+            The data lives elsewhere than the parameters.
+        """
+        x = as_array_like("x", x, self._theta) if self._placed else as_array("x", x)
+        xp, device = placement(x=x)
+        shape = tuple(x.shape)
+        single = shape == (self.inputs,)
+        if not single and (len(shape) != 2 or shape[1] != self.inputs):
+            raise ValueError(
+                f"x has shape {shape}; expected (n, {self.inputs}), one row for each example"
+            )
+        if shape[0] == 0:
+            raise ValueError(f"x has shape {shape}; expected at least one row")
+        self._bind(x, xp, device)
+        if single:
+            x = x[None, :]
+        x = as_floating(x, xp, self._theta.dtype)
+        return xp.astype(x, self._theta.dtype, copy=False), xp, single
+
+    # Mathematics
+
+    def forward(self, x: ArrayLike, noise: Tree = None) -> tuple[Array, Tree]:
+        """Run the layers.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs)
+            One row for each example.
+        noise : nested tuples of array, optional
+            For dropout; None means predicting.
+
+        Returns
+        -------
+        scores : array, shape (n, outputs)
+        saved : nested tuples of array
+            For `backward`.
+        """
+        x, xp, _ = self.prepare(x)
+        with on_device(device_of(x)):
+            params = unflatten(self.tree, self._theta, xp=xp)
+            return self.layers.forward(params, x, noise, xp=xp)
+
+    def backward(self, saved: Tree, dscores: Array) -> tuple[Array, dict[str, Array]]:
+        """Go back through the layers.
+
+        Parameters
+        ----------
+        saved : nested tuples of array
+            From `forward`.
+        dscores : array, shape (n, outputs)
+            Gradient of some quantity in the scores.
+
+        Returns
+        -------
+        dx : array, shape (n, inputs)
+            Gradient in the input.
+        gradients : dict of str to array
+            Gradient in each array of `parameters`.
+        """
+        xp, device = placement(dscores=dscores, theta=self._theta)
+        with on_device(device):
+            params = unflatten(self.tree, self._theta, xp=xp)
+            dx, gradients = self.layers.backward(params, saved, dscores, xp=xp)
+        return dx, {p.name: g for p, g in zip(walk(self.tree), walk(gradients), strict=True)}
+
+    def loss_and_gradient(
+        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None, l2: float = 0.0
+    ) -> tuple[Array, Array]:
+        """Loss of data, and its gradient in `theta`.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs)
+            One row for each example.
+        t : array_like, shape (n,) or (n, outputs)
+            Targets.
+        sample_weight : array_like, shape (n,), optional
+            Weight of each row; default 1.
+        l2 : float, default 0
+            Strength of the L2 penalty.
+
+        Returns
+        -------
+        loss : array, 0-d
+        gradient : array, shape (parameters,)
+        """
+        x, xp, _ = self.prepare(x)
+        t, weight = self.prepare_targets(x, t, sample_weight)
+        function = loss_and_gradient(self.layers, self.tree, self.loss, l2, xp=xp)
+        with on_device(device_of(x)):
+            return function(self._theta, x, t, weight, None)
+
+    def prepare_targets(
+        self, x: Array, t: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[Array, Array | None]:
+        """Check targets and weights against prepared data.
+
+        Raises
+        ------
+        ValueError
+            A shape or a label does not fit, or a weight is missing a row.
+        MixedArraysError
+            They live elsewhere than the data.
+        """
+        t = as_array_like("t", t, x)
+        weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
+        xp, _ = placement(x=x, t=t, sample_weight=weight)
+        t = self.loss.check_targets(t, x.shape[0], self.outputs, xp=xp)
+        if is_floating(t, xp) or self.loss.kind != "labels":
+            t = xp.astype(t, x.dtype, copy=False)
+        if weight is not None:
+            if tuple(weight.shape) != (x.shape[0],):
+                raise ValueError(
+                    f"sample_weight has shape {tuple(weight.shape)}; expected ({x.shape[0]},)"
+                )
+            weight = xp.astype(weight, x.dtype, copy=False)
+        return t, weight
+
+    # Use
+
+    def scores(self, x: ArrayLike) -> Array:
+        """Compute the raw outputs (logits for a cross-entropy).
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs) or (inputs,)
+            One row for each example, or a single row.
+
+        Returns
+        -------
+        array, shape (n, outputs) or (outputs,)
+            On the library and device of `x`.
+        """
+        x, xp, single = self.prepare(x)
+        scores = self._scores(x, xp)
+        return scores[0, :] if single else scores
+
+    def _scores(self, x: Array, xp: Namespace) -> Array:
+        rows = int(x.shape[0])
+        with on_device(device_of(x)):
+            params = unflatten(self.tree, self._theta, xp=xp)
+            parts = [
+                self.layers.forward(params, x[i : min(i + _CHUNK, rows), :], None, xp=xp)[0]
+                for i in range(0, rows, _CHUNK)
+            ]
+            return parts[0] if len(parts) == 1 else xp.concat(parts)
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Predict labels, yes-or-no answers or values, as the loss says.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs) or (inputs,)
+            One row for each example, or a single row.
+
+        Returns
+        -------
+        array
+            Labels of shape (n,) for softmax cross-entropy; 0 and 1 for binary
+            cross-entropy and hinge, values for the others, of shape (n, outputs), or (n,)
+            where there is one output. Without the first axis for a single row.
+        """
+        x, xp, single = self.prepare(x)
+        predicted = self.loss.predict(self._scores(x, xp), xp=xp)
+        return predicted[0, ...] if single else predicted
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Predict probabilities: softmax or sigmoid of the scores, as the loss says.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs) or (inputs,)
+            One row for each example, or a single row.
+
+        Returns
+        -------
+        array, shape (n, outputs) or (outputs,)
+
+        Raises
+        ------
+        ValueError
+            The network's loss does not speak of probabilities.
+        """
+        if self.loss.kind == "values":
+            raise ValueError(
+                f"the loss {self.loss.name!r} has no probabilities; use predict or scores"
+            )
+        x, xp, single = self.prepare(x)
+        probabilities = self.loss.mean(self._scores(x, xp), xp=xp)
+        return probabilities[0, :] if single else probabilities
+
+    def evaluate(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Array | None]:
+        """Loss and accuracy on data, as 0-d arrays; no accuracy where labels are not the point.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs)
+            One row for each example.
+        t : array_like, shape (n,) or (n, outputs)
+            Targets.
+
+        Returns
+        -------
+        loss : array, 0-d
+        accuracy : array, 0-d, or None
+        """
+        x, xp, _ = self.prepare(x)
+        t, _ = self.prepare_targets(x, t, None)
+        scores = self._scores(x, xp)
+        loss, _ = self.loss.forward(scores, t, None, xp=xp)
+        return loss, self.loss.accuracy(scores, t, xp=xp)
+
+    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Share of rows read right.
+
+        Raises
+        ------
+        ValueError
+            The network's loss is not about labels.
+        """
+        right = self.evaluate(x, t)[1]
+        if right is None:
+            raise ValueError(f"the loss {self.loss.name!r} is about values; there is no accuracy")
+        return float(to_host(right))
+
+    def fit(self, x: ArrayLike, t: ArrayLike, **options: Any) -> History:
+        """Train the network; the options are those of `xpnn.training.fit`.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, inputs)
+            One row for each example.
+        t : array_like, shape (n,) or (n, outputs)
+            Targets.
+        **options
+            `epochs`, `batch_size`, `optimizer`, `rate`, `l2`, `validation`, ...
+
+        Returns
+        -------
+        History
+        """
+        return fit(self, x, t, **options)
+
+    def config(self) -> dict[str, Any]:
+        """Structure as plain values, for model files."""
+        return {
+            "inputs": self.inputs,
+            "layers": [
+                {"type": type(layer).__name__, **vars(layer)} for layer in self.layers.layers
+            ],
+            "loss": vars(self.loss),
+        }
+
+    def copy(self) -> Network:
+        """Make an independent network with the same structure and parameters."""
+        other = Network(self.inputs, self.layers, loss=replace(self.loss))
+        other._theta, other._placed, other._dtype = self.copy_theta(), self._placed, self._dtype
+        return other

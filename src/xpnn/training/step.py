@@ -1,0 +1,117 @@
+"""The pure training step: what the engine compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xpnn.backends import Array, Namespace
+from xpnn.functional import l2_penalty, l2_penalty_backward
+from xpnn.layers import Layer, Parameter, Tree, flatten, unflatten, walk
+from xpnn.optimizers import Optimizer, State
+from xpnn.training.objective import Loss
+
+LossAndGradient = Callable[..., tuple[Array, Array]]
+Step = Callable[..., tuple[Array, State, Array]]
+
+
+def _penalty(tree: Tree, params: Tree, l2: float, xp: Namespace) -> Array:
+    parts = [
+        l2_penalty(w, l2, xp=xp)[0]
+        for p, w in zip(walk(tree), walk(params), strict=True)
+        if p.decays
+    ]
+    return sum(parts[1:], start=parts[0])
+
+
+def _with_decay(tree: Tree, params: Tree, gradients: Tree, l2: float, xp: Namespace) -> Tree:
+    if isinstance(tree, Parameter):
+        if not tree.decays:
+            return gradients
+        return gradients + l2_penalty_backward((params,), l2, xp=xp)
+    return tuple(
+        _with_decay(p, w, g, l2, xp) for p, w, g in zip(tree, params, gradients, strict=True)
+    )
+
+
+def loss_and_gradient(
+    layer: Layer, tree: Tree, loss: Loss, l2: float = 0.0, *, xp: Namespace
+) -> LossAndGradient:
+    """Make the pure function ``(theta, x, t, weight, noise) -> (loss, gradient)``.
+
+    Parameters
+    ----------
+    layer : Layer
+        The network's structure.
+    tree : nested tuples of Parameter
+        Where its parameters lie in `theta`.
+    loss : Loss
+        What is made small.
+    l2 : float, default 0
+        Strength of the L2 penalty ``l2 / 2 * sum(weights**2)``, biases left out.
+    xp : module
+        Namespace that it will run on.
+
+    Returns
+    -------
+    callable
+        Loss as a 0-d array, gradient as a vector like `theta`.
+    """
+    decays = l2 > 0 and any(p.decays for p in walk(tree))
+
+    def function(
+        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree
+    ) -> tuple[Array, Array]:
+        params = unflatten(tree, theta, xp=xp)
+        scores, saved = layer.forward(params, x, noise, xp=xp)
+        value, kept = loss.forward(scores, t, weight, xp=xp)
+        dscores = loss.backward(kept, xp=xp)
+        _, gradients = layer.backward(params, saved, dscores, xp=xp, input_gradient=False)
+        if decays:
+            value = value + _penalty(tree, params, l2, xp)
+            gradients = _with_decay(tree, params, gradients, l2, xp)
+        return value, flatten(gradients, xp=xp)
+
+    return function
+
+
+def make_step(
+    layer: Layer,
+    tree: Tree,
+    loss: Loss,
+    optimizer: Optimizer,
+    l2: float = 0.0,
+    *,
+    xp: Namespace,
+) -> Step:
+    """Make the pure step of a training.
+
+    Parameters
+    ----------
+    layer, tree, loss, l2, xp
+        As in `loss_and_gradient`.
+    optimizer : Optimizer
+        Turns gradients into steps.
+
+    Returns
+    -------
+    callable
+        ``(theta, state, x, t, weight, noise, rate, count) -> (theta, state, loss)``.
+    """
+    gradient_of = loss_and_gradient(layer, tree, loss, l2, xp=xp)
+
+    def step(
+        theta: Array,
+        state: Any,
+        x: Array,
+        t: Array,
+        weight: Array | None,
+        noise: Tree,
+        rate: Array,
+        count: Array,
+    ) -> tuple[Array, State, Array]:
+        value, gradient = gradient_of(theta, x, t, weight, noise)
+        theta, state = optimizer.update(theta, gradient, state, rate, count, xp=xp)
+        return theta, state, value
+
+    return step
