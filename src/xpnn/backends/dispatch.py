@@ -141,7 +141,7 @@ def as_array(name: str, x: ArrayLike) -> Array:
     """
     if is_array(x) and not isinstance(x, numpy.generic):
         # ml_dtypes' bfloat16 has kind "V" but counts as a number.
-        kind = x.dtype.kind if isinstance(x, numpy.ndarray) else "f"
+        kind = x.dtype.kind if isinstance(x, numpy.ndarray) else dtype_name(x.dtype)[0]
         if kind not in "biuf" and dtype_name(x.dtype) != "bfloat16":
             raise TypeError(f"{name} has dtype {x.dtype}; expected numbers")
         return x
@@ -210,6 +210,7 @@ def dtype_name(dtype: DType) -> str:
     return name.rpartition(".")[2]
 
 
+@cache
 def is_half(dtype: DType) -> bool:
     """Whether `dtype` is a 16-bit float, whose range or precision needs care."""
     return dtype_name(dtype) in _HALF

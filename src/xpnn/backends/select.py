@@ -216,12 +216,12 @@ def select(
     xp = library.load()
     if device is None:
         device = library.devices()[0]
-    if isinstance(device, str):
-        try:
-            device = library.device(device)
-        except ValueError as error:
-            hint = " (from XPNN_DEVICE)" if from_environment else ""
-            raise ValueError(f"{error}{hint}") from None
+    try:
+        # Device objects go through their names too: another library's is refused so.
+        device = library.device(device_name(device))
+    except ValueError as error:
+        hint = " (from XPNN_DEVICE)" if from_environment else ""
+        raise ValueError(f"{error}{hint}") from None
     return Backend(name, xp, device, _dtype(name, xp, device, dtype))
 
 

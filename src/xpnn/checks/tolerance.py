@@ -1,9 +1,10 @@
 """How far a result may be from NumPy's float64: the one place that says so.
 
 The bound is SciPy's ``rtol = 4 * sqrt(eps)`` for the dtype that the result was computed
-in, relative to the largest entry of the reference: single entries may be the small
-difference of large numbers. Rounding in a correct float32 computation stays well below
-it; a wrong formula does not.
+in. An entry's deviation is relative to its own size plus that of the array's largest
+entry (or 1, if that is less): a small entry may be the difference of large numbers, but
+one huge entry shall not excuse the others. Rounding in a correct float32 computation
+stays well below the bound; a wrong formula does not.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def deviation(found: Any, expected: Any) -> tuple[float, float]:
     absolute : float
         Largest ``|found - expected|``; infinite where only one is NaN or a shape differs.
     relative : float
-        The same over the largest ``|expected|`` (over 1 where that is 0).
+        Largest ``|found - expected| / (|expected| + min(1, max |expected|))``.
     """
     found = host.asarray(found, dtype=host.float64)
     expected = host.asarray(expected, dtype=host.float64)
@@ -60,6 +61,8 @@ def deviation(found: Any, expected: Any) -> tuple[float, float]:
     same = (found == expected) | (host.isnan(found) & host.isnan(expected))
     with host.errstate(invalid="ignore"):
         difference = host.where(same, 0.0, host.abs(found - expected))
-    absolute = float(host.max(host.where(host.isnan(difference), math.inf, difference)))
-    largest = float(host.max(host.abs(expected)))
-    return absolute, absolute / largest if largest > 0 else absolute
+    difference = host.where(host.isnan(difference), math.inf, difference)
+    size = host.abs(expected)
+    scale = size + min(1.0, float(host.max(size)))
+    relative = difference / host.where(scale > 0, scale, 1.0)
+    return float(host.max(difference)), float(host.max(relative))

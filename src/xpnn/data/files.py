@@ -1,12 +1,48 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+"""Reading files plain or gzipped, and writing them whole or not at all."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
+
+
+class DataFileError(ValueError):
+    """A data file does not hold what it should; the message names the file and the place."""
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file to read bytes, unpacked where it begins like a gzip file.
+
+    Parameters
+    ----------
+    path : path
+        Its ending does not matter.
+
+    Yields
+    ------
+    binary file
+        A `gzip.GzipFile` where the file is packed.
+
+    Raises
+    ------
+    DataFileError
+        The gzip file turns out to be broken or cut off while it is read.
+    """
+    with Path(path).open("rb") as file:
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            yield file
+            return
+        try:
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=file))
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataFileError(f"{path}: a broken gzip file: {error}") from error
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from xpnn.backends import Array, Namespace, namespace
+from xpnn.backends import Array, Namespace
+from xpnn.functional.formula import formula
 
 
+@formula
 def dropout_mask(noise: Array, rate: float, like: Array, *, xp: Namespace = None) -> Array:
     """Factor for each unit: 0 where it is dropped, ``1 / (1 - rate)`` where it is kept.
 
@@ -28,10 +30,10 @@ def dropout_mask(noise: Array, rate: float, like: Array, *, xp: Namespace = None
     Srivastava et al. (2014), section 4, in the "inverted" form: scaling while learning
     leaves nothing to do when predicting (section 10).
     """
-    xp = xp or namespace(noise=noise, like=like)
     return xp.astype(noise >= rate, like.dtype) * (1.0 / (1.0 - rate))
 
 
+@formula
 def dropout(x: Array, noise: Array, rate: float, *, xp: Namespace = None) -> tuple[Array, Array]:
     """Drop units: ``y = x * mask``.
 
@@ -56,6 +58,7 @@ def dropout(x: Array, noise: Array, rate: float, *, xp: Namespace = None) -> tup
     return x * mask, mask
 
 
+@formula
 def dropout_backward(mask: Array, dy: Array, *, xp: Namespace = None) -> Array:
     """``dx = dy * mask``."""
     return dy * mask

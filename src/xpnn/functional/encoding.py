@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpnn.backends import Array, DType, Namespace, default_float, device_of, namespace
+from xpnn.backends import Array, DType, Namespace, default_float, device_of, namespace, on_device
 
 
 def one_hot(labels: Array, classes: int, *, dtype: DType = None, xp: Namespace = None) -> Array:
@@ -24,6 +24,9 @@ def one_hot(labels: Array, classes: int, *, dtype: DType = None, xp: Namespace =
     array, shape (n, classes)
     """
     xp = xp or namespace(labels=labels)
-    columns = xp.arange(classes, dtype=labels.dtype, device=device_of(labels))
-    hits = columns[None, :] == labels[:, None]
-    return xp.astype(hits, default_float(xp) if dtype is None else dtype)
+    device = device_of(labels)
+    # Not in the labels' dtype: int8 cannot hold 200 classes.
+    with on_device(device):
+        columns = xp.arange(classes, device=device)
+    hits = columns[None, :] == xp.astype(labels, columns.dtype, copy=False)[:, None]
+    return xp.astype(hits, default_float(xp, device) if dtype is None else dtype)

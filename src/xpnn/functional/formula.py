@@ -8,7 +8,16 @@ from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from xpnn.backends import Array, DType, Namespace, dtype_name, is_half, placement
+from xpnn.backends import (
+    Array,
+    Device,
+    DType,
+    Namespace,
+    dtype_name,
+    is_half,
+    on_device,
+    placement,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +45,9 @@ def _wrap(function: Callable[P, R], wide_loss: bool) -> Callable[P, R]:
     @wraps(function)
     def call(*args: Any, xp: Namespace = None, **kwargs: Any) -> Any:
         if xp is None:
-            xp = _find_namespace(names, args, kwargs)
+            xp, device = _find_placement(names, args, kwargs)
+            with on_device(device):
+                return call(*args, xp=xp, **kwargs)
         half = _half_dtype(args)
         if half is None:
             return function(*args, xp=xp, **kwargs)
@@ -50,15 +61,15 @@ def _wrap(function: Callable[P, R], wide_loss: bool) -> Callable[P, R]:
     return call  # type: ignore[return-value]
 
 
-def _find_namespace(
+def _find_placement(
     names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Namespace:
+) -> tuple[Namespace, Device]:
     given = dict(zip(names, args, strict=False)) | kwargs
     first = given[names[0]]
     while isinstance(first, tuple) and first:
         first = first[0]
     arrays = {names[0]: first} | {n: v for n, v in given.items() if n != names[0] and _arrays(v)}
-    return placement(**arrays)[0]
+    return placement(**arrays)
 
 
 def _arrays(value: Any) -> bool:

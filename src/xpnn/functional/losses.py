@@ -40,7 +40,7 @@ def sum_squared_errors(
 
     Rumelhart, Hinton & Williams (1986), equation 3, without its factor 1/2.
     """
-    error = scores - targets
+    error = scores - xp.astype(targets, scores.dtype, copy=False)
     weighted = error
     if sample_weight is not None:
         weighted = error * xp.astype(sample_weight, scores.dtype, copy=False)[:, None]
@@ -59,7 +59,7 @@ def mean_squared_error(
     scores: Array, targets: Array, sample_weight: Array | None = None, *, xp: Namespace = None
 ) -> LossResult:
     """Mean over rows and outputs of ``(scores - targets)**2``."""
-    error = scores - targets
+    error = scores - xp.astype(targets, scores.dtype, copy=False)
     share = _row_shares(scores, sample_weight, xp)
     weighted = error * (share * (1.0 / scores.shape[1]))
     return total(weighted * error, xp), (weighted,)
@@ -77,7 +77,7 @@ def mean_absolute_error(
     scores: Array, targets: Array, sample_weight: Array | None = None, *, xp: Namespace = None
 ) -> LossResult:
     """Mean over rows and outputs of ``|scores - targets|``."""
-    error = scores - targets
+    error = scores - xp.astype(targets, scores.dtype, copy=False)
     share = _row_shares(scores, sample_weight, xp) * (1.0 / scores.shape[1])
     dscores = xp.sign(error) * share
     return total(xp.abs(error) * share, xp), (dscores,)
@@ -103,7 +103,7 @@ def huber(
 
     Huber (1964), equation 2.12, with ``e = scores - targets``.
     """
-    error = scores - targets
+    error = scores - xp.astype(targets, scores.dtype, copy=False)
     share = _row_shares(scores, sample_weight, xp) * (1.0 / scores.shape[1])
     inside = xp.minimum(xp.maximum(error, -delta), delta)
     # With c the clipped error both branches are c * (e - c / 2).
@@ -221,12 +221,13 @@ def poisson(
     of the largest float the curve goes on as its tangent, so that neither the loss nor a
     sum of many overflows and the gradient keeps its sign.
     """
+    t = xp.astype(targets, scores.dtype, copy=False)
     share = _row_shares(scores, sample_weight, xp) * (1.0 / scores.shape[1])
     limit = 0.5 * exp_limit(scores.dtype, xp)
     near = xp.minimum(scores, limit)
     rate = xp.exp(near)
-    loss = total((rate * (1.0 + (scores - near)) - targets * scores) * share, xp)
-    return loss, ((rate - targets) * share,)
+    loss = total((rate * (1.0 + (scores - near)) - t * scores) * share, xp)
+    return loss, ((rate - t) * share,)
 
 
 @formula

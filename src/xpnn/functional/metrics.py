@@ -6,7 +6,7 @@ For everything else (confusion matrix, ROC, ...) copy predictions to the host an
 
 from __future__ import annotations
 
-from xpnn.backends import Array, DType, Namespace, namespace
+from xpnn.backends import Array, DType, Namespace, placement
 
 
 def accuracy(
@@ -27,7 +27,7 @@ def accuracy(
     -------
     array, 0-d
     """
-    xp = xp or namespace(predicted=predicted, labels=labels)
+    xp = xp or placement(predicted=predicted, labels=labels)[0]
     right = predicted == labels
     if right.ndim > 1:
         right = xp.all(right, axis=1)

@@ -82,7 +82,7 @@ class Chain(Layer):
             # Nothing below the first layer with parameters wants a gradient.
             wanted = input_gradient or any(True for _ in walk(params[:i]))
             if dx is None:
-                gradients.append(())
+                gradients.append(params[i])  # holds no array, and so does its gradient
                 continue
             dx, dparams = self.layers[i].backward(
                 params[i], saved[i], dx, xp=xp, input_gradient=wanted

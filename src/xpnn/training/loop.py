@@ -28,7 +28,7 @@ from xpnn.layers import Tree
 from xpnn.optimizers import Adam, Optimizer, Progress, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.history import History
-from xpnn.training.step import make_step
+from xpnn.training.step import make_step, widened
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
@@ -125,7 +125,7 @@ class _Trainer:
         self.order = source if shuffle else None
         self.steps = -(-train.rows // self.batch_size)
         theta = network.theta
-        self.theta, self.state = theta, optimizer.init(theta, xp=xp)
+        self.theta, self.state = theta, optimizer.init(widened(theta, xp), xp=xp)
         # A 16-bit float could neither count past 2048 steps nor hold small rates.
         self.scalar_dtype = xp.float32 if is_half(theta.dtype) else theta.dtype
         step = make_step(network.layers, network.tree, network.loss, optimizer, l2, xp=xp)
@@ -160,13 +160,21 @@ class _Trainer:
             )  # fmt: skip
             self.taken += 1
             if averages:
-                weight = rows if batch.weight is None else self.xp.sum(batch.weight)
+                weight = (
+                    rows if batch.weight is None else self.xp.sum(batch.weight, dtype=loss.dtype)
+                )
                 loss = loss * weight
                 whole = whole + weight
             total = loss if total is None else total + loss
-        if not averages:
-            return to_float(total)
-        return to_float(total) / (whole if isinstance(whole, int | float) else to_float(whole))
+        # Weights that are not finite make the next loss so: better to say it now.
+        mean = to_float(self.xp.where(self.finite(), total, math.nan))
+        if averages:
+            mean /= (whole if isinstance(whole, int | float) else to_float(whole)) or 1.0
+        return mean
+
+    def finite(self) -> Array:
+        """Whether no parameter is infinite or NaN, 0-d."""
+        return self.xp.all(self.xp.isfinite(self.theta))
 
     def validate(self, history: History) -> None:
         """Note loss and accuracy on the validation data."""
@@ -194,7 +202,7 @@ def fit(
     l2: float = 0.0,
     shuffle: bool = True,
     validation: tuple[ArrayLike, ArrayLike] | float | None = None,
-    early_stopping: EarlyStopping | int | None = None,
+    early_stopping: EarlyStopping | int | bool | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool = False,
     seed: int | HostGenerator | None = None,
@@ -226,8 +234,8 @@ def fit(
         Whether each epoch goes through the rows in a new order.
     validation : (x, t) or float, optional
         Data to look at after each epoch, or the share of the rows to set apart for it.
-    early_stopping : EarlyStopping or int, optional
-        When to stop early; an integer is the patience.
+    early_stopping : EarlyStopping, int or bool, optional
+        When to stop early; an integer is the patience, True takes the defaults.
     callbacks : iterable of Callback
         Called on the way.
     progress : bool, default False
@@ -259,13 +267,19 @@ def fit(
     source = network.generator if seed is None else generator(seed)
     x, xp, _ = network.prepare(x)
     train, held = Data(x, *network.prepare_targets(x, t, sample_weight)), None
-    if isinstance(validation, float):
+    if isinstance(validation, int | float):
         train, held = _split(train, validation, source, xp)
     elif validation is not None:
+        if not isinstance(validation, tuple | list) or len(validation) != 2:
+            raise ValueError(
+                f"validation is a {type(validation).__name__}; expected a share or a pair (x, t)"
+            )
         held_x, _, _ = network.prepare(validation[0])
         held = Data(held_x, *network.prepare_targets(held_x, validation[1], None))
     calls = list(callbacks)
-    if isinstance(early_stopping, int):
+    if isinstance(early_stopping, bool):
+        early_stopping = EarlyStopping() if early_stopping else None
+    elif isinstance(early_stopping, int):
         early_stopping = EarlyStopping(early_stopping)
     if early_stopping is not None:
         calls.append(early_stopping)
@@ -311,7 +325,8 @@ def _run(trainer: _Trainer, epochs: int, calls: Sequence[Callback]) -> History:
             history.stopped = "finished"
     except KeyboardInterrupt:
         # Steps are pure, so theta is that of the last whole step.
-        network.theta = trainer.theta
+        if to_float(trainer.finite()):
+            network.theta = trainer.theta
         history.stopped = "interrupted"
     finally:
         for call in calls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xpnn.backends import Array, Namespace
+from xpnn.backends import Array, Namespace, is_half
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.layers import Layer, Parameter, Tree, flatten, unflatten, walk
 from xpnn.optimizers import Optimizer, State
@@ -75,6 +75,14 @@ def loss_and_gradient(
     return function
 
 
+def widened(x: Array, xp: Namespace) -> Array:
+    """Pass an array on, 16-bit floats as float32: what an optimizer computes in.
+
+    Squared gradients and Adam's `eps` are below the smallest float16.
+    """
+    return xp.astype(x, xp.float32) if is_half(x.dtype) else x
+
+
 def make_step(
     layer: Layer,
     tree: Tree,
@@ -111,7 +119,9 @@ def make_step(
         count: Array,
     ) -> tuple[Array, State, Array]:
         value, gradient = gradient_of(theta, x, t, weight, noise)
-        theta, state = optimizer.update(theta, gradient, state, rate, count, xp=xp)
-        return theta, state, value
+        new, state = optimizer.update(
+            widened(theta, xp), widened(gradient, xp), state, rate, count, xp=xp
+        )
+        return xp.astype(new, theta.dtype, copy=False), state, value
 
     return step

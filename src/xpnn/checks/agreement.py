@@ -1,0 +1,135 @@
+"""Running the cases on a library and holding them against NumPy's float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from xpnn.backends import Backend, backend_of, device_name, dtype_name, select, status, to_host
+from xpnn.checks.cases import CASES, largest
+from xpnn.checks.tolerance import deviation, tolerance
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How far one case deviates on one backend.
+
+    Parameters
+    ----------
+    library, device, dtype : str
+        Where it ran.
+    case : str
+        What was computed, a key of `xpnn.checks.cases.CASES`.
+    worst : str
+        Result that deviates most.
+    absolute, relative : float
+        Largest deviations over all results of the case.
+    allowed : float
+        Relative deviation that is allowed.
+    problem : str
+        What went wrong otherwise: an exception, or results on another library, device or
+        dtype; empty where nothing did.
+    """
+
+    library: str
+    device: str
+    dtype: str
+    case: str
+    worst: str
+    absolute: float
+    relative: float
+    allowed: float
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the case agrees."""
+        return not self.problem and self.relative <= self.allowed
+
+
+@cache
+def reference(case: str) -> dict[str, Any]:
+    """Results of a case on NumPy in float64."""
+    return {
+        name: to_host(value) for name, value in CASES[case](select("numpy", "cpu", "float64")).items()
+    }
+
+
+def _misplaced(value: Any, backend: Backend) -> str:
+    own = backend_of(value)
+    if own.name != backend.name or own.device != backend.device:
+        return f"came out on {own.name} {device_name(own.device)}"
+    if dtype_name(value.dtype) != dtype_name(backend.dtype):
+        return f"came out as {dtype_name(value.dtype)}"
+    return ""
+
+
+def check_backend(backend: Backend) -> Iterator[Finding]:
+    """Run every case on a backend.
+
+    Parameters
+    ----------
+    backend : Backend
+        Library, device and dtype.
+
+    Yields
+    ------
+    Finding
+        One for each case.
+    """
+    dtype = dtype_name(backend.dtype)
+    where = (backend.name, device_name(backend.device), dtype)
+    for case, function in CASES.items():
+        try:
+            found = function(backend)
+        except Exception as error:  # what a library raises is a finding, not a crash
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            yield Finding(*where, case, "", 0.0, 0.0, tolerance(dtype), text)
+            continue
+        distances, problem = {}, ""
+        for name, expected in reference(case).items():
+            distances[name] = deviation(to_host(found[name]), expected)
+            place = _misplaced(found[name], backend)
+            problem = problem or (place and f"{name} {place}")
+        worst = max(distances, key=lambda name: largest([distances[name][1]]))
+        yield Finding(
+            *where, case, worst,
+            largest([absolute for absolute, _ in distances.values()]),
+            largest([relative for _, relative in distances.values()]),
+            tolerance(dtype), problem,
+        )  # fmt: skip
+
+
+def check_device(library: str, device: str) -> Iterator[Finding]:
+    """Run every case on one device of a library, in each dtype that it has.
+
+    Parameters
+    ----------
+    library : str
+        Name of the library.
+    device : str
+        Name of the device.
+
+    Yields
+    ------
+    Finding
+    """
+    for dtype in DTYPES:
+        # array-api-strict's devices without 64 bits exist to refuse float64.
+        if dtype == "float64" and device in ("no_float64", "no_x64", "mps"):
+            continue
+        try:
+            backend = select(library, device, dtype)
+        except ValueError as error:
+            yield Finding(library, device, dtype, "select", "", 0.0, 0.0, 0.0, str(error))
+            continue
+        yield from check_backend(backend)
+
+
+def devices(library: str) -> list[str]:
+    """Devices of a library that can be used here; empty where it cannot be used."""
+    return list(status(library).devices)

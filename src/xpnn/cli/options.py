@@ -1,0 +1,29 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BackendOption = Annotated[
+    str,
+    typer.Option("--backend", help="auto, numpy, cupy, torch, jax or array_api_strict."),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="As the library names it: cpu, cuda:1, device1."),
+]
+DtypeOption = Annotated[
+    str | None,
+    typer.Option("--dtype", help="float16, bfloat16, float32 or float64."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for what is written; default: xpnn-<demo>."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+NoProgressOption = Annotated[
+    bool, typer.Option("--no-progress", help="Do not draw a progress bar.")
+]

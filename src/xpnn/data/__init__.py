@@ -1,0 +1,34 @@
+"""Data: readers that name the file and the line of what is wrong, and handwritten digits."""
+
+from xpnn.data.digits_csv import read_digits_csv
+from xpnn.data.files import DataFileError, reading, replacing
+from xpnn.data.idx import read_idx, write_idx
+from xpnn.data.mnist import (
+    Mnist,
+    MnistFiles,
+    ascii_digit,
+    digit_targets,
+    fetch_mnist,
+    find_mnist,
+    load_mnist,
+    scale_pixels,
+    square_picture,
+)
+
+__all__ = [
+    "DataFileError",
+    "Mnist",
+    "MnistFiles",
+    "ascii_digit",
+    "digit_targets",
+    "fetch_mnist",
+    "find_mnist",
+    "load_mnist",
+    "read_digits_csv",
+    "read_idx",
+    "reading",
+    "replacing",
+    "scale_pixels",
+    "square_picture",
+    "write_idx",
+]

@@ -1,0 +1,340 @@
+"""The threshold unit of McCulloch and Pitts, and logic built from it.
+
+W. S. McCulloch and W. Pitts, "A logical calculus of the ideas immanent in nervous
+activity", Bulletin of Mathematical Biophysics 5 (1943), 115-133. As in the tutorial, an
+inhibitory input has a negative weight, where the paper lets it veto the unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from xpnn.backends import (
+    Array,
+    ArrayLike,
+    Backend,
+    Device,
+    Namespace,
+    as_array,
+    as_floating,
+    host,
+    on_device,
+    placement,
+    to_device,
+    to_host,
+)
+from xpnn.functional import heaviside, linear
+from xpnn.units.arguments import check_rows, positive_integer
+from xpnn.units.truth_table import TruthTable, combinations
+
+
+def _number(name: str, value: float) -> float:
+    given = as_array(name, value)
+    if given.ndim != 0 or not math.isfinite(given):
+        raise ValueError(f"{name} is {value!r}; expected one finite number")
+    number: float = to_host(given).item()
+    return number
+
+
+@dataclass(frozen=True)
+class McCullochPitts:
+    """A unit that fires (1) when the weighted sum of its inputs reaches a threshold.
+
+    The weights are plain numbers until data comes in: the unit runs on whatever library
+    and device its inputs live.
+
+    Parameters
+    ----------
+    weights : sequence of float
+        One for each input; positive ones excite, negative ones inhibit.
+    threshold : float
+        The unit fires where ``sum(weights * inputs) >= threshold``.
+    name : str, default 'fires'
+        Heading of its column in a truth table.
+
+    Raises
+    ------
+    ValueError
+        There is no weight, or a number is not finite.
+    TypeError
+        Something is not a number.
+
+    References
+    ----------
+    McCulloch & Pitts (1943).
+
+    Examples
+    --------
+    >>> from xpnn import McCullochPitts
+    >>> print(McCullochPitts.and_().truth_table())
+    x1  x2 | AND
+    -------+----
+     0   0 |   0
+     0   1 |   0
+     1   0 |   0
+     1   1 |   1
+    """
+
+    weights: tuple[float, ...]
+    threshold: float
+    name: str = "fires"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.weights, Iterable) or isinstance(self.weights, str):
+            raise TypeError(f"weights is {self.weights!r}; expected a sequence of numbers")
+        weights = tuple(_number(f"weights[{i}]", w) for i, w in enumerate(self.weights))
+        if not weights:
+            raise ValueError("weights is empty; expected one for each input")
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "threshold", _number("threshold", self.threshold))
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return len(self.weights)
+
+    @property
+    def excitatory(self) -> tuple[int, ...]:
+        """Inputs that push the unit to fire: those with positive weights."""
+        return tuple(i for i, w in enumerate(self.weights) if w > 0)
+
+    @property
+    def inhibitory(self) -> tuple[int, ...]:
+        """Inputs that hold the unit back: those with negative weights."""
+        return tuple(i for i, w in enumerate(self.weights) if w < 0)
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Fire or stay silent.
+
+        Parameters
+        ----------
+        x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
+            A single row, or one row for each example. The values are checked where that
+            is free, in lists and NumPy arrays; on a device nothing waits for a check.
+
+        Returns
+        -------
+        array of 0 and 1, 0-d or shape (n,)
+            In the dtype of `x`; the default float where `x` holds integers or booleans.
+
+        Raises
+        ------
+        ValueError
+            A row has another length than the weights, there is no row, or an input is
+            neither 0 nor 1.
+        TypeError
+            `x` does not hold numbers.
+        """
+        x, xp, device = _binary(x)
+        single = check_rows("x", x, self.inputs)
+        with on_device(device):
+            fired = _fire((self,), x[None, :] if single else x, xp, device)
+            return fired[0, 0, ...] if single else fired[:, 0]
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Fire or stay silent; see `forward`."""
+        return self.forward(x)
+
+    def truth_table(self, backend: Backend | None = None) -> TruthTable:
+        """Answer every combination of inputs.
+
+        Parameters
+        ----------
+        backend : Backend, optional
+            Where to compute it; default, NumPy.
+
+        Returns
+        -------
+        TruthTable
+
+        Raises
+        ------
+        ValueError
+            There are more than 16 inputs.
+        """
+        rows = combinations(self.inputs)
+        fired = to_host(self.forward(_place(rows, backend)))
+        return TruthTable(rows, _whole(fired), ((),) * len(rows), self.name)
+
+    @classmethod
+    def and_(cls, n: int = 2) -> McCullochPitts:
+        """Fires when all of `n` inputs do."""
+        n = positive_integer("n", n)
+        return cls((1,) * n, n, "AND")
+
+    @classmethod
+    def or_(cls, n: int = 2) -> McCullochPitts:
+        """Fires when at least one of `n` inputs does."""
+        return cls((1,) * positive_integer("n", n), 1, "OR")
+
+    @classmethod
+    def not_(cls) -> McCullochPitts:
+        """Fires when its one input does not."""
+        return cls((-1,), 0, "NOT")
+
+    @classmethod
+    def nand(cls, n: int = 2) -> McCullochPitts:
+        """Fires unless all of `n` inputs do."""
+        n = positive_integer("n", n)
+        return cls((-1,) * n, 1 - n, "NAND")
+
+    @classmethod
+    def nor(cls, n: int = 2) -> McCullochPitts:
+        """Fires when none of `n` inputs does."""
+        return cls((-1,) * positive_integer("n", n), 0, "NOR")
+
+    @staticmethod
+    def xor() -> McCullochPittsNetwork:
+        """Fires when exactly one of two inputs does: OR and NAND feed AND.
+
+        One unit cannot: no line separates (0, 1) and (1, 0) from (0, 0) and (1, 1)
+        (Minsky & Papert, "Perceptrons", 1969).
+        """
+        units = McCullochPitts.or_(), McCullochPitts.nand()
+        return McCullochPittsNetwork((units, (McCullochPitts.and_(),)), "XOR")
+
+
+@dataclass(frozen=True)
+class McCullochPittsNetwork:
+    """Layers of threshold units, each reading all units of the layer before it.
+
+    Parameters
+    ----------
+    layers : tuple of tuple of McCullochPitts
+        The first layer reads the inputs; the last has one unit, the output.
+    name : str, default 'fires'
+        Heading of the output in a truth table.
+
+    Raises
+    ------
+    ValueError
+        A unit does not have as many inputs as there are units before it, or the last
+        layer has not exactly one unit.
+    """
+
+    layers: tuple[tuple[McCullochPitts, ...], ...]
+    name: str = "fires"
+
+    def __post_init__(self) -> None:
+        layers = tuple(tuple(layer) for layer in self.layers)
+        if not layers or not all(layers):
+            raise ValueError("layers holds no unit; expected at least one in every layer")
+        width = layers[0][0].inputs
+        for i, layer in enumerate(layers):
+            for unit in layer:
+                if unit.inputs != width:
+                    raise ValueError(
+                        f"a unit of layers[{i}] has {unit.inputs} weights; expected {width}"
+                    )
+            width = len(layer)
+        if width != 1:
+            raise ValueError(f"the last layer has {width} units; expected one")
+        object.__setattr__(self, "layers", layers)
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return self.layers[0][0].inputs
+
+    def _layers(self, x: ArrayLike) -> tuple[list[Array], bool]:
+        """What each layer says, arrays of shape (n, units)."""
+        x, xp, device = _binary(x)
+        single = check_rows("x", x, self.inputs)
+        said = []
+        with on_device(device):
+            x = x[None, :] if single else x
+            for layer in self.layers:
+                x = _fire(layer, x, xp, device)
+                said.append(x)
+        return said, single
+
+    def hidden(self, x: ArrayLike) -> list[Array]:
+        """What the units of the hidden layers say.
+
+        Parameters
+        ----------
+        x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
+            As for `McCullochPitts.forward`.
+
+        Returns
+        -------
+        list of array, shape (units,) or (n, units)
+            One for each hidden layer.
+        """
+        said, single = self._layers(x)
+        return [layer[0, :] if single else layer for layer in said[:-1]]
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Fire or stay silent.
+
+        Parameters
+        ----------
+        x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
+            As for `McCullochPitts.forward`.
+
+        Returns
+        -------
+        array of 0 and 1, 0-d or shape (n,)
+        """
+        said, single = self._layers(x)
+        return said[-1][0, 0, ...] if single else said[-1][:, 0]
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Fire or stay silent; see `forward`."""
+        return self.forward(x)
+
+    def truth_table(self, backend: Backend | None = None) -> TruthTable:
+        """Answer every combination of inputs, with what the hidden units say.
+
+        Parameters
+        ----------
+        backend : Backend, optional
+            Where to compute it; default, NumPy.
+
+        Returns
+        -------
+        TruthTable
+
+        Raises
+        ------
+        ValueError
+            There are more than 16 inputs.
+        """
+        rows = combinations(self.inputs)
+        said = [to_host(layer) for layer in self._layers(_place(rows, backend))[0]]
+        hidden = tuple(
+            tuple(int(v) for layer in said[:-1] for v in layer[i].tolist())
+            for i in range(len(rows))
+        )
+        names = tuple(unit.name for layer in self.layers[:-1] for unit in layer)
+        return TruthTable(rows, _whole(said[-1][:, 0]), hidden, self.name, names)
+
+
+def _binary(x: ArrayLike) -> tuple[Array, Namespace, Device]:
+    """Make inputs floating, and check on the host alone that they are 0 or 1."""
+    x = as_array("x", x)
+    xp, device = placement(x=x)
+    if isinstance(x, host.ndarray) and x.size:
+        odd = x[(x != 0) & (x != 1)]
+        if odd.size:
+            raise ValueError(f"x holds {odd[0].item()!r}; expected only 0 and 1")
+    return as_floating(x, xp), xp, device
+
+
+def _fire(units: tuple[McCullochPitts, ...], x: Array, xp: Namespace, device: Device) -> Array:
+    """Outputs of shape (n, units) of units that read the same rows."""
+    columns = host.asarray([unit.weights for unit in units], dtype=host.float64).T
+    weights = to_device(columns, xp, device, x.dtype)
+    limits = to_device([-float(unit.threshold) for unit in units], xp, device, x.dtype)
+    return heaviside(linear(x, weights, limits, xp=xp), xp=xp)
+
+
+def _place(rows: tuple[tuple[int, ...], ...], backend: Backend | None) -> Array:
+    table = host.asarray(rows, dtype=host.float64)
+    return table if backend is None else backend.asarray(table)
+
+
+def _whole(fired: Array) -> tuple[int, ...]:
+    return tuple(int(v) for v in fired.tolist())
