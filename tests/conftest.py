@@ -101,6 +101,35 @@ def backend64(request: pytest.FixtureRequest) -> backends.Backend:
 
 
 @pytest.fixture
+def use_library(request: pytest.FixtureRequest):
+    """Skip the test where a library is not asked for, or cannot be used: ``use_library(name)``."""
+
+    def check(name: str) -> None:
+        if name not in _chosen(request.config):
+            pytest.skip(f"{name} is not among --backends")
+        found = backends.status(name)
+        if not found.usable:
+            pytest.skip(found.reason)
+
+    return check
+
+
+@pytest.fixture(params=["torch", "jax"])
+def derive(request: pytest.FixtureRequest, use_library):
+    """Gradients of ``function(backend, *arrays)`` by automatic differentiation, in float64."""
+    import autodiff
+
+    use_library(request.param)
+    here = backends.select(request.param, dtype="float64")
+
+    def gradients(function, *arrays):
+        found = autodiff.DERIVE[request.param](lambda *a: function(here, *a), *arrays)
+        return [backends.to_host(g) for g in found]
+
+    return gradients
+
+
+@pytest.fixture
 def xp(request: pytest.FixtureRequest):
     """Namespace of the test's backend."""
     return _current(request).xp

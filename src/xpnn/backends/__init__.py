@@ -7,6 +7,7 @@ differences. `host` is NumPy in its role as the host's library.
 import numpy as host
 
 from xpnn.backends.dispatch import (
+    HOST_NAMESPACE,
     as_array,
     as_floating,
     default_float,
@@ -19,7 +20,7 @@ from xpnn.backends.dispatch import (
     placement,
 )
 from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
-from xpnn.backends.libraries import LIBRARIES, device_name, jit, library_name, on_device
+from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.random import generator, uniform_noise
 from xpnn.backends.select import (
     DTYPES,
@@ -30,12 +31,13 @@ from xpnn.backends.select import (
     select,
     status,
 )
-from xpnn.backends.special import erf
+from xpnn.backends.special import erf, host_erf
 from xpnn.backends.transfer import as_array_like, scalar, to_device, to_float, to_host
 from xpnn.backends.types import Array, ArrayLike, Device, DType, HostGenerator, Namespace
 
 __all__ = [
     "DTYPES",
+    "HOST_NAMESPACE",
     "LIBRARIES",
     "Array",
     "ArrayLike",
@@ -56,9 +58,11 @@ __all__ = [
     "device_name",
     "device_of",
     "dtype_name",
+    "epoch_scan",
     "erf",
     "generator",
     "host",
+    "host_erf",
     "is_array",
     "is_floating",
     "is_half",

@@ -16,6 +16,9 @@ from xpnn.backends.errors import MixedArraysError
 from xpnn.backends.libraries import device_name, library_name
 from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
 
+HOST_NAMESPACE: Namespace = array_api_compat.array_namespace(numpy.empty(0))
+"""NumPy as the standard has it."""
+
 _HALF = frozenset({"float16", "bfloat16"})
 
 
@@ -155,9 +158,8 @@ def as_array(name: str, x: ArrayLike) -> Array:
 
 
 def _example(host: Any) -> str:
-    flat = host.ravel()
-    odd = next((v for v in flat.tolist() if not isinstance(v, int | float)), None)
-    return f"{odd!r}" if odd is not None else f"values of dtype {host.dtype}"
+    odd = [v for v in host.ravel().tolist() if not isinstance(v, int | float)]
+    return repr(odd[0]) if odd else f"values of dtype {host.dtype}"
 
 
 @cache
@@ -210,7 +212,12 @@ def dtype_name(dtype: DType) -> str:
     return name.rpartition(".")[2]
 
 
-@cache
 def is_half(dtype: DType) -> bool:
     """Whether `dtype` is a 16-bit float, whose range or precision needs care."""
+    # The library goes into the key too: dtypes of different ones must not be compared.
+    return _is_half(type(dtype).__module__, dtype)
+
+
+@cache
+def _is_half(library: str, dtype: DType) -> bool:
     return dtype_name(dtype) in _HALF

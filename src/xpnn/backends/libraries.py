@@ -291,3 +291,31 @@ def jit(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     if name == "jax":
         return importlib.import_module("jax").jit(function)
     return function
+
+
+def epoch_scan(update: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile ``update`` with JAX into a scan over the batches of an epoch.
+
+    Parameters
+    ----------
+    update : callable
+        ``update(carry, sums, (*columns, noise, rate)) -> (carry, sums)``.
+
+    Returns
+    -------
+    callable
+        ``scan(carry, sums, columns, numbers, rates, noise) -> (carry, sums)`` with
+        `numbers` of shape (steps, rows), `rates` (steps,) and noise stacked along a new
+        first axis. The memory of `carry` and `sums` is used again for the result.
+    """
+    jax = importlib.import_module("jax")
+
+    def scan(carry: Any, sums: Any, columns: Any, numbers: Any, rates: Any, noise: Any) -> Any:
+        def step(state: Any, batch: Any) -> Any:
+            rows, rate, drawn = batch
+            picked = tuple(None if c is None else c[rows] for c in columns)
+            return update(*state, (*picked, drawn, rate)), None
+
+        return jax.lax.scan(step, (carry, sums), (numbers, rates, noise))[0]
+
+    return jax.jit(scan, donate_argnums=(0, 1))

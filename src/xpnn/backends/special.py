@@ -30,6 +30,11 @@ def _native_erf(xp: Namespace) -> Callable[[Array], Array] | None:
     return None if module is None else importlib.import_module(module).erf
 
 
+def host_erf() -> Callable[..., Array]:
+    """Return NumPy's error function, a ufunc of SciPy's that can write into a buffer."""
+    return importlib.import_module("scipy.special").erf
+
+
 def erf(x: Array, xp: Namespace) -> Array:
     """Error function ``2 / sqrt(pi) * integral of exp(-t**2) from 0 to x``.
 

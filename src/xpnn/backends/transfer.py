@@ -7,7 +7,7 @@ from typing import Any
 import array_api_compat
 import numpy
 
-from xpnn.backends.dispatch import as_array, dtype_name, is_array, placement
+from xpnn.backends.dispatch import as_array, dtype_name, is_array, is_floating, placement
 from xpnn.backends.libraries import LIBRARIES, on_device
 from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
 
@@ -107,4 +107,7 @@ def as_array_like(name: str, x: ArrayLike, like: Array) -> Array:
     made = as_array(name, x)
     if is_array(x) and not isinstance(x, numpy.generic):
         return made
-    return to_device(made, *placement(like=like))
+    xp, device = placement(like=like)
+    # A device that has no float64 must not be handed one.
+    floats = made.dtype.kind == "f" and is_floating(like, xp)
+    return to_device(made, xp, device, like.dtype if floats else None)

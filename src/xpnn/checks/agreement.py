@@ -55,7 +55,8 @@ class Finding:
 def reference(case: str) -> dict[str, Any]:
     """Results of a case on NumPy in float64."""
     return {
-        name: to_host(value) for name, value in CASES[case](select("numpy", "cpu", "float64")).items()
+        name: to_host(value)
+        for name, value in CASES[case](select("numpy", "cpu", "float64")).items()
     }
 
 

@@ -64,5 +64,7 @@ def deviation(found: Any, expected: Any) -> tuple[float, float]:
     difference = host.where(host.isnan(difference), math.inf, difference)
     size = host.abs(expected)
     scale = size + min(1.0, float(host.max(size)))
-    relative = difference / host.where(scale > 0, scale, 1.0)
+    with host.errstate(invalid="ignore"):
+        relative = difference / host.where(scale > 0, scale, 1.0)
+    relative = host.where(host.isinf(difference), math.inf, relative)
     return float(host.max(difference)), float(host.max(relative))

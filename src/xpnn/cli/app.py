@@ -23,7 +23,9 @@ app.add_typer(demos, name="demo", help="Run a tutorial, or the digit reader.")
 
 @app.callback(invoke_without_command=True)
 def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.")
+    ] = False,
 ) -> None:
     if version:
         from xpnn import __version__

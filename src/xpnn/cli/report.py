@@ -13,7 +13,7 @@ from xpnn.backends import LIBRARIES, BackendUnavailableError, LibraryStatus, ava
 def _console() -> Console:
     # In a pipe there is no width to ask for; keep the table's rows whole.
     console = Console()
-    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", 120)))
+    return console if console.is_terminal else Console(width=int(os.environ.get("COLUMNS", 160)))
 
 
 def _memory(size: int | None) -> str:

@@ -11,7 +11,14 @@ from typing import BinaryIO
 from xpnn.backends import Array, ArrayLike, host, to_host
 from xpnn.data.files import DataFileError, reading, replacing
 
-TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}  # fmt: skip
+TYPES = {
+    0x08: "uint8",
+    0x09: "int8",
+    0x0B: "int16",
+    0x0C: "int32",
+    0x0D: "float32",
+    0x0E: "float64",
+}
 
 _PIECE = 1 << 20  # bytes that are unpacked at once
 _MOST_DIMENSIONS = 64  # of a NumPy array

@@ -136,7 +136,7 @@ def _read_part(paths: tuple[Path, ...]) -> tuple[Array, Array]:
     if len(paths) == 1:
         return read_digits_csv(paths[0])
     images, labels = (read_idx(path) for path in paths)
-    if images.dtype != "uint8" or images.ndim != 3 or images[0:1].size != PIXELS:
+    if images.dtype != "uint8" or images.shape[1:] != (28, 28) or not images.size:
         raise DataFileError(
             f"{paths[0]}: {images.dtype} numbers of shape {images.shape}; expected uint8 "
             "pictures (n, 28, 28), n at least 1"
@@ -213,9 +213,10 @@ def fetch_mnist(folder: str | Path) -> Mnist:
             f"expected ({rows}, {PIXELS}) and ({rows},)"
         )
     images, labels = images.astype("uint8").reshape(-1, 28, 28), labels.astype("uint8")
-    for part, rows in (("train", slice(0, _TRAIN_ROWS)), ("test", slice(_TRAIN_ROWS, None))):
-        for what, values in (("images", images), ("labels", labels)):
-            write_idx(Path(folder) / f"{_idx_names(part, what)[0]}.gz", values[rows])
+    for what, values in (("images", images), ("labels", labels)):
+        parts = {"train": values[:_TRAIN_ROWS], "test": values[_TRAIN_ROWS:]}
+        for part, own in parts.items():
+            write_idx(Path(folder) / f"{_idx_names(part, what)[0]}.gz", own)
     return load_mnist(folder)
 
 
@@ -330,11 +331,10 @@ def ascii_digit(image: ArrayLike) -> str:
 
     Examples
     --------
-    >>> print(ascii_digit([[0, 9, 0], [0, 9, 0], [0, 9, 5]]))
-      @@  
-      @@  
-      @@++
-    """  # noqa: W291
+    >>> print(ascii_digit([[0, 9], [9, 5]]))
+      @@
+    @@++
+    """
     picture = square_picture(image).astype("float64")
     low, high = picture.min(), picture.max()
     share = (picture - low) / (high - low) if high > low else host.zeros(picture.shape)

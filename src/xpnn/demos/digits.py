@@ -86,9 +86,7 @@ def run(
     written = {
         "model": save(network, out / "digits.safetensors", record=history.to_dict()),
         "curves": plot_history(history, out / "curves.png"),
-        "misread": plot_misread(
-            test_x.reshape(-1, 8, 8), test_t, predicted, out / "misread.png"
-        ),
+        "misread": plot_misread(test_x.reshape(-1, 8, 8), test_t, predicted, out / "misread.png"),
     }
     for what, path in written.items():
         print(f"{what + ':':<9}{path}")

@@ -1,9 +1,11 @@
-"""The engine: makes a pure step fast without knowing any formula.
+"""The engine: makes a pure update fast without knowing any formula.
 
-`compile_step` is the seam. It hands JAX's steps to `jax.jit` (a compiler for pure array
-functions that JAX brings along); on the other libraries the pure step runs as it is.
+It calls the update once with tracing arrays, plans buffers, and replays the plan: on NumPy
+as bound calls with output buffers. On JAX an epoch becomes one compiled scan. Elsewhere,
+and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
-from xpnn.engine.compile import compile_step
+from xpnn.engine.compile import Runner, make_runner
+from xpnn.engine.predict import Predictor
 
-__all__ = ["compile_step"]
+__all__ = ["Predictor", "Runner", "make_runner"]

@@ -58,7 +58,7 @@ def _wrap(function: Callable[P, R], wide_loss: bool) -> Callable[P, R]:
             return loss, _narrow(saved, half, xp)
         return _narrow(result, half, xp)
 
-    return call  # type: ignore[return-value]
+    return call
 
 
 def _find_placement(

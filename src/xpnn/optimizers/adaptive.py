@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnn.backends import Array, Namespace
 from xpnn.optimizers.base import Optimizer, State, check_range
-from xpnn.optimizers.schedules import Schedule, as_schedule
+from xpnn.optimizers.schedules import Schedule, as_schedule, check_positive
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class RMSprop(Optimizer):
     def __post_init__(self) -> None:
         as_schedule(self.rate)
         check_range("rho", self.rho, 0.0, 1.0)
+        check_positive("eps", self.eps)
 
     def init(self, theta: Array, *, xp: Namespace) -> State:
         """Return the mean of squares, 0 at first."""
@@ -89,6 +90,7 @@ class Adam(Optimizer):
         as_schedule(self.rate)
         check_range("beta1", self.beta1, 0.0, 1.0)
         check_range("beta2", self.beta2, 0.0, 1.0)
+        check_positive("eps", self.eps)
 
     def init(self, theta: Array, *, xp: Namespace) -> State:
         """Return the first and second moments, 0 at first."""

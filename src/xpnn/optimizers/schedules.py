@@ -46,7 +46,14 @@ class Schedule(ABC):
         """Rate of the step after `progress`."""
 
 
-def _positive(name: str, value: float) -> None:
+def check_positive(name: str, value: float) -> None:
+    """Refuse what is not a finite number above 0.
+
+    Raises
+    ------
+    ValueError
+        Names the argument and what came.
+    """
     if not value > 0 or not math.isfinite(value):
         raise ValueError(f"{name} is {value!r}; expected a finite number above 0")
 
@@ -64,7 +71,7 @@ class Constant(Schedule):
     rate: float
 
     def __post_init__(self) -> None:
-        _positive("rate", self.rate)
+        check_positive("rate", self.rate)
 
     def at(self, progress: Progress) -> float:
         """Rate of the step after `progress`."""
@@ -90,9 +97,9 @@ class StepDecay(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _positive("rate", self.rate)
-        _positive("every", self.every)
-        _positive("factor", self.factor)
+        check_positive("rate", self.rate)
+        check_positive("every", self.every)
+        check_positive("factor", self.factor)
 
     def at(self, progress: Progress) -> float:
         """Rate of the step after `progress`."""
@@ -115,7 +122,7 @@ class InverseScaling(Schedule):
     power: float = 0.5
 
     def __post_init__(self) -> None:
-        _positive("rate", self.rate)
+        check_positive("rate", self.rate)
 
     def at(self, progress: Progress) -> float:
         """Rate of the step after `progress`."""
@@ -146,7 +153,7 @@ class CosineWarmup(Schedule):
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _positive("rate", self.rate)
+        check_positive("rate", self.rate)
         if self.warmup < 0 or self.final < 0:
             raise ValueError(
                 f"warmup is {self.warmup!r} and final {self.final!r}; expected 0 or more"
@@ -187,8 +194,8 @@ class ReduceOnPlateau(Schedule):
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
-        _positive("rate", self.rate)
-        _positive("patience", self.patience)
+        check_positive("rate", self.rate)
+        check_positive("patience", self.patience)
         if not 0 < self.factor < 1:
             raise ValueError(f"factor is {self.factor!r}; expected 0 < factor < 1")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
     Array,
     ArrayLike,
-    Device,
     HostGenerator,
     Namespace,
     device_of,
@@ -23,12 +22,12 @@ from xpnn.backends import (
     to_float,
     uniform_noise,
 )
-from xpnn.engine import compile_step
+from xpnn.engine import make_runner
 from xpnn.layers import Tree
-from xpnn.optimizers import Adam, Optimizer, Progress, Schedule, as_schedule
+from xpnn.optimizers import Adam, Constant, Optimizer, Progress, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.history import History
-from xpnn.training.step import make_step, widened
+from xpnn.training.step import make_step, make_update, widened
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
@@ -52,35 +51,13 @@ class Data:
         weight = None if self.weight is None else xp.take(self.weight, index, axis=0)
         return Data(xp.take(self.x, index, axis=0), xp.take(self.t, index, axis=0), weight)
 
-    def slice(self, start: int, stop: int) -> Data:
-        """Pick the rows from `start` to before `stop`; no copy where the library has views."""
-        if start == 0 and stop >= self.rows:
-            return self
-        weight = None if self.weight is None else self.weight[start:stop]
-        return Data(self.x[start:stop, ...], self.t[start:stop, ...], weight)
 
-
-def _batches(
-    data: Data, size: int, order: HostGenerator | None, xp: Namespace, device: Device
-) -> Iterator[Data]:
-    """Cut an epoch into batches, the last one as small as it comes out."""
-    numbers = None
-    if order is not None and data.rows > size:
-        numbers = to_device(order.permutation(data.rows), xp, device)
-    for start in range(0, data.rows, size):
-        stop = min(start + size, data.rows)
-        if numbers is None:
-            yield data.slice(start, stop)
-        else:
-            yield data.take(numbers[start:stop], xp)
-
-
-def _draw_noise(shapes: Tree, source: HostGenerator, xp: Namespace, device: Device) -> Tree:
+def _draw_noise(shapes: Tree, source: HostGenerator) -> Tree:
     if shapes is None:
         return None
     if all(isinstance(n, int) for n in shapes):
-        return to_device(uniform_noise(source, shapes), xp, device)
-    return tuple(_draw_noise(s, source, xp, device) for s in shapes)
+        return uniform_noise(source, shapes)
+    return tuple(_draw_noise(s, source) for s in shapes)
 
 
 def _split(data: Data, share: float, source: HostGenerator, xp: Namespace) -> tuple[Data, Data]:
@@ -116,65 +93,66 @@ class _Trainer:
         l2: float,
         source: HostGenerator,
         shuffle: bool,
+        engine: str,
         xp: Namespace,
     ) -> None:
         self.network, self.train, self.held, self.xp = network, train, held, xp
-        self.device = device_of(train.x)
         self.batch_size = min(batch_size, train.rows)
         self.schedule, self.source = schedule, source
-        self.order = source if shuffle else None
+        self.shuffle = shuffle and train.rows > self.batch_size
         self.steps = -(-train.rows // self.batch_size)
-        theta = network.theta
-        self.theta, self.state = theta, optimizer.init(widened(theta, xp), xp=xp)
-        # A 16-bit float could neither count past 2048 steps nor hold small rates.
-        self.scalar_dtype = xp.float32 if is_half(theta.dtype) else theta.dtype
-        step = make_step(network.layers, network.tree, network.loss, optimizer, l2, xp=xp)
-        self.step = compile_step(step, xp)
+        self.sums = 1 if train.weight is None or not network.loss.averages else 2
         self.taken = 0
         self.rate = math.nan
-        self.rate_array: Array = None
-        self.count = self._scalar(0.0)
-        self.one = self._scalar(1.0)
+        theta, device = network.theta, device_of(train.x)
+        # A 16-bit float could neither count past 2048 steps nor hold small rates.
+        numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
+        state = optimizer.init(widened(theta, xp), xp=xp)
 
-    def _scalar(self, value: float) -> Array:
-        return scalar(value, self.xp, self.device, self.scalar_dtype)
+        def update(namespace: Namespace) -> Callable[..., Any]:
+            step = make_step(
+                network.layers, network.tree, network.loss, optimizer, l2, xp=namespace
+            )
+            return make_update(step, network.loss, xp=namespace)
+
+        self.runner = make_runner(
+            update,
+            (theta, state, scalar(0.0, xp, device, numbers)),
+            (train.x, train.t, train.weight),
+            xp=xp,
+            device=device,
+            dtype=numbers,
+            mode=engine,
+        )
+
+    def _rates(self, number: int, epochs: int, watched: Sequence[float]) -> list[float]:
+        """Return the learning rate of each step of an epoch."""
+        if isinstance(self.schedule, Constant):
+            return [self.schedule.rate] * self.steps
+        return [
+            self.schedule.at(Progress(self.taken + i, number, self.steps, epochs, watched))
+            for i in range(self.steps)
+        ]
+
+    def _noise(self, rows: int) -> Tree:
+        return _draw_noise(self.network.layers.noise(self.network.inputs, rows), self.source)
 
     def epoch(self, number: int, epochs: int, watched: Sequence[float]) -> float:
         """Run the steps of one epoch and return its mean loss: the one wait for the device."""
-        total: Array = None
-        whole: Array | float = 0.0
-        averages = self.network.loss.averages
-        shapes = {}
-        for batch in _batches(self.train, self.batch_size, self.order, self.xp, self.device):
-            rows = batch.rows
-            if rows not in shapes:
-                shapes[rows] = self.network.layers.noise(self.network.inputs, rows)
-            noise = _draw_noise(shapes[rows], self.source, self.xp, self.device)
-            rate = self.schedule.at(Progress(self.taken, number, self.steps, epochs, watched))
-            if rate != self.rate:
-                self.rate, self.rate_array = rate, self._scalar(rate)
-            self.count = self.count + self.one
-            self.theta, self.state, loss = self.step(
-                self.theta, self.state, batch.x, batch.t, batch.weight, noise,
-                self.rate_array, self.count,
-            )  # fmt: skip
-            self.taken += 1
-            if averages:
-                weight = (
-                    rows if batch.weight is None else self.xp.sum(batch.weight, dtype=loss.dtype)
-                )
-                loss = loss * weight
-                whole = whole + weight
-            total = loss if total is None else total + loss
-        # Weights that are not finite make the next loss so: better to say it now.
-        mean = to_float(self.xp.where(self.finite(), total, math.nan))
-        if averages:
-            mean /= (whole if isinstance(whole, int | float) else to_float(whole)) or 1.0
-        return mean
+        rates = self._rates(number, epochs, watched)
+        rows = self.train.rows
+        order = self.source.permutation(rows) if self.shuffle else None
+        sums = self.runner.run(rows, self.batch_size, order, rates, self._noise, self.sums)
+        self.taken += self.steps
+        self.rate = rates[-1]
+        if not self.network.loss.averages:
+            return to_float(sums[0])
+        # Weights of no row at all leave a loss of 0, not 0 / 0.
+        return to_float(sums[0]) / ((to_float(sums[1]) or 1.0) if len(sums) > 1 else rows)
 
-    def finite(self) -> Array:
-        """Whether no parameter is infinite or NaN, 0-d."""
-        return self.xp.all(self.xp.isfinite(self.theta))
+    def finite(self, theta: Array) -> bool:
+        """Whether no parameter is infinite or NaN: if not, the next loss would be so."""
+        return bool(to_float(self.xp.all(self.xp.isfinite(theta))))
 
     def validate(self, history: History) -> None:
         """Note loss and accuracy on the validation data."""
@@ -206,6 +184,7 @@ def fit(
     callbacks: Iterable[Callback] = (),
     progress: bool = False,
     seed: int | HostGenerator | None = None,
+    engine: str = "auto",
 ) -> History:
     """Train a network.
 
@@ -243,6 +222,8 @@ def fit(
     seed : int or generator, optional
         For row orders, dropout and the validation split; default, the network's own
         generator.
+    engine : {'auto', 'pure'}, default 'auto'
+        'pure' runs every step as the plain pure function; for comparisons.
 
     Returns
     -------
@@ -290,7 +271,7 @@ def fit(
     with on_device(device_of(x)):
         trainer = _Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
-            shuffle, xp,
+            shuffle, engine, xp,
         )  # fmt: skip
         return _run(trainer, epochs, calls)
 
@@ -305,13 +286,15 @@ def _run(trainer: _Trainer, epochs: int, calls: Sequence[Callback]) -> History:
         for number in range(epochs):
             began = time.perf_counter()
             loss = trainer.epoch(number, epochs, history.watched)
-            if not math.isfinite(loss):
+            theta = trainer.runner.theta()
+            if not math.isfinite(loss) or not trainer.finite(theta):
+                loss = loss if not math.isfinite(loss) else math.nan
                 raise FloatingPointError(
                     f"the loss became {loss} in epoch {number + 1}; the network keeps the "
                     f"weights of epoch {number}. Try a smaller rate, gradient clipping, or look "
                     "for NaN and very large values in x and t"
                 )
-            network.theta = trainer.theta
+            network.theta = theta
             history.loss.append(loss)
             history.rate.append(trainer.rate)
             trainer.validate(history)
@@ -324,9 +307,9 @@ def _run(trainer: _Trainer, epochs: int, calls: Sequence[Callback]) -> History:
         else:
             history.stopped = "finished"
     except KeyboardInterrupt:
-        # Steps are pure, so theta is that of the last whole step.
-        if to_float(trainer.finite()):
-            network.theta = trainer.theta
+        theta = trainer.runner.theta()
+        if trainer.finite(theta):
+            network.theta = theta
         history.stopped = "interrupted"
     finally:
         for call in calls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +20,13 @@ from xpnn.backends import (
     placement,
     to_host,
 )
+from xpnn.engine import Predictor
 from xpnn.layers import Chain, LayerSpec, Tree, size, unflatten, walk
 from xpnn.training.history import History
 from xpnn.training.loop import fit
 from xpnn.training.objective import Loss, as_loss
 from xpnn.training.placed import PlacedLayers
 from xpnn.training.step import loss_and_gradient
-
-_CHUNK = 16_384  # rows that go through the layers at once when predicting
 
 
 class Network(PlacedLayers):
@@ -85,8 +84,13 @@ class Network(PlacedLayers):
     ) -> None:
         self.loss = as_loss(loss)
         super().__init__(inputs, layers, seed=seed, backend=backend, dtype=dtype)
+        self._predictor: Predictor | None = None
 
     # For a person
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Plans are bound to memory; a copy makes its own.
+        return {**vars(self), "_predictor": None}
 
     def __repr__(self) -> str:
         layers = ", ".join(repr(layer) for layer in self.layers.layers)
@@ -225,14 +229,21 @@ class Network(PlacedLayers):
         return scores[0, :] if single else scores
 
     def _scores(self, x: Array, xp: Namespace) -> Array:
-        rows = int(x.shape[0])
+        if self._predictor is None or self._predictor.theta is not self._theta:
+            self._predictor = Predictor(self._make_forward, self._theta, xp)
+        if self._predictor.plannable:
+            return self._predictor(x)
         with on_device(device_of(x)):
-            params = unflatten(self.tree, self._theta, xp=xp)
-            parts = [
-                self.layers.forward(params, x[i : min(i + _CHUNK, rows), :], None, xp=xp)[0]
-                for i in range(0, rows, _CHUNK)
-            ]
-            return parts[0] if len(parts) == 1 else xp.concat(parts)
+            return self._predictor(x)
+
+    def _make_forward(self, xp: Namespace) -> Callable[[Array, Array], Array]:
+        """Make the pure function ``(theta, x) -> scores``."""
+        layers, tree = self.layers, self.tree
+
+        def forward(theta: Array, x: Array) -> Array:
+            return layers.forward(unflatten(tree, theta, xp=xp), x, None, xp=xp)[0]
+
+        return forward
 
     def predict(self, x: ArrayLike) -> Array:
         """Predict labels, yes-or-no answers or values, as the loss says.
@@ -329,16 +340,6 @@ class Network(PlacedLayers):
         History
         """
         return fit(self, x, t, **options)
-
-    def config(self) -> dict[str, Any]:
-        """Structure as plain values, for model files."""
-        return {
-            "inputs": self.inputs,
-            "layers": [
-                {"type": type(layer).__name__, **vars(layer)} for layer in self.layers.layers
-            ],
-            "loss": vars(self.loss),
-        }
 
     def copy(self) -> Network:
         """Make an independent network with the same structure and parameters."""

@@ -125,3 +125,39 @@ def make_step(
         return xp.astype(new, theta.dtype, copy=False), state, value
 
     return step
+
+
+def make_update(step: Step, loss: Loss, *, xp: Namespace) -> Callable[..., Any]:
+    """Make of a step what the engine runs: it counts the steps and adds up the loss.
+
+    Parameters
+    ----------
+    step : callable
+        From `make_step`.
+    loss : Loss
+        Tells whether the step's loss is a mean over rows.
+    xp : module
+        Namespace that it will run on.
+
+    Returns
+    -------
+    callable
+        ``((theta, state, count), sums, (x, t, weight, noise, rate)) -> (carry, sums)``.
+        `sums` is the loss summed over rows and, where there are weights, their sum.
+    """
+
+    def update(carry: Any, sums: Any, batch: Any) -> Any:
+        theta, state, count = carry
+        x, t, weight, noise, rate = batch
+        count = count + 1.0
+        theta, state, value = step(theta, state, x, t, weight, noise, rate, count)
+        if not loss.averages:
+            sums = (sums[0] + value,)
+        elif weight is None:
+            sums = (sums[0] + value * float(x.shape[0]),)
+        else:
+            share = xp.sum(widened(weight, xp), dtype=value.dtype)
+            sums = (sums[0] + value * share, sums[1] + share)
+        return (theta, state, count), sums
+
+    return update

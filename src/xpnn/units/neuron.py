@@ -16,8 +16,8 @@ from xpnn.backends import (
     backend_of,
     generator,
     host,
-    namespace,
     on_device,
+    placement,
     select,
     to_device,
     to_float,
@@ -44,10 +44,10 @@ class Explanation:
     activation : str
         Name of the activation.
     most_sensitive : int or None
-        Input with the largest \\|weight\\|: a change there moves the score most. The first
-        of equals; None where every weight is 0.
+        Input with the weight that is largest in size: a change there moves the score
+        most. The first of equals; None where every weight is 0.
     largest_contribution : int or None
-        Input with the largest \\|contribution\\|; None where all are 0.
+        Input whose contribution is largest in size; None where all are 0.
     ignored : tuple of int
         Inputs with weight 0.
     logic : str
@@ -151,7 +151,9 @@ class Neuron:
         if number.ndim != 0:
             raise ValueError(f"bias has shape {tuple(number.shape)}; expected one number")
         self._layer = Activation(activation, alpha)
-        self._weights = as_floating(weights, namespace(weights=weights))
+        xp, device = placement(weights=weights)
+        with on_device(device):
+            self._weights = xp.asarray(as_floating(weights, xp), copy=True)
         self._bias = to_float(number)
 
     @classmethod
@@ -226,8 +228,8 @@ class Neuron:
         alpha = "" if self.alpha is None else f", alpha={self.alpha!r}"
         own = backend_of(self._weights).describe()
         return (
-            f"<Neuron weights={text}, bias={self._bias:.6g}, activation={self.activation!r}{alpha}; "
-            f"{own}>"
+            f"<Neuron weights={text}, bias={self._bias:.6g}, "
+            f"activation={self.activation!r}{alpha}; {own}>"
         )
 
     def _run(self, x: ArrayLike, activate: bool) -> Array:

@@ -44,7 +44,7 @@ class TruthTable:
         width = len(self.inputs[0])
         heads = [*(f"x{i + 1}" for i in range(width)), *self.hidden_names, self.name]
         rules = "-+-".join(
-            "  ".join("-" * len(head) for head in part) for part in self._parts(tuple(heads))
+            "--".join("-" * len(head) for head in part) for part in self._parts(tuple(heads))
         )
         lines = [self._line(heads, heads), rules]
         for row in zip(self.inputs, self.hidden, self.outputs, strict=True):

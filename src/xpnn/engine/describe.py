@@ -1,0 +1,85 @@
+"""Showing a plan to a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xpnn.backends import host
+
+if TYPE_CHECKING:
+    from xpnn.engine.run_numpy import Plan
+
+
+def _bytes(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KiB" if count < 2**20 else f"{count / 2**20:.1f} MiB"
+
+
+def _shape(array: Any) -> str:
+    return f"{array.dtype}{list(array.shape)}"
+
+
+class _Names:
+    """Short names for the memory that a plan touches."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.ranges: list[tuple[int, int, str]] = []
+        for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
+            self._add(array, node.label)
+
+    def _add(self, array: Any, name: str) -> None:
+        start = array.ctypes.data
+        self.ranges.append((start, start + max(array.nbytes, 1), name))
+
+    def of(self, value: Any) -> str:
+        """Name an operand: an input, a buffer (made up when first seen), or a number."""
+        if not isinstance(value, host.ndarray):
+            return repr(value)
+        start = value.ctypes.data
+        for first, last, name in self.ranges:
+            if first <= start < last:
+                return f"{name}{'' if start == first else '[..]'}"
+        if value.ndim == 0 and value.base is None:
+            return f"{value.item():g}"
+        name = f"buffer {sum(n.startswith('buffer') for _, _, n in self.ranges)}"
+        base = value
+        while isinstance(base.base, host.ndarray):
+            base = base.base
+        self._add(base, name)
+        return name
+
+
+def describe(plan: Plan) -> str:
+    """List a plan's inputs, calls, buffers and bytes.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `xpnn.engine.run_numpy.make_plan`.
+
+    Returns
+    -------
+    str
+        One line for each call; the blocks of a long chain are counted, not listed.
+    """
+    names = _Names(plan)
+    lines = ["inputs"]
+    for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
+        lines.append(f"  {node.label:<12} {_shape(array):<22} {_bytes(array.nbytes)}")
+    lines.append(f"calls ({len(plan.calls)})")
+    for index, call in enumerate(plan.calls):
+        if call.block > 0:
+            continue
+        arrays = [a for a in call.arguments if isinstance(a, host.ndarray)]
+        out = call.out if call.out is not None else call.written()
+        operands = [names.of(a) for a in arrays if a is not out]
+        blocks = 1 + max(
+            (c.block for c in plan.calls[index:] if c.chain == call.chain), default=0
+        ) if call.block == 0 else 1  # fmt: skip
+        times = f"  x {blocks} blocks" if blocks > 1 else ""
+        lines.append(
+            f"  {names.of(out)} <- {call.text}({', '.join(operands)})  {_shape(out)}{times}"
+        )
+    lines.append(f"{plan.buffers} buffers, {_bytes(plan.bytes)}")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Prediction: a forward function, planned for the batch sizes that come again."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from xpnn.backends import Array, Namespace, host, library_name
+from xpnn.engine.plan import Call
+from xpnn.engine.replay import compile_calls
+from xpnn.engine.run_numpy import Plan, make_plan
+from xpnn.engine.trace import NAMESPACE, UnknownOperationError
+
+CHUNK = 4096  # rows that go through at once: bounds memory, and stays in the cache
+_KEPT = 4  # plans that are kept, the latest ones
+
+Forward = Callable[[Array, Array], Array]
+"""``forward(theta, x) -> scores``: pure."""
+
+
+class Predictor:
+    """Runs a pure forward function, many rows in chunks.
+
+    On NumPy a number of rows that comes a second time gets a plan; other libraries, and
+    forwards with an operation that the engine does not know, run as they are.
+
+    Parameters
+    ----------
+    make_forward : callable
+        ``make_forward(xp) -> forward``.
+    theta : array, shape (parameters,)
+        The parameters; a plan reads them where they are.
+    xp : module
+        Namespace of `theta`.
+    """
+
+    def __init__(
+        self, make_forward: Callable[[Namespace], Forward], theta: Array, xp: Namespace
+    ) -> None:
+        self.make_forward, self.theta, self.xp = make_forward, theta, xp
+        self.forward = make_forward(xp)
+        self.lock = threading.Lock()
+        self.plans: OrderedDict[int, tuple[Callable[..., None], Any, Plan] | None] = OrderedDict()
+        self.plannable = library_name(xp) == "numpy" and isinstance(theta, host.ndarray)
+        self.reason = "" if self.plannable else "only NumPy's predictions are planned"
+
+    def __call__(self, x: Array) -> Array:
+        """Compute scores.
+
+        Parameters
+        ----------
+        x : array, shape (n, inputs)
+            In the dtype of `theta`.
+
+        Returns
+        -------
+        array, shape (n, outputs)
+            Memory of its own.
+        """
+        rows = x.shape[0]
+        if rows <= CHUNK:
+            return self._chunk(x)
+        parts = (self._chunk(x[i : min(i + CHUNK, rows), :]) for i in range(0, rows, CHUNK))
+        return self.xp.concat(list(parts))
+
+    def _chunk(self, x: Array) -> Array:
+        if not self.plannable:
+            return self.forward(self.theta, x)
+        rows = x.shape[0]
+        found = self.plans.get(rows)
+        if found is None:
+            if rows not in self.plans:  # first time: not worth a plan yet
+                self._keep(rows, None)
+                return self.forward(self.theta, x)
+            try:
+                found = self._plan(x)
+            except UnknownOperationError as error:
+                self.plannable, self.reason = False, f"the engine has no rule for {error}"
+                return self.forward(self.theta, x)
+            self._keep(rows, found)
+        if not self.lock.acquire(blocking=False):  # another thread is using the buffers
+            return self.forward(self.theta, x)
+        try:
+            replay, scores, _ = found
+            replay(x)
+            return scores.copy()
+        finally:
+            self.lock.release()
+
+    def _keep(self, rows: int, plan: Any) -> None:
+        self.plans[rows] = plan
+        self.plans.move_to_end(rows)
+        if len(self.plans) > _KEPT:
+            self.plans.popitem(last=False)
+
+    def _plan(self, x: Array) -> tuple[Callable[..., None], Any, Plan]:
+        plan = make_plan(self.make_forward(NAMESPACE), (self.theta, x), ["theta", "x"], {})
+        calls, scores = plan.calls, plan.outputs[0]
+        if scores is x or not _only_whole(calls, x):
+            # Something looks at a part of x: give the plan a place of its own for it.
+            place = host.empty(x.shape, x.dtype)
+            host.copyto(place, x)
+            plan = make_plan(self.make_forward(NAMESPACE), (self.theta, place), ["theta", "x"], {})
+            calls, scores = [Call(host.copyto, (place, x), "copy"), *plan.calls], plan.outputs[0]
+        return compile_calls(calls, parameter=x), scores, plan
+
+
+def _only_whole(calls: list[Call], x: Any) -> bool:
+    """Whether every call that reads `x` reads all of it, so that another may take its place."""
+    return all(
+        argument is x or not isinstance(argument, host.ndarray)
+        or not host.may_share_memory(argument, x)
+        for call in calls
+        for argument in call.arguments
+    )  # fmt: skip

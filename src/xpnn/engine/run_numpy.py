@@ -1,0 +1,233 @@
+"""Running an update on NumPy: traced once for each batch size, then replayed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from xpnn.backends import Array, DType, Namespace, host
+from xpnn.engine.buffers import aligned
+from xpnn.engine.describe import describe
+from xpnn.engine.plan import Call, Planner
+from xpnn.engine.replay import compile_calls
+from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
+from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record
+from xpnn.engine.trees import leaves, map_tree
+
+log = logging.getLogger("xpnn.engine")
+
+
+def owned_copy(array: Array) -> Any:
+    """Copy an array into memory of the engine's own."""
+    copy = aligned(array.shape, array.dtype)
+    host.copyto(copy, array)
+    return copy
+
+
+@dataclass
+class Plan:
+    """The bound calls of one function for one set of shapes.
+
+    Parameters
+    ----------
+    trace : Trace
+        The recorded operations.
+    calls : list of Call
+        In order.
+    replay : callable
+        All calls, compiled.
+    outputs : list of numpy.ndarray
+        Where the results are after a replay.
+    buffers : int
+        Number of buffers beside inputs and constants.
+    bytes : int
+        Their size.
+    arrays : list of numpy.ndarray
+        The inputs' memory.
+    """
+
+    trace: Trace
+    calls: list[Call]
+    replay: Callable[[], None]
+    outputs: list[Any]
+    buffers: int
+    bytes: int
+    arrays: list[Any]
+
+    def describe(self) -> str:
+        """List inputs, operations, buffers and bytes, so that one sees what a step is made of."""
+        return describe(self)
+
+
+def make_plan(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    labels: list[str],
+    homes: dict[int, int],
+) -> Plan:
+    """Trace a pure function and bind it to its arguments' memory.
+
+    Parameters
+    ----------
+    function : callable
+        Pure, made for `xpnn.engine.trace.NAMESPACE`.
+    arguments : tuple
+        Engine-owned arrays in nested tuples; a replay reads them.
+    labels : list of str
+        A name for each of them.
+    homes : dict of int to int
+        Number of an output to the number of the input that it replaces.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    UnknownOperationError
+        The engine has no rule for something that the function does.
+    """
+    with host.errstate(all="ignore"):
+        trace = record(function, arguments, labels)
+    planner = Planner(trace, leaves(arguments), homes)
+    calls = planner.make()
+    outputs = []
+    for number, node in enumerate(trace.outputs):
+        array = planner.array[id(node)]
+        home = homes.get(number)
+        if home is not None and array is not planner.array[id(trace.inputs[home])]:
+            place = planner.array[id(trace.inputs[home])]
+            calls.append(Call(host.copyto, (place, array), "copy into place"))
+            array = place
+        outputs.append(array)
+    return Plan(
+        trace, calls, compile_calls(calls), outputs, planner.pool.count, planner.pool.bytes,
+        leaves(arguments),
+    )  # fmt: skip
+
+
+@dataclass
+class _Bound:
+    """A plan of the update for one batch size, and its input buffers."""
+
+    plan: Plan
+    columns: list[Any]
+    noise: list[Any]
+    rate: Any
+    rate_value: float
+
+
+def _first(drawn: Any, noise: Noise) -> Noise:
+    """Hand out noise that is drawn already, then go on drawing."""
+    waiting = [drawn]
+    return lambda rows: waiting.pop() if waiting else noise(rows)
+
+
+class NumpyRunner:
+    """Replays an update on buffers that it owns.
+
+    Parameters
+    ----------
+    make_update : callable
+        ``make_update(xp) -> update``; see `PureRunner`.
+    carry, columns : nested tuples of array
+        As in `PureRunner`; the carry is copied, the data only read.
+    xp : module
+        NumPy's namespace, for the case that the engine lacks a rule.
+    dtype : dtype
+        Dtype of rates and sums.
+    """
+
+    def __init__(
+        self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
+        dtype: DType,
+    ) -> None:  # fmt: skip
+        self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
+        self.carry = map_tree(owned_copy, carry)
+        self.bound: dict[int, _Bound] = {}
+        self.sums: tuple[Any, ...] = ()
+        self.reason = ""
+        self._pure: PureRunner | None = None
+
+    def _bind(self, rows: int, direct: bool, noise: Any) -> _Bound:
+        """Plan the update for a batch size; `direct` batches are the data itself."""
+
+        def buffer(column: Array) -> Any:
+            return column if direct else aligned((rows, *column.shape[1:]), column.dtype)
+
+        columns = map_tree(buffer, self.columns)
+        if not direct:
+            for place, column in zip(leaves(columns), leaves(self.columns), strict=True):
+                host.copyto(place, column[:rows])
+        noises = map_tree(owned_copy, noise)
+        rate = owned_copy(host.asarray(1.0, self.dtype))
+        batch = (*columns, noises, rate)
+        arguments = (self.carry, self.sums, batch)
+        carried = len(leaves((self.carry, self.sums)))
+        labels = [f"carry {i}" for i in range(len(leaves(self.carry)))]
+        labels += [f"sum {i}" for i in range(len(self.sums))]
+        labels += [f"batch {i}" for i in range(len(leaves(batch)))]
+        plan = make_plan(
+            self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)}
+        )
+        return _Bound(plan, leaves(columns), leaves(noises), rate, 1.0)
+
+    def run(
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
+    ) -> tuple[Array, ...]:
+        """Go through the rows once; see `PureRunner.run`."""
+        if self._pure is not None:
+            return self._pure.run(rows, size, order, rates, noise, sums)
+        if len(self.sums) != sums:
+            self.sums = tuple(owned_copy(host.asarray(0.0, self.dtype)) for _ in range(sums))
+        for total in self.sums:
+            total[...] = 0.0
+        drawn = noise(min(size, rows))
+        try:
+            self._bind_all(rows, size, order is None, drawn)
+        except UnknownOperationError as error:
+            self._fall_back(str(error))
+            return self.run(rows, size, order, rates, _first(drawn, noise), sums)
+        data = leaves(self.columns)
+        direct = order is None and size >= rows
+        for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
+            bound = self.bound[stop - start]
+            if order is not None:
+                numbers = order[start:stop]
+                for column, place in zip(data, bound.columns, strict=True):
+                    column.take(numbers, 0, place, "clip")
+            elif not direct:
+                for column, place in zip(data, bound.columns, strict=True):
+                    host.copyto(place, column[start:stop])
+            if bound.noise:
+                if start > 0:
+                    drawn = noise(stop - start)
+                for values, place in zip(leaves(drawn), bound.noise, strict=True):
+                    host.copyto(place, values)
+            if rate != bound.rate_value:
+                bound.rate[...] = bound.rate_value = rate
+            bound.plan.replay()
+        return self.sums
+
+    def _bind_all(self, rows: int, size: int, in_order: bool, drawn: Any) -> None:
+        """Plan every batch size before the first step, so that a missing rule costs no step."""
+        for count in {stop - start for start, stop in batches(rows, size)}:
+            if count not in self.bound:
+                part = map_tree(itemgetter(slice(count)), drawn)
+                self.bound[count] = self._bind(count, in_order and size >= rows, part)
+
+    def _fall_back(self, reason: str) -> None:
+        self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"
+        log.debug(self.reason)
+        self._pure = PureRunner(
+            self.make_update(self.xp), self.carry, self.columns, self.xp, "cpu", self.dtype
+        )
+
+    def theta(self) -> Array:
+        """Copy the first array of the carry: the parameters."""
+        if self._pure is not None:
+            return self._pure.theta()
+        return self.carry[0].copy()

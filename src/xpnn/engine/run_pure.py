@@ -1,0 +1,98 @@
+"""Running an update as it is: for libraries and operations that the engine cannot speed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xpnn.backends import Array, Device, DType, Namespace, scalar, to_device
+from xpnn.engine.trees import map_tree
+
+Update = Callable[..., tuple[Any, Any]]
+"""``update(carry, sums, batch) -> (carry, sums)``: pure, over arrays in nested tuples."""
+
+Noise = Callable[[int], Any]
+"""``noise(rows)``: host arrays for a batch of that many rows, or None."""
+
+
+def batches(rows: int, size: int) -> list[tuple[int, int]]:
+    """First and last-plus-one row of each batch; the last batch takes what is left."""
+    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+class PureRunner:
+    """Calls the pure update, batch by batch.
+
+    Parameters
+    ----------
+    update : callable
+        ``update(carry, sums, batch) -> (carry, sums)``, made for the arrays' library.
+    carry : nested tuples of array
+        What goes from step to step: parameters, optimizer state, step count.
+    columns : nested tuples of array
+        The data; all share their first axis. None stays None.
+    xp, device, dtype
+        Where the data is, and the dtype of numbers.
+    """
+
+    reason = "the pure step runs as it is"
+
+    def __init__(
+        self, update: Update, carry: Any, columns: Any, xp: Namespace, device: Device, dtype: DType
+    ) -> None:
+        self.update, self.carry, self.columns = update, carry, columns
+        self.xp, self.device, self.dtype = xp, device, dtype
+        self._rate: tuple[float, Array] | None = None
+
+    def number(self, value: float) -> Array:
+        """Make a 0-d array on the device."""
+        return scalar(value, self.xp, self.device, self.dtype)
+
+    def _rate_array(self, value: float) -> Array:
+        if self._rate is None or self._rate[0] != value:
+            self._rate = (value, self.number(value))
+        return self._rate[1]
+
+    def _batch(self, numbers: Array | None, start: int, stop: int, rows: int) -> Any:
+        if numbers is not None:
+            return map_tree(lambda c: self.xp.take(c, numbers[start:stop], axis=0), self.columns)
+        if start == 0 and stop == rows:
+            return self.columns
+        return map_tree(lambda c: c[start:stop, ...], self.columns)
+
+    def run(
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
+    ) -> tuple[Array, ...]:
+        """Go through the rows once.
+
+        Parameters
+        ----------
+        rows : int
+            Number of rows.
+        size : int
+            Rows in a batch.
+        order : numpy.ndarray or None
+            Order of the rows; None means as they are.
+        rates : sequence of float
+            Learning rate of each step.
+        noise : callable
+            Draws a batch's noise on the host.
+        sums : int
+            Number of sums that the update keeps over the steps.
+
+        Returns
+        -------
+        tuple of array, 0-d
+            The sums, on the device.
+        """
+        totals = tuple(self.number(0.0) for _ in range(sums))
+        numbers = None if order is None else to_device(order, self.xp, self.device)
+        for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
+            drawn = map_tree(lambda n: to_device(n, self.xp, self.device), noise(stop - start))
+            batch = (*self._batch(numbers, start, stop, rows), drawn, self._rate_array(rate))
+            self.carry, totals = self.update(self.carry, totals, batch)
+        return totals
+
+    def theta(self) -> Array:
+        """Copy the first array of the carry: the parameters."""
+        return self.carry[0]

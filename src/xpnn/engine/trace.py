@@ -1,0 +1,294 @@
+"""Recording the array operations of a pure function.
+
+`record` calls the function once with arrays that compute as NumPy does and note every
+operation. Nothing here knows a layer, a loss or an optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from xpnn.backends import host
+from xpnn.engine.operations import ELEMENTWISE, VIEWS, compute
+from xpnn.engine.trees import leaves, map_tree
+
+Scalar = bool | int | float
+
+
+class UnknownOperationError(Exception):
+    """The function used an operation that the engine has no rule for."""
+
+
+@dataclass(eq=False)
+class Node:
+    """One recorded value: an input, a constant, or the result of an operation.
+
+    Parameters
+    ----------
+    op : str
+        'input', 'constant', or the array API's name of the operation.
+    inputs : tuple of Node or number
+        What it was computed from.
+    attributes : dict
+        Everything else, such as `axis`.
+    value : numpy.ndarray
+        The value seen while recording; gives shape and dtype.
+    label : str
+        Name of an input.
+    """
+
+    op: str
+    inputs: tuple[Any, ...]
+    attributes: dict[str, Any]
+    value: Any
+    label: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return tuple(self.value.shape)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it is another look at its input's memory."""
+        return self.op in VIEWS
+
+    def parents(self) -> tuple[Node, ...]:
+        """Return the inputs that are nodes."""
+        return tuple(i for i in self.inputs if isinstance(i, Node))
+
+
+@dataclass
+class Tape:
+    """The operations of one call, in order, and how to make a node of an operand."""
+
+    nodes: list[Node] = field(default_factory=list)
+    seen: dict[Any, Node] = field(default_factory=dict)
+
+    def add(self, op: str, operands: tuple[Any, ...], **attributes: Any) -> Traced:
+        """Note an operation; the same one on the same operands is noted once."""
+        inputs = tuple(self._operand(o) for o in operands)
+        key = (
+            op,
+            tuple(id(i) if isinstance(i, Node) else (type(i), i) for i in inputs),
+            repr(sorted(attributes.items())),
+        )
+        if key in self.seen:
+            return Traced(self.seen[key], self)
+        values = tuple(i.value if isinstance(i, Node) else i for i in inputs)
+        node = Node(op, inputs, attributes, host.asarray(compute(op, values, attributes)))
+        self.nodes.append(node)
+        self.seen[key] = node
+        return Traced(node, self)
+
+    def _operand(self, value: Any) -> Node | Scalar:
+        if isinstance(value, Traced):
+            return value._node
+        if isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, host.ndarray):
+            node = Node("constant", (), {}, value)
+            self.nodes.append(node)
+            return node
+        raise UnknownOperationError(f"an operand of type {type(value).__name__}")
+
+
+class Traced:
+    """An array that notes what is done with it."""
+
+    __array_ufunc__ = None  # NumPy arrays hand operators over to this class
+
+    def __init__(self, node: Node, tape: Tape) -> None:
+        self._node, self._tape = node, tape
+
+    shape = property(lambda self: self._node.shape)
+    ndim = property(lambda self: len(self._node.shape))
+    dtype = property(lambda self: self._node.value.dtype)
+    size = property(lambda self: self._node.value.size)
+    device = property(lambda self: "cpu")
+    T = property(lambda self: self._tape.add("transpose", (self,)))
+
+    def __array_namespace__(self, api_version: str | None = None) -> TraceNamespace:
+        return NAMESPACE
+
+    def __getitem__(self, key: Any) -> Traced:
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(isinstance(p, int | slice | type(None) | type(...)) for p in parts):
+            raise UnknownOperationError("indexing with an array")
+        return self._tape.add("getitem", (self,), key=key)
+
+    def __bool__(self) -> bool:
+        raise UnknownOperationError("bool() of an array: control flow that depends on data")
+
+    def __float__(self) -> float:
+        raise UnknownOperationError("float() of an array: the host would have to wait")
+
+    __int__ = __index__ = __float__
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __matmul__(self, other: Any) -> Traced:
+        return self._tape.add("matmul", (self, other))
+
+    def __neg__(self) -> Traced:
+        return self._tape.add("negative", (self,))
+
+    def __abs__(self) -> Traced:
+        return self._tape.add("abs", (self,))
+
+
+def _binary(op: str) -> Callable[[Traced, Any], Traced]:
+    return lambda self, other: self._tape.add(op, (self, other))
+
+
+def _reflected(op: str) -> Callable[[Traced, Any], Traced]:
+    return lambda self, other: self._tape.add(op, (other, self))
+
+
+for _name, _op in {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow",
+    "and": "logical_and", "or": "logical_or",
+}.items():  # fmt: skip
+    setattr(Traced, f"__{_name}__", _binary(_op))
+    setattr(Traced, f"__r{_name}__", _reflected(_op))
+for _name, _op in {
+    "gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal",
+    "eq": "equal", "ne": "not_equal",
+}.items():  # fmt: skip
+    setattr(Traced, f"__{_name}__", _binary(_op))
+
+
+class TraceNamespace:
+    """The array API as far as the engine has rules for it, recording on the arrays' tape."""
+
+    __name__ = "numpy"
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ELEMENTWISE or name in ("where", "erf"):
+            return lambda *operands: _tape_of(operands).add(name, operands)
+        if name in ("float16", "float32", "float64", "int32", "int64", "bool", "uint8"):
+            return host.dtype(name)
+        if name in ("finfo", "isdtype", "arange", "__array_namespace_info__", "pi", "e", "inf"):
+            return getattr(host, name)
+        raise UnknownOperationError(name)
+
+    def astype(self, x: Any, dtype: Any, copy: bool = True) -> Any:
+        """Convert; noted only where the dtype changes, since nothing is ever overwritten."""
+        if x.dtype == dtype:
+            return x
+        return _tape_of((x,)).add("astype", (x,), dtype=host.dtype(dtype))
+
+    def _reduce(self, op: str, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Traced:
+        return _tape_of((x,)).add(op, (x,), axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def sum(self, x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Traced:
+        """Sum along axes."""
+        return self._reduce("sum", x, axis, keepdims, dtype)
+
+    def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Traced:
+        """Largest along axes."""
+        return self._reduce("max", x, axis, keepdims, None)
+
+    def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Traced:
+        """Smallest along axes."""
+        return self._reduce("min", x, axis, keepdims, None)
+
+    def matmul(self, a: Any, b: Any) -> Traced:
+        """Matrix product of two matrices."""
+        if a.ndim != 2 or b.ndim != 2:
+            raise UnknownOperationError(f"matmul of shapes {a.shape} and {b.shape}")
+        return _tape_of((a, b)).add("matmul", (a, b))
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Traced:
+        """Other shape, same memory."""
+        return _tape_of((x,)).add("reshape", (x,), shape=tuple(shape))
+
+    def concat(self, arrays: Any, axis: int = 0) -> Traced:
+        """Join vectors."""
+        if axis != 0 or any(a.ndim != 1 for a in arrays):
+            raise UnknownOperationError("concat of other than vectors")
+        return _tape_of(tuple(arrays)).add("concat", tuple(arrays))
+
+    def zeros_like(self, x: Any) -> Any:
+        """Constant zeros."""
+        return host.zeros(x.shape, x.dtype)
+
+    def ones_like(self, x: Any) -> Any:
+        """Constant ones."""
+        return host.ones(x.shape, x.dtype)
+
+
+def _tape_of(operands: tuple[Any, ...]) -> Tape:
+    for operand in operands:
+        if isinstance(operand, Traced):
+            return operand._tape
+    raise UnknownOperationError("an operation without a traced array")
+
+
+NAMESPACE = TraceNamespace()
+
+
+@dataclass
+class Trace:
+    """A recorded function.
+
+    Parameters
+    ----------
+    inputs : list of Node
+        One for each array that went in, in order.
+    nodes : list of Node
+        Inputs, constants and operations in order, the dead ones dropped.
+    outputs : list of Node
+        One for each array that came out, in order.
+    result : nested tuples
+        The function's result with nodes in the arrays' places.
+    """
+
+    inputs: list[Node]
+    nodes: list[Node]
+    outputs: list[Node]
+    result: Any
+
+
+def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: list[str]) -> Trace:
+    """Call a pure function with tracing arrays.
+
+    Parameters
+    ----------
+    function : callable
+        Pure, made for the namespace `NAMESPACE`.
+    arguments : tuple
+        NumPy arrays in nested tuples.
+    labels : list of str
+        A name for each array, for `describe`.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    UnknownOperationError
+        The engine has no rule for something that the function does.
+    """
+    tape = Tape()
+    inputs: list[Node] = []
+
+    def enter(array: Any) -> Traced:
+        node = Node("input", (), {}, array, labels[len(inputs)])
+        inputs.append(node)
+        tape.nodes.append(node)
+        return Traced(node, tape)
+
+    returned = function(*map_tree(enter, arguments))
+    result = map_tree(tape._operand, returned)
+    outputs = leaves(result)
+    live = set(map(id, outputs))
+    for node in reversed(tape.nodes):
+        if id(node) in live:
+            live.update(id(parent) for parent in node.parents())
+    kept = [n for n in tape.nodes if id(n) in live or n.op == "input"]
+    return Trace(inputs, kept, outputs, result)

@@ -1,0 +1,119 @@
+"""Gradients of whole networks: every layer with every activation and every loss."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import references
+from xpnn import functional as F
+from xpnn.backends import generator, to_host
+from xpnn.layers import Activation, Chain, Dense, Dropout, draw, place, unflatten
+from xpnn.training import Loss, loss_and_gradient
+
+ROWS, INPUTS, OUTPUTS = 5, 4, 3
+
+
+def network(kind, activation):
+    """Layers of one kind round an activation, ending in scores."""
+    act = Activation(activation)
+    return {
+        "dense": Chain((Dense(5), act, Dense(OUTPUTS))),
+        "no bias": Chain((Dense(5, bias=False), act, Dense(OUTPUTS, bias=False))),
+        "dropout": Chain((Dropout(0.2), Dense(5), act, Dropout(0.4), Dense(OUTPUTS))),
+        "nested": Chain((Chain((Dense(5), act)), Chain((Chain((Dropout(0.3),)), Dense(OUTPUTS))))),
+        "no parameters below": Chain((Chain((act, Dropout(0.3))), act, Dense(OUTPUTS))),
+        "activation last": Chain((Dense(OUTPUTS), act)),
+    }[kind]
+
+
+KINDS = ["dense", "no bias", "dropout", "nested", "no parameters below", "activation last"]
+
+
+@cache
+def problem(kind, activation, loss):
+    """The network, its parameters, data, fixed noise, and the gradient that NumPy finds."""
+    layer, tree = network(kind, activation), place(network(kind, activation).parameters(INPUTS))
+    source = generator(7)
+    theta = draw(tree, source) + 0.05 * source.normal(size=draw(tree, generator(0)).size)
+    x = source.normal(size=(ROWS, INPUTS))
+    t = references.targets(loss, source, ROWS, OUTPUTS)
+    weight = source.uniform(0.5, 2.0, ROWS)
+
+    def fill(shapes):
+        if shapes is None or all(isinstance(n, int) for n in shapes):
+            return shapes and source.random(shapes).astype("float32")
+        return tuple(fill(s) for s in shapes)
+
+    return layer, tree, theta, x, t, weight, fill(layer.noise(INPUTS, ROWS))
+
+
+def moved(tree, put):
+    if tree is None or not isinstance(tree, tuple):
+        return None if tree is None else put(tree)
+    return tuple(moved(branch, put) for branch in tree)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", list(F.ACTIVATIONS))
+@pytest.mark.parametrize("loss", list(F.LOSSES))
+def test_gradient_is_the_slope_in_a_random_direction(loss, activation, kind):
+    layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
+    function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)
+    direction = np.random.default_rng(1).normal(size=theta.shape)
+    direction /= np.linalg.norm(direction)
+    expected = references.slope(
+        lambda h: function(theta + h * direction, x, t, weight, noise)[0], 1e-4
+    )
+    gradient = function(theta, x, t, weight, noise)[1]
+    scale = max(np.linalg.norm(gradient), 1e-3)
+    assert gradient @ direction == pytest.approx(expected, abs=4 * 2**-26 * scale)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", list(F.ACTIVATIONS))
+def test_input_gradient_is_the_slope_in_a_random_direction(activation, kind):
+    layer, tree, theta, x, _, _, noise = problem(kind, activation, "huber")
+    params = unflatten(tree, theta, xp=np)
+    dy = np.random.default_rng(2).normal(size=(ROWS, OUTPUTS))
+    direction = np.random.default_rng(3).normal(size=x.shape)
+    expected = references.slope(
+        lambda h: np.sum(dy * layer.forward(params, x + h * direction, noise, xp=np)[0]), 1e-4
+    )
+    _, saved = layer.forward(params, x, noise, xp=np)
+    dx, _ = layer.backward(params, saved, dy, xp=np)
+    assert np.sum(dx * direction) == pytest.approx(expected, rel=1e-7, abs=1e-8)
+
+
+# Every activation and every loss once, and every kind of network.
+PAIRS = [(a, "softmax_cross_entropy", "dropout") for a in F.ACTIVATIONS]
+PAIRS += [("tanh", loss, "dense") for loss in F.LOSSES]
+PAIRS += [("tanh", "mean_squared_error", kind) for kind in KINDS]
+pairs = pytest.mark.parametrize(("activation", "loss", "kind"), PAIRS)
+
+
+@pairs
+def test_gradient_is_what_automatic_differentiation_finds(activation, loss, kind, derive):
+    layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
+
+    def value(here, vector):
+        function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=here.xp)
+        arrays = (here.asarray(a) for a in (x, t, weight))
+        return function(vector, *arrays, moved(noise, lambda n: here.asarray(n, "float32")))[0]
+
+    function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)
+    gradient = function(theta, x, t, weight, noise)[1]
+    assert references.relative(gradient, derive(value, theta)[0]) < 1e-10
+
+
+@pairs
+def test_every_library_finds_what_numpy_finds(activation, loss, kind, backend, assert_close):
+    layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
+    expected = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)(theta, x, t, weight, noise)
+    function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=backend.xp)
+    arrays = (backend.asarray(a) for a in (theta, x, t, weight))
+    value, gradient = function(*arrays, moved(noise, lambda n: backend.asarray(n, "float32")))
+    assert_close(value, to_host(expected[0]), backend)
+    assert_close(gradient, expected[1], backend)
