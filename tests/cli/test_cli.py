@@ -18,6 +18,7 @@ def xpnn(monkeypatch, capsys):
     """Run a command in this process; returns exit code, output and errors."""
 
     def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("COLUMNS", "160")
         monkeypatch.setattr(sys, "argv", ["xpnn", *words])
         with pytest.raises(SystemExit) as leaving:
             main()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xpnn import Network
-from xpnn.backends import scalar, to_host
+from xpnn.backends import jit, scalar, to_host
 from xpnn.layers import Activation, Dropout, chain, draw, place, walk
 from xpnn.optimizers import SGD, Adam, Clipped, CosineWarmup
 from xpnn.training import Loss, make_step
@@ -15,36 +15,61 @@ GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(23, 5))
 LABELS = GENERATOR.integers(3, size=23)
 WEIGHT = GENERATOR.uniform(0.5, 2.0, 23)
+VALUES = GENERATOR.normal(size=(23, 1))
+LABEL_LOSS = "softmax_cross_entropy"
 CASES = {
-    "plain": ([4, "gelu", 3], {"optimizer": SGD(0.1)}),
+    "plain": ([4, "gelu", 3], LABEL_LOSS, {"optimizer": SGD(0.1)}),
     "partial batch, changing rate": (
         [4, "elu", 3],
+        LABEL_LOSS,
         {"optimizer": Adam(CosineWarmup(0.05, warmup=1)), "batch_size": 7},
     ),
     "weights, dropout, decay": (
         [Dropout(0.2), 4, Activation("leaky_relu", 0.1), Dropout(0.5), 3],
+        LABEL_LOSS,
         {"optimizer": Clipped(SGD(0.1, momentum=0.9), 0.5), "sample_weight": WEIGHT, "l2": 0.01},
     ),
-    "one row at a time": ([3], {"optimizer": SGD(0.1), "batch_size": 1, "shuffle": False}),
+    "one output": ([3, "tanh", 1], "mean_squared_error", {"optimizer": SGD(0.1), "l2": 0.1}),
+    "one row at a time": (
+        [3],
+        LABEL_LOSS,
+        {"optimizer": SGD(0.1), "batch_size": 1, "shuffle": False},
+    ),
 }
 
 
-@pytest.mark.skip_backend("jax", reason="slow step by step; training/test_agreement covers it")
+def train(name, engine, asarray):
+    layers, loss, options = CASES[name]
+    options = {k: asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    network = Network(5, layers, loss=loss, seed=1)
+    t = LABELS if loss == "softmax_cross_entropy" else VALUES
+    history = network.fit(asarray(X), asarray(t), **{"epochs": 2, "engine": engine} | options)
+    return network.theta, history.loss
+
+
+@pytest.mark.skip_backend("jax", reason="slow step by step; test_short_trainings covers it")
 @pytest.mark.parametrize("name", CASES)
 def test_a_fast_training_is_the_pure_training(name, backend, assert_close):
-    layers, options = CASES[name]
-    options = {
-        key: backend.asarray(value) if isinstance(value, np.ndarray) else value
-        for key, value in options.items()
-    }
-    networks, histories = [], []
-    for engine in ("auto", "pure"):
-        network = Network(5, layers, seed=1)
-        x, t = backend.asarray(X), backend.asarray(LABELS)
-        histories.append(network.fit(x, t, **{"epochs": 2, "engine": engine} | options))
-        networks.append(network)
-    assert_close(networks[0].theta, to_host(networks[1].theta), backend)
-    assert histories[0].loss == pytest.approx(histories[1].loss, rel=1e-4)
+    theta, losses = train(name, "auto", backend.asarray)
+    expected, pure_losses = train(name, "pure", backend.asarray)
+    assert_close(theta, to_host(expected), backend)
+    assert losses == pytest.approx(pure_losses, rel=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["plan", "kernels"])
+@pytest.mark.parametrize("name", CASES)
+def test_so_is_each_way_of_numpys(name, engine):
+    if engine == "kernels":
+        pytest.importorskip("numba", reason="Numba compiles the kernels")
+    theta, losses = train(name, engine, np.asarray)
+    expected, pure_losses = train(name, "pure", np.asarray)
+    np.testing.assert_allclose(theta, expected, rtol=1e-10, atol=1e-12)
+    assert losses == pytest.approx(pure_losses, rel=1e-10)
+
+
+def test_unknown_engines_are_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="engine='turbo' is not known; expected one of auto"):
+        train("plain", "turbo", np.asarray)
 
 
 def test_the_step_is_the_same_on_every_library(backend, assert_close):
@@ -52,19 +77,20 @@ def test_the_step_is_the_same_on_every_library(backend, assert_close):
     tree = place(layer.parameters(5))
     theta = draw(tree, np.random.default_rng(1))
 
-    def step(asarray, number, xp):
+    def step(asarray, number, xp, name):
         parameters = asarray(theta)
         state = optimizer.init(parameters, xp=xp)
-        return make_step(layer, tree, loss, optimizer, 0.01, xp=xp)(
+        return jit(make_step(layer, tree, loss, optimizer, 0.01, xp=xp), name)(
             parameters, state, asarray(X), asarray(LABELS), asarray(WEIGHT), None,
             number(0.1), number(1.0),
         )  # fmt: skip
 
-    expected = step(np.asarray, np.asarray, np)
+    expected = step(np.asarray, np.asarray, np, "numpy")
     found = step(
         backend.asarray,
         lambda v: scalar(v, backend.xp, backend.device, backend.dtype),
         backend.xp,
+        backend.name,
     )
     for array, reference in zip(walk(found), walk(expected), strict=True):
         assert_close(array, reference, backend)

@@ -20,8 +20,8 @@ ALPHAS = {"leaky_relu": 0.3, "elu": 1.7}
 def case(name):
     """Scores, the activation's values, an incoming gradient and the gradient it becomes."""
     generator = np.random.default_rng(0)
-    z = references.away_from([0.0], 2.0 * generator.normal(size=(5, 4)))
-    da = generator.normal(size=(5, 4))
+    z = references.away_from([0.0], 2.0 * generator.normal(size=(6, 4)))
+    da = generator.normal(size=(6, 4))
     function = references.ACTIVATIONS[name]
     return z, function(z), da, references.gradient(lambda v: np.sum(da * function(v)), z)
 

@@ -11,9 +11,9 @@ import references
 from xpnn import functional as F
 
 GENERATOR = np.random.default_rng(0)
-Z = references.away_from([0.0], GENERATOR.normal(size=(4, 3)))
-DA = GENERATOR.normal(size=(4, 3))
-WEIGHT = GENERATOR.uniform(0.5, 2.0, 4)
+Z = references.away_from([0.0], GENERATOR.normal(size=(6, 4)))
+DA = GENERATOR.normal(size=(6, 4))
+WEIGHT = GENERATOR.uniform(0.5, 2.0, 6)
 
 
 @pytest.mark.parametrize("name", list(F.ACTIVATIONS))
@@ -26,7 +26,7 @@ def test_activations(name, derive):
 
 @cache
 def loss_case(name):
-    t = references.targets(name, np.random.default_rng(1), 4, 3)
+    t = references.targets(name, np.random.default_rng(1), 6, 4)
     return F.loss_rule(name), t, F.loss_rule(name).forward(Z, t, WEIGHT)[1]
 
 
@@ -47,7 +47,7 @@ def test_linear(derive):
 
 
 def test_dropout_and_l2(derive):
-    noise = np.random.default_rng(2).random((4, 3)).astype("float32")
+    noise = np.random.default_rng(2).random((6, 4)).astype("float32")
 
     def function(here, x):
         y, _ = F.dropout(x, here.asarray(noise, "float32"), 0.4)

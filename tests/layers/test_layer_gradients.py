@@ -13,17 +13,17 @@ from xpnn.backends import generator, to_host
 from xpnn.layers import Activation, Chain, Dense, Dropout, draw, place, unflatten
 from xpnn.training import Loss, loss_and_gradient
 
-ROWS, INPUTS, OUTPUTS = 5, 4, 3
+ROWS, INPUTS, OUTPUTS = 6, 5, 3
 
 
 def network(kind, activation):
     """Layers of one kind round an activation, ending in scores."""
     act = Activation(activation)
     return {
-        "dense": Chain((Dense(5), act, Dense(OUTPUTS))),
-        "no bias": Chain((Dense(5, bias=False), act, Dense(OUTPUTS, bias=False))),
-        "dropout": Chain((Dropout(0.2), Dense(5), act, Dropout(0.4), Dense(OUTPUTS))),
-        "nested": Chain((Chain((Dense(5), act)), Chain((Chain((Dropout(0.3),)), Dense(OUTPUTS))))),
+        "dense": Chain((Dense(4), act, Dense(OUTPUTS))),
+        "no bias": Chain((Dense(4, bias=False), act, Dense(OUTPUTS, bias=False))),
+        "dropout": Chain((Dropout(0.2), Dense(4), act, Dropout(0.4), Dense(OUTPUTS))),
+        "nested": Chain((Chain((Dense(4), act)), Chain((Chain((Dropout(0.3),)), Dense(OUTPUTS))))),
         "no parameters below": Chain((Chain((act, Dropout(0.3))), act, Dense(OUTPUTS))),
         "activation last": Chain((Dense(OUTPUTS), act)),
     }[kind]

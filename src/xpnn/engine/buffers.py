@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import host
 
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Any:
     """Make an uninitialised C-ordered array that begins at a cache line."""
     size = math.prod(shape) * host.dtype(dtype).itemsize
-    raw = host.empty(size + _ALIGNMENT, host.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
+    raw = host.empty(size + ALIGNMENT, host.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
@@ -46,18 +47,28 @@ class Pool:
         self.count = 0
         self.bytes = 0
 
-    def take(self, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
-        """Hand out memory for an array: the smallest free buffer that holds it, or a new one."""
-        size = max(math.prod(shape) * host.dtype(dtype).itemsize, 1)
-        fitting = [raw for raw in self.free if size <= raw.nbytes <= 4 * size]
+    def take(
+        self, shape: tuple[int, ...], dtype: Any, avoid: Sequence[Any] = ()
+    ) -> tuple[Any, Any]:
+        """Hand out memory for an array: the smallest free buffer that holds it, or a new one.
+
+        Buffers in `avoid` are left alone.
+        """
+        bytes_ = math.prod(shape) * host.dtype(dtype).itemsize
+        size = max(bytes_, 1)
+        fitting = [
+            raw
+            for raw in self.free
+            if size <= raw.nbytes <= 4 * size and not any(raw is other for other in avoid)
+        ]
         if fitting:
             raw = min(fitting, key=lambda r: r.nbytes)
             self.free = [r for r in self.free if r is not raw]
         else:
-            raw = aligned((-(-size // _ALIGNMENT) * _ALIGNMENT,), host.uint8)
+            raw = aligned((-(-size // ALIGNMENT) * ALIGNMENT,), host.uint8)
             self.count += 1
             self.bytes += raw.nbytes
-        return raw, raw[:size].view(dtype).reshape(shape)
+        return raw, raw[:bytes_].view(dtype).reshape(shape)
 
     def give_back(self, raw: Any) -> None:
         """Take memory back whose content nobody reads any more."""

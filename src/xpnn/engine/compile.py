@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xpnn.backends import Device, DType, Namespace, library_name
+from xpnn.backends import BackendUnavailableError, Device, DType, Namespace, library_name
+from xpnn.engine.kernels import available
 from xpnn.engine.run_jax import JaxRunner
 from xpnn.engine.run_numpy import NumpyRunner
 from xpnn.engine.run_pure import PureRunner, Update
+from xpnn.engine.trees import leaves
 
 Runner = PureRunner | NumpyRunner | JaxRunner
 
-MODES = ("auto", "pure")
+MODES = ("auto", "plan", "kernels", "pure")
+
+
+# Compiling a step's kernels takes some seconds, the first time on a machine; they save
+# about a nanosecond for each parameter or state element and step, and some 50 us a step.
+_WORTH = 1e9
+
+
+def _worth_kernels(carry: Any, steps: int) -> bool:
+    elements = sum(leaf.size for leaf in leaves(carry))
+    return steps * (elements + 50_000) > _WORTH and available()
 
 
 def make_runner(
@@ -23,6 +35,7 @@ def make_runner(
     xp: Namespace,
     device: Device,
     dtype: DType,
+    steps: int = 0,
     mode: str = "auto",
 ) -> Runner:
     """Make a pure update as fast as the library of its arrays allows.
@@ -42,8 +55,13 @@ def make_runner(
         Where the data is.
     dtype : dtype
         Dtype of rates and sums.
-    mode : {'auto', 'pure'}, default 'auto'
-        'pure' calls the update as it is, on every library.
+    steps : int, default 0
+        Steps that the training will take, as far as is known.
+    mode : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
+        How NumPy's updates run: replayed as NumPy calls ('plan'), the same with compiled
+        kernels ('kernels', needs Numba), or with kernels where Numba is installed and the
+        training is long enough to pay for compiling them ('auto'). 'pure' calls the update
+        as it is, on every library.
 
     Returns
     -------
@@ -53,8 +71,14 @@ def make_runner(
     if mode not in MODES:
         raise ValueError(f"engine={mode!r} is not known; expected one of {', '.join(MODES)}")
     name = library_name(xp)
-    if mode == "auto" and name == "numpy":
-        return NumpyRunner(make_update, carry, columns, xp, dtype)
-    if mode == "auto" and name == "jax":
+    if mode == "kernels" and not available():
+        raise BackendUnavailableError(
+            "engine='kernels' needs Numba, which is not installed. Install it with: "
+            'python -m pip install numba  (extra "fast")'
+        )
+    if mode != "pure" and name == "numpy":
+        kernels = mode == "kernels" or (mode == "auto" and _worth_kernels(carry, steps))
+        return NumpyRunner(make_update, carry, columns, xp, dtype, kernels)
+    if mode != "pure" and name == "jax":
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import host
+from xpnn.engine.buffers import ALIGNMENT
 
 if TYPE_CHECKING:
     from xpnn.engine.run_numpy import Plan
@@ -26,11 +27,11 @@ class _Names:
     def __init__(self, plan: Plan) -> None:
         self.ranges: list[tuple[int, int, str]] = []
         for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
-            self._add(array, node.label)
+            self._add(array, node.label, array.ctypes.data)
 
-    def _add(self, array: Any, name: str) -> None:
-        start = array.ctypes.data
-        self.ranges.append((start, start + max(array.nbytes, 1), name))
+    def _add(self, array: Any, name: str, first: int) -> None:
+        last = array.ctypes.data + max(array.nbytes, 1)
+        self.ranges.append((first, last, name))
 
     def of(self, value: Any) -> str:
         """Name an operand: an input, a buffer (made up when first seen), or a number."""
@@ -41,12 +42,15 @@ class _Names:
             if first <= start < last:
                 return f"{name}{'' if start == first else '[..]'}"
         if value.ndim == 0 and value.base is None:
-            return f"{value.item():g}"
+            return f"{float(value):g}"
         name = f"buffer {sum(n.startswith('buffer') for _, _, n in self.ranges)}"
         base = value
         while isinstance(base.base, host.ndarray):
             base = base.base
-        self._add(base, name)
+        # A buffer's memory begins at the first cache line of what was allocated for it.
+        begin = base.ctypes.data
+        line = begin + -begin % ALIGNMENT
+        self._add(base, name, line if line <= start else begin)
         return name
 
 
@@ -71,9 +75,8 @@ def describe(plan: Plan) -> str:
     for index, call in enumerate(plan.calls):
         if call.block > 0:
             continue
-        arrays = [a for a in call.arguments if isinstance(a, host.ndarray)]
-        out = call.out if call.out is not None else call.written()
-        operands = [names.of(a) for a in arrays if a is not out]
+        out = call.written()
+        operands = [names.of(a) for a in call.read()]
         blocks = 1 + max(
             (c.block for c in plan.calls[index:] if c.chain == call.chain), default=0
         ) if call.block == 0 else 1  # fmt: skip

@@ -47,9 +47,15 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "min": host.minimum.reduce,
 }
 
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
 # A new look at the same memory, applied to the buffer once, when a plan is made.
 VIEWS: dict[str, Callable[..., Any]] = {
-    "getitem": lambda a, key: a[key],
+    # The ellipsis makes of a single entry a view too, not a number.
+    "getitem": lambda a, key: a[key if ... in _parts(key) else (*_parts(key), ...)],
     "reshape": lambda a, shape: host.reshape(a, shape),
     "transpose": lambda a: a.T,
 }

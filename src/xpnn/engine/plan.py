@@ -10,70 +10,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import host, host_erf
 from xpnn.engine.buffers import Pool, Storage
+from xpnn.engine.calls import Call
+from xpnn.engine.fuse import Writer, fuse
+from xpnn.engine.kernels import compile_kernel
 from xpnn.engine.operations import ELEMENTWISE, REDUCTIONS, VIEWS
 from xpnn.engine.schedule import BLOCK, Group, arrange, is_elementwise
 from xpnn.engine.trace import Node, Trace, UnknownOperationError
-
-
-@dataclass
-class Call:
-    """One bound call.
-
-    Parameters
-    ----------
-    function : callable
-        A NumPy function.
-    arguments : tuple
-        Arrays and constants, the output buffer among them.
-    text : str
-        What it does, for `describe`.
-    out : numpy.ndarray, optional
-        Output buffer, where the function wants it by keyword.
-    chain, block : int
-        Number of the chain and of the block in it, where it works on a block.
-    """
-
-    def written(self) -> Any:
-        """Array that the call writes to."""
-        if self.out is not None:
-            return self.out
-        if self.function is host.copyto:
-            return self.arguments[0]
-        if self.function in REDUCTIONS.values():
-            return self.arguments[3]
-        return self.arguments[-1]
-
-    def sliced(self, start: int, stop: int, length: int, chain: int) -> Call:
-        """Return the same on one block of a long vector."""
-
-        def cut(value: Any) -> Any:
-            if not isinstance(value, host.ndarray) or value.ndim == 0:
-                return value
-            return value[start:stop] if value.shape[0] == length else value[: stop - start]
-
-        return Call(
-            self.function, tuple(map(cut, self.arguments)), self.text, cut(self.out), chain,
-            start // BLOCK,
-        )  # fmt: skip
-
-    def run(self) -> None:
-        """Do it."""
-        if self.out is None:
-            self.function(*self.arguments)
-        else:
-            self.function(*self.arguments, out=self.out)
-
-    function: Any
-    arguments: tuple[Any, ...]
-    text: str
-    out: Any = None
-    chain: int = -1
-    block: int = -1
 
 
 class Planner:
@@ -87,10 +33,14 @@ class Planner:
         Engine-owned array of each input.
     homes : dict of int to int
         Number of an output to the number of the input that it replaces.
+    kernels : bool, default False
+        Whether elementwise operations become compiled kernels (needs Numba).
     """
 
-    def __init__(self, trace: Trace, arrays: list[Any], homes: dict[int, int]) -> None:
-        self.trace, self.pool = trace, Pool()
+    def __init__(
+        self, trace: Trace, arrays: list[Any], homes: dict[int, int], kernels: bool = False
+    ) -> None:
+        self.trace, self.pool, self.kernels = trace, Pool(), kernels
         self.calls: list[Call] = []
         self.array: dict[int, Any] = {}
         self.storage: dict[int, Storage] = {}
@@ -98,6 +48,8 @@ class Planner:
         self.home: dict[int, int] = {}
         self.local: set[int] = set()
         self.deferred: list[Any] | None = None
+        self.together: list[Node] = []
+        self.blocks: list[Any] = []
         for node, array in zip(trace.inputs, arrays, strict=True):
             self._hold(node, array, Storage(pinned=True))
         for node in trace.nodes:
@@ -197,6 +149,13 @@ class Planner:
     def make(self) -> list[Call]:
         """Make the calls."""
         made = [n for n in self.trace.nodes if n.op not in ("input", "constant")]
+        if self.kernels:
+            for fused in fuse(made):
+                if fused.fused:
+                    self._kernel(fused.nodes)
+                else:
+                    self._one(fused.nodes[0])
+            return self.calls
         for group in arrange(made):
             if group.blocked:
                 self._chain(group)
@@ -216,6 +175,34 @@ class Planner:
         for parent in node.parents():
             self._read(parent)
 
+    def _kernel(self, nodes: list[Node]) -> None:
+        """Do several operations in one compiled loop; results that only it reads get no buffer."""
+        writer = Writer(nodes, self._read_outside(nodes))
+        self.deferred, self.together = [], nodes
+        for node in nodes:
+            if id(node) in writer.stored:
+                self._output(node)
+            for parent in node.parents():
+                self._read(parent)
+        source = writer.write()
+        arrays = tuple(self.array[id(o)] if isinstance(o, Node) else o for o in source.operands)
+        text = "kernel " + ", ".join(node.op for node in nodes)
+        function = compile_kernel(source.text)
+        written = tuple(self.array[id(n)] for n in nodes if id(n) in writer.stored)
+        self.calls.append(Call(function, arrays, text, source=source.text, results=written))
+        for raw in self.deferred:
+            self.pool.give_back(raw)
+        self.deferred, self.together = None, []
+
+    def _read_outside(self, nodes: list[Node]) -> set[int]:
+        """`id` of everything that is an output, or is read by an operation not among `nodes`."""
+        members = set(map(id, nodes))
+        outside = set(map(id, self.trace.outputs))
+        for node in self.trace.nodes:
+            if id(node) not in members:
+                outside.update(map(id, node.parents()))
+        return outside
+
     def _chain(self, group: Group) -> None:
         """Do a chain over a long vector block by block.
 
@@ -224,12 +211,8 @@ class Planner:
         when the last operation is first reached.
         """
         members = set(map(id, group.nodes))
-        outside = set(map(id, self.trace.outputs))
-        for node in self.trace.nodes:
-            if id(node) not in members:
-                outside.update(map(id, node.parents()))
-        self.local = members - outside - set(self.array)
-        self.deferred, before = [], len(self.calls)
+        self.local = members - self._read_outside(group.nodes) - set(self.array)
+        self.deferred, self.together, before = [], group.nodes, len(self.calls)
         for node in group.nodes:
             self._one(node)
         chain, self.calls = self.calls[before:], self.calls[:before]
@@ -239,7 +222,7 @@ class Planner:
             self.calls += [call.sliced(start, stop, length, before) for call in chain]
         for raw in self.deferred:
             self.pool.give_back(raw)
-        self.local, self.deferred = set(), None
+        self.local, self.deferred, self.together, self.blocks = set(), None, [], []
 
     def _view(self, node: Node) -> None:
         parent = self.array[id(node.inputs[0])]
@@ -273,8 +256,8 @@ class Planner:
             return self.array[id(node)]
         home = self.home.get(id(node))
         if home is not None and self._done_with(home, node):
-            self._hold(node, self.array[home], self.storage[home])
             self.storage[home].reads += self._pending(node)
+            self._hold(node, self.array[home], self.storage[home])
             return self.array[id(node)]
         if is_elementwise(node):
             for place, operand in enumerate(node.inputs):
@@ -283,8 +266,11 @@ class Planner:
                     storage.reads += self._pending(node)
                     self._hold(node, self.array[id(operand)], storage)
                     return self.array[id(node)]
-        shape = (BLOCK,) if id(node) in self.local else node.shape
-        raw, array = self.pool.take(shape, node.value.dtype)
+        if id(node) in self.local:
+            raw, array = self.pool.take((BLOCK,), node.value.dtype)
+            self.blocks.append(raw)
+        else:  # not where the next block's operations write
+            raw, array = self.pool.take(node.shape, node.value.dtype, self.blocks)
         storage = self._storage(node)
         storage.raw = raw
         self.array[id(node)] = array
@@ -297,19 +283,38 @@ class Planner:
     def _reads_by(self, node: Node, storage: Storage) -> int:
         return sum(1 for p in node.parents() if self._storage(p) is storage)
 
+    def _read_elsewhere(self, storage: Storage, array: Any) -> bool:
+        """Whether operations done together read memory at other places than they go to.
+
+        In the order of blocks, or of a kernel's rows, a read that comes first in a block
+        comes after the writes of the blocks before.
+        """
+        return any(
+            not self._same_view(self.array[id(p)], array)
+            for node in self.together
+            for p in node.parents()
+            if self._storage(p) is storage and id(p) in self.array
+        )
+
     def _done_with(self, home: int, node: Node) -> bool:
         """Whether nobody but this operation, entry by entry, still reads the replaced input."""
         storage = self.storage[home]
         if storage.reads != self._reads_by(node, storage):
             return False
+        if self._read_elsewhere(storage, self.array[home]):
+            return False
+        if node.op == "where" and any(
+            isinstance(p, Node) and self._storage(p) is storage for p in node.inputs[:2]
+        ):
+            return False  # the other branch is written first
         return all(
-            self.array[id(p)] is self.array[home] and is_elementwise(node)
+            self.array.get(id(p)) is self.array[home] and is_elementwise(node)
             for p in node.parents()
             if self._storage(p) is storage
         )
 
     def _in_place(self, node: Node, place: int, operand: Any) -> bool:
-        if not isinstance(operand, Node):
+        if not isinstance(operand, Node) or id(operand) not in self.array:
             return False
         if node.op == "astype" or (node.op == "where" and place != 2):
             return False
@@ -321,10 +326,11 @@ class Planner:
             and array.shape == ((BLOCK,) if id(node) in self.local else node.shape)
             and array.dtype == node.value.dtype
             and array.flags.c_contiguous
+            and not self._read_elsewhere(storage, array)
             and all(
                 self._same_view(self.array[id(p)], array)
                 for p in node.parents()
-                if self._storage(p) is storage
+                if self._storage(p) is storage and id(p) in self.array
             )
         )
 

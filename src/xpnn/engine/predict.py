@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnn.backends import Array, Namespace, host, library_name
-from xpnn.engine.plan import Call
+from xpnn.engine.calls import Call
 from xpnn.engine.replay import compile_calls
 from xpnn.engine.run_numpy import Plan, make_plan
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
@@ -73,15 +73,15 @@ class Predictor:
         if found is None:
             if rows not in self.plans:  # first time: not worth a plan yet
                 self._keep(rows, None)
-                return self.forward(self.theta, x)
+                return self._pure(x)
             try:
                 found = self._plan(x)
             except UnknownOperationError as error:
                 self.plannable, self.reason = False, f"the engine has no rule for {error}"
-                return self.forward(self.theta, x)
+                return self._pure(x)
             self._keep(rows, found)
         if not self.lock.acquire(blocking=False):  # another thread is using the buffers
-            return self.forward(self.theta, x)
+            return self._pure(x)
         try:
             replay, scores, _ = found
             replay(x)
@@ -89,16 +89,23 @@ class Predictor:
         finally:
             self.lock.release()
 
+    def _pure(self, x: Any) -> Any:
+        """Run the forward function on NumPy as it is; a view of its input is copied."""
+        scores = self.forward(self.theta, x)
+        shared = (x, self.theta)
+        return scores.copy() if any(host.may_share_memory(scores, a) for a in shared) else scores
+
     def _keep(self, rows: int, plan: Any) -> None:
-        self.plans[rows] = plan
-        self.plans.move_to_end(rows)
-        if len(self.plans) > _KEPT:
-            self.plans.popitem(last=False)
+        with self.lock:
+            self.plans[rows] = plan
+            self.plans.move_to_end(rows)
+            if len(self.plans) > _KEPT:
+                self.plans.popitem(last=False)
 
     def _plan(self, x: Array) -> tuple[Callable[..., None], Any, Plan]:
         plan = make_plan(self.make_forward(NAMESPACE), (self.theta, x), ["theta", "x"], {})
         calls, scores = plan.calls, plan.outputs[0]
-        if scores is x or not _only_whole(calls, x):
+        if host.may_share_memory(scores, x) or not _only_whole(calls, x):
             # Something looks at a part of x: give the plan a place of its own for it.
             place = host.empty(x.shape, x.dtype)
             host.copyto(place, x)

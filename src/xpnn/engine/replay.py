@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xpnn.engine.plan import Call
+from xpnn.engine.calls import Call
 
 
 def compile_calls(calls: Sequence[Call], parameter: Any = None) -> Callable[..., None]:

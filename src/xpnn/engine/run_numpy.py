@@ -10,8 +10,9 @@ from typing import Any
 
 from xpnn.backends import Array, DType, Namespace, host
 from xpnn.engine.buffers import aligned
+from xpnn.engine.calls import Call
 from xpnn.engine.describe import describe
-from xpnn.engine.plan import Call, Planner
+from xpnn.engine.plan import Planner
 from xpnn.engine.replay import compile_calls
 from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
 from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record
@@ -67,6 +68,7 @@ def make_plan(
     arguments: tuple[Any, ...],
     labels: list[str],
     homes: dict[int, int],
+    kernels: bool = False,
 ) -> Plan:
     """Trace a pure function and bind it to its arguments' memory.
 
@@ -80,6 +82,8 @@ def make_plan(
         A name for each of them.
     homes : dict of int to int
         Number of an output to the number of the input that it replaces.
+    kernels : bool, default False
+        Whether elementwise operations become compiled kernels (needs Numba).
 
     Returns
     -------
@@ -92,21 +96,40 @@ def make_plan(
     """
     with host.errstate(all="ignore"):
         trace = record(function, arguments, labels)
-    planner = Planner(trace, leaves(arguments), homes)
+    for output, home in homes.items():
+        new, old = trace.outputs[output].value, trace.inputs[home].value
+        if new.shape != old.shape or new.dtype != old.dtype:
+            raise UnknownOperationError("a result unlike what it replaces in shape or dtype")
+    planner = Planner(trace, leaves(arguments), homes, kernels)
     calls = planner.make()
-    outputs = []
-    for number, node in enumerate(trace.outputs):
-        array = planner.array[id(node)]
-        home = homes.get(number)
-        if home is not None and array is not planner.array[id(trace.inputs[home])]:
-            place = planner.array[id(trace.inputs[home])]
-            calls.append(Call(host.copyto, (place, array), "copy into place"))
-            array = place
-        outputs.append(array)
+    outputs = _bring_home(planner, homes, calls)
+    for node in trace.nodes:  # a plan has buffers of its own; shapes and dtypes are enough
+        if node.op not in ("input", "constant"):
+            node.value = host.broadcast_to(host.zeros((), node.value.dtype), node.shape)
     return Plan(
         trace, calls, compile_calls(calls), outputs, planner.pool.count, planner.pool.bytes,
         leaves(arguments),
     )  # fmt: skip
+
+
+def _bring_home(planner: Planner, homes: dict[int, int], calls: list[Call]) -> list[Any]:
+    """Copy results that are elsewhere to where they belong; return where all of them end up."""
+    trace = planner.trace
+    outputs = [planner.array[id(node)] for node in trace.outputs]
+    moves = {}
+    for number, home in homes.items():
+        place = planner.array[id(trace.inputs[home])]
+        if outputs[number] is not place:
+            moves[number] = place
+    for number, array in enumerate(outputs):
+        # The copies below would overwrite an old value that goes on living somewhere else.
+        if any(host.may_share_memory(array, place) for place in moves.values()):
+            _, outputs[number] = planner.pool.take(array.shape, array.dtype)
+            calls.append(Call(host.copyto, (outputs[number], array), "copy aside"))
+    for number, place in moves.items():
+        calls.append(Call(host.copyto, (place, outputs[number]), "copy into place"))
+        outputs[number] = place
+    return outputs
 
 
 @dataclass
@@ -139,12 +162,15 @@ class NumpyRunner:
         NumPy's namespace, for the case that the engine lacks a rule.
     dtype : dtype
         Dtype of rates and sums.
+    kernels : bool, default False
+        Whether elementwise operations become compiled kernels (needs Numba).
     """
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
-        dtype: DType,
+        dtype: DType, kernels: bool = False,
     ) -> None:  # fmt: skip
+        self.kernels = kernels
         self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
         self.carry = map_tree(owned_copy, carry)
         self.bound: dict[int, _Bound] = {}
@@ -171,8 +197,9 @@ class NumpyRunner:
         labels += [f"sum {i}" for i in range(len(self.sums))]
         labels += [f"batch {i}" for i in range(len(leaves(batch)))]
         plan = make_plan(
-            self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)}
-        )
+            self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
+            self.kernels,
+        )  # fmt: skip
         return _Bound(plan, leaves(columns), leaves(noises), rate, 1.0)
 
     def run(

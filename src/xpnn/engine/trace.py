@@ -72,7 +72,8 @@ class Tape:
         inputs = tuple(self._operand(o) for o in operands)
         key = (
             op,
-            tuple(id(i) if isinstance(i, Node) else (type(i), i) for i in inputs),
+            # As text: 0.0 and -0.0 are equal.
+            tuple(id(i) if isinstance(i, Node) else (type(i), repr(i)) for i in inputs),
             repr(sorted(attributes.items())),
         )
         if key in self.seen:
@@ -131,7 +132,10 @@ class Traced:
         return id(self)
 
     def __matmul__(self, other: Any) -> Traced:
-        return self._tape.add("matmul", (self, other))
+        return NAMESPACE.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Traced:
+        return NAMESPACE.matmul(other, self)
 
     def __neg__(self) -> Traced:
         return self._tape.add("negative", (self,))
@@ -144,16 +148,27 @@ def _binary(op: str) -> Callable[[Traced, Any], Traced]:
     return lambda self, other: self._tape.add(op, (self, other))
 
 
+def _logical(op: str) -> Callable[[Traced, Any], Traced]:
+    def operator(self: Traced, other: Any) -> Traced:
+        if any(x.dtype != host.bool for x in (self, other) if hasattr(x, "dtype")):
+            raise UnknownOperationError("& and | of numbers")
+        return self._tape.add(op, (self, other))
+
+    return operator
+
+
 def _reflected(op: str) -> Callable[[Traced, Any], Traced]:
     return lambda self, other: self._tape.add(op, (other, self))
 
 
 for _name, _op in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow",
-    "and": "logical_and", "or": "logical_or",
 }.items():  # fmt: skip
     setattr(Traced, f"__{_name}__", _binary(_op))
     setattr(Traced, f"__r{_name}__", _reflected(_op))
+for _name, _op in {"and": "logical_and", "or": "logical_or"}.items():
+    setattr(Traced, f"__{_name}__", _logical(_op))
+    setattr(Traced, f"__r{_name}__", _logical(_op))
 for _name, _op in {
     "gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal",
     "eq": "equal", "ne": "not_equal",
@@ -283,8 +298,19 @@ def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: lis
         tape.nodes.append(node)
         return Traced(node, tape)
 
-    returned = function(*map_tree(enter, arguments))
-    result = map_tree(tape._operand, returned)
+    def leave(value: Any) -> Node:
+        node = tape._operand(value)
+        if not isinstance(node, Node):
+            raise UnknownOperationError("a result that is a number")
+        return node
+
+    try:
+        result = map_tree(leave, function(*map_tree(enter, arguments)))
+    except UnknownOperationError:
+        raise
+    except Exception as error:
+        # Tracing arrays lack what it asked for; if it is wrong, its pure run says so better.
+        raise UnknownOperationError(f"what raises {type(error).__name__}: {error}") from error
     outputs = leaves(result)
     live = set(map(id, outputs))
     for node in reversed(tape.nodes):

@@ -94,6 +94,7 @@ class _Trainer:
         source: HostGenerator,
         shuffle: bool,
         engine: str,
+        epochs: int,
         xp: Namespace,
     ) -> None:
         self.network, self.train, self.held, self.xp = network, train, held, xp
@@ -122,6 +123,7 @@ class _Trainer:
             xp=xp,
             device=device,
             dtype=numbers,
+            steps=epochs * self.steps,
             mode=engine,
         )
 
@@ -222,8 +224,9 @@ def fit(
     seed : int or generator, optional
         For row orders, dropout and the validation split; default, the network's own
         generator.
-    engine : {'auto', 'pure'}, default 'auto'
-        'pure' runs every step as the plain pure function; for comparisons.
+    engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
+        How steps run; see `xpnn.engine.make_runner`. 'pure' runs every step as the plain
+        pure function, for comparisons.
 
     Returns
     -------
@@ -241,6 +244,8 @@ def fit(
     """
     _check_count("epochs", epochs)
     _check_count("batch_size", batch_size, none_allowed=True)
+    if network.size == 0:
+        raise ValueError("the network has no parameters to learn; add a Dense layer")
     if l2 < 0:
         raise ValueError(f"l2 is {l2!r}; expected 0 or more")
     optimizer = Adam() if optimizer is None else optimizer
@@ -263,7 +268,8 @@ def fit(
     elif isinstance(early_stopping, int):
         early_stopping = EarlyStopping(early_stopping)
     if early_stopping is not None:
-        calls.append(early_stopping)
+        # First, so that every other callback's `on_end` sees the weights that were restored.
+        calls.insert(0, early_stopping)
     if progress:
         from xpnn.training.progress import ProgressBar
 
@@ -271,7 +277,7 @@ def fit(
     with on_device(device_of(x)):
         trainer = _Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
-            shuffle, engine, xp,
+            shuffle, engine, epochs, xp,
         )  # fmt: skip
         return _run(trainer, epochs, calls)
 

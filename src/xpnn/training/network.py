@@ -197,16 +197,17 @@ class Network(PlacedLayers):
         """
         t = as_array_like("t", t, x)
         weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
-        xp, _ = placement(x=x, t=t, sample_weight=weight)
-        t = self.loss.check_targets(t, x.shape[0], self.outputs, xp=xp)
-        if is_floating(t, xp) or self.loss.kind != "labels":
-            t = xp.astype(t, x.dtype, copy=False)
-        if weight is not None:
-            if tuple(weight.shape) != (x.shape[0],):
-                raise ValueError(
-                    f"sample_weight has shape {tuple(weight.shape)}; expected ({x.shape[0]},)"
-                )
-            weight = xp.astype(weight, x.dtype, copy=False)
+        xp, device = placement(x=x, t=t, sample_weight=weight)
+        if weight is not None and tuple(weight.shape) != (x.shape[0],):
+            raise ValueError(
+                f"sample_weight has shape {tuple(weight.shape)}; expected ({x.shape[0]},)"
+            )
+        with on_device(device):
+            t = self.loss.check_targets(t, x.shape[0], self.outputs, xp=xp)
+            if is_floating(t, xp) or self.loss.kind != "labels":
+                t = xp.astype(t, x.dtype, copy=False)
+            if weight is not None:
+                weight = xp.astype(weight, x.dtype, copy=False)
         return t, weight
 
     # Use
@@ -261,7 +262,8 @@ class Network(PlacedLayers):
             where there is one output. Without the first axis for a single row.
         """
         x, xp, single = self.prepare(x)
-        predicted = self.loss.predict(self._scores(x, xp), xp=xp)
+        with on_device(device_of(x)):
+            predicted = self.loss.predict(self._scores(x, xp), xp=xp)
         return predicted[0, ...] if single else predicted
 
     def predict_proba(self, x: ArrayLike) -> Array:
@@ -286,7 +288,8 @@ class Network(PlacedLayers):
                 f"the loss {self.loss.name!r} has no probabilities; use predict or scores"
             )
         x, xp, single = self.prepare(x)
-        probabilities = self.loss.mean(self._scores(x, xp), xp=xp)
+        with on_device(device_of(x)):
+            probabilities = self.loss.mean(self._scores(x, xp), xp=xp)
         return probabilities[0, :] if single else probabilities
 
     def evaluate(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Array | None]:
@@ -306,9 +309,10 @@ class Network(PlacedLayers):
         """
         x, xp, _ = self.prepare(x)
         t, _ = self.prepare_targets(x, t, None)
-        scores = self._scores(x, xp)
-        loss, _ = self.loss.forward(scores, t, None, xp=xp)
-        return loss, self.loss.accuracy(scores, t, xp=xp)
+        with on_device(device_of(x)):
+            scores = self._scores(x, xp)
+            loss, _ = self.loss.forward(scores, t, None, xp=xp)
+            return loss, self.loss.accuracy(scores, t, xp=xp)
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Share of rows read right.

@@ -26,6 +26,7 @@ from xpnn.backends import (
     host,
     is_floating,
     library_name,
+    on_device,
     placement,
     select,
     to_device,
@@ -226,5 +227,6 @@ class PlacedLayers:
         self._bind(x, xp, device)
         if single:
             x = x[None, :]
-        x = as_floating(x, xp, self._theta.dtype)
-        return xp.astype(x, self._theta.dtype, copy=False), xp, single
+        with on_device(device):
+            x = as_floating(x, xp, self._theta.dtype)
+            return xp.astype(x, self._theta.dtype, copy=False), xp, single

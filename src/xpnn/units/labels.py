@@ -41,7 +41,7 @@ def host_labels(y: ArrayLike, x: Array) -> Any:
     if labels.dtype.kind == "f":
         odd = labels[~(labels == host.floor(labels))]
         if odd.size or not host.all(host.isfinite(labels)):
-            shown = odd[0].item() if odd.size else "infinity"
+            shown = float(odd[0]) if odd.size else "infinity"
             raise ValueError(f"y holds {shown!r}; expected class labels, not values")
         return labels.astype(host.int64)
     return labels

@@ -34,7 +34,7 @@ def _number(name: str, value: float) -> float:
     given = as_array(name, value)
     if given.ndim != 0 or not math.isfinite(given):
         raise ValueError(f"{name} is {value!r}; expected one finite number")
-    number: float = to_host(given).item()
+    number: float = to_host(given).tolist()
     return number
 
 
@@ -319,7 +319,7 @@ def _binary(x: ArrayLike) -> tuple[Array, Namespace, Device]:
     if isinstance(x, host.ndarray) and x.size:
         odd = x[(x != 0) & (x != 1)]
         if odd.size:
-            raise ValueError(f"x holds {odd[0].item()!r}; expected only 0 and 1")
+            raise ValueError(f"x holds {odd[0].tolist()!r}; expected only 0 and 1")
     return as_floating(x, xp), xp, device
 
 

@@ -1,0 +1,138 @@
+"""`Plan.describe` shows what a training step is made of."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from xpnn import Network
+from xpnn.engine.run_numpy import make_plan
+from xpnn.engine.trace import NAMESPACE as xp
+from xpnn.layers import Dropout
+from xpnn.optimizers import SGD, Adam, Clipped
+from xpnn.training import make_step
+from xpnn.training.step import make_update
+
+
+def small_blocks(monkeypatch, block, blocks=4):
+    """Make vectors of a few elements long ones, in every module that has the numbers."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("xpnn.engine"):
+            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
+                if hasattr(module, number):
+                    monkeypatch.setattr(module, number, value)
+
+
+def described(function, arrays, labels, homes=None):
+    plan = make_plan(function, arrays, labels, homes or {})
+    return plan, plan.describe()
+
+
+def test_a_small_plan_from_top_to_bottom():
+    def function(weights, x):
+        scores = xp.tanh(xp.matmul(x, weights))
+        return xp.sum(scores * scores * 0.5, axis=0), weights - 0.5 * weights
+
+    arrays = (np.ones((300, 4)), np.ones((8, 300)))
+    plan, text = described(function, arrays, ["weights", "x"], {1: 0})
+    lines = text.splitlines()
+    for label, shape, size in (("weights", "[300, 4]", "9.4 KiB"), ("x", "[8, 300]", "18.8 KiB")):
+        (line,) = (line for line in lines if line.split()[0] == label and size in line)
+        assert f"float64{shape}" in line
+    for operation in ("matmul", "tanh", "multiply", "sum", "subtract"):
+        assert re.search(rf"<- {operation}\(", text), operation
+    order = [text.index(f"<- {name}(") for name in ("matmul", "tanh", "sum")]
+    assert order == sorted(order)
+    assert re.search(r"buffer \d+ <- matmul\(x, weights\)  float64\[8, 4\]", text)
+    assert re.search(r"weights <- subtract\(weights, buffer \d+\)", text)
+    assert "0.5" in text
+    assert f"calls ({len(plan.calls)})" in text
+    assert lines[-1].startswith(f"{plan.buffers} buffers, ")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((), "8 B"), ((100,), "800 B"), ((200,), "1.6 KiB"), ((400, 500), "1.5 MiB")],
+)
+def test_bytes_are_told_in_units(shape, size):
+    _, text = described(lambda a: a + 1.0, (np.ones(shape),), ["a"])
+    assert size in text.splitlines()[1]
+    assert size in text.splitlines()[-1] or shape in ((), (100,))
+
+
+def test_the_total_is_that_of_the_buffers():
+    plan, text = described(lambda a: xp.sum(a[:, None] * a[None, :]), (np.ones(100),), ["a"])
+    assert plan.buffers == 2
+    assert plan.bytes == pytest.approx(100 * 100 * 8 + 64, abs=64)
+    assert text.splitlines()[-1] == "2 buffers, 78.2 KiB"
+
+
+def test_a_plan_without_calls():
+    plan, text = described(lambda a: a.T, (np.ones((2, 3)),), ["a"])
+    assert plan.calls == []
+    assert "calls (0)" in text
+    assert text.splitlines()[-1] == "0 buffers, 0 B"
+
+
+def test_blocks_are_counted_not_listed(monkeypatch):
+    small_blocks(monkeypatch, 10)
+
+    def function(theta, grad):
+        return xp.tanh(theta - 0.5 * grad) * 2.0, xp.sum(grad)
+
+    plan, text = described(function, (np.ones(95), np.ones(95)), ["theta", "grad"], {0: 0})
+    assert len(plan.calls) == 4 * 10 + 1
+    assert f"calls ({len(plan.calls)})" in text
+    for operation in ("multiply", "subtract", "tanh"):
+        assert re.search(rf"<- {operation}\(.*x 10 blocks", text), operation
+    assert "x 10 blocks" not in next(line for line in text.splitlines() if "<- sum(" in line)
+    # Inputs, two headings, five calls, the total.
+    assert len(text.splitlines()) == 2 + 2 + 5 + 1
+
+
+def test_two_chains_of_different_length(monkeypatch):
+    small_blocks(monkeypatch, 10)
+
+    def function(a, b):
+        return xp.exp(a * 2.0), xp.tanh(b + 1.0)
+
+    _, text = described(function, (np.ones(40), np.ones(61)), ["a", "b"])
+    for operation, blocks in (("multiply", 4), ("exp", 4), ("add", 7), ("tanh", 7)):
+        assert re.search(rf"<- {operation}\(.*x {blocks} blocks", text), operation
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam(), Clipped(Adam())], ids=repr)
+@pytest.mark.parametrize("size", [8, 400])
+def test_a_training_step(optimizer, size):
+    """Any step can be shown, and showing it changes nothing."""
+    network = Network(200, [size, "gelu", Dropout(0.5), 3], seed=0)
+    step = make_step(network.layers, network.tree, network.loss, optimizer, 0.01, xp=xp)
+    theta, state = np.array(network.theta), optimizer.init(np.array(network.theta), xp=np)
+    x, t, noise = np.ones((5, 200)), np.arange(5) % 3, np.full((5, size), 0.7, "float32")
+    count, total, rate, weight = np.zeros(()), np.zeros(()), np.full((), 0.1), np.ones(5)
+    sums = (total, np.zeros(()))
+    arguments = (
+        (theta, state, count), sums, (x, t, weight, (None, None, noise, None), rate)
+    )  # fmt: skip
+    labels = ["theta", *(f"state {i}" for i in range(len(state))), "count", "loss", "weights"]
+    labels += ["x", "t", "weight", "noise", "rate"]
+    carried = len(state) + 4
+    plan = make_plan(
+        make_update(step, network.loss, xp=xp), arguments, labels, {i: i for i in range(carried)}
+    )
+    text = plan.describe()
+    for label in labels:
+        assert f"  {label} " in text
+    assert text.count("<- matmul(") == 5
+    assert re.search(r"theta <- \w+\(", text)
+    assert re.search(r"loss <- add\(loss, ", text)
+    plan.replay()
+    after = theta.copy()
+    assert plan.describe() == text
+    np.testing.assert_array_equal(theta, after)
+    if size == 400 and optimizer != SGD():
+        assert re.search(r"theta <- \w+\(.*x \d+ blocks", text)
+    assert len(text.splitlines()) < 130

@@ -1,0 +1,266 @@
+"""Where the engine has no rule for an operation the pure step runs as it is, and says so."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from xpnn import Network
+from xpnn.engine import compile as engine_compile
+from xpnn.layers import Dropout, Layer, Parameter
+from xpnn.optimizers import SGD, Adam, CosineWarmup, Optimizer
+from xpnn.training import loop
+
+ENGINES = [mode for mode in engine_compile.MODES if mode not in ("pure", "kernels")]
+SOURCE = np.random.default_rng(0)
+X, LABELS = SOURCE.normal(size=(23, 5)), SOURCE.integers(3, size=23)
+WEIGHT = SOURCE.uniform(0.5, 2.0, 23)
+
+
+@dataclass(frozen=True, repr=False)
+class RunningSum(Layer):
+    """A sum over the units so far, with an operation that the engine has no rule for."""
+
+    def forward(self, params, x, noise, *, xp):
+        return xp.cumulative_sum(x, axis=1), ()
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        # What comes at and after each unit.
+        return xp.flip(xp.cumulative_sum(xp.flip(dy, axis=1), axis=1), axis=1), ()
+
+
+@dataclass(frozen=True, repr=False)
+class Sorted(Layer):
+    """Units in order; the gradient's order is looked up with an array of numbers."""
+
+    def forward(self, params, x, noise, *, xp):
+        return xp.sort(x, axis=1), (xp.argsort(xp.argsort(x, axis=1), axis=1),)
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        return xp.take_along_axis(dy, saved[0], axis=1), ()
+
+
+@dataclass(frozen=True, repr=False)
+class UnlikeTheTrace(Layer):
+    """Asks for something that tracing arrays do not have at all."""
+
+    def forward(self, params, x, noise, *, xp):
+        return x * (x.nbytes // x.size // x.itemsize), ()
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        return dy, ()
+
+
+@dataclass(frozen=True, repr=False)
+class Remainder(Layer):
+    """An operator without a rule."""
+
+    def forward(self, params, x, noise, *, xp):
+        return x - x % 0.25, ()
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        return +dy, ()
+
+
+@dataclass(frozen=True, repr=False)
+class BigBatches(Layer):
+    """Has a rule for full batches only."""
+
+    def forward(self, params, x, noise, *, xp):
+        return x * 1.5 if x.shape[0] == 8 else xp.roll(x * 1.5, 0), ()
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        return dy * 1.5, ()
+
+
+LAYERS = {
+    "cumulative_sum": RunningSum(),
+    "sort": Sorted(),
+    "nbytes": UnlikeTheTrace(),
+    "%": Remainder(),
+    "roll": BigBatches(),
+}
+
+
+@pytest.fixture
+def runners(monkeypatch):
+    """Every runner that a training makes."""
+    made, make_runner = [], loop.make_runner
+    monkeypatch.setattr(
+        loop, "make_runner", lambda *a, **k: made.append(make_runner(*a, **k)) or made[-1]
+    )
+    return made
+
+
+def train(layers, engine, dtype="float64", **options):
+    network = Network(5, layers, seed=1)
+    options = {"epochs": 3, "batch_size": 8, "optimizer": Adam(0.02), "seed": 2} | options
+    history = network.fit(X.astype(dtype), LABELS, engine=engine, **options)
+    return network, history
+
+
+def assert_same(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a[0].theta, b[0].theta)
+        assert a[1].loss == b[1].loss
+        assert a[0].theta.dtype == b[0].theta.dtype
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_pure_step_takes_over_and_is_named(name, engine, runners, caplog):
+    layers = [6, "tanh", LAYERS[name], 3]
+    with caplog.at_level(logging.DEBUG, logger="xpnn.engine"):
+        found = train(layers, engine)
+    assert name in runners[0].reason
+    assert "pure" in runners[0].reason
+    records = [r for r in caplog.records if r.name == "xpnn.engine"]
+    assert [(r.levelno, r.getMessage()) for r in records] == [(logging.DEBUG, runners[0].reason)]
+    assert_same([found], [train(layers, "pure")])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shuffle": False},
+        {"batch_size": None},
+        {"batch_size": 1, "epochs": 2},
+        {"sample_weight": WEIGHT, "l2": 0.01},
+        {"optimizer": SGD(CosineWarmup(0.05, warmup=1))},
+    ],
+    ids=lambda options: ", ".join(options),
+)
+def test_noise_that_was_drawn_is_not_lost(name, options, engine):
+    """The first batch's noise is drawn before the engine finds that it has no rule."""
+    layers = [Dropout(0.2), 6, "relu", LAYERS[name], Dropout(0.5), 3]
+    assert_same([train(layers, engine, **options)], [train(layers, "pure", **options)])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_generator_is_left_as_the_pure_step_leaves_it(engine):
+    """Two trainings after one another with the network's own generator."""
+    pairs = []
+    for mode in (engine, "pure"):
+        network = Network(5, [6, RunningSum(), Dropout(0.5), 3], seed=1)
+        losses = [network.fit(X, LABELS, epochs=2, engine=mode).loss for _ in range(2)]
+        pairs.append((network.theta, losses, network.generator.random()))
+    np.testing.assert_array_equal(pairs[0][0], pairs[1][0])
+    assert pairs[0][1:] == pairs[1][1:]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_is_said_where_there_is_a_rule_for_all(dtype, runners, caplog):
+    with caplog.at_level(logging.DEBUG, logger="xpnn.engine"):
+        train([6, "gelu", Dropout(0.5), 3], ENGINES[-1], dtype)
+    assert not caplog.records
+    assert "pure" not in runners[0].reason
+
+
+def test_arrays_of_the_user_are_only_read():
+    x, t = X.copy(), LABELS.copy()
+    for array in (x, t):
+        array.flags.writeable = False
+    network = Network(5, [6, RunningSum(), 3], seed=1)
+    theta = np.array(network.theta)
+    network.theta = theta
+    network.fit(x, t, epochs=2)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(theta, Network(5, [6, RunningSum(), 3], seed=1).theta)
+
+
+@dataclass(frozen=True, repr=False)
+class Broken(Layer):
+    """Wrong in every mode."""
+
+    def forward(self, params, x, noise, *, xp):
+        return x @ x, ()
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        return dy, ()
+
+
+@pytest.mark.parametrize("engine", [*ENGINES, "pure"])
+def test_a_mistake_of_the_users_is_raised_as_it_is(engine):
+    with pytest.raises(ValueError, match="mismatch in its core dimension"):
+        train([6, Broken(), 3], engine)
+
+
+@dataclass(frozen=True)
+class Heavy(Optimizer):
+    """Keeps old values in all ways: a moving state that swaps, shifts and stays."""
+
+    rate: float = 0.05
+
+    def init(self, theta, *, xp):
+        zeros = xp.zeros_like(theta)
+        return zeros, zeros, zeros, zeros, xp.ones_like(theta)
+
+    def update(self, theta, grad, state, rate, count, *, xp):
+        old_theta, old_grad, a, b, mask = state
+        step = grad + 0.1 * old_grad + 0.01 * (theta - old_theta) + 0.001 * (a - b)
+        new = xp.where(mask > 0.5, theta - rate * step, theta)
+        return new, (theta, grad, b, a + grad, mask)
+
+
+@dataclass(frozen=True)
+class Sparse(Optimizer):
+    """Leaves parameters as they are where the gradient is small."""
+
+    rate: float = 0.05
+
+    def update(self, theta, grad, state, rate, count, *, xp):
+        return xp.where(xp.abs(grad) < 0.01, theta, theta - rate * grad), ()
+
+
+@dataclass(frozen=True)
+class Widening(Optimizer):
+    """Its state becomes float64 with the first step."""
+
+    rate: float = 0.05
+
+    def init(self, theta, *, xp):
+        return (xp.zeros_like(theta),)
+
+    def update(self, theta, grad, state, rate, count, *, xp):
+        mean = 0.9 * state[0] + xp.astype(grad, xp.float64)
+        return theta - rate * mean, (mean,)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("optimizer", [Heavy(), Sparse(), Widening()], ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_optimizers_of_the_users_own(optimizer, dtype, engine):
+    """State that is kept, moved or exchanged is the same as in the pure step."""
+    layers, options = [6, "tanh", 3], {"optimizer": optimizer}
+    found, expected = (train(layers, mode, dtype, **options) for mode in (engine, "pure"))
+    limit = {"rtol": 0.0} if engine == "plan" else {"rtol": 1e-4 if dtype == "float32" else 1e-11}
+    np.testing.assert_allclose(found[0].theta, expected[0].theta, **limit)
+    np.testing.assert_allclose(found[1].loss, expected[1].loss, **limit)
+
+
+@dataclass(frozen=True, repr=False)
+class Slope(Layer):
+    """A rectifier with one number as its parameter, taken out of the vector by an index."""
+
+    def parameters(self, inputs):
+        return (Parameter("slope", (1,), lambda generator: np.full(1, 0.25)),)
+
+    def forward(self, params, x, noise, *, xp):
+        return xp.where(x > 0, x, params[0][0] * x), (x,)
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        (x,) = saved
+        zero = dy * 0.0
+        dslope = xp.reshape(xp.sum(xp.where(x > 0, zero, x * dy)), (1,))
+        return xp.where(x > 0, dy, params[0][0] * dy), (dslope,)
+
+
+def test_a_parameter_that_is_one_number_has_a_plan(runners):
+    layers = [6, Slope(), 3]
+    assert_same([train(layers, ENGINES[-1], l2=0.01)], [train(layers, "pure", l2=0.01)])
+    assert "pure" not in runners[0].reason

@@ -1,0 +1,238 @@
+"""A step allocates nothing once it is planned, and no array of the user's is written to."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import references
+from xpnn import Network
+from xpnn import functional as F
+from xpnn.engine import compile as engine_compile
+from xpnn.engine.run_numpy import make_plan
+from xpnn.engine.trace import NAMESPACE
+from xpnn.layers import Dropout
+from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
+from xpnn.training import Callback, loop, make_step
+from xpnn.training.step import make_update
+
+REPLAY = "plan" if "plan" in engine_compile.MODES else "auto"
+# Bytes that come and go within a replay: Python objects that calls hand around, and the
+# scratch that a ufunc takes to spread an operand, of `getbufsize` elements at most for each
+# operand. Every array of the plans here that matters is larger.
+SMALL = 2 * np.getbufsize() * 8 + 4096
+
+
+def step_plan(layers, loss, optimizer, rows=300, inputs=200, outputs=10, dtype="float32"):
+    """Plan of a training step, its arrays of 240,000 bytes and more."""
+    network = Network(inputs, [*layers, outputs], loss=loss, seed=0)
+    step = make_step(network.layers, network.tree, network.loss, optimizer, 0.01, xp=NAMESPACE)
+    source = np.random.default_rng(0)
+    theta = np.asarray(network.theta, dtype)
+    x = source.normal(size=(rows, inputs)).astype(dtype)
+    t = references.targets(loss, source, rows, outputs)
+    t = t.argmax(axis=1) if loss == "softmax_cross_entropy" else t.astype(dtype)
+    shapes = network.layers.noise(inputs, rows)
+    noise = None
+    if shapes is not None:
+        noise = tuple(s if s is None else np.full(s, 0.5, "float32") for s in shapes)
+    count, total, rate = (np.asarray(v, dtype) for v in (0.0, 0.0, 1e-5))
+    carry = (theta, optimizer.init(theta, xp=np), count)
+    arguments = (carry, (total,), (x, t, None, noise, rate))
+    update = make_update(step, network.loss, xp=NAMESPACE)
+    carried = 3 + len(carry[1])
+    return make_plan(update, arguments, ["array"] * 20, {i: i for i in range(carried)})
+
+
+def small_blocks(monkeypatch, block, blocks=4):
+    """Make vectors of a few elements long ones, in every module that has the numbers."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("xpnn.engine"):
+            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
+                if hasattr(module, number):
+                    monkeypatch.setattr(module, number, value)
+
+
+def traced(run, times):
+    """Bytes that stay after many runs, and the most that was there in between."""
+    for _ in range(3):
+        run()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        run()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(times):
+            run()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return after - before, peak - before
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.1, 0.9), Adam(), AdamW(), Clipped(RMSprop())])
+@pytest.mark.parametrize(
+    ("layers", "loss", "dtype"),
+    [
+        ([200, "relu"], "softmax_cross_entropy", "float32"),
+        ([200, "softmax", Dropout(0.5), 150, "gelu"], "huber", "float64"),
+        ([], "mean_squared_error", "float64"),
+    ],
+)
+def test_a_replay_allocates_nothing(layers, loss, dtype, optimizer):
+    step = step_plan(layers, loss, optimizer, dtype=dtype)
+    stays, most = traced(step.replay, 10)
+    assert stays < 512
+    assert most < SMALL
+
+
+@pytest.mark.parametrize("activation", F.ACTIVATIONS)
+def test_no_activation_allocates(activation):
+    stays, most = traced(step_plan([200, activation], "softmax_cross_entropy", SGD()).replay, 10)
+    assert stays < 512
+    assert most < SMALL
+
+
+@pytest.mark.parametrize("loss", F.LOSSES)
+def test_no_loss_allocates(loss):
+    stays, most = traced(step_plan([200, "tanh"], loss, SGD()).replay, 10)
+    assert stays < 512
+    assert most < SMALL
+
+
+def test_blocks_allocate_nothing(monkeypatch):
+    small_blocks(monkeypatch, 512)
+    step = step_plan([200, "relu"], "softmax_cross_entropy", Clipped(Adam(), 0.1))
+    stays, most = traced(step.replay, 10)
+    assert stays < 512
+    assert most < SMALL
+
+
+def test_one_record_at_a_time_allocates_nothing():
+    step = step_plan([200, "sigmoid"], "softmax_cross_entropy", SGD(), rows=1)
+    stays, most = traced(step.replay, 10)
+    assert stays < 512
+    assert most < SMALL
+
+
+class Watch(Callback):
+    """Notes the traced memory after each epoch."""
+
+    def __init__(self):
+        self.bytes = []
+
+    def on_epoch(self, run):
+        gc.collect()
+        self.bytes.append(tracemalloc.get_traced_memory()[0])
+
+
+def test_memory_does_not_grow_with_the_epochs():
+    source = np.random.default_rng(0)
+    x, t = source.normal(size=(103, 20)), source.integers(4, size=103)
+    network, watch = Network(20, [64, Dropout(0.5), 4], seed=0), Watch()
+    tracemalloc.start()
+    try:
+        network.fit(x, t, epochs=12, batch_size=25, callbacks=[watch], engine=REPLAY)
+    finally:
+        tracemalloc.stop()
+    # A float or two a list of the history: far less than one vector of parameters.
+    assert watch.bytes[-1] - watch.bytes[4] < 8192 < network.theta.nbytes * 2
+
+
+def test_an_epoch_needs_little_beside_the_order_of_the_rows(monkeypatch):
+    runners = []
+    make_runner = loop.make_runner
+    monkeypatch.setattr(
+        loop, "make_runner", lambda *a, **k: runners.append(make_runner(*a, **k)) or runners[-1]
+    )
+    source = np.random.default_rng(0)
+    x, t = source.normal(size=(2000, 50)), source.integers(4, size=2000)
+    Network(50, [32, "relu", 4], seed=0).fit(x, t, epochs=1, batch_size=100, engine=REPLAY)
+    (runner,) = runners
+    order = source.permutation(2000)
+
+    def epoch():
+        runner.run(2000, 100, order, [0.01] * 20, lambda rows: None, 1)
+
+    stays, most = traced(epoch, 3)
+    assert stays < 512
+    assert most < SMALL
+
+
+def read_only(*arrays):
+    for array in arrays:
+        array.flags.writeable = False
+    return [array.copy() for array in arrays]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 100])
+@pytest.mark.parametrize("layers", [["relu", Dropout(0.3), 6, "elu", 3], [3]])
+def test_arrays_of_the_user_are_only_read(layers, batch_size, shuffle):
+    source = np.random.default_rng(0)
+    x, weight = source.normal(size=(23, 5)), source.uniform(0.5, 2.0, 23)
+    for t in (source.integers(3, size=23), np.eye(3)[source.integers(3, size=23)]):
+        before = read_only(x, t, weight)
+        network = Network(5, layers, seed=0)
+        history = network.fit(
+            x, t, sample_weight=weight, epochs=2, batch_size=batch_size, shuffle=shuffle,
+            validation=(x, t), optimizer=Adam(0.05), l2=0.01, engine=REPLAY,
+        )  # fmt: skip
+        for _ in range(3):
+            network.predict(x), network.predict_proba(x), network.scores(x[0])
+        assert len(history.loss) == 2
+        for array, copy in zip((x, t, weight), before, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+
+def test_parameters_from_the_user_are_only_read():
+    source = np.random.default_rng(0)
+    x, t = source.normal(size=(9, 4)), source.integers(2, size=9)
+    weights, theta = source.normal(size=(4, 2)), source.normal(size=10)
+    before = read_only(weights, theta)
+    network = Network(4, [2], seed=0)
+
+    network.assign(**{"0.weights": weights})
+    assert not np.shares_memory(network.theta, weights)
+    network.fit(x, t, epochs=2, engine=REPLAY)
+    assert not np.shares_memory(network.theta, weights)
+
+    network.theta = theta
+    network.scores(x), network.scores(x)
+    network.fit(x, t, epochs=2, engine=REPLAY)
+    assert not np.shares_memory(network.theta, theta)
+    for array, copy in zip((weights, theta), before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_a_callback_may_keep_the_parameters_of_an_epoch():
+    kept = []
+
+    class Keep(Callback):
+        def on_epoch(self, run):
+            kept.append((run.network.theta, run.network.theta.copy()))
+
+    source = np.random.default_rng(0)
+    x, t = source.normal(size=(9, 4)), source.integers(2, size=9)
+    Network(4, [2], seed=0).fit(x, t, epochs=3, callbacks=[Keep()], engine=REPLAY)
+    for theta, copy in kept:
+        np.testing.assert_array_equal(theta, copy)
+    assert not np.array_equal(kept[0][0], kept[1][0])
+
+
+def test_data_may_change_after_a_training():
+    """A second training sees the new data: nothing of the first is kept."""
+    source = np.random.default_rng(0)
+    x, t = source.normal(size=(9, 4)), source.integers(2, size=9)
+    networks = [Network(4, [2], seed=0) for _ in range(2)]
+    networks[0].fit(x, t, epochs=2, batch_size=None, engine=REPLAY)
+    networks[1].theta = networks[0].theta
+    x *= -1.0
+    networks[0].fit(x, t, epochs=2, batch_size=None, engine=REPLAY)
+    networks[1].fit(x.copy(), t, epochs=2, batch_size=None, engine="pure")
+    np.testing.assert_array_equal(networks[0].theta, networks[1].theta)

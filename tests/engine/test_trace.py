@@ -1,0 +1,211 @@
+"""What is recorded, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xpnn.engine.operations import ELEMENTWISE
+from xpnn.engine.run_numpy import make_plan
+from xpnn.engine.trace import NAMESPACE as xp
+from xpnn.engine.trace import UnknownOperationError, record
+
+A = np.arange(1.0, 7.0).reshape(2, 3)
+
+
+def recorded(function, *arrays):
+    """Trace of a function of arrays that are named a, b, ..."""
+    return record(function, arrays, list("abcdef"[: len(arrays)]))
+
+
+def operations(trace):
+    return [node.op for node in trace.nodes]
+
+
+def test_operations_are_recorded_in_order():
+    trace = recorded(lambda a, b: xp.sum(xp.exp(a) * b - 1.0, axis=0), A, A)
+    assert operations(trace) == ["input", "input", "exp", "multiply", "subtract", "sum"]
+    assert [node.label for node in trace.inputs] == ["a", "b"]
+    (output,) = trace.outputs
+    assert output is trace.nodes[-1]
+    assert output.attributes["axis"] == 0
+    assert output.shape == (3,)
+    np.testing.assert_allclose(output.value, np.sum(np.exp(A) * A - 1.0, axis=0))
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_every_elementwise_operation_is_recorded_under_its_name(name):
+    arrays = [A > 2] * 2 if name.startswith("logical") else [A] * 2
+    arrays = arrays[: ELEMENTWISE[name].nin]
+    trace = recorded(lambda *a: getattr(xp, name)(*a), *arrays)
+    assert operations(trace)[-1] == name
+    np.testing.assert_array_equal(trace.outputs[0].value, ELEMENTWISE[name](*arrays))
+
+
+OPERATORS = {
+    "a + b": "add", "a - b": "subtract", "a * b": "multiply", "a / b": "divide", "a ** b": "pow",
+    "2.0 + a": "add", "2.0 - a": "subtract", "2.0 * a": "multiply", "2.0 / a": "divide",
+    "2.0 ** a": "pow", "a < b": "less", "a <= b": "less_equal", "a > b": "greater",
+    "a >= b": "greater_equal", "a == b": "equal", "a != b": "not_equal", "a @ b.T": "matmul",
+    "-a": "negative", "abs(a)": "abs", "(a > 1) & (b > 2)": "logical_and",
+    "(a > 1) | (b > 2)": "logical_or", "a.T": "transpose", "a[1, :]": "getitem",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OPERATORS)
+def test_operators_are_operations(text):
+    trace = recorded(lambda a, b: eval(text, {"a": a, "b": b}), A, A * 2)
+    assert operations(trace)[-1] == OPERATORS[text]
+    expected = eval(text, {"a": A, "b": A * 2})
+    np.testing.assert_array_equal(trace.outputs[0].value, expected, strict=True)
+
+
+@pytest.mark.parametrize("text", ["CONST + a", "CONST * a", "CONST - a", "CONST / a", "CONST < a"])
+def test_numpy_arrays_leave_operators_to_the_trace(text):
+    trace = recorded(lambda a: eval(text, {"CONST": A, "a": a}), A)
+    assert "constant" in operations(trace)
+    np.testing.assert_array_equal(trace.outputs[0].value, eval(text, {"CONST": A, "a": A}))
+
+
+def test_the_same_operation_is_recorded_once():
+    trace = recorded(lambda a, b: (xp.exp(a * b) + 1.0, xp.exp(a * b) + 1.0, b * a), A, A)
+    assert operations(trace)[2:] == ["multiply", "exp", "add", "multiply"]
+    assert trace.outputs[0] is trace.outputs[1]
+
+
+def test_operations_that_differ_are_recorded_each():
+    trace = recorded(
+        lambda a: (
+            xp.sum(a, axis=0), xp.sum(a, axis=1), xp.sum(a), xp.sum(a, axis=0, keepdims=True),
+            xp.max(a), a + 1, a + 1.0, a + True, a * 0.0, a * -0.0, a[0, :], a[1, :], a[:, 0],
+        ),
+        A,
+    )  # fmt: skip
+    assert len(set(map(id, trace.outputs))) == 13
+
+
+def test_dead_operations_are_dropped():
+    def function(a, b):
+        xp.exp(a)
+        xp.sum(b * 3.0, axis=0)
+        return a + 1.0
+
+    trace = recorded(function, A, A)
+    assert operations(trace) == ["input", "input", "add"]
+
+
+def test_unchanged_dtypes_are_no_operation():
+    trace = recorded(lambda a: (xp.astype(a, xp.float64), xp.astype(a, xp.float32)), A)
+    assert operations(trace) == ["input", "astype"]
+    assert trace.outputs[0] is trace.inputs[0]
+    assert trace.outputs[1].value.dtype == np.float32
+
+
+def test_none_and_nested_tuples_come_back_as_they_went_in():
+    trace = record(lambda p, n: ((p[0] + 1.0, ()), n, p[1]), ((A, A * 2), None), ["a", "b"])
+    (new, empty), none, b = trace.result
+    assert empty == ()
+    assert none is None
+    assert b is trace.inputs[1]
+    assert trace.outputs == [new, b]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[0, :],
+        lambda a: a[1, 2],
+        lambda a: a[:, ::-1],
+        lambda a: a[..., None],
+        lambda a: a.T,
+        lambda a: xp.reshape(a, (-1,)),
+        lambda a: xp.reshape(a.T[:, 0:1], (3,)),
+        lambda a: xp.reshape(a, (3, 2)).T[1:, ::2],
+    ],
+)
+def test_views_are_views(view):
+    a = A.copy()
+    plan = make_plan(lambda a: view(a), (a,), ["a"], {})
+    assert plan.calls == []
+    assert plan.buffers == 0
+    assert np.shares_memory(plan.outputs[0], a)
+    a *= 10.0
+    plan.replay()
+    expected = recorded(view, a).outputs[0].value
+    np.testing.assert_array_equal(plan.outputs[0], expected)
+
+
+def test_a_reshape_that_copies_is_refused():
+    with pytest.raises(UnknownOperationError, match="reshape that copies"):
+        make_plan(lambda a: xp.reshape(a.T, (-1,)), (A.copy(),), ["a"], {})
+
+
+def branch(a):
+    return a if xp.sum(a) > 0 else -a
+
+
+REFUSED = {
+    "bool": (branch, r"bool\(\)"),
+    "and of numbers": (lambda a: a and a, r"bool\(\)"),
+    "float": (lambda a: a * float(xp.sum(a)), r"float\(\)"),
+    "int": (lambda a: a * int(xp.sum(a)), r"float\(\)"),
+    "index": (lambda a: a[xp.astype(xp.sum(a), xp.int64), :], "indexing with an array"),
+    "mask": (lambda a: a[a > 1], "indexing with an array"),
+    "list of numbers": (lambda a: a[[0, 1], :], "indexing with an array"),
+    "sort": (lambda a: xp.sort(a), "sort"),
+    "cumulative sum": (lambda a: xp.cumulative_sum(a, axis=0), "cumulative_sum"),
+    "mean": (lambda a: xp.mean(a), "mean"),
+    "linear algebra": (lambda a: xp.linalg.inv(a), "linalg"),
+    "matrix times vector": (lambda a: xp.matmul(a, a[0, :]), "matmul"),
+    "matrix times vector, operator": (lambda a: a @ a[0, :], "matmul"),
+    "stack of matrices, operator": (lambda a: a[None, :, :] @ a.T[None, :, :], "matmul"),
+    "joined matrices": (lambda a: xp.concat((a, a), axis=0), "concat"),
+    "joined columns": (lambda a: xp.concat((a[0, :], a[0, :]), axis=1), "concat"),
+    "strings": (lambda a: a + "1", "str"),
+    "bits": (lambda a: xp.astype(a, xp.int64) & 3, "of numbers"),
+    "bits, the other way": (lambda a: 3 | xp.astype(a, xp.int64), "of numbers"),
+    "remainder": (lambda a: a % 2.0, "%"),
+    "floor": (lambda a: a // 2.0, "//"),
+    "inversion": (lambda a: xp.where(~(a > 1), a, 0.0), "~"),
+    "plus": (lambda a: +a, "+"),
+    "length": (lambda a: a * len(a), "len"),
+    "method": (lambda a: a.sum(axis=0), "sum"),
+    "NumPy itself": (lambda a: np.maximum(a, 0.0), "ufunc"),
+    "NumPy's other functions": (lambda a: np.linalg.norm(a), "raises"),
+    "assignment": (lambda a: a.__setitem__(0, 1.0), "setitem"),
+    "unknown argument": (lambda a: xp.zeros_like(a, dtype=xp.float32) + a, "dtype"),
+    "a number for a result": (lambda a: (a, 1.0), "number"),
+    "a list for a result": (lambda a: [a, a], "list"),
+    "an error of its own": (lambda a: a * [][0], "IndexError"),
+    "shapes that do not fit": (lambda a: a + a.T, "ValueError"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_rule_is_refused_by_name(name):
+    function, named = REFUSED[name]
+    with pytest.raises(UnknownOperationError, match=named.replace("+", r"\+")):
+        recorded(function, A)
+
+
+def test_a_keyboard_interrupt_goes_through():
+    def function(a):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recorded(function, A)
+
+
+def test_recording_writes_into_no_argument():
+    a = A.copy()
+    a.flags.writeable = False
+    recorded(lambda a: (a + 1.0, xp.sum(a), xp.matmul(a, a.T), xp.where(a > 2, a, 0.0)), a)
+    np.testing.assert_array_equal(a, A)
+
+
+def test_numbers_have_the_dtype_that_numpy_gives_them():
+    for dtype in ("float32", "float64", "int32"):
+        array = np.ones((2, 3), dtype)
+        trace = recorded(lambda a: (a + 1, a * 0.5, 2.0 / a, a**2, xp.sum(a), a > 0), array)
+        expected = (array + 1, array * 0.5, 2.0 / array, array**2, np.sum(array), array > 0)
+        assert [o.value.dtype for o in trace.outputs] == [e.dtype for e in expected]

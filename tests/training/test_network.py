@@ -1,0 +1,250 @@
+"""Networks: shapes in and out, parameters, and text for people."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from xpnn import Network, select
+from xpnn.backends import MixedArraysError, backend_of, to_host
+from xpnn.engine import predict as engine_predict
+from xpnn.layers import Activation, Dense, Dropout
+from xpnn.training import Loss
+
+X = np.random.default_rng(0).normal(size=(7, 4))
+
+# loss, outputs -> shape of predict for many rows, for one row
+SHAPES = [
+    ("softmax_cross_entropy", 3, (7,), ()),
+    ("binary_cross_entropy", 1, (7,), ()),
+    ("binary_cross_entropy", 3, (7, 3), (3,)),
+    ("hinge", 1, (7,), ()),
+    ("mean_squared_error", 1, (7,), ()),
+    ("mean_squared_error", 3, (7, 3), (3,)),
+    ("poisson", 2, (7, 2), (2,)),
+]
+
+
+def make(loss="softmax_cross_entropy", outputs=3, **options):
+    return Network(4, [5, "tanh", outputs], **{"loss": loss, "seed": 0} | options)
+
+
+@pytest.mark.parametrize(("loss", "outputs", "many", "one"), SHAPES)
+def test_shapes_for_many_rows_and_for_one(loss, outputs, many, one, backend64):
+    network, x = make(loss, outputs), backend64.asarray(X)
+    assert tuple(network.scores(x).shape) == (7, outputs)
+    assert tuple(network.scores(x[0, :]).shape) == (outputs,)
+    assert tuple(network.predict(x).shape) == many
+    assert tuple(network.predict(x[0, :]).shape) == one
+    assert tuple(network.predict(x[:1, :]).shape) == (1, *many[1:])
+    assert backend_of(network.predict(x)).device == backend64.device
+    if loss in ("softmax_cross_entropy", "binary_cross_entropy"):
+        assert tuple(network.predict_proba(x).shape) == (7, outputs)
+        assert tuple(network.predict_proba(x[0, :]).shape) == (outputs,)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [(row[0], row[1]) for row in SHAPES])
+def test_what_predict_means(loss, outputs):
+    network = make(loss, outputs)
+    scores = network.scores(X)
+    expected = {
+        "softmax_cross_entropy": lambda: scores.argmax(axis=1),
+        "binary_cross_entropy": lambda: (scores > 0).astype(int),
+        "hinge": lambda: (scores > 0).astype(int),
+        "mean_squared_error": lambda: scores,
+        "poisson": lambda: np.exp(scores),
+    }[loss]()
+    np.testing.assert_allclose(network.predict(X).reshape(expected.shape), expected, rtol=1e-14)
+    assert network.predict(X[2]) == pytest.approx(network.predict(X)[2])
+
+
+def test_probabilities_add_up_to_one():
+    np.testing.assert_allclose(make().predict_proba(X).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "poisson"])
+def test_values_have_no_probabilities(loss):
+    with pytest.raises(ValueError, match=f"the loss '{loss}' has no probabilities; use predict"):
+        make(loss).predict_proba(X)
+
+
+def test_hinge_has_no_probabilities():
+    with pytest.raises(ValueError, match="scores of the loss 'hinge' do not stand for probabilit"):
+        make("hinge").predict_proba(X)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 100])
+def test_many_rows_go_through_in_chunks(chunk, monkeypatch):
+    network = make()
+    expected = network.scores(X)
+    monkeypatch.setattr(engine_predict, "CHUNK", chunk)
+    np.testing.assert_allclose(network.scores(X), expected, rtol=1e-14)
+    np.testing.assert_array_equal(network.predict(X), expected.argmax(axis=1))
+
+
+def test_predictions_do_not_remember_earlier_ones():
+    """A number of rows that comes again runs in buffers of its own; nobody may see them."""
+    network, generator = make(), np.random.default_rng(3)
+    rows = [generator.normal(size=(14, 4)) for _ in range(4)]
+    views = [rows[0][:7], rows[1][::2], np.asfortranarray(rows[2][:7]), rows[3][7:, ::-1]]
+    expected = [make().scores(x) for x in views]
+    found = [network.scores(x) for x in views]
+    for scores, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(scores, reference, rtol=1e-13)
+    network.theta = np.zeros(43)
+    assert not network.scores(views[0]).any()
+
+
+def test_lists_are_numpy_and_go_where_the_network_is():
+    network = make()
+    assert isinstance(network.scores(X.tolist()), np.ndarray)
+    strict = select("array_api_strict", "device1")
+    found = make(backend=strict).scores(X.tolist())
+    assert backend_of(found).device == strict.device
+
+
+def test_backward_gives_gradients_by_name(backend64, assert_close):
+    network, x = make(), backend64.asarray(X)
+    scores, saved = network.forward(x)
+    dx, gradients = network.backward(saved, scores)
+    assert tuple(dx.shape) == (7, 4)
+    assert {name: tuple(g.shape) for name, g in gradients.items()} == {
+        "0.weights": (4, 5), "0.bias": (5,), "2.weights": (5, 3), "2.bias": (3,),
+    }  # fmt: skip
+    host = to_host(scores)
+    assert_close(gradients["2.bias"], host.sum(axis=0), backend64)
+
+
+def test_evaluate_and_accuracy(backend64):
+    network, labels = make(), np.array([0, 1, 2, 0, 1, 2, 0])
+    x, t = backend64.asarray(X), backend64.asarray(labels)
+    loss, accuracy = network.evaluate(x, t)
+    right = np.mean(to_host(network.predict(x)) == labels)
+    assert to_host(accuracy) == pytest.approx(right)
+    assert network.accuracy(x, t) == pytest.approx(right)
+    assert to_host(loss) == pytest.approx(to_host(network.loss_and_gradient(x, t)[0]))
+    one_hot = backend64.asarray(np.eye(3)[labels])
+    assert network.accuracy(x, one_hot) == pytest.approx(right)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_accuracy_of_yes_or_no_questions(outputs):
+    network = make("binary_cross_entropy", outputs)
+    answers = network.predict(X)
+    assert network.accuracy(X, answers) == 1.0
+    assert network.accuracy(X, 1 - answers) == 0.0
+
+
+def test_values_have_no_accuracy():
+    with pytest.raises(ValueError, match="the loss 'huber' is about values; there is no accuracy"):
+        make("huber").accuracy(X, np.ones((7, 3)))
+
+
+def test_repr_and_summary():
+    network = Network(4, [5, "relu", Dropout(0.1), 3], loss=Loss("huber", delta=2.0))
+    assert repr(network) == (
+        "Network(4, [Dense(5, init='he_uniform'), Activation('relu'), Dropout(0.1), Dense(3)], "
+        "loss='huber')"
+    )
+    lines = network.summary().splitlines()
+    assert [line.split()[-1] for line in lines[2:6]] == ["25", "0", "0", "18"]
+    assert "(n, 5)" in lines[2]
+    assert lines[-1] == "43 parameters, loss huber, not placed yet"
+    network.to("array_api_strict", "device1", "float32")
+    assert network.summary().endswith("on device1, float32")
+
+
+def test_sizes():
+    network = make()
+    assert (network.inputs, network.outputs, network.size) == (4, 3, 43)
+    assert network.theta.shape == (43,)
+
+
+def test_parameters_are_slices_of_one_vector(backend64):
+    network = make(backend=backend64)
+    parameters = network.parameters()
+    joined = np.concatenate([to_host(a).reshape(-1) for a in parameters.values()])
+    np.testing.assert_array_equal(joined, to_host(network.theta))
+
+
+def test_assign(backend64, assert_close):
+    network = make(backend=backend64)
+    before = to_host(network.parameters()["2.weights"])
+    weights = np.arange(20.0).reshape(4, 5)
+    assert network.assign(
+        **{"0.weights": weights.tolist(), "0.bias": backend64.asarray(np.ones(5))}
+    )
+    assert_close(network.parameters()["0.weights"], weights, backend64)
+    assert_close(network.parameters()["0.bias"], np.ones(5), backend64)
+    assert_close(network.parameters()["2.weights"], before, backend64)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"9.weights": [1.0]}, r"'9\.weights' is not a parameter; expected one of 0\.weights, 0\."),
+        ({"0.bias": [1.0, 2.0]}, r"0\.bias has shape \(2,\); expected \(5,\)"),
+    ],
+)
+def test_assign_says_what_is_wrong(arrays, message):
+    with pytest.raises(ValueError, match=message):
+        make().assign(**arrays)
+
+
+def test_theta_can_be_set_whole():
+    network = make()
+    network.theta = np.zeros(43)
+    assert not network.scores(X).any()
+    with pytest.raises(ValueError, match=r"theta has shape \(42,\); expected \(43,\)"):
+        network.theta = np.zeros(42)
+
+
+def test_networks_move_between_libraries(backend64, assert_close):
+    network = make()
+    scores = network.scores(X)
+    network.to(backend64)
+    assert_close(network.scores(backend64.asarray(X)), scores, backend64)
+    network.to("numpy")
+    np.testing.assert_allclose(network.scores(X), scores, rtol=1e-14)
+
+
+def test_parameters_follow_the_first_data():
+    for dtype in ("float32", "float64"):
+        network = make()
+        network.scores(X.astype(dtype))
+        assert network.theta.dtype == dtype
+    network = make(dtype="float32")
+    assert network.scores(X).dtype == np.float32
+    assert make(backend="numpy", dtype="float32").theta.dtype == np.float32
+
+
+def test_data_elsewhere_than_the_network_is_an_error_that_names_both():
+    network = make(backend="array_api_strict")
+    message = (
+        r"x is an array of numpy on cpu and the network's parameters are of array_api_strict on "
+        r"CPU_DEVICE; move the network with network\.to"
+    )
+    with pytest.raises(MixedArraysError, match=message):
+        network.predict(X)
+    far = select("array_api_strict", "device1").asarray(X)
+    with pytest.raises(MixedArraysError, match=r"x is an array of array_api_strict on device1 and"):
+        network.predict(far)
+
+
+def test_copies_and_pickles_are_independent():
+    network = make()
+    network.fit(X, [0, 1, 2, 0, 1, 2, 0], epochs=1)
+    scores = network.scores(X)
+    for other in (network.copy(), pickle.loads(pickle.dumps(network))):
+        np.testing.assert_array_equal(other.scores(X), scores)
+        other.fit(X, [0, 1, 2, 0, 1, 2, 0], epochs=1)
+        np.testing.assert_array_equal(network.scores(X), scores)
+        assert (other.scores(X) != scores).any()
+
+
+def test_layers_may_be_written_out_or_in_short():
+    short = Network(4, [5, "relu", 3], seed=0)
+    long = Network(4, [Dense(5, init="he_uniform"), Activation("relu"), Dense(3)], seed=0)
+    np.testing.assert_array_equal(short.theta, long.theta)
