@@ -39,7 +39,7 @@ _WHERE = {
     "save": "xpnn.export",
 }
 _MODULES = (
-    "backends", "checks", "data", "demos", "engine", "export", "functional", "layers",
+    "backends", "bench", "checks", "data", "demos", "engine", "export", "functional", "layers",
     "optimizers", "plots", "training", "units",
 )  # fmt: skip
 

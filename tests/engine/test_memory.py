@@ -12,7 +12,6 @@ import pytest
 import references
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine import compile as engine_compile
 from xpnn.engine.run_numpy import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.layers import Dropout
@@ -20,7 +19,7 @@ from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
 from xpnn.training import Callback, loop, make_step
 from xpnn.training.step import make_update
 
-REPLAY = "plan" if "plan" in engine_compile.MODES else "auto"
+REPLAY = "plan"
 # Bytes that come and go within a replay: Python objects that calls hand around, and the
 # scratch that a ufunc takes to spread an operand, of `getbufsize` elements at most for each
 # operand. Every array of the plans here that matters is larger.
@@ -113,11 +112,39 @@ def test_blocks_allocate_nothing(monkeypatch):
     assert most < SMALL
 
 
+def test_views_of_one_buffer_allocate_nothing():
+    """Written in place, one of them would be copied by NumPy first."""
+
+    def function(a):
+        b = a * 2.0
+        return b[::-1] - b, b.T + b
+
+    plan = make_plan(function, (np.ones((300, 300)),), ["a"], {})
+    stays, most = traced(plan.replay, 10)
+    assert stays < 512
+    assert most < SMALL
+
+
 def test_one_record_at_a_time_allocates_nothing():
     step = step_plan([200, "sigmoid"], "softmax_cross_entropy", SGD(), rows=1)
     stays, most = traced(step.replay, 10)
     assert stays < 512
     assert most < SMALL
+
+
+def test_a_plan_keeps_its_buffers_and_no_more():
+    """The values that were seen while recording are gone, whose sum is many times as much."""
+    step_plan([200, "relu"], "softmax_cross_entropy", Adam())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        step = step_plan([200, "relu"], "softmax_cross_entropy", Adam())
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < step.bytes + sum(a.nbytes for a in step.arrays) + 300_000
+    assert step.bytes < 2_000_000
 
 
 class Watch(Callback):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from xpnn.cli.bench import bench
 from xpnn.cli.demo import demos
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(bench)
 app.add_typer(demos, name="demo", help="Run a tutorial, or the digit reader.")
 
 

@@ -165,7 +165,7 @@ class Writer:
         self.stored = {id(n) for n in nodes if id(n) in used_outside or self._crosses(n)}
         self.arguments: list[Any] = []
         self.names: dict[int, str] = {}
-        self.numbers: dict[tuple[str, float], str] = {}
+        self.numbers: dict[tuple[str, str], str] = {}
         self.loads: list[str] = []
 
     def _width(self, node: Node) -> int:
@@ -213,9 +213,9 @@ class Writer:
 
     def _number(self, value: float, dtype: Any) -> str:
         """Return a number: the plainest as they are, others as arguments, so that kernels recur."""
-        if value in (0, 1):
+        key = (str(dtype), str(float(value)))  # as text: 0.0 and -0.0 are equal
+        if key[1] in ("0.0", "1.0"):
             return f"np.{dtype}({int(value)})"
-        key = (str(dtype), float(value))
         if key not in self.numbers:
             self.numbers[key] = self._name(host.asarray(value, dtype))
         return self._load(self.numbers[key])
