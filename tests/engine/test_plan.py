@@ -84,6 +84,18 @@ def test_buffers_of_a_dead_shape_serve_another():
     assert hold(function, [np.ones((6, 5))]).buffers == 2
 
 
+def test_whole_vectors_that_die_in_a_chain_are_used_again(monkeypatch):
+    small_blocks(monkeypatch, 8)
+
+    def function(xp, a):
+        for _ in range(10):
+            a = (a - xp.sum(a) * 1e-3) * 0.5 + 1.0
+        return (a,)
+
+    plan = hold(function, [np.arange(1000.0)])
+    assert plan.bytes < 2.5 * 1000 * 8
+
+
 def test_the_parts_of_a_joined_vector_are_computed_in_their_places():
     def function(xp, x, dz):
         weights = xp.reshape(xp.matmul(x.T, dz), (-1,))
@@ -200,6 +212,13 @@ TRAPS = {
         lambda xp, a, b: (b, b * 0.5 + 1.0), [A, B], {0: 0, 1: 1},
     ),
     "a replaced input turned round": (lambda xp, a: (a[::-1],), [A], {0: 0}),
+    "joined vectors of turned-round parts": (
+        lambda xp, a, b: (
+            xp.concat(((a * 2.0)[::-1], b + 1.0)),
+            xp.concat((b - 1.0, xp.reshape(a[:, None] * 3.0, (-1,))[::-1])),
+        ),
+        [A, B], {},
+    ),
     "halves of a replaced input exchanged": (
         lambda xp, a: (xp.concat((a[3:], a[:3])),), [A], {0: 0},
     ),

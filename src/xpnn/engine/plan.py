@@ -1,38 +1,27 @@
-"""Turning a trace into bound calls: who writes into which buffer, and in what order.
-
-- Views are resolved once, on the buffers.
-- A result of an elementwise operation goes in place into an operand that nobody reads
-  afterwards; other buffers are used again as soon as their last reader is done.
-- The parts of a joined vector (the flat gradient) are computed straight into their places.
-- A result that replaces an input (parameters, optimizer state) is written where the input
-  is, once every other read of it is done.
-"""
+"""Turning a trace into bound calls, in order."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from xpnn.backends import host, host_erf
-from xpnn.engine.buffers import Pool, Storage
 from xpnn.engine.calls import Call
 from xpnn.engine.fuse import Writer, fuse
 from xpnn.engine.kernels import compile_kernel
+from xpnn.engine.memory import Memory
 from xpnn.engine.operations import ELEMENTWISE, REDUCTIONS, VIEWS
-from xpnn.engine.schedule import BLOCK, Group, arrange, is_elementwise
+from xpnn.engine.rewrite import UPDATE, rank_one_call
+from xpnn.engine.schedule import BLOCK, Group, arrange
 from xpnn.engine.trace import Node, Trace, UnknownOperationError
 
 
-class Planner:
-    """Assigns buffers and makes calls, one node after the other.
+class Planner(Memory):
+    """Makes the calls, one operation after the other.
 
     Parameters
     ----------
-    trace : Trace
-        What was recorded.
-    arrays : list of numpy.ndarray
-        Engine-owned array of each input.
-    homes : dict of int to int
-        Number of an output to the number of the input that it replaces.
+    trace, arrays, homes
+        As in `Memory`.
     kernels : bool, default False
         Whether elementwise operations become compiled kernels (needs Numba).
     """
@@ -40,111 +29,9 @@ class Planner:
     def __init__(
         self, trace: Trace, arrays: list[Any], homes: dict[int, int], kernels: bool = False
     ) -> None:
-        self.trace, self.pool, self.kernels = trace, Pool(), kernels
+        super().__init__(trace, arrays, homes)
+        self.kernels = kernels
         self.calls: list[Call] = []
-        self.array: dict[int, Any] = {}
-        self.storage: dict[int, Storage] = {}
-        self.names: dict[int, str] = {}
-        self.home: dict[int, int] = {}
-        self.local: set[int] = set()
-        self.deferred: list[Any] | None = None
-        self.together: list[Node] = []
-        self.blocks: list[Any] = []
-        for node, array in zip(trace.inputs, arrays, strict=True):
-            self._hold(node, array, Storage(pinned=True))
-        for node in trace.nodes:
-            if node.op == "constant":
-                self._hold(node, node.value, Storage(pinned=True))
-        self._count_reads()
-        self._choose_homes(homes)
-        self._place_parts()
-
-    # Before the first call
-
-    def _hold(self, node: Node, array: Any, storage: Storage) -> None:
-        self.array[id(node)] = array
-        self.storage[id(node)] = storage
-
-    def _root(self, node: Node) -> Node:
-        while node.is_view:
-            node = node.inputs[0]
-        return node
-
-    def _storage(self, node: Node) -> Storage:
-        return self.storage.setdefault(id(self._root(node)), Storage())
-
-    def _count_reads(self) -> None:
-        for node in self.trace.nodes:
-            if not node.is_view:
-                for parent in node.parents():
-                    self._storage(parent).reads += 1
-        for output in self.trace.outputs:
-            self._storage(output).reads += 1
-
-    def _choose_homes(self, homes: dict[int, int]) -> None:
-        """Say of outputs, and of the elementwise chains that end in them, where they belong."""
-        consumers: dict[int, int] = {}
-        for node in self.trace.nodes:
-            for parent in node.parents():
-                consumers[id(parent)] = consumers.get(id(parent), 0) + 1
-        for output, number in homes.items():
-            node, home = self.trace.outputs[output], self.trace.inputs[number]
-            if node.is_view or node.op in ("input", "constant"):
-                continue
-            while True:
-                self.home[id(node)] = id(home)
-                # Go down the chain that the replaced input itself comes up through.
-                below = [
-                    p for p in node.parents()
-                    if is_elementwise(p) and p.shape == home.shape and consumers[id(p)] == 1
-                    and p.value.dtype == home.value.dtype and self._comes_from(p, home)
-                ]  # fmt: skip
-                if not (is_elementwise(node) and below):
-                    break
-                node = below[0]
-
-    def _comes_from(self, node: Node, source: Node) -> bool:
-        while is_elementwise(node):
-            if source in node.inputs:
-                return True
-            same = [p for p in node.parents() if p.shape == source.shape]
-            if len(same) != 1:
-                return False
-            node = same[0]
-        return False
-
-    def _place_parts(self) -> None:
-        """Let the parts of a joined vector be computed in their places."""
-        for node in self.trace.nodes:
-            if node.op != "concat":
-                continue
-            raw, whole = self.pool.take(node.shape, node.value.dtype)
-            storage = self._storage(node)
-            storage.raw = raw
-            self.array[id(node)] = whole
-            offset = 0
-            for part in node.inputs:
-                root, size = self._root(part), part.value.size
-                if (
-                    root.op not in ("input", "constant", "concat")
-                    and root.value.size == size
-                    and id(root) not in self.array
-                    and root.value.dtype == node.value.dtype
-                    and self._only_reshaped(part)
-                ):
-                    self.array[id(root)] = whole[offset : offset + size].reshape(root.shape)
-                    storage.reads += self._storage(root).reads
-                    self.storage[id(root)] = storage
-                offset += size
-
-    def _only_reshaped(self, node: Node) -> bool:
-        while node.is_view:
-            if node.op != "reshape":
-                return False
-            node = node.inputs[0]
-        return True
-
-    # One call after the other
 
     def make(self) -> list[Call]:
         """Make the calls."""
@@ -231,16 +118,6 @@ class Planner:
             raise UnknownOperationError(f"a {node.op} that copies")
         self.array[id(node)] = view
 
-    def _read(self, node: Node) -> None:
-        storage = self._storage(node)
-        storage.reads -= 1
-        if storage.reads == 0 and storage.raw is not None and not storage.pinned:
-            if self.deferred is not None and id(self._root(node)) not in self.local:
-                self.deferred.append(storage.raw)
-            else:
-                self.pool.give_back(storage.raw)
-            storage.raw = None
-
     def _join(self, node: Node) -> None:
         whole, offset = self.array[id(node)], 0
         for part in node.inputs:
@@ -249,94 +126,6 @@ class Planner:
             if not host.shares_memory(place, array):
                 self._emit(host.copyto, (place, array), node, "copy")
             offset += size
-
-    def _output(self, node: Node) -> Any:
-        """Choose where a result goes."""
-        if id(node) in self.array:
-            return self.array[id(node)]
-        home = self.home.get(id(node))
-        if home is not None and self._done_with(home, node):
-            self.storage[home].reads += self._pending(node)
-            self._hold(node, self.array[home], self.storage[home])
-            return self.array[id(node)]
-        if is_elementwise(node):
-            for place, operand in enumerate(node.inputs):
-                if self._in_place(node, place, operand):
-                    storage = self._storage(operand)
-                    storage.reads += self._pending(node)
-                    self._hold(node, self.array[id(operand)], storage)
-                    return self.array[id(node)]
-        if id(node) in self.local:
-            raw, array = self.pool.take((BLOCK,), node.value.dtype)
-            self.blocks.append(raw)
-        else:  # not where the next block's operations write
-            raw, array = self.pool.take(node.shape, node.value.dtype, self.blocks)
-        storage = self._storage(node)
-        storage.raw = raw
-        self.array[id(node)] = array
-        return array
-
-    def _pending(self, node: Node) -> int:
-        """Reads of a node, to be added to those of the storage that it moves into."""
-        return self.storage[id(node)].reads if id(node) in self.storage else 0
-
-    def _reads_by(self, node: Node, storage: Storage) -> int:
-        return sum(1 for p in node.parents() if self._storage(p) is storage)
-
-    def _read_elsewhere(self, storage: Storage, array: Any) -> bool:
-        """Whether operations done together read memory at other places than they go to.
-
-        In the order of blocks, or of a kernel's rows, a read that comes first in a block
-        comes after the writes of the blocks before.
-        """
-        return any(
-            not self._same_view(self.array[id(p)], array)
-            for node in self.together
-            for p in node.parents()
-            if self._storage(p) is storage and id(p) in self.array
-        )
-
-    def _done_with(self, home: int, node: Node) -> bool:
-        """Whether nobody but this operation, entry by entry, still reads the replaced input."""
-        storage = self.storage[home]
-        if storage.reads != self._reads_by(node, storage):
-            return False
-        if self._read_elsewhere(storage, self.array[home]):
-            return False
-        if node.op == "where" and any(
-            isinstance(p, Node) and self._storage(p) is storage for p in node.inputs[:2]
-        ):
-            return False  # the other branch is written first
-        return all(
-            self.array.get(id(p)) is self.array[home] and is_elementwise(node)
-            for p in node.parents()
-            if self._storage(p) is storage
-        )
-
-    def _in_place(self, node: Node, place: int, operand: Any) -> bool:
-        if not isinstance(operand, Node) or id(operand) not in self.array:
-            return False
-        if node.op == "astype" or (node.op == "where" and place != 2):
-            return False
-        storage, array = self._storage(operand), self.array[id(operand)]
-        return (
-            storage.raw is not None
-            and not storage.pinned
-            and storage.reads == self._reads_by(node, storage)
-            and array.shape == ((BLOCK,) if id(node) in self.local else node.shape)
-            and array.dtype == node.value.dtype
-            and array.flags.c_contiguous
-            and not self._read_elsewhere(storage, array)
-            and all(
-                self._same_view(self.array[id(p)], array)
-                for p in node.parents()
-                if self._storage(p) is storage and id(p) in self.array
-            )
-        )
-
-    @staticmethod
-    def _same_view(a: Any, b: Any) -> bool:
-        return a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.shape == b.shape
 
     # Writing the calls
 
@@ -350,7 +139,36 @@ class Planner:
         others = [p.value.dtype for p in node.parents() if p.value.dtype != host.bool]
         return host.asarray(value, dtype=host.result_type(*others, value))
 
+    def _update(self, node: Node) -> None:
+        """Do ``theta - rate * parts``, outer products through BLAS; see `rewrite`."""
+        operands = [self.array[id(i)] for i in node.inputs]
+        out, theta, rate = self._output(node), operands[0], operands[1]
+        if out is not theta:
+            self._emit(host.copyto, (out, theta), node, "copy")
+        down_raw, down = self.pool.take((), node.value.dtype)
+        self._emit(host.negative, (rate, down), node, "negative")
+        rest, offset = iter(operands[2:]), 0
+        for kind, size, shape in node.attributes["parts"]:
+            place = out[offset : offset + size]
+            offset += size
+            if kind == "outer":
+                x, dz = next(rest), next(rest)
+                raw, scaled = self.pool.take(dz.shape, dz.dtype)
+                self._emit(host.multiply, (down, dz, scaled), node, "multiply")
+                function, arguments = rank_one_call(place.reshape(shape), x, scaled)
+                self.calls.append(Call(function, arguments, node.op, results=(place,)))
+            else:
+                part = next(rest)
+                raw, scaled = self.pool.take(part.shape, part.dtype)
+                self._emit(host.multiply, (down, part, scaled), node, "multiply")
+                self._emit(host.add, (place, scaled, place), node, "add")
+            self.pool.give_back(raw)
+        self.pool.give_back(down_raw)
+
     def _compute(self, node: Node) -> None:
+        if node.op == UPDATE:
+            self._update(node)
+            return
         out = self._output(node)
         if node.op == "where":
             condition, a, b = (self._operand(node, v) for v in node.inputs)
@@ -369,9 +187,9 @@ class Planner:
         elif node.op == "erf":
             self._emit(host_erf(), (*operands, out), node)
         elif node.op == "matmul":
-            # A product over one term is an outer product: no sum, so no BLAS call.
+            # matmul does not hand outer products to BLAS; dot does, and is 8 times as fast.
             outer = operands[0].shape[1] == 1
-            self._emit(host.multiply if outer else host.matmul, (*operands, out), node)
+            self._emit(host.dot if outer else host.matmul, (*operands, out), node)
         elif node.op == "pow" and node.inputs[1] == 2:
             self._emit(host.square, (operands[0], out), node)
         elif node.op in ("maximum", "minimum"):

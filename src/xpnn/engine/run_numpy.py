@@ -14,6 +14,7 @@ from xpnn.engine.calls import Call
 from xpnn.engine.describe import describe
 from xpnn.engine.plan import Planner
 from xpnn.engine.replay import compile_calls
+from xpnn.engine.rewrite import rank_one_updates
 from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
 from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record
 from xpnn.engine.trees import leaves, map_tree
@@ -95,7 +96,7 @@ def make_plan(
         The engine has no rule for something that the function does.
     """
     with host.errstate(all="ignore"):
-        trace = record(function, arguments, labels)
+        trace = rank_one_updates(record(function, arguments, labels))
     for output, home in homes.items():
         new, old = trace.outputs[output].value, trace.inputs[home].value
         if new.shape != old.shape or new.dtype != old.dtype:
