@@ -7,5 +7,6 @@ and where it lacks a rule for an operation, the pure update runs as it is.
 
 from xpnn.engine.compile import Runner, make_runner
 from xpnn.engine.predict import Predictor
+from xpnn.engine.run_numpy import NumpyRunner, Plan
 
-__all__ = ["Predictor", "Runner", "make_runner"]
+__all__ = ["NumpyRunner", "Plan", "Predictor", "Runner", "make_runner"]

@@ -32,6 +32,15 @@ class Call:
         What a kernel writes.
     """
 
+    function: Any
+    arguments: tuple[Any, ...]
+    text: str
+    out: Any = None
+    chain: int = -1
+    block: int = -1
+    source: str = ""
+    results: tuple[Any, ...] = ()
+
     def written(self) -> Any:
         """Array that the call writes to."""
         if self.out is not None:
@@ -72,12 +81,3 @@ class Call:
             self.function(*self.arguments)
         else:
             self.function(*self.arguments, out=self.out)
-
-    function: Any
-    arguments: tuple[Any, ...]
-    text: str
-    out: Any = None
-    chain: int = -1
-    block: int = -1
-    source: str = ""
-    results: tuple[Any, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 from xpnn.backends import BackendUnavailableError, Device, DType, Namespace, library_name
 from xpnn.engine.kernels import available
 from xpnn.engine.run_jax import JaxRunner
-from xpnn.engine.run_numpy import NumpyRunner
+from xpnn.engine.run_numpy import Names, NumpyRunner
 from xpnn.engine.run_pure import PureRunner, Update
 from xpnn.engine.trees import leaves
 
@@ -37,6 +37,7 @@ def make_runner(
     dtype: DType,
     steps: int = 0,
     mode: str = "auto",
+    names: Names | None = None,
 ) -> Runner:
     """Make a pure update as fast as the library of its arrays allows.
 
@@ -62,6 +63,8 @@ def make_runner(
         kernels ('kernels', needs Numba), or with kernels where Numba is installed and the
         training is long enough to pay for compiling them ('auto'). 'pure' calls the update
         as it is, on every library.
+    names : pair of sequences of str, optional
+        What the parts of the carry and the columns are called in `Plan.describe`.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def make_runner(
         )
     if mode != "pure" and name == "numpy":
         kernels = mode == "kernels" or (mode == "auto" and _worth_kernels(carry, steps))
-        return NumpyRunner(make_update, carry, columns, xp, dtype, kernels)
+        return NumpyRunner(make_update, carry, columns, xp, dtype, kernels, names)
     if mode != "pure" and name == "jax":
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype)

@@ -65,7 +65,8 @@ def describe(plan: Plan) -> str:
     Returns
     -------
     str
-        One line for each call; the blocks of a long chain are counted, not listed.
+        One line for each call; the blocks of a long chain are counted, not listed. Then
+        the source of each kernel.
     """
     names = _Names(plan)
     lines = ["inputs"]
@@ -85,4 +86,6 @@ def describe(plan: Plan) -> str:
             f"  {names.of(out)} <- {call.text}({', '.join(operands)})  {_shape(out)}{times}"
         )
     lines.append(f"{plan.buffers} buffers, {_bytes(plan.bytes)}")
+    for source in dict.fromkeys(call.source for call in plan.calls if call.source):
+        lines += ["", source.rstrip()]
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
 from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record
 from xpnn.engine.trees import leaves, map_tree
 
+Names = tuple[Sequence[str], Sequence[str]]
+
 log = logging.getLogger("xpnn.engine")
 
 
@@ -144,6 +146,15 @@ class _Bound:
     rate_value: float
 
 
+def _labels(names: Sequence[str], parts: tuple[Any, ...]) -> list[str]:
+    """Give each array of nested tuples the name of its part, numbered where there are more."""
+    labels = []
+    for name, part in zip(names, parts, strict=True):
+        count = len(leaves(part))
+        labels += [name] if count == 1 else [f"{name} {i}" for i in range(count)]
+    return labels
+
+
 def _first(drawn: Any, noise: Noise) -> Noise:
     """Hand out noise that is drawn already, then go on drawing."""
     waiting = [drawn]
@@ -165,13 +176,18 @@ class NumpyRunner:
         Dtype of rates and sums.
     kernels : bool, default False
         Whether elementwise operations become compiled kernels (needs Numba).
+    names : pair of sequences of str, optional
+        What the parts of the carry and the columns are called in `Plan.describe`.
     """
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
-        dtype: DType, kernels: bool = False,
+        dtype: DType, kernels: bool = False, names: Names | None = None,
     ) -> None:  # fmt: skip
         self.kernels = kernels
+        self.names = names or (
+            [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(len(columns))],
+        )  # fmt: skip
         self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
         self.carry = map_tree(owned_copy, carry)
         self.bound: dict[int, _Bound] = {}
@@ -194,9 +210,11 @@ class NumpyRunner:
         batch = (*columns, noises, rate)
         arguments = (self.carry, self.sums, batch)
         carried = len(leaves((self.carry, self.sums)))
-        labels = [f"carry {i}" for i in range(len(leaves(self.carry)))]
-        labels += [f"sum {i}" for i in range(len(self.sums))]
-        labels += [f"batch {i}" for i in range(len(leaves(batch)))]
+        labels = [
+            *_labels(self.names[0], self.carry),
+            *_labels(["sum"], (self.sums,)),
+            *_labels([*self.names[1], "noise", "rate"], batch),
+        ]
         plan = make_plan(
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
             self.kernels,
@@ -209,8 +227,7 @@ class NumpyRunner:
         """Go through the rows once; see `PureRunner.run`."""
         if self._pure is not None:
             return self._pure.run(rows, size, order, rates, noise, sums)
-        if len(self.sums) != sums:
-            self.sums = tuple(owned_copy(host.asarray(0.0, self.dtype)) for _ in range(sums))
+        self._make_sums(sums)
         for total in self.sums:
             total[...] = 0.0
         drawn = noise(min(size, rows))
@@ -239,6 +256,22 @@ class NumpyRunner:
                 bound.rate[...] = bound.rate_value = rate
             bound.plan.replay()
         return self.sums
+
+    def plan(self, rows: int, noise: Noise, sums: int) -> Plan:
+        """Plan a batch of that many rows, and run nothing.
+
+        Raises
+        ------
+        UnknownOperationError
+            The engine has no rule for something that the update does.
+        """
+        self._make_sums(sums)
+        self._bind_all(rows, rows, False, noise(rows))
+        return self.bound[rows].plan
+
+    def _make_sums(self, count: int) -> None:
+        if len(self.sums) != count:
+            self.sums = tuple(owned_copy(host.asarray(0.0, self.dtype)) for _ in range(count))
 
     def _bind_all(self, rows: int, size: int, in_order: bool, drawn: Any) -> None:
         """Plan every batch size before the first step, so that a missing rule costs no step."""

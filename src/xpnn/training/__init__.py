@@ -2,7 +2,7 @@
 
 from xpnn.training.callbacks import Callback, EarlyStopping, OnEpoch, Run
 from xpnn.training.history import History
-from xpnn.training.loop import fit
+from xpnn.training.loop import fit, plan_step
 from xpnn.training.network import Network
 from xpnn.training.objective import Loss
 from xpnn.training.step import loss_and_gradient, make_step
@@ -18,4 +18,5 @@ __all__ = [
     "fit",
     "loss_and_gradient",
     "make_step",
+    "plan_step",
 ]

@@ -22,7 +22,7 @@ from xpnn.backends import (
     to_float,
     uniform_noise,
 )
-from xpnn.engine import make_runner
+from xpnn.engine import NumpyRunner, Plan, make_runner
 from xpnn.layers import Tree
 from xpnn.optimizers import Adam, Constant, Optimizer, Progress, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
@@ -125,7 +125,14 @@ class _Trainer:
             dtype=numbers,
             steps=epochs * self.steps,
             mode=engine,
+            names=(("theta", "state", "count"), ("x", "t", "weight")),
         )
+
+    def plan(self) -> Plan:
+        """Plan of a step with a whole batch; NumPy only."""
+        if not isinstance(self.runner, NumpyRunner):
+            raise ValueError("only NumPy's steps have a plan; x is an array of another library")
+        return self.runner.plan(self.batch_size, self._noise, self.sums)
 
     def _rates(self, number: int, epochs: int, watched: Sequence[float]) -> list[float]:
         """Return the learning rate of each step of an epoch."""
@@ -280,6 +287,45 @@ def fit(
             shuffle, engine, epochs, xp,
         )  # fmt: skip
         return _run(trainer, epochs, calls)
+
+
+def plan_step(
+    network: Network,
+    x: ArrayLike,
+    t: ArrayLike,
+    *,
+    batch_size: int = 32,
+    optimizer: Optimizer | None = None,
+    l2: float = 0.0,
+    engine: str = "plan",
+) -> Plan:
+    """Show what a training step on NumPy is made of; trains nothing.
+
+    Parameters
+    ----------
+    network, x, t, batch_size, optimizer, l2
+        As in `fit`.
+    engine : {'plan', 'kernels'}, default 'plan'
+        NumPy calls alone, or compiled kernels where operations can share one.
+
+    Returns
+    -------
+    Plan
+        ``print(plan.describe())`` lists the operations, buffers and bytes.
+
+    Raises
+    ------
+    ValueError
+        `x` is an array of another library than NumPy.
+    """
+    _check_count("batch_size", batch_size)
+    x, xp, _ = network.prepare(x)
+    data = Data(x, *network.prepare_targets(x, t, None))
+    optimizer = Adam() if optimizer is None else optimizer
+    return _Trainer(
+        network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
+        network.generator, True, engine, 1, xp,
+    ).plan()  # fmt: skip
 
 
 def _run(trainer: _Trainer, epochs: int, calls: Sequence[Callback]) -> History:
