@@ -130,3 +130,10 @@ def test_complex_numbers_are_refused_on_every_library(name, use_library):
 def test_what_is_no_array_is_refused(call, message):
     with pytest.raises(TypeError, match=message):
         call()
+
+
+def test_integers_take_the_devices_width():
+    strict = backends.select("array_api_strict", "no_x64", "float32")
+    assert backends.dtype_name(strict.asarray(np.arange(3)).dtype) == "int32"
+    usual = backends.select("array_api_strict", "device1")
+    assert backends.dtype_name(usual.asarray(np.arange(3)).dtype) == "int64"

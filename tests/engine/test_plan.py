@@ -131,6 +131,16 @@ def test_a_joined_vector_of_joined_vectors():
     hold(function, [np.arange(6.0), np.arange(3.0)])
 
 
+def test_a_step_along_an_outer_product_does_not_write_it_down():
+    def function(xp, theta, x, dz, rate):
+        return (step_along(xp, theta, x, dz, rate),)
+
+    arrays = [np.zeros(30 * 40 + 40), np.ones((1, 30)), np.ones((1, 40)), np.array(0.5)]
+    plan = hold(function, arrays, {0: 0})
+    assert "rank-one update" in plan.describe()
+    assert plan.bytes < 30 * 40 * 8 / 2
+
+
 def update_plan(network, rows, optimizer):
     """Plan of a whole training step, as the runner makes it."""
     step = make_step(network.layers, network.tree, network.loss, optimizer, xp=NAMESPACE)
@@ -159,6 +169,11 @@ def test_a_training_step_updates_parameters_and_state_where_they_are():
 
 
 # Traps
+
+
+def step_along(xp, theta, x, dz, rate):
+    """A gradient step of a layer with one row: weights, then the bias."""
+    return theta - rate * xp.concat((xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :]))
 
 
 A, B = np.arange(1.0, 7.0), np.arange(10.0, 16.0)
@@ -218,6 +233,46 @@ TRAPS = {
             xp.concat((b - 1.0, xp.reshape(a[:, None] * 3.0, (-1,))[::-1])),
         ),
         [A, B], {},
+    ),
+    "a step along an outer product": (
+        lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), xp.sum(theta)),
+        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+    ),
+    "a step along an outer product, elsewhere": (
+        lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), theta),
+        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {},
+    ),
+    "a step along an outer product of itself": (
+        lambda xp, theta, x, dz, r: (
+            step_along(xp, theta, theta[None, :4] * 1.0, theta[None, 8:], r * 0.5),
+            step_along(xp, x[0, :], x[:, 2:4], x[:, :2], r),
+        ),
+        [np.arange(10.0), A[None, :], B[None, :2], np.array(0.5)],
+        {0: 0},
+    ),
+    "a step along an outer product that is read again": (
+        lambda xp, theta, x, dz, r: (
+            step_along(xp, theta, x, dz, r),
+            xp.matmul(x.T, dz),
+            xp.reshape(xp.matmul(x.T, dz), (-1,)) * 2.0,
+        ),
+        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+    ),
+    "a step along an outer product whose vector is read again": (
+        lambda xp, theta, x, dz, r: (
+            step_along(xp, theta, x, dz, r),
+            xp.reshape(xp.matmul(x.T, dz), (-1,)) * 2.0,
+        ),
+        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+    ),
+    "a step along two outer products": (
+        lambda xp, theta, x, dz, r: (
+            theta - r * xp.concat((
+                xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :],
+                xp.reshape(xp.matmul(x.T, dz), (-1,)), xp.reshape(xp.matmul(dz.T, dz), (-1,)),
+            )),
+        ),
+        [np.arange(22.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
     ),
     "halves of a replaced input exchanged": (
         lambda xp, a: (xp.concat((a[3:], a[:3])),), [A], {0: 0},

@@ -209,3 +209,14 @@ def test_numbers_have_the_dtype_that_numpy_gives_them():
         trace = recorded(lambda a: (a + 1, a * 0.5, 2.0 / a, a**2, xp.sum(a), a > 0), array)
         expected = (array + 1, array * 0.5, 2.0 / array, array**2, np.sum(array), array > 0)
         assert [o.value.dtype for o in trace.outputs] == [e.dtype for e in expected]
+
+
+def test_a_long_graph_can_be_shown():
+    """Every node is read twice: written down as a tree it would be 2**60 long."""
+
+    def function(a):
+        for _ in range(60):
+            a = a + a
+        return a
+
+    assert len(repr(recorded(function, A))) < 20_000

@@ -54,7 +54,8 @@ def to_device(
     device : object, optional
         Device in that library's spelling; default, the library's own default.
     dtype : dtype, optional
-        Dtype of the result; default, that of `values`.
+        Dtype of the result; default, that of `values`, but the device's default integer
+        for int64 where it has no 64-bit integers.
 
     Returns
     -------
@@ -62,6 +63,9 @@ def to_device(
         An array that shares no memory with `values`.
     """
     host = to_host(values)
+    if dtype is None and host.dtype == numpy.int64:
+        integer = xp.__array_namespace_info__().default_dtypes(device=device)["integral"]
+        dtype = integer if dtype_name(integer) != "int64" else None
     if dtype is not None:
         # Converting on the host keeps float64 away from devices that cannot hold it.
         name = dtype_name(dtype)

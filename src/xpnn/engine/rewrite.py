@@ -38,6 +38,13 @@ def _readers(trace: Trace) -> dict[int, int]:
     return count
 
 
+def _is_alone(part: Node, readers: dict[int, int]) -> bool:
+    """Whether a part is an outer product that nobody else reads, in any shape."""
+    while part.op == "reshape" and readers[id(part)] == 1:
+        part = part.inputs[0]
+    return _is_outer(part) and readers[id(part)] == 1
+
+
 def _match(node: Node, readers: dict[int, int]) -> tuple[Node, Node, Node] | None:
     """Find ``theta - rate * joined`` whose parts hold an outer product; (theta, rate, joined)."""
     if node.op != "subtract" or not all(isinstance(i, Node) for i in node.inputs):
@@ -52,8 +59,8 @@ def _match(node: Node, readers: dict[int, int]) -> tuple[Node, Node, Node] | Non
         return None
     if theta.op != "input" or {n.value.dtype for n in (theta, rate, joined)} != {node.value.dtype}:
         return None
-    alone = [_is_outer(_root(part)) and readers[id(_root(part))] == 1 for part in joined.inputs]
-    return (theta, rate, joined) if any(alone) else None
+    alone = any(_is_alone(part, readers) for part in joined.inputs)
+    return (theta, rate, joined) if alone else None
 
 
 def rank_one_updates(trace: Trace) -> Trace:
@@ -81,7 +88,7 @@ def rank_one_updates(trace: Trace) -> Trace:
         parts: list[tuple[str, int, tuple[int, ...]]] = []
         for part in joined.inputs:
             root = _root(part)
-            if _is_outer(root) and readers[id(root)] == 1:
+            if _is_alone(part, readers):
                 inputs += root.inputs
                 parts.append(("outer", root.value.size, root.shape))
                 dropped.add(id(root))

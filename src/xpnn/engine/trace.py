@@ -40,9 +40,9 @@ class Node:
     """
 
     op: str
-    inputs: tuple[Any, ...]
+    inputs: tuple[Any, ...] = field(repr=False)  # else a graph is written down as a tree
     attributes: dict[str, Any]
-    value: Any
+    value: Any = field(repr=False)
     label: str = ""
 
     @property
