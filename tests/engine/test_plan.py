@@ -265,6 +265,23 @@ TRAPS = {
         ),
         [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
     ),
+    "a step along an outer product that is kept": (
+        lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), xp.matmul(x.T, dz)),
+        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+    ),
+    "a step along a joined vector that is kept": (
+        lambda xp, theta, x, dz, r: (
+            step_along(xp, theta, x, dz, r),
+            xp.concat((xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :])),
+        ),
+        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+    ),
+    "a step along an outer product whose length is kept": (
+        lambda xp, theta, x, dz, r: (lambda step: (theta - step, xp.max(step)))(
+            r * xp.concat((xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :]))
+        ),
+        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+    ),
     "a step along two outer products": (
         lambda xp, theta, x, dz, r: (
             theta - r * xp.concat((
