@@ -35,7 +35,11 @@ def cpu_model() -> str:
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores and system."""
-    return {"cpu": cpu_model(), "cores": os.cpu_count(), "os": f"{platform.system()} {platform.machine()}"}
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "os": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def describe_versions() -> dict[str, str]:
