@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import references
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine import kernels
+from xpnn.engine import kernels, turns
 from xpnn.layers import Activation, Dense, Dropout, RawErrorDense, chain
 from xpnn.optimizers import (
     SGD,
@@ -188,6 +188,32 @@ def test_long_vectors_block_by_block(monkeypatch, training, block, blocks):
     """Blocks of a few elements: every vector of parameters is a chain with a ragged end."""
     small_blocks(monkeypatch, block, blocks)
     assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
+
+
+@settings(max_examples=60)
+@given(trainings(), st.sampled_from([4, 5, 16]))
+def test_buffers_taken_in_turn(monkeypatch, training, most):
+    """Every step reads and writes other memory; a ragged last batch goes on where it was."""
+    monkeypatch.setattr(turns, "SMALL", 1)
+    monkeypatch.setattr(turns, "MOST", most)
+    assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.05), SGD(0.05, 0.9), AdamW(0.01)], ids=repr)
+@pytest.mark.parametrize("activation", ["relu", "softplus", "elu"])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mean_absolute_error"])
+def test_kernels_on_buffers_taken_in_turn(monkeypatch, optimizer, activation, loss):
+    if not kernels.available():
+        pytest.skip("kernels need Numba")
+    monkeypatch.setattr(turns, "SMALL", 1)
+    source = np.random.default_rng(0)
+    training = (
+        lambda: Network(7, [9, activation, 3], loss=loss, seed=1),
+        source.normal(size=(37, 7)),
+        references.targets(loss, source, 37, 3),
+        {"epochs": 3, "batch_size": 8, "optimizer": optimizer, "l2": 0.01},
+    )
+    assert_same(train(*training, "kernels"), train(*training, "pure"), ulps=2000)
 
 
 WIDE = {

@@ -28,6 +28,9 @@ class _Names:
         self.ranges: list[tuple[int, int, str]] = []
         for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
             self._add(array, node.label, array.ctypes.data)
+        for number, array in plan.elsewhere.items():
+            label = f"next {plan.trace.inputs[number].label}"
+            self._add(array, label, array.ctypes.data)
 
     def _add(self, array: Any, name: str, first: int) -> None:
         last = array.ctypes.data + max(array.nbytes, 1)
@@ -86,6 +89,9 @@ def describe(plan: Plan) -> str:
             f"  {names.of(out)} <- {call.text}({', '.join(operands)})  {_shape(out)}{times}"
         )
     lines.append(f"{plan.buffers} buffers, {_bytes(plan.bytes)}")
+    if plan.turns > 1:
+        also = " and for the parameters" if plan.elsewhere else ""
+        lines.append(f"{plan.turns} buffers for the batch{also}, taken in turn")
     for source in dict.fromkeys(call.source for call in plan.calls if call.source):
         lines += ["", source.rstrip()]
     return "\n".join(lines)

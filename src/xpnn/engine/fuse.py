@@ -2,11 +2,13 @@
 
 A kernel goes through the rows of its arrays; a row is a number (vectors) or a line of
 numbers (matrices). Elementwise operations, and sums and maxima along a row, can share one:
-for every row they run in order, so one that needs a row's sum comes after it.
+for every row they run in order, so one that needs a row's sum comes after it. Sums over all
+rows can share it too, but nothing in the kernel can need them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,9 +35,20 @@ class KernelGroup:
     fused: bool = False
 
     @property
-    def rows(self) -> int | None:
-        """Number of rows, None while there is no operation."""
-        return max(n.inputs[0].shape[0] if n.shape == () else n.shape[0] for n in self.nodes)
+    def rows(self) -> int:
+        """Number of rows."""
+        return max(_loop_shape(n)[0] for n in self.nodes)
+
+
+def _loop_shape(node: Node) -> tuple[int, ...]:
+    """Shape that an operation's loops go through: a reduction's is that of what it reads."""
+    shape: tuple[int, ...] = node.inputs[0].shape if node.op in _REDUCTIONS else node.shape
+    return shape
+
+
+def _over_rows(node: Node) -> bool:
+    """Whether it is a sum over all rows, one for each column."""
+    return node.op == "sum" and node.attributes["axis"] == 0 and len(node.inputs[0].shape) == 2
 
 
 def _rows(node: Node) -> int | None:
@@ -49,7 +62,9 @@ def _rows(node: Node) -> int | None:
         whole = node.attributes["axis"] is None and node.shape == ()
         along = node.attributes["axis"] in (1, -1) and node.attributes["keepdims"]
         small = source.value.size <= 8 * SMALL
-        fits = len(source.shape) == 2 and (along or (whole and node.op == "sum" and small))
+        fits = len(source.shape) == 2 and (
+            along or _over_rows(node) or (whole and node.op == "sum" and small)
+        )
         same = node.value.dtype == source.value.dtype
         return source.shape[0] if fits and same else None
     if len(node.shape) not in (1, 2) or node.value.size < 2:
@@ -64,10 +79,10 @@ def _rows(node: Node) -> int | None:
 
 def _operands_fit(node: Node, group: KernelGroup, members: set[int]) -> bool:
     """Whether a kernel's loop can index every operand."""
-    shape = node.inputs[0].shape if node.op in _REDUCTIONS else node.shape
+    shape = _loop_shape(node)
     for p in node.parents():
         if id(p) in members:
-            if p.shape == () or p.shape not in (shape, (shape[0], 1)):
+            if p.shape == () or _over_rows(p) or p.shape not in (shape, (shape[0], 1)):
                 return False
         elif len(shape) == 1:
             if p.shape not in ((), shape):
@@ -94,11 +109,14 @@ def fuse(nodes: list[Node]) -> list[KernelGroup]:
     members: set[int] = set()
     dependent: set[int] = set()
 
+    closed: dict[int, KernelGroup] = {}
+
     def close() -> None:
         nonlocal current
         if current.nodes:
             current.fused = len(current.nodes) > 1
             groups.append(current)
+            closed.update((id(n), current) for n in current.nodes)
         current = KernelGroup(fused=True)
         members.clear()
         dependent.clear()
@@ -108,8 +126,8 @@ def fuse(nodes: list[Node]) -> list[KernelGroup]:
         if rows is None or any(id(p) in dependent for p in node.parents()):
             return False
         if current.nodes:
-            flat = len(current.nodes[0].shape) == 1
-            if current.rows != rows or flat != (len(node.shape) == 1):
+            flat = len(_loop_shape(current.nodes[0])) == 1
+            if current.rows != rows or flat != (len(_loop_shape(node)) == 1):
                 return False
         if not _operands_fit(node, current, members):
             return False
@@ -117,8 +135,19 @@ def fuse(nodes: list[Node]) -> list[KernelGroup]:
         members.add(id(node))
         return True
 
+    def try_join_closed(node: Node) -> bool:
+        """Add up a bias's gradient where it is made, though a matrix product came between."""
+        group = closed.get(id(node.inputs[0])) if _over_rows(node) else None
+        if group is None or _rows(node) is None or len(_loop_shape(group.nodes[0])) == 1:
+            return False
+        if _rows(group.nodes[0]) is None or _over_rows(node.inputs[0]):
+            return False
+        group.nodes.append(node)
+        group.fused = True
+        return True
+
     for node in nodes:
-        if try_join(node):
+        if try_join_closed(node) or try_join(node):
             continue
         if not any(id(p) in members or id(p) in dependent for p in node.parents()):
             groups.append(KernelGroup([node]))
@@ -130,6 +159,11 @@ def fuse(nodes: list[Node]) -> list[KernelGroup]:
     return groups
 
 
+def memory_of(array: Any) -> tuple[Any, ...]:
+    """Identify the memory behind an array, and how it is looked at."""
+    return array.ctypes.data, array.shape, array.strides, str(array.dtype)
+
+
 @dataclass
 class KernelSource:
     """A kernel and what it is called with.
@@ -138,8 +172,8 @@ class KernelSource:
     ----------
     text : str
         Python source of the function ``kernel``.
-    operands : list
-        Nodes (or numbers' arrays) in the order of its arguments.
+    operands : list of numpy.ndarray
+        In the order of its arguments.
     """
 
     text: str
@@ -159,12 +193,13 @@ class Writer:
 
     def __init__(self, nodes: list[Node], used_outside: set[int]) -> None:
         self.nodes = nodes
+        self.place: Callable[[Node], Any] = lambda node: node
         self.members = {id(n): i for i, n in enumerate(nodes)}
-        self.flat = len(nodes[0].shape) == 1
+        self.flat = len(_loop_shape(nodes[0])) == 1
         self.segments = self._cut()
         self.stored = {id(n) for n in nodes if id(n) in used_outside or self._crosses(n)}
         self.arguments: list[Any] = []
-        self.names: dict[int, str] = {}
+        self.names: dict[tuple[Any, ...], str] = {}
         self.numbers: dict[tuple[str, str], str] = {}
         self.loads: list[str] = []
 
@@ -172,8 +207,7 @@ class Writer:
         """Numbers in a row of the loop that computes a node."""
         if self.flat:
             return 1
-        shape = node.inputs[0].shape if node.op in _REDUCTIONS else node.shape
-        return int(shape[1])
+        return int(_loop_shape(node)[1])
 
     def _cut(self) -> list[list[Node]]:
         """Split into loops over a row: same width, nothing that needs a sum of the same loop."""
@@ -193,16 +227,23 @@ class Writer:
 
     def _crosses(self, node: Node) -> bool:
         """Whether a row of numbers is read in a later loop, and so must be kept."""
-        if self.flat or node.shape == () or node.shape[1] == 1:
+        if self.flat or node.shape == () or _over_rows(node) or node.shape[1] == 1:
             return False
         home = next(s for s in self.segments if any(n is node for n in s))
         return any(node in other.parents() for s in self.segments if s is not home for other in s)
 
-    def _name(self, array: Any) -> str:
-        if id(array) not in self.names:
-            self.names[id(array)] = f"a{len(self.arguments)}"
+    def _name(self, operand: Any) -> str:
+        """Name an argument; results that go in place share the name of what they replace.
+
+        A compiler that sees one pointer where there is one uses vector registers; with a
+        pair for each of Adam's vectors it gives up proving that they do not overlap.
+        """
+        array = self.place(operand) if isinstance(operand, Node) else operand
+        key = memory_of(array) if array.ndim else (id(array),)
+        if key not in self.names:
+            self.names[key] = f"a{len(self.arguments)}"
             self.arguments.append(array)
-        return self.names[id(array)]
+        return self.names[key]
 
     def _load(self, name: str) -> str:
         """Read a 0-d array once, before the loops."""
@@ -233,8 +274,7 @@ class Writer:
         return f"{name}[{row}, {column}]"
 
     def _row_count(self) -> int:
-        first = self.nodes[0]
-        return int(first.inputs[0].shape[0] if first.shape == () else first.shape[0])
+        return int(_loop_shape(self.nodes[0])[0])
 
     def _value(self, operand: Any, node: Node, segment: list[Node]) -> str:
         """Return the name or number that stands for an operand inside a loop."""
@@ -254,12 +294,16 @@ class Writer:
             raise ValueError("pow has no kernel")
         return expression(node, [self._value(o, node, segment) for o in node.inputs])
 
-    def write(self) -> KernelSource:
-        """Write the function."""
+    def write(self, place: Callable[[Node], Any]) -> KernelSource:
+        """Write the function; `place` tells the array of a node."""
+        self.place = place
         body: list[str] = []
         totals = [n for n in self.nodes if n.shape == ()]
         for node in totals:
             body.append(f"    s{self.members[id(node)]} = np.{node.value.dtype}(0)")
+        for node in self.nodes:
+            if _over_rows(node):
+                body.append(f"    {self._name(node)}[:] = 0")
         first = self._name_shape_source()
         body.append(f"    for i in range({first}.shape[0]):")
         for segment in self.segments:
@@ -273,7 +317,7 @@ class Writer:
     def _name_shape_source(self) -> str:
         """Name an argument with as many rows as the loop."""
         for node in self.nodes:
-            if id(node) in self.stored and node.shape != ():
+            if id(node) in self.stored and node.shape != () and not _over_rows(node):
                 return self._name(node)
         for node in self.nodes:
             for p in node.parents():
@@ -289,7 +333,7 @@ class Writer:
             return lines
         lines = []
         for node in segment:
-            if node.op in _REDUCTIONS and node.shape != ():
+            if self._along_row(node):
                 number = self.members[id(node)]
                 start = {"sum": "0", "max": "-np.inf", "min": "np.inf"}[node.op]
                 lines.append(f"        t{number} = np.{node.value.dtype}({start})")
@@ -297,9 +341,12 @@ class Writer:
         for node in segment:
             lines += self._statement(node, segment, " " * 12)
         for node in segment:
-            if node.op in _REDUCTIONS and node.shape != () and id(node) in self.stored:
+            if self._along_row(node) and id(node) in self.stored:
                 lines.append(f"        {self._name(node)}[i, 0] = t{self.members[id(node)]}")
         return lines
+
+    def _along_row(self, node: Node) -> bool:
+        return node.op in _REDUCTIONS and node.shape != () and not _over_rows(node)
 
     def _width_source(self, segment: list[Node]) -> str:
         """Write the length of a loop over a row, from an argument that has it."""
@@ -316,6 +363,12 @@ class Writer:
 
     def _statement(self, node: Node, segment: list[Node], indent: str) -> list[str]:
         number = self.members[id(node)]
+        if _over_rows(node):
+            row = "0, " if len(node.shape) == 2 else ""
+            column = "0" if self._width(node) == 1 else "j"
+            target = f"{self._name(node)}[{row}{column}]"
+            value = self._value(node.inputs[0], node, segment)
+            return [f"{indent}{target} = {target} + {value}"]
         if node.op in _REDUCTIONS:
             value = self._value(node.inputs[0], node, segment)
             target = f"{'s' if node.shape == () else 't'}{number}"

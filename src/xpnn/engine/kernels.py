@@ -30,9 +30,9 @@ EXACT: dict[str, str] = {
     "greater_equal": "{0} >= {1}",
     "less": "{0} < {1}",
     "less_equal": "{0} <= {1}",
-    # A NaN wins, as in NumPy.
-    "maximum": "{0} if {0} >= {1} or {0} != {0} else {1}",
-    "minimum": "{0} if {0} <= {1} or {0} != {0} else {1}",
+    # A NaN wins, as in NumPy; `|` leaves no branch, so that compilers use vector registers.
+    "maximum": "{1} if ({0} < {1}) | ({1} != {1}) else {0}",
+    "minimum": "{1} if ({0} > {1}) | ({1} != {1}) else {0}",
     "multiply": "{0} * {1}",
     "negative": "-{0}",
     "not_equal": "{0} != {1}",

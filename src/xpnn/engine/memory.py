@@ -5,7 +5,7 @@
   afterwards; other buffers are used again as soon as their last reader is done.
 - The parts of a joined vector (the flat gradient) are computed straight into their places.
 - A result that replaces an input (parameters, optimizer state) is written where the input
-  is, once every other read of it is done.
+  is, once every other read of it is done; or elsewhere, where the next step looks for it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,14 @@ class Memory:
         Engine-owned array of each input.
     homes : dict of int to int
         Number of an output to the number of the input that it replaces.
+    elsewhere : dict of int to numpy.ndarray, optional
+        Memory for some of the outputs.
     """
 
-    def __init__(self, trace: Trace, arrays: list[Any], homes: dict[int, int]) -> None:
+    def __init__(
+        self, trace: Trace, arrays: list[Any], homes: dict[int, int],
+        elsewhere: dict[int, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.trace, self.pool = trace, Pool()
         self.array: dict[int, Any] = {}
         self.storage: dict[int, Storage] = {}
@@ -46,8 +51,12 @@ class Memory:
         for node in trace.nodes:
             if node.op == "constant":
                 self._hold(node, node.value, Storage(pinned=True))
+        for number, array in (elsewhere or {}).items():
+            node = trace.outputs[number]
+            if not node.is_view and node.op not in ("input", "constant", "concat", UPDATE):
+                self._hold(node, array, Storage(pinned=True))
         self._count_reads()
-        self._choose_homes(homes)
+        self._choose_homes({o: i for o, i in homes.items() if o not in (elsewhere or {})})
         self._place_parts()
 
     # Before the first call

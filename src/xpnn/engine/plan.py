@@ -20,16 +20,17 @@ class Planner(Memory):
 
     Parameters
     ----------
-    trace, arrays, homes
+    trace, arrays, homes, elsewhere
         As in `Memory`.
     kernels : bool, default False
         Whether elementwise operations become compiled kernels (needs Numba).
     """
 
     def __init__(
-        self, trace: Trace, arrays: list[Any], homes: dict[int, int], kernels: bool = False
-    ) -> None:
-        super().__init__(trace, arrays, homes)
+        self, trace: Trace, arrays: list[Any], homes: dict[int, int], kernels: bool = False,
+        elsewhere: dict[int, Any] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(trace, arrays, homes, elsewhere)
         self.kernels = kernels
         self.calls: list[Call] = []
 
@@ -71,8 +72,8 @@ class Planner(Memory):
                 self._output(node)
             for parent in node.parents():
                 self._read(parent)
-        source = writer.write()
-        arrays = tuple(self.array[id(o)] if isinstance(o, Node) else o for o in source.operands)
+        source = writer.write(lambda node: self.array[id(node)])
+        arrays = tuple(source.operands)
         text = "kernel " + ", ".join(node.op for node in nodes)
         function = compile_kernel(source.text)
         written = tuple(self.array[id(n)] for n in nodes if id(n) in writer.stored)

@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnn.backends import Array, Namespace, host, library_name
 from xpnn.engine.calls import Call
-from xpnn.engine.replay import compile_calls
+from xpnn.engine.replay import compile_calls, unmoved
 from xpnn.engine.run_numpy import Plan, make_plan
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 
@@ -111,7 +111,7 @@ class Predictor:
             host.copyto(place, x)
             plan = make_plan(self.make_forward(NAMESPACE), (self.theta, place), ["theta", "x"], {})
             calls, scores = [Call(host.copyto, (place, x), "copy"), *plan.calls], plan.outputs[0]
-        return compile_calls(calls, parameter=x), scores, plan
+        return compile_calls(calls, parameter=x)(unmoved), scores, plan
 
 
 def _only_whole(calls: list[Call], x: Any) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 from xpnn.engine.calls import Call
 
 
-def compile_calls(calls: Sequence[Call], parameter: Any = None) -> Callable[..., None]:
+def compile_calls(
+    calls: Sequence[Call], parameter: Any = None
+) -> Callable[[Callable[[Any], Any]], Callable[..., None]]:
     """Write the calls down as the body of a function, and compile it.
 
     A loop over a list of calls costs a fifth of a microsecond more for each; a small
@@ -24,7 +26,9 @@ def compile_calls(calls: Sequence[Call], parameter: Any = None) -> Callable[...,
     Returns
     -------
     callable
-        Takes nothing, or the array in the parameter's place; returns nothing.
+        ``bind(move) -> replay``. `move` may exchange each array for another, as `moved` in
+        `xpnn.engine.turns` does. `replay` takes nothing, or the array in the parameter's
+        place; returns nothing.
     """
     names: dict[int, str] = {} if parameter is None else {id(parameter): "x"}
     values: dict[str, Any] = {}
@@ -51,4 +55,10 @@ def compile_calls(calls: Sequence[Call], parameter: Any = None) -> Callable[...,
     )
     scope: dict[str, Any] = {}
     exec(compile(source, "<plan>", "exec"), scope)
-    return scope["make"](**values)
+    make: Callable[..., Callable[..., None]] = scope["make"]
+    return lambda move: make(**{key: move(value) for key, value in values.items()})
+
+
+def unmoved(value: Any) -> Any:
+    """Leave an array as it is."""
+    return value

@@ -13,11 +13,12 @@ from xpnn.engine.buffers import aligned
 from xpnn.engine.calls import Call
 from xpnn.engine.describe import describe
 from xpnn.engine.plan import Planner
-from xpnn.engine.replay import compile_calls
+from xpnn.engine.replay import compile_calls, unmoved
 from xpnn.engine.rewrite import rank_one_updates
 from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
 from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record
 from xpnn.engine.trees import leaves, map_tree
+from xpnn.engine.turns import moved, turns
 
 Names = tuple[Sequence[str], Sequence[str]]
 
@@ -43,6 +44,8 @@ class Plan:
         In order.
     replay : callable
         All calls, compiled.
+    bind : callable
+        ``bind(move)`` makes a replay on other arrays; see `compile_calls`.
     outputs : list of numpy.ndarray
         Where the results are after a replay.
     buffers : int
@@ -51,6 +54,10 @@ class Plan:
         Their size.
     arrays : list of numpy.ndarray
         The inputs' memory.
+    elsewhere : dict of int to numpy.ndarray
+        Outputs that are not written where the input is that they replace.
+    turns : int
+        Number of buffers that steps take in turn for such inputs and for batches.
     """
 
     trace: Trace
@@ -60,6 +67,9 @@ class Plan:
     buffers: int
     bytes: int
     arrays: list[Any]
+    bind: Callable[[Callable[[Any], Any]], Callable[[], None]]
+    elsewhere: dict[int, Any]
+    turns: int = 1
 
     def describe(self) -> str:
         """List inputs, operations, buffers and bytes, so that one sees what a step is made of."""
@@ -72,6 +82,7 @@ def make_plan(
     labels: list[str],
     homes: dict[int, int],
     kernels: bool = False,
+    elsewhere: dict[int, Any] | None = None,
 ) -> Plan:
     """Trace a pure function and bind it to its arguments' memory.
 
@@ -87,6 +98,8 @@ def make_plan(
         Number of an output to the number of the input that it replaces.
     kernels : bool, default False
         Whether elementwise operations become compiled kernels (needs Numba).
+    elsewhere : dict of int to numpy.ndarray, optional
+        Memory that some of the outputs in `homes` go to instead.
 
     Returns
     -------
@@ -103,27 +116,28 @@ def make_plan(
         new, old = trace.outputs[output].value, trace.inputs[home].value
         if new.shape != old.shape or new.dtype != old.dtype:
             raise UnknownOperationError("a result unlike what it replaces in shape or dtype")
-    planner = Planner(trace, leaves(arguments), homes, kernels)
+    elsewhere = elsewhere or {}
+    planner = Planner(trace, leaves(arguments), homes, kernels, elsewhere)
     calls = planner.make()
-    outputs = _bring_home(planner, homes, calls)
+    places = {
+        number: elsewhere.get(number, planner.array[id(trace.inputs[home])])
+        for number, home in homes.items()
+    }
+    outputs = _bring_home(planner, places, calls)
     for node in trace.nodes:  # a plan has buffers of its own; shapes and dtypes are enough
         if node.op not in ("input", "constant"):
             node.value = host.broadcast_to(host.zeros((), node.value.dtype), node.shape)
+    bind = compile_calls(calls)
     return Plan(
-        trace, calls, compile_calls(calls), outputs, planner.pool.count, planner.pool.bytes,
-        leaves(arguments),
+        trace, calls, bind(unmoved), outputs, planner.pool.count, planner.pool.bytes,
+        leaves(arguments), bind, elsewhere,
     )  # fmt: skip
 
 
-def _bring_home(planner: Planner, homes: dict[int, int], calls: list[Call]) -> list[Any]:
-    """Copy results that are elsewhere to where they belong; return where all of them end up."""
-    trace = planner.trace
-    outputs = [planner.array[id(node)] for node in trace.outputs]
-    moves = {}
-    for number, home in homes.items():
-        place = planner.array[id(trace.inputs[home])]
-        if outputs[number] is not place:
-            moves[number] = place
+def _bring_home(planner: Planner, places: dict[int, Any], calls: list[Call]) -> list[Any]:
+    """Copy results to the places where they belong; return where all of them end up."""
+    outputs = [planner.array[id(node)] for node in planner.trace.outputs]
+    moves = {number: p for number, p in places.items() if outputs[number] is not p}
     for number, array in enumerate(outputs):
         # The copies below would overwrite an old value that goes on living somewhere else.
         if any(host.may_share_memory(array, place) for place in moves.values()):
@@ -137,10 +151,14 @@ def _bring_home(planner: Planner, homes: dict[int, int], calls: list[Call]) -> l
 
 @dataclass
 class _Bound:
-    """A plan of the update for one batch size, and its input buffers."""
+    """A plan of the update for one batch size, and its input buffers.
+
+    There is a set of the batch's buffers, and a replay, for each turn.
+    """
 
     plan: Plan
-    columns: list[Any]
+    columns: list[list[Any]]
+    replays: list[Callable[[], None]]
     noise: list[Any]
     rate: Any
     rate_value: float
@@ -191,9 +209,19 @@ class NumpyRunner:
         self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
         self.carry = map_tree(owned_copy, carry)
         self.bound: dict[int, _Bound] = {}
+        self.turns, self.turn = 0, 0  # not chosen yet
+        self.thetas = [self.carry[0]]
         self.sums: tuple[Any, ...] = ()
         self.reason = ""
         self._pure: PureRunner | None = None
+
+    def _choose_turns(self, rows: int, direct: bool) -> None:
+        """Say how many buffers are taken in turn, and make those of the parameters."""
+        theta = self.carry[0]
+        batch = 0 if direct else sum(c[:rows].nbytes for c in leaves(self.columns))
+        self.turns, with_theta = turns(batch, theta.nbytes)
+        if with_theta:
+            self.thetas += [aligned(theta.shape, theta.dtype) for _ in range(self.turns - 1)]
 
     def _bind(self, rows: int, direct: bool, noise: Any) -> _Bound:
         """Plan the update for a batch size; `direct` batches are the data itself."""
@@ -201,7 +229,8 @@ class NumpyRunner:
         def buffer(column: Array) -> Any:
             return column if direct else aligned((rows, *column.shape[1:]), column.dtype)
 
-        columns = map_tree(buffer, self.columns)
+        sets = [map_tree(buffer, self.columns) for _ in range(self.turns)]
+        columns = sets[0]
         if not direct:
             for place, column in zip(leaves(columns), leaves(self.columns), strict=True):
                 host.copyto(place, column[:rows])
@@ -215,11 +244,19 @@ class NumpyRunner:
             *_labels(["sum"], (self.sums,)),
             *_labels([*self.names[1], "noise", "rate"], batch),
         ]
+        several = len(self.thetas) > 1
         plan = make_plan(
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
-            self.kernels,
+            self.kernels, {0: self.thetas[1]} if several else None,
         )  # fmt: skip
-        return _Bound(plan, leaves(columns), leaves(noises), rate, 1.0)
+        plan.turns = self.turns
+        replays = []
+        for turn, others in enumerate(sets):
+            pairs = list(zip(leaves(columns), leaves(others), strict=True))
+            if several:
+                pairs += [(self.thetas[i], self.thetas[(turn + i) % self.turns]) for i in (0, 1)]
+            replays.append(plan.bind(moved(pairs)))
+        return _Bound(plan, [leaves(c) for c in sets], replays, leaves(noises), rate, 1.0)
 
     def run(
         self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
@@ -239,13 +276,13 @@ class NumpyRunner:
         data = leaves(self.columns)
         direct = order is None and size >= rows
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
-            bound = self.bound[stop - start]
+            bound, turn = self.bound[stop - start], self.turn
             if order is not None:
                 numbers = order[start:stop]
-                for column, place in zip(data, bound.columns, strict=True):
+                for column, place in zip(data, bound.columns[turn], strict=True):
                     column.take(numbers, 0, place, "clip")
             elif not direct:
-                for column, place in zip(data, bound.columns, strict=True):
+                for column, place in zip(data, bound.columns[turn], strict=True):
                     host.copyto(place, column[start:stop])
             if bound.noise:
                 if start > 0:
@@ -254,7 +291,8 @@ class NumpyRunner:
                     host.copyto(place, values)
             if rate != bound.rate_value:
                 bound.rate[...] = bound.rate_value = rate
-            bound.plan.replay()
+            bound.replays[turn]()
+            self.turn = (turn + 1) % self.turns
         return self.sums
 
     def plan(self, rows: int, noise: Noise, sums: int) -> Plan:
@@ -275,6 +313,8 @@ class NumpyRunner:
 
     def _bind_all(self, rows: int, size: int, in_order: bool, drawn: Any) -> None:
         """Plan every batch size before the first step, so that a missing rule costs no step."""
+        if not self.turns:
+            self._choose_turns(min(size, rows), in_order and size >= rows)
         for count in {stop - start for start, stop in batches(rows, size)}:
             if count not in self.bound:
                 part = map_tree(itemgetter(slice(count)), drawn)
@@ -283,12 +323,13 @@ class NumpyRunner:
     def _fall_back(self, reason: str) -> None:
         self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"
         log.debug(self.reason)
+        carry = (self.theta(), *self.carry[1:])
         self._pure = PureRunner(
-            self.make_update(self.xp), self.carry, self.columns, self.xp, "cpu", self.dtype
+            self.make_update(self.xp), carry, self.columns, self.xp, "cpu", self.dtype
         )
 
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
         if self._pure is not None:
             return self._pure.theta()
-        return self.carry[0].copy()
+        return self.thetas[self.turn % len(self.thetas)].copy()
