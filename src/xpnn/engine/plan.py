@@ -10,7 +10,7 @@ from xpnn.engine.fuse import Writer, fuse
 from xpnn.engine.kernels import compile_kernel
 from xpnn.engine.memory import Memory
 from xpnn.engine.operations import ELEMENTWISE, REDUCTIONS, VIEWS
-from xpnn.engine.rewrite import UPDATE, rank_one_call
+from xpnn.engine.rewrite import UPDATE, rank_one_call, update_kernel, update_places
 from xpnn.engine.schedule import BLOCK, Group, arrange
 from xpnn.engine.trace import Node, Trace, UnknownOperationError
 
@@ -146,6 +146,16 @@ class Planner(Memory):
         out, theta, rate = self._output(node), operands[0], operands[1]
         if out is not theta:
             self._emit(host.copyto, (out, theta), node, "copy")
+        if self.kernels:
+            source = update_kernel([kind for kind, _, _ in node.attributes["parts"]])
+            places = update_places(out, node.attributes["parts"])
+            self.calls.append(
+                Call(
+                    compile_kernel(source), (rate, *places, *operands[2:]), f"kernel {node.op}",
+                    source=source, results=tuple(places),
+                )
+            )  # fmt: skip
+            return
         down_raw, down = self.pool.take((), node.value.dtype)
         self._emit(host.negative, (rate, down), node, "negative")
         rest, offset = iter(operands[2:]), 0
@@ -188,9 +198,10 @@ class Planner(Memory):
         elif node.op == "erf":
             self._emit(host_erf(), (*operands, out), node)
         elif node.op == "matmul":
-            # matmul does not hand outer products to BLAS; dot does, and is 8 times as fast.
-            outer = operands[0].shape[1] == 1
-            self._emit(host.dot if outer else host.matmul, (*operands, out), node)
+            # dot and matmul hand the same to BLAS, but matmul takes a microsecond more to do
+            # so, and multiplies outer products by itself, 8 times as slowly.
+            plain = max(a.ndim for a in operands) == 2
+            self._emit(host.dot if plain else host.matmul, (*operands, out), node)
         elif node.op == "pow" and node.inputs[1] == 2:
             self._emit(host.square, (operands[0], out), node)
         elif node.op in ("maximum", "minimum"):

@@ -4,12 +4,14 @@ With one row in a batch the gradient of a weight matrix is an outer product, and
 gradient step is ``weights - rate * outer(x, dz)``. As recorded it writes the outer product
 down, scales it and subtracts it: three passes over memory as large as the weights. BLAS's
 `ger` does all in one pass. `rate * dz` is rounded first instead of the products, so
-results differ by an ulp or so of the step.
+results differ by an ulp or so of the step. Where there are kernels, one does the same with
+the products rounded as recorded.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 from xpnn.backends import host
@@ -137,3 +139,49 @@ def rank_one_call(matrix: Any, x: Any, scaled: Any) -> tuple[Any, tuple[Any, ...
     # (alpha, x, y, incx, incy, a, overwrite_x, overwrite_y, overwrite_a)
     arguments = (1.0, scaled.reshape(-1), x.reshape(-1), 1, 1, matrix.T, 0, 0, 1)
     return rank_one_function(matrix.dtype), arguments
+
+
+def update_places(theta: Any, parts: Sequence[tuple[str, int, tuple[int, ...]]]) -> list[Any]:
+    """Cut a vector into the parts of an update: matrices for outer products, else vectors."""
+    places, offset = [], 0
+    for kind, size, shape in parts:
+        place = theta[offset : offset + size]
+        places.append(place.reshape(shape) if kind == "outer" else place)
+        offset += size
+    return places
+
+
+def update_kernel(kinds: Sequence[str]) -> str:
+    """Write a kernel for ``theta - rate * parts``.
+
+    Parameters
+    ----------
+    kinds : sequence of str
+        'outer' or 'plain', for each part.
+
+    Returns
+    -------
+    str
+        Source of ``kernel(rate, *places, *operands)`` with a place for each part, as
+        `update_places` cuts them, and a column and a row for each outer product, a vector
+        for each other part.
+    """
+    places = [f"w{i}" for i in range(len(kinds))]
+    operands, body = [], []
+    for i, kind in enumerate(kinds):
+        if kind == "outer":
+            operands += [f"x{i}", f"d{i}"]
+            body += [
+                f"    for i in range(w{i}.shape[0]):",
+                f"        x = x{i}[i, 0]",
+                f"        for j in range(w{i}.shape[1]):",
+                f"            w{i}[i, j] = w{i}[i, j] - n * (x * d{i}[0, j])",
+            ]
+        else:
+            operands.append(f"g{i}")
+            body += [
+                f"    for i in range(w{i}.shape[0]):",
+                f"        w{i}[i] = w{i}[i] - n * g{i}[i]",
+            ]
+    head = f"def kernel(rate, {', '.join([*places, *operands])}):"
+    return "\n".join([head, "    n = rate[()]", *body]) + "\n"

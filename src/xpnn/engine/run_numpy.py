@@ -16,6 +16,7 @@ from xpnn.engine.plan import Planner
 from xpnn.engine.replay import compile_calls, unmoved
 from xpnn.engine.rewrite import rank_one_updates
 from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
+from xpnn.engine.threads import threads_for
 from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.engine.turns import moved, turns
@@ -273,6 +274,14 @@ class NumpyRunner:
         except UnknownOperationError as error:
             self._fall_back(str(error))
             return self.run(rows, size, order, rates, _first(drawn, noise), sums)
+        with threads_for(size, len(rates)):
+            self._steps(rows, size, order, rates, noise, drawn)
+        return self.sums
+
+    def _steps(
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, drawn: Any
+    ) -> None:
+        """Replay the steps of an epoch."""
         data = leaves(self.columns)
         direct = order is None and size >= rows
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
@@ -293,7 +302,6 @@ class NumpyRunner:
                 bound.rate[...] = bound.rate_value = rate
             bound.replays[turn]()
             self.turn = (turn + 1) % self.turns
-        return self.sums
 
     def plan(self, rows: int, noise: Noise, sums: int) -> Plan:
         """Plan a batch of that many rows, and run nothing.
