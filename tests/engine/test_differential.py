@@ -25,7 +25,7 @@ from xpnn.optimizers import (
     RMSprop,
     StepDecay,
 )
-from xpnn.training import Loss, loop
+from xpnn.training import Loss, trainer
 
 REPLAY = "plan"  # the engine that replays NumPy calls, without compiled kernels
 # How far it may be from the pure step, in units of the dtype's eps relative to the largest
@@ -147,7 +147,7 @@ def assert_same(found, expected, ulps=ULPS):
 def no_training_falls_back(monkeypatch):
     """Else this file would hold the pure step against itself."""
     reasons = set()
-    make_runner = loop.make_runner
+    make_runner = trainer.make_runner
 
     def noting(*args, mode, **options):
         runner = make_runner(*args, mode=mode, **options)
@@ -161,7 +161,7 @@ def no_training_falls_back(monkeypatch):
         runner.run = noting_run
         return runner
 
-    monkeypatch.setattr(loop, "make_runner", noting)
+    monkeypatch.setattr(trainer, "make_runner", noting)
     yield
     fallen = {reason for mode, reason in reasons if mode != "pure" and "pure" in reason}
     assert not fallen, fallen

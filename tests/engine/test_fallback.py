@@ -11,7 +11,7 @@ import pytest
 from xpnn import Network
 from xpnn.layers import Dropout, Layer, Parameter
 from xpnn.optimizers import SGD, Adam, CosineWarmup, Optimizer
-from xpnn.training import loop
+from xpnn.training import trainer
 
 ENGINES = ["auto", "plan"]
 SOURCE = np.random.default_rng(0)
@@ -87,9 +87,9 @@ LAYERS = {
 @pytest.fixture
 def runners(monkeypatch):
     """Every runner that a training makes."""
-    made, make_runner = [], loop.make_runner
+    made, make_runner = [], trainer.make_runner
     monkeypatch.setattr(
-        loop, "make_runner", lambda *a, **k: made.append(make_runner(*a, **k)) or made[-1]
+        trainer, "make_runner", lambda *a, **k: made.append(make_runner(*a, **k)) or made[-1]
     )
     return made
 

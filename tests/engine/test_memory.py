@@ -16,7 +16,7 @@ from xpnn.engine.run_numpy import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
-from xpnn.training import Callback, loop, make_step
+from xpnn.training import Callback, make_step, trainer
 from xpnn.training.step import make_update
 
 REPLAY = "plan"
@@ -173,9 +173,9 @@ def test_memory_does_not_grow_with_the_epochs():
 
 def test_an_epoch_needs_little_beside_the_order_of_the_rows(monkeypatch):
     runners = []
-    make_runner = loop.make_runner
+    make_runner = trainer.make_runner
     monkeypatch.setattr(
-        loop, "make_runner", lambda *a, **k: runners.append(make_runner(*a, **k)) or runners[-1]
+        trainer, "make_runner", lambda *a, **k: runners.append(make_runner(*a, **k)) or runners[-1]
     )
     source = np.random.default_rng(0)
     x, t = source.normal(size=(2000, 50)), source.integers(4, size=2000)

@@ -17,7 +17,7 @@ from xpnn.engine.replay import compile_calls, unmoved
 from xpnn.engine.rewrite import rank_one_updates
 from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
 from xpnn.engine.threads import threads_for
-from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record
+from xpnn.engine.trace import NAMESPACE, Trace, UnknownOperationError, record, without_unread
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.engine.turns import moved, turns
 
@@ -84,6 +84,7 @@ def make_plan(
     homes: dict[int, int],
     kernels: bool = False,
     elsewhere: dict[int, Any] | None = None,
+    hidden: Sequence[int] = (),
 ) -> Plan:
     """Trace a pure function and bind it to its arguments' memory.
 
@@ -101,6 +102,8 @@ def make_plan(
         Whether elementwise operations become compiled kernels (needs Numba).
     elsewhere : dict of int to numpy.ndarray, optional
         Memory that some of the outputs in `homes` go to instead.
+    hidden : sequence of int
+        Outputs in `homes` that nobody looks at: need not be there where no step reads them.
 
     Returns
     -------
@@ -112,7 +115,8 @@ def make_plan(
         The engine has no rule for something that the function does.
     """
     with host.errstate(all="ignore"):
-        trace = rank_one_updates(record(function, arguments, labels))
+        trace = record(function, arguments, labels)
+    trace = rank_one_updates(without_unread(trace, {i: homes[i] for i in hidden}))
     for output, home in homes.items():
         new, old = trace.outputs[output].value, trace.inputs[home].value
         if new.shape != old.shape or new.dtype != old.dtype:
@@ -209,10 +213,10 @@ class NumpyRunner:
         )  # fmt: skip
         self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
         self.carry = map_tree(owned_copy, carry)
-        self.bound: dict[int, _Bound] = {}
+        self.bound: dict[tuple[int, int], _Bound] = {}  # by rows, and number of sums
         self.turns, self.turn = 0, 0  # not chosen yet
         self.thetas = [self.carry[0]]
-        self.sums: tuple[Any, ...] = ()
+        self.totals: dict[int, tuple[Any, ...]] = {}
         self.reason = ""
         self._pure: PureRunner | None = None
 
@@ -224,7 +228,7 @@ class NumpyRunner:
         if with_theta:
             self.thetas += [aligned(theta.shape, theta.dtype) for _ in range(self.turns - 1)]
 
-    def _bind(self, rows: int, direct: bool, noise: Any) -> _Bound:
+    def _bind(self, rows: int, direct: bool, noise: Any, sums: tuple[Any, ...]) -> _Bound:
         """Plan the update for a batch size; `direct` batches are the data itself."""
 
         def buffer(column: Array) -> Any:
@@ -238,17 +242,18 @@ class NumpyRunner:
         noises = map_tree(owned_copy, noise)
         rate = owned_copy(host.asarray(1.0, self.dtype))
         batch = (*columns, noises, rate)
-        arguments = (self.carry, self.sums, batch)
-        carried = len(leaves((self.carry, self.sums)))
+        arguments = (self.carry, sums, batch)
+        carried = len(leaves((self.carry, sums)))
         labels = [
             *_labels(self.names[0], self.carry),
-            *_labels(["sum"], (self.sums,)),
+            *_labels(["sum"], (sums,)),
             *_labels([*self.names[1], "noise", "rate"], batch),
         ]
         several = len(self.thetas) > 1
         plan = make_plan(
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
             self.kernels, {0: self.thetas[1]} if several else None,
+            range(1, len(leaves(self.carry))),
         )  # fmt: skip
         plan.turns = self.turns
         replays = []
@@ -265,27 +270,28 @@ class NumpyRunner:
         """Go through the rows once; see `PureRunner.run`."""
         if self._pure is not None:
             return self._pure.run(rows, size, order, rates, noise, sums)
-        self._make_sums(sums)
-        for total in self.sums:
+        totals = self._sums(sums)
+        for total in totals:
             total[...] = 0.0
         drawn = noise(min(size, rows))
         try:
-            self._bind_all(rows, size, order is None, drawn)
+            self._bind_all(rows, size, order is None, drawn, totals)
         except UnknownOperationError as error:
             self._fall_back(str(error))
             return self.run(rows, size, order, rates, _first(drawn, noise), sums)
         with threads_for(size, len(rates)):
-            self._steps(rows, size, order, rates, noise, drawn)
-        return self.sums
+            self._steps(rows, size, order, rates, noise, drawn, sums)
+        return totals
 
     def _steps(
-        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, drawn: Any
-    ) -> None:
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, drawn: Any,
+        sums: int,
+    ) -> None:  # fmt: skip
         """Replay the steps of an epoch."""
         data = leaves(self.columns)
         direct = order is None and size >= rows
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
-            bound, turn = self.bound[stop - start], self.turn
+            bound, turn = self.bound[stop - start, sums], self.turn
             if order is not None:
                 numbers = order[start:stop]
                 for column, place in zip(data, bound.columns[turn], strict=True):
@@ -311,22 +317,47 @@ class NumpyRunner:
         UnknownOperationError
             The engine has no rule for something that the update does.
         """
-        self._make_sums(sums)
-        self._bind_all(rows, rows, False, noise(rows))
-        return self.bound[rows].plan
+        self._bind_all(rows, rows, False, noise(rows), self._sums(sums))
+        return self.bound[rows, sums].plan
 
-    def _make_sums(self, count: int) -> None:
-        if len(self.sums) != count:
-            self.sums = tuple(owned_copy(host.asarray(0.0, self.dtype)) for _ in range(count))
+    def repeat(self, rows: int, rate: float, times: int) -> None:
+        """Take the same step many times: on all rows as they are, without noise or sums."""
+        try:
+            self._bind_all(rows, rows, True, None, ())
+        except UnknownOperationError as error:
+            self._fall_back(str(error))
+        if self._pure is not None:
+            for _ in range(times):
+                self._pure.run(rows, rows, None, [rate], lambda rows: None, 0)
+            return
+        bound = self.bound[rows, 0]
+        bound.rate[...] = bound.rate_value = rate
+        if self.turns == 1:
+            replay = bound.replays[0]
+            for _ in range(times):
+                replay()
+            return
+        for _ in range(times):
+            bound.replays[self.turn]()
+            self.turn = (self.turn + 1) % self.turns
 
-    def _bind_all(self, rows: int, size: int, in_order: bool, drawn: Any) -> None:
+    def _sums(self, count: int) -> tuple[Any, ...]:
+        if count not in self.totals:
+            zero = host.asarray(0.0, self.dtype)
+            self.totals[count] = tuple(owned_copy(zero) for _ in range(count))
+        return self.totals[count]
+
+    def _bind_all(
+        self, rows: int, size: int, in_order: bool, drawn: Any, sums: tuple[Any, ...]
+    ) -> None:
         """Plan every batch size before the first step, so that a missing rule costs no step."""
         if not self.turns:
             self._choose_turns(min(size, rows), in_order and size >= rows)
         for count in {stop - start for start, stop in batches(rows, size)}:
-            if count not in self.bound:
+            if (count, len(sums)) not in self.bound:
                 part = map_tree(itemgetter(slice(count)), drawn)
-                self.bound[count] = self._bind(count, in_order and size >= rows, part)
+                bound = self._bind(count, in_order and size >= rows, part, sums)
+                self.bound[count, len(sums)] = bound
 
     def _fall_back(self, reason: str) -> None:
         self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"

@@ -311,10 +311,39 @@ def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: lis
     except Exception as error:
         # Tracing arrays lack what it asked for; if it is wrong, its pure run says so better.
         raise UnknownOperationError(f"what raises {type(error).__name__}: {error}") from error
-    outputs = leaves(result)
+    return _live(inputs, tape.nodes, leaves(result), result)
+
+
+def _live(inputs: list[Node], nodes: list[Node], outputs: list[Node], result: Any) -> Trace:
+    """Drop the operations that no output needs."""
     live = set(map(id, outputs))
-    for node in reversed(tape.nodes):
+    for node in reversed(nodes):
         if id(node) in live:
             live.update(id(parent) for parent in node.parents())
-    kept = [n for n in tape.nodes if id(n) in live or n.op == "input"]
+    kept = [n for n in nodes if id(n) in live or n.op == "input"]
     return Trace(inputs, kept, outputs, result)
+
+
+def without_unread(trace: Trace, state: dict[int, int]) -> Trace:
+    """Leave state alone that only its own next value is made from.
+
+    Parameters
+    ----------
+    trace : Trace
+        What was recorded.
+    state : dict of int to int
+        Number of an output to the number of the input that it replaces, for what nobody
+        looks at between steps or at the end.
+
+    Returns
+    -------
+    Trace
+        A step count that the optimizer does not use, for one, is no longer counted.
+    """
+    outputs = list(trace.outputs)
+    for number, home in state.items():
+        kept = trace.inputs[home]
+        rest = _live([], trace.nodes, outputs[:number] + outputs[number + 1 :], None)
+        if all(kept not in node.parents() for node in rest.nodes):
+            outputs[number] = kept
+    return _live(trace.inputs, trace.nodes, outputs, trace.result)

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 _FEW = 25  # epochs that are marked one by one
 
 
-def _curve(axes: Axes, values: list[float], label: str, number: int) -> None:
-    epochs = range(1, len(values) + 1)
+def _curve(axes: Axes, epochs: list[int], values: list[float], label: str, number: int) -> None:
     marker = MARKERS[number] if len(values) <= _FEW else None
     axes.plot(
         epochs, values, LINES[number], color=COLOURS[number], marker=marker, markersize=4,
@@ -65,12 +64,12 @@ def plot_history(history: History, path: str | Path) -> Path:
     if not history.loss:
         raise ValueError("history holds no epoch; expected at least one")
     figure, panels = new_figure(1, 2 if history.validation_accuracy else 1, squeeze=False)
-    _curve(panels[0, 0], history.loss, "training", 0)
+    _curve(panels[0, 0], history.numbers, history.loss, "training", 0)
     if history.validation_loss:
-        _curve(panels[0, 0], history.validation_loss, "validation", 1)
+        _curve(panels[0, 0], history.numbers, history.validation_loss, "validation", 1)
     _finish(panels[0, 0], "loss", history)
     if history.validation_accuracy:
         # The same line as the validation loss: one look for one set of data.
-        _curve(panels[0, 1], history.validation_accuracy, "validation", 1)
+        _curve(panels[0, 1], history.numbers, history.validation_accuracy, "validation", 1)
         _finish(panels[0, 1], "accuracy", history)
     return save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""What happened in a training, epoch by epoch."""
+"""What happened in a training, report by report."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 @dataclass
 class History:
-    """Record of a training; every list has one entry for each epoch.
+    """Record of a training; every list has one entry for each report.
+
+    A report comes after each epoch, unless `fit` was told another `report_every`.
 
     Parameters
     ----------
     loss : list of float
-        Mean training loss while the epoch ran (the sum for a loss that is a sum).
+        Mean training loss while the reported epoch ran (the sum for a loss that is a sum).
     validation_loss : list of float
         Loss on the validation data after the epoch; empty without validation data.
     validation_accuracy : list of float
@@ -21,13 +23,15 @@ class History:
     rate : list of float
         Learning rate of the epoch's last step.
     seconds : list of float
-        Time that the epoch took, validation included.
+        Time since the report before, validation included.
     rows : int
         Training rows in an epoch.
     stopped : str
         Why it ended: 'finished', 'early stopping', 'interrupted', or what a callback said.
     best_epoch : int or None
         Epoch (from 1) whose weights early stopping restored.
+    epoch : list of int
+        Number of the epoch (from 1) that the report came after.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -38,11 +42,17 @@ class History:
     rows: int = 0
     stopped: str = ""
     best_epoch: int | None = None
+    epoch: list[int] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
         """Number of epochs that were finished."""
-        return len(self.loss)
+        return self.epoch[-1] if self.epoch else len(self.loss)
+
+    @property
+    def numbers(self) -> list[int]:
+        """`epoch`; counted from 1 where a record does not hold it."""
+        return self.epoch or list(range(1, len(self.loss) + 1))
 
     @property
     def rows_per_second(self) -> float:

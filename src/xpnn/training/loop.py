@@ -4,60 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
-    Array,
     ArrayLike,
     HostGenerator,
     Namespace,
     device_of,
     generator,
-    is_half,
     on_device,
-    scalar,
     to_device,
-    to_float,
-    uniform_noise,
 )
-from xpnn.engine import NumpyRunner, Plan, make_runner
-from xpnn.layers import Tree
-from xpnn.optimizers import Adam, Constant, Optimizer, Progress, Schedule, as_schedule
+from xpnn.engine import Plan
+from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.history import History
-from xpnn.training.step import make_step, make_update, widened
+from xpnn.training.trainer import Data, Trainer
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
-
-
-@dataclass(frozen=True)
-class Data:
-    """Rows to learn from or to validate on, checked and in place."""
-
-    x: Array
-    t: Array
-    weight: Array | None
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return int(self.x.shape[0])
-
-    def take(self, index: Array, xp: Namespace) -> Data:
-        """Pick the rows with these numbers."""
-        weight = None if self.weight is None else xp.take(self.weight, index, axis=0)
-        return Data(xp.take(self.x, index, axis=0), xp.take(self.t, index, axis=0), weight)
-
-
-def _draw_noise(shapes: Tree, source: HostGenerator) -> Tree:
-    if shapes is None:
-        return None
-    if all(isinstance(n, int) for n in shapes):
-        return uniform_noise(source, shapes)
-    return tuple(_draw_noise(s, source) for s in shapes)
 
 
 def _split(data: Data, share: float, source: HostGenerator, xp: Namespace) -> tuple[Data, Data]:
@@ -79,103 +45,6 @@ def _check_count(name: str, value: Any, none_allowed: bool = False) -> None:
         raise ValueError(f"{name} is {value!r}; expected a positive integer")
 
 
-class _Trainer:
-    """One call of `fit`: what stays the same over its epochs."""
-
-    def __init__(
-        self,
-        network: Network,
-        train: Data,
-        held: Data | None,
-        batch_size: int,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        l2: float,
-        source: HostGenerator,
-        shuffle: bool,
-        engine: str,
-        epochs: int,
-        xp: Namespace,
-    ) -> None:
-        self.network, self.train, self.held, self.xp = network, train, held, xp
-        self.batch_size = min(batch_size, train.rows)
-        self.schedule, self.source = schedule, source
-        self.shuffle = shuffle and train.rows > self.batch_size
-        self.steps = -(-train.rows // self.batch_size)
-        self.sums = 1 if train.weight is None or not network.loss.averages else 2
-        self.taken = 0
-        self.rate = math.nan
-        theta, device = network.theta, device_of(train.x)
-        # A 16-bit float could neither count past 2048 steps nor hold small rates.
-        numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
-        state = optimizer.init(widened(theta, xp), xp=xp)
-
-        def update(namespace: Namespace) -> Callable[..., Any]:
-            step = make_step(
-                network.layers, network.tree, network.loss, optimizer, l2, xp=namespace
-            )
-            return make_update(step, network.loss, xp=namespace)
-
-        self.runner = make_runner(
-            update,
-            (theta, state, scalar(0.0, xp, device, numbers)),
-            (train.x, train.t, train.weight),
-            xp=xp,
-            device=device,
-            dtype=numbers,
-            steps=epochs * self.steps,
-            mode=engine,
-            names=(("theta", "state", "count"), ("x", "t", "weight")),
-        )
-
-    def plan(self) -> Plan:
-        """Plan of a step with a whole batch; NumPy only."""
-        if not isinstance(self.runner, NumpyRunner):
-            raise ValueError("only NumPy's steps have a plan; x is an array of another library")
-        return self.runner.plan(self.batch_size, self._noise, self.sums)
-
-    def _rates(self, number: int, epochs: int, watched: Sequence[float]) -> list[float]:
-        """Return the learning rate of each step of an epoch."""
-        if isinstance(self.schedule, Constant):
-            return [self.schedule.rate] * self.steps
-        return [
-            self.schedule.at(Progress(self.taken + i, number, self.steps, epochs, watched))
-            for i in range(self.steps)
-        ]
-
-    def _noise(self, rows: int) -> Tree:
-        return _draw_noise(self.network.layers.noise(self.network.inputs, rows), self.source)
-
-    def epoch(self, number: int, epochs: int, watched: Sequence[float]) -> float:
-        """Run the steps of one epoch and return its mean loss: the one wait for the device."""
-        rates = self._rates(number, epochs, watched)
-        rows = self.train.rows
-        order = self.source.permutation(rows) if self.shuffle else None
-        sums = self.runner.run(rows, self.batch_size, order, rates, self._noise, self.sums)
-        self.taken += self.steps
-        self.rate = rates[-1]
-        if not self.network.loss.averages:
-            return to_float(sums[0])
-        # Weights of no row at all leave a loss of 0, not 0 / 0.
-        return to_float(sums[0]) / ((to_float(sums[1]) or 1.0) if len(sums) > 1 else rows)
-
-    def finite(self, theta: Array) -> bool:
-        """Whether no parameter is infinite or NaN: if not, the next loss would be so."""
-        return bool(to_float(self.xp.all(self.xp.isfinite(theta))))
-
-    def validate(self, history: History) -> None:
-        """Note loss and accuracy on the validation data."""
-        if self.held is None:
-            return
-        network, xp = self.network, self.xp
-        scores = network.scores(self.held.x)
-        loss, _ = network.loss.forward(scores, self.held.t, self.held.weight, xp=xp)
-        history.validation_loss.append(to_float(loss))
-        right = network.loss.accuracy(scores, self.held.t, xp=xp)
-        if right is not None:
-            history.validation_accuracy.append(to_float(right))
-
-
 def fit(
     network: Network,
     x: ArrayLike,
@@ -192,6 +61,7 @@ def fit(
     early_stopping: EarlyStopping | int | bool | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool = False,
+    report_every: int = 1,
     seed: int | HostGenerator | None = None,
     engine: str = "auto",
 ) -> History:
@@ -228,6 +98,10 @@ def fit(
         Called on the way.
     progress : bool, default False
         Whether to draw a progress bar on standard error.
+    report_every : int, default 1
+        Epochs from one report to the next: after these, and after the last, the loss is
+        read, validation data is looked at, callbacks are called and the history gets an
+        entry. A tiny network spends more time on that than on an epoch.
     seed : int or generator, optional
         For row orders, dropout and the validation split; default, the network's own
         generator.
@@ -247,9 +121,10 @@ def fit(
     MixedArraysError
         Arrays live on different libraries or devices.
     FloatingPointError
-        The loss became infinite or NaN; the network keeps the last good epoch's weights.
+        The loss became infinite or NaN; the network keeps the weights of the last report.
     """
     _check_count("epochs", epochs)
+    _check_count("report_every", report_every)
     _check_count("batch_size", batch_size, none_allowed=True)
     if network.size == 0:
         raise ValueError("the network has no parameters to learn; add a Dense layer")
@@ -282,11 +157,11 @@ def fit(
 
         calls.append(ProgressBar())
     with on_device(device_of(x)):
-        trainer = _Trainer(
+        trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
             shuffle, engine, epochs, xp,
         )  # fmt: skip
-        return _run(trainer, epochs, calls)
+        return _run(trainer, epochs, report_every, calls)
 
 
 def plan_step(
@@ -322,36 +197,39 @@ def plan_step(
     x, xp, _ = network.prepare(x)
     data = Data(x, *network.prepare_targets(x, t, None))
     optimizer = Adam() if optimizer is None else optimizer
-    return _Trainer(
+    return Trainer(
         network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
         network.generator, True, engine, 1, xp,
     ).plan()  # fmt: skip
 
 
-def _run(trainer: _Trainer, epochs: int, calls: Sequence[Callback]) -> History:
+def _run(trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback]) -> History:
     network = trainer.network
     history = History(rows=trainer.train.rows)
     run = Run(network, history, epochs)
     for call in calls:
         call.on_start(run)
     try:
-        for number in range(epochs):
-            began = time.perf_counter()
-            loss = trainer.epoch(number, epochs, history.watched)
+        while history.epochs < epochs:
+            began, before = time.perf_counter(), history.epochs
+            number = min(before + report_every, epochs)
+            trainer.pass_over(before, number - 1, epochs, history.watched)
+            loss = trainer.epoch(number - 1, epochs, history.watched)
             theta = trainer.runner.theta()
             if not math.isfinite(loss) or not trainer.finite(theta):
                 loss = loss if not math.isfinite(loss) else math.nan
                 raise FloatingPointError(
-                    f"the loss became {loss} in epoch {number + 1}; the network keeps the "
-                    f"weights of epoch {number}. Try a smaller rate, gradient clipping, or look "
+                    f"the loss became {loss} in epoch {number}; the network keeps the "
+                    f"weights of epoch {before}. Try a smaller rate, gradient clipping, or look "
                     "for NaN and very large values in x and t"
                 )
             network.theta = theta
+            history.epoch.append(number)
             history.loss.append(loss)
             history.rate.append(trainer.rate)
             trainer.validate(history)
             history.seconds.append(time.perf_counter() - began)
-            # Every callback hears of every epoch, also of the one that another ends.
+            # Every callback hears of every report, also of the one that another ends.
             ends = [end for call in calls if (end := call.on_epoch(run)) is not None]
             if ends:
                 history.stopped = ends[0]

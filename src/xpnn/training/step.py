@@ -143,7 +143,8 @@ def make_update(step: Step, loss: Loss, *, xp: Namespace) -> Callable[..., Any]:
     -------
     callable
         ``((theta, state, count), sums, (x, t, weight, noise, rate)) -> (carry, sums)``.
-        `sums` is the loss summed over rows and, where there are weights, their sum.
+        `sums` is the loss summed over rows and, where there are weights, their sum; where
+        it is empty nobody wants to know.
     """
 
     def update(carry: Any, sums: Any, batch: Any) -> Any:
@@ -151,7 +152,9 @@ def make_update(step: Step, loss: Loss, *, xp: Namespace) -> Callable[..., Any]:
         x, t, weight, noise, rate = batch
         count = count + 1.0
         theta, state, value = step(theta, state, x, t, weight, noise, rate, count)
-        if not loss.averages:
+        if not sums:
+            pass
+        elif not loss.averages:
             sums = (sums[0] + value,)
         elif weight is None:
             sums = (sums[0] + value * float(x.shape[0]),)

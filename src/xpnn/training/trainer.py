@@ -1,0 +1,186 @@
+"""What stays the same over the epochs of one training: data, engine, rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xpnn.backends import (
+    Array,
+    HostGenerator,
+    Namespace,
+    device_of,
+    is_half,
+    scalar,
+    to_float,
+    uniform_noise,
+)
+from xpnn.engine import NumpyRunner, Plan, make_runner
+from xpnn.layers import Tree
+from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
+from xpnn.training.history import History
+from xpnn.training.step import make_step, make_update, widened
+
+if TYPE_CHECKING:
+    from xpnn.training.network import Network
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to learn from or to validate on, checked and in place."""
+
+    x: Array
+    t: Array
+    weight: Array | None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.x.shape[0])
+
+    def take(self, index: Array, xp: Namespace) -> Data:
+        """Pick the rows with these numbers."""
+        weight = None if self.weight is None else xp.take(self.weight, index, axis=0)
+        return Data(xp.take(self.x, index, axis=0), xp.take(self.t, index, axis=0), weight)
+
+
+def _draw_noise(shapes: Tree, source: HostGenerator) -> Tree:
+    if shapes is None:
+        return None
+    if all(isinstance(n, int) for n in shapes):
+        return uniform_noise(source, shapes)
+    return tuple(_draw_noise(s, source) for s in shapes)
+
+
+class Trainer:
+    """One call of `fit`: what stays the same over its epochs.
+
+    Parameters
+    ----------
+    network, batch_size, optimizer, schedule, l2, shuffle, engine, epochs
+        As in `xpnn.training.fit`, `schedule` being its rate.
+    train : Data
+        Rows to learn from.
+    held : Data or None
+        Rows to validate on.
+    source : generator
+        For row orders and noise.
+    xp : module
+        Namespace of the data.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        train: Data,
+        held: Data | None,
+        batch_size: int,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        l2: float,
+        source: HostGenerator,
+        shuffle: bool,
+        engine: str,
+        epochs: int,
+        xp: Namespace,
+    ) -> None:
+        self.network, self.train, self.held, self.xp = network, train, held, xp
+        self.batch_size = min(batch_size, train.rows)
+        self.schedule, self.source = schedule, source
+        self.shuffle = shuffle and train.rows > self.batch_size
+        self.steps = -(-train.rows // self.batch_size)
+        self.sums = 1 if train.weight is None or not network.loss.averages else 2
+        self.taken = 0
+        self.rate = math.nan
+        theta, device = network.theta, device_of(train.x)
+        # A 16-bit float could neither count past 2048 steps nor hold small rates.
+        numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
+        state = optimizer.init(widened(theta, xp), xp=xp)
+
+        def update(namespace: Namespace) -> Callable[..., Any]:
+            step = make_step(
+                network.layers, network.tree, network.loss, optimizer, l2, xp=namespace
+            )
+            return make_update(step, network.loss, xp=namespace)
+
+        self.runner = make_runner(
+            update,
+            (theta, state, scalar(0.0, xp, device, numbers)),
+            (train.x, train.t, train.weight),
+            xp=xp,
+            device=device,
+            dtype=numbers,
+            steps=epochs * self.steps,
+            mode=engine,
+            names=(("theta", "state", "count"), ("x", "t", "weight")),
+        )
+
+    def plan(self) -> Plan:
+        """Plan of a step with a whole batch; NumPy only."""
+        if not isinstance(self.runner, NumpyRunner):
+            raise ValueError("only NumPy's steps have a plan; x is an array of another library")
+        return self.runner.plan(self.batch_size, self._noise, self.sums)
+
+    def _rates(self, number: int, epochs: int, watched: Sequence[float]) -> list[float]:
+        """Return the learning rate of each step of an epoch."""
+        if isinstance(self.schedule, Constant):
+            return [self.schedule.rate] * self.steps
+        return [
+            self.schedule.at(Progress(self.taken + i, number, self.steps, epochs, watched))
+            for i in range(self.steps)
+        ]
+
+    def _noise(self, rows: int) -> Tree:
+        return _draw_noise(self.network.layers.noise(self.network.inputs, rows), self.source)
+
+    def _run(
+        self, number: int, epochs: int, watched: Sequence[float], sums: int
+    ) -> tuple[Array, ...]:
+        rates = self._rates(number, epochs, watched)
+        rows = self.train.rows
+        order = self.source.permutation(rows) if self.shuffle else None
+        totals = self.runner.run(rows, self.batch_size, order, rates, self._noise, sums)
+        self.taken += self.steps
+        self.rate = rates[-1]
+        return totals
+
+    def pass_over(self, first: int, last: int, epochs: int, watched: Sequence[float]) -> None:
+        """Run the epochs from `first` to before `last`, and look at no loss."""
+        if (
+            self.steps == 1
+            and isinstance(self.schedule, Constant)
+            and isinstance(self.runner, NumpyRunner)
+            and self._noise(0) is None
+        ):
+            self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
+            self.taken += last - first
+            return
+        for number in range(first, last):
+            self._run(number, epochs, watched, 0)
+
+    def epoch(self, number: int, epochs: int, watched: Sequence[float]) -> float:
+        """Run the steps of one epoch and return its mean loss: the one wait for the device."""
+        rows = self.train.rows
+        sums = self._run(number, epochs, watched, self.sums)
+        if not self.network.loss.averages:
+            return to_float(sums[0])
+        # Weights of no row at all leave a loss of 0, not 0 / 0.
+        return to_float(sums[0]) / ((to_float(sums[1]) or 1.0) if len(sums) > 1 else rows)
+
+    def finite(self, theta: Array) -> bool:
+        """Whether no parameter is infinite or NaN: if not, the next loss would be so."""
+        return bool(to_float(self.xp.all(self.xp.isfinite(theta))))
+
+    def validate(self, history: History) -> None:
+        """Note loss and accuracy on the validation data."""
+        if self.held is None:
+            return
+        network, xp = self.network, self.xp
+        scores = network.scores(self.held.x)
+        loss, _ = network.loss.forward(scores, self.held.t, self.held.weight, xp=xp)
+        history.validation_loss.append(to_float(loss))
+        right = network.loss.accuracy(scores, self.held.t, xp=xp)
+        if right is not None:
+            history.validation_accuracy.append(to_float(right))
