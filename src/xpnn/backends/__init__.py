@@ -32,7 +32,7 @@ from xpnn.backends.select import (
     status,
 )
 from xpnn.backends.special import erf, host_erf
-from xpnn.backends.transfer import as_array_like, scalar, to_device, to_float, to_host
+from xpnn.backends.transfer import as_array_like, host_view, scalar, to_device, to_float, to_host
 from xpnn.backends.types import Array, ArrayLike, Device, DType, HostGenerator, Namespace
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "generator",
     "host",
     "host_erf",
+    "host_view",
     "is_array",
     "is_floating",
     "is_half",

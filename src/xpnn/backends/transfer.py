@@ -40,6 +40,27 @@ def to_host(x: ArrayLike) -> Any:
     return host.astype(numpy.float32) if dtype_name(host.dtype) == "bfloat16" else host
 
 
+def host_view(x: Array) -> Any:
+    """Look at an array's memory through NumPy, where NumPy can.
+
+    Parameters
+    ----------
+    x : array
+        Array of any library.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Shares its memory with `x`. None for memory on a device, for bfloat16, and for
+        libraries whose arrays never change.
+    """
+    if isinstance(x, numpy.ndarray):
+        return x
+    if not array_api_compat.is_torch_array(x) or x.device.type != "cpu":
+        return None
+    return None if dtype_name(x.dtype) == "bfloat16" else x.detach().numpy()
+
+
 def to_device(
     values: ArrayLike, xp: Namespace, device: Device = None, dtype: DType = None
 ) -> Array:

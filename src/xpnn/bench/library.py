@@ -62,7 +62,8 @@ KERNELS = Variant(
 )
 PURE = Variant("xpnn, engine='pure'", options=MappingProxyType({"engine": "pure"}))
 JAX = Variant("xpnn on JAX", backend="jax")
-VARIANTS = (NUMPY, KERNELS, PURE, JAX)
+TORCH = Variant("xpnn on PyTorch", backend="torch")
+VARIANTS = (NUMPY, KERNELS, PURE, JAX, TORCH)
 
 
 class _Turns(Callback):

@@ -149,7 +149,10 @@ _OPTIMIZERS: dict[str, Optimizer] = {
 
 @_case("short trainings")
 def trainings(backend: Backend) -> dict[str, Array]:
-    """Parameters and losses after three epochs with dropout, each optimizer."""
+    """Parameters and losses after three epochs with dropout, each optimizer.
+
+    The pure step: the engine would run PyTorch's on the CPU with NumPy.
+    """
     source = generator(12)
     rows = source.normal(size=(50, 6)).astype(np.float32).astype(np.float64)
     x = backend.asarray(rows)
@@ -157,7 +160,7 @@ def trainings(backend: Backend) -> dict[str, Array]:
     found = {}
     for name, optimizer in _OPTIMIZERS.items():
         network = Network(6, [Dense(12), "tanh", Dropout(0.2), Dense(2)], seed=4).to(backend)
-        history = network.fit(x, t, epochs=3, batch_size=16, optimizer=optimizer)
+        history = network.fit(x, t, epochs=3, batch_size=16, optimizer=optimizer, engine="pure")
         found[name] = network.theta
         found[f"{name}, loss"] = backend.asarray(np.asarray(history.loss))
         found[f"{name}, scores"] = network.scores(x)

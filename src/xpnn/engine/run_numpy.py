@@ -201,7 +201,14 @@ class NumpyRunner:
         Whether elementwise operations become compiled kernels (needs Numba).
     names : pair of sequences of str, optional
         What the parts of the carry and the columns are called in `Plan.describe`.
+
+    Attributes
+    ----------
+    hand_out : callable
+        Makes of the parameters an array of the caller's library.
     """
+
+    hand_out: Callable[[Any], Array] = staticmethod(unmoved)
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
@@ -362,13 +369,16 @@ class NumpyRunner:
     def _fall_back(self, reason: str) -> None:
         self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"
         log.debug(self.reason)
-        carry = (self.theta(), *self.carry[1:])
+        carry = (self._theta(), *self.carry[1:])
         self._pure = PureRunner(
             self.make_update(self.xp), carry, self.columns, self.xp, "cpu", self.dtype
         )
 
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
+        return self.hand_out(self._theta())
+
+    def _theta(self) -> Any:
         if self._pure is not None:
             return self._pure.theta()
         return self.thetas[self.turn % len(self.thetas)].copy()

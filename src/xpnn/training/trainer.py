@@ -118,9 +118,12 @@ class Trainer:
         )
 
     def plan(self) -> Plan:
-        """Plan of a step with a whole batch; NumPy only."""
+        """Plan of a step with a whole batch; arrays on the CPU that NumPy can look at only."""
         if not isinstance(self.runner, NumpyRunner):
-            raise ValueError("only NumPy's steps have a plan; x is an array of another library")
+            raise ValueError(
+                "only steps on NumPy arrays and CPU tensors of PyTorch have a plan; x is an "
+                "array of another library"
+            )
         return self.runner.plan(self.batch_size, self._noise, self.sums)
 
     def _rates(self, number: int, epochs: int, watched: Sequence[float]) -> list[float]:
