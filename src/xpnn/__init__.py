@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
+    "MLPClassifier": "xpnn.estimators",
+    "MLPRegressor": "xpnn.estimators",
     "Network": "xpnn.training",
     "Loss": "xpnn.training",
     "EarlyStopping": "xpnn.training",
@@ -39,8 +41,8 @@ _WHERE = {
     "save": "xpnn.export",
 }
 _MODULES = (
-    "backends", "bench", "checks", "data", "demos", "engine", "export", "functional", "layers",
-    "optimizers", "plots", "training", "units",
+    "backends", "bench", "checks", "data", "demos", "engine", "estimators", "export",
+    "functional", "layers", "optimizers", "plots", "training", "units",
 )  # fmt: skip
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
@@ -48,6 +50,7 @@ __all__ = ["__version__", *_WHERE, *_MODULES]
 if TYPE_CHECKING:
     from xpnn.backends import available as available
     from xpnn.backends import select as select
+    from xpnn.estimators import MLPClassifier, MLPRegressor
     from xpnn.export import load as load
     from xpnn.export import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer

@@ -21,7 +21,7 @@ from xpnn.backends import (
 from xpnn.engine.kernels import available
 from xpnn.engine.run_jax import JaxRunner
 from xpnn.engine.run_numpy import Names, NumpyRunner
-from xpnn.engine.run_pure import PureRunner, Update
+from xpnn.engine.run_pure import HostRows, PureRunner, Update
 from xpnn.engine.trees import leaves, map_tree
 
 Runner = PureRunner | NumpyRunner | JaxRunner
@@ -49,6 +49,8 @@ def _seen_by_numpy(carry: Any, columns: Any, xp: Namespace) -> Any:
     """
     if library_name(xp) == "numpy":
         return carry, columns
+    if any(isinstance(column, HostRows) for column in leaves(columns)):
+        return None
     if dtype_name(carry[0].dtype) not in ("float32", "float64"):
         return None
     views = map_tree(host_view, (carry, columns))
@@ -118,6 +120,7 @@ def make_runner(
         if name != "numpy":
             runner.hand_out = lambda theta: to_device(theta, xp, device)
         return runner
-    if mode != "pure" and name == "jax":
+    on_host = any(isinstance(column, HostRows) for column in leaves(columns))
+    if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype)

@@ -89,3 +89,7 @@ class JaxRunner:
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
         return self.xp.array(self.carry[0], copy=True)
+
+    def state(self) -> Any:
+        """All of the carry, for another runner to go on with."""
+        return map_tree(lambda a: self.xp.array(a, copy=True), self.carry)

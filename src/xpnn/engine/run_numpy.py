@@ -12,6 +12,7 @@ from xpnn.backends import Array, DType, Namespace, host
 from xpnn.engine.buffers import aligned
 from xpnn.engine.calls import Call
 from xpnn.engine.describe import describe
+from xpnn.engine.kernels import DTYPES, GATHER, compile_kernel
 from xpnn.engine.plan import Planner
 from xpnn.engine.replay import compile_calls, unmoved
 from xpnn.engine.rewrite import rank_one_updates
@@ -22,6 +23,8 @@ from xpnn.engine.trees import leaves, map_tree
 from xpnn.engine.turns import moved, turns
 
 Names = tuple[Sequence[str], Sequence[str]]
+
+_WIDE = 64  # numbers in a row from which on a kernel gathers faster than NumPy
 
 log = logging.getLogger("xpnn.engine")
 
@@ -152,6 +155,10 @@ def _bring_home(planner: Planner, places: dict[int, Any], calls: list[Call]) -> 
         calls.append(Call(host.copyto, (place, outputs[number]), "copy into place"))
         outputs[number] = place
     return outputs
+
+
+def _take(column: Any, numbers: Any, place: Any) -> None:
+    column.take(numbers, 0, place, "clip")
 
 
 @dataclass
@@ -296,13 +303,14 @@ class NumpyRunner:
     ) -> None:  # fmt: skip
         """Replay the steps of an epoch."""
         data = leaves(self.columns)
+        gathers = [self._gather(column) for column in data]
         direct = order is None and size >= rows
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
             bound, turn = self.bound[stop - start, sums], self.turn
             if order is not None:
                 numbers = order[start:stop]
-                for column, place in zip(data, bound.columns[turn], strict=True):
-                    column.take(numbers, 0, place, "clip")
+                for column, gather, place in zip(data, gathers, bound.columns[turn], strict=True):
+                    gather(column, numbers, place)
             elif not direct:
                 for column, place in zip(data, bound.columns[turn], strict=True):
                     host.copyto(place, column[start:stop])
@@ -315,6 +323,13 @@ class NumpyRunner:
                 bound.rate[...] = bound.rate_value = rate
             bound.replays[turn]()
             self.turn = (turn + 1) % self.turns
+
+    def _gather(self, column: Any) -> Callable[[Any, Any, Any], Any]:
+        """Choose how rows are copied by their numbers."""
+        if not isinstance(column, host.ndarray):
+            return _take
+        wide = column.ndim == 2 and column.shape[1] >= _WIDE and str(column.dtype) in DTYPES
+        return compile_kernel(GATHER) if self.kernels and wide else _take
 
     def plan(self, rows: int, noise: Noise, sums: int) -> Plan:
         """Plan a batch of that many rows, and run nothing.
@@ -377,6 +392,13 @@ class NumpyRunner:
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
         return self.hand_out(self._theta())
+
+    def state(self) -> Any:
+        """Copy all of the carry, for another runner to go on with."""
+        if self._pure is not None:
+            return map_tree(self.hand_out, self._pure.state())
+        carry = (self._theta(), *map_tree(owned_copy, self.carry[1:]))
+        return map_tree(self.hand_out, carry)
 
     def _theta(self) -> Any:
         if self._pure is not None:

@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xpnn.backends import Array, Device, DType, Namespace, scalar, to_device
+from xpnn.backends import Array, Device, DType, Namespace, scalar, to_device, to_host
 from xpnn.engine.trees import map_tree
 
 Update = Callable[..., tuple[Any, Any]]
 """``update(carry, sums, batch) -> (carry, sums)``: pure, over arrays in nested tuples."""
+
+
+class HostRows:
+    """Base of data on the host whose rows are made only when a batch asks for them.
+
+    To the engine a column of this kind is an array: it has `shape`, `dtype`, `ndim` and
+    `nbytes`, and slices of it are NumPy's.
+    """
+
+    def take(self, numbers: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
+        """Make rows by their numbers, as `numpy.ndarray.take` picks them."""
+        raise NotImplementedError
+
+    def pick(self, numbers: Any) -> HostRows:
+        """Pick rows by their numbers without making them."""
+        raise NotImplementedError
+
 
 Noise = Callable[[int], Any]
 """``noise(rows)``: host arrays for a batch of that many rows, or None."""
@@ -53,9 +70,14 @@ class PureRunner:
             self._rate = (value, self.number(value))
         return self._rate[1]
 
+    def _rows(self, column: Any, numbers: Array) -> Array:
+        if isinstance(column, HostRows):
+            return to_device(column.take(to_host(numbers)), self.xp, self.device)
+        return self.xp.take(column, numbers, axis=0)
+
     def _batch(self, numbers: Array | None, start: int, stop: int, rows: int) -> Any:
         if numbers is not None:
-            return map_tree(lambda c: self.xp.take(c, numbers[start:stop], axis=0), self.columns)
+            return map_tree(lambda c: self._rows(c, numbers[start:stop]), self.columns)
         if start == 0 and stop == rows:
             return self.columns
         return map_tree(lambda c: c[start:stop, ...], self.columns)
@@ -96,3 +118,7 @@ class PureRunner:
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
         return self.carry[0]
+
+    def state(self) -> Any:
+        """All of the carry, for another runner to go on with."""
+        return self.carry

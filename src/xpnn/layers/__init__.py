@@ -18,6 +18,7 @@ from xpnn.layers.base import (
     walk,
 )
 from xpnn.layers.chain import Chain, LayerSpec, chain
+from xpnn.layers.custom import OwnActivation
 from xpnn.layers.dense import Dense
 from xpnn.layers.dropout import Dropout
 from xpnn.layers.raw_error import RawErrorDense
@@ -29,6 +30,7 @@ __all__ = [
     "Dropout",
     "Layer",
     "LayerSpec",
+    "OwnActivation",
     "Parameter",
     "RawErrorDense",
     "Tree",

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from xpnn.backends import Array, Namespace, is_half
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.layers import Layer, Parameter, Tree, flatten, unflatten, walk
 from xpnn.optimizers import Optimizer, State
-from xpnn.training.objective import Loss
+
+
+class Objective(Protocol):
+    """What a step makes small: `xpnn.training.Loss`, or whatever has its methods."""
+
+    @property
+    def averages(self) -> bool:
+        """Whether the loss is a mean over rows (else a sum)."""
+
+    def forward(
+        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs."""
+
+    def backward(self, saved: Any, *, xp: Namespace) -> Array:
+        """Gradient in the scores."""
+
 
 LossAndGradient = Callable[..., tuple[Array, Array]]
 Step = Callable[..., tuple[Array, State, Array]]
 
 
-def _penalty(tree: Tree, params: Tree, l2: float, xp: Namespace) -> Array:
+def _penalty(tree: Tree, params: Tree, l2: Any, xp: Namespace) -> Array:
     parts = [
         l2_penalty(w, l2, xp=xp)[0]
         for p, w in zip(walk(tree), walk(params), strict=True)
@@ -24,7 +40,7 @@ def _penalty(tree: Tree, params: Tree, l2: float, xp: Namespace) -> Array:
     return sum(parts[1:], start=parts[0])
 
 
-def _with_decay(tree: Tree, params: Tree, gradients: Tree, l2: float, xp: Namespace) -> Tree:
+def _with_decay(tree: Tree, params: Tree, gradients: Tree, l2: Any, xp: Namespace) -> Tree:
     if isinstance(tree, Parameter):
         if not tree.decays:
             return gradients
@@ -34,8 +50,22 @@ def _with_decay(tree: Tree, params: Tree, gradients: Tree, l2: float, xp: Namesp
     )
 
 
+def _strength(l2: float, x: Array, weight: Array | None, xp: Namespace) -> Any:
+    """Strength of a penalty that is shared out among the batch's rows."""
+    if weight is None:
+        return l2 / float(x.shape[0])
+    whole = xp.sum(widened(weight, xp))
+    return l2 / xp.where(whole == 0, whole + 1.0, whole)
+
+
 def loss_and_gradient(
-    layer: Layer, tree: Tree, loss: Loss, l2: float = 0.0, *, xp: Namespace
+    layer: Layer,
+    tree: Tree,
+    loss: Objective,
+    l2: float = 0.0,
+    *,
+    xp: Namespace,
+    l2_by_rows: bool = False,
 ) -> LossAndGradient:
     """Make the pure function ``(theta, x, t, weight, noise) -> (loss, gradient)``.
 
@@ -45,12 +75,15 @@ def loss_and_gradient(
         The network's structure.
     tree : nested tuples of Parameter
         Where its parameters lie in `theta`.
-    loss : Loss
+    loss : Objective
         What is made small.
     l2 : float, default 0
         Strength of the L2 penalty ``l2 / 2 * sum(weights**2)``, biases left out.
     xp : module
         Namespace that it will run on.
+    l2_by_rows : bool, default False
+        Whether the penalty is divided by the batch's rows (or their weights' sum), as
+        scikit-learn does.
 
     Returns
     -------
@@ -68,8 +101,9 @@ def loss_and_gradient(
         dscores = loss.backward(kept, xp=xp)
         _, gradients = layer.backward(params, saved, dscores, xp=xp, input_gradient=False)
         if decays:
-            value = value + _penalty(tree, params, l2, xp)
-            gradients = _with_decay(tree, params, gradients, l2, xp)
+            strength = _strength(l2, x, weight, xp) if l2_by_rows else l2
+            value = value + _penalty(tree, params, strength, xp)
+            gradients = _with_decay(tree, params, gradients, strength, xp)
         return value, flatten(gradients, xp=xp)
 
     return function
@@ -86,17 +120,18 @@ def widened(x: Array, xp: Namespace) -> Array:
 def make_step(
     layer: Layer,
     tree: Tree,
-    loss: Loss,
+    loss: Objective,
     optimizer: Optimizer,
     l2: float = 0.0,
     *,
     xp: Namespace,
+    l2_by_rows: bool = False,
 ) -> Step:
     """Make the pure step of a training.
 
     Parameters
     ----------
-    layer, tree, loss, l2, xp
+    layer, tree, loss, l2, xp, l2_by_rows
         As in `loss_and_gradient`.
     optimizer : Optimizer
         Turns gradients into steps.
@@ -106,7 +141,7 @@ def make_step(
     callable
         ``(theta, state, x, t, weight, noise, rate, count) -> (theta, state, loss)``.
     """
-    gradient_of = loss_and_gradient(layer, tree, loss, l2, xp=xp)
+    gradient_of = loss_and_gradient(layer, tree, loss, l2, xp=xp, l2_by_rows=l2_by_rows)
 
     def step(
         theta: Array,
@@ -127,17 +162,22 @@ def make_step(
     return step
 
 
-def make_update(step: Step, loss: Loss, *, xp: Namespace) -> Callable[..., Any]:
+def make_update(
+    step: Step, loss: Objective, *, xp: Namespace, by_rows: bool = False
+) -> Callable[..., Any]:
     """Make of a step what the engine runs: it counts the steps and adds up the loss.
 
     Parameters
     ----------
     step : callable
         From `make_step`.
-    loss : Loss
+    loss : Objective
         Tells whether the step's loss is a mean over rows.
     xp : module
         Namespace that it will run on.
+    by_rows : bool, default False
+        Whether batches count by their rows though the rows have weights, as in
+        scikit-learn.
 
     Returns
     -------
@@ -156,7 +196,7 @@ def make_update(step: Step, loss: Loss, *, xp: Namespace) -> Callable[..., Any]:
             pass
         elif not loss.averages:
             sums = (sums[0] + value,)
-        elif weight is None:
+        elif weight is None or by_rows:
             sums = (sums[0] + value * float(x.shape[0]),)
         else:
             share = xp.sum(widened(weight, xp), dtype=value.dtype)

@@ -1,0 +1,6 @@
+"""scikit-learn's estimators on any array library: change one import."""
+
+from xpnn.estimators.classifier import MLPClassifier
+from xpnn.estimators.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]

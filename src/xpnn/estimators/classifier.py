@@ -1,0 +1,385 @@
+"""`MLPClassifier`: scikit-learn's, on any array library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import column_or_1d
+
+from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_host
+from xpnn.estimators.base import BaseMLP, stochastic
+from xpnn.estimators.inputs import host_column
+from xpnn.estimators.stochastic import Data
+from xpnn.functional import sigmoid, softmax
+from xpnn.training import Loss
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron that tells classes apart, in place of scikit-learn's.
+
+    Parameters before the second star, fitted attributes, methods, warnings and errors are
+    those of `sklearn.neural_network.MLPClassifier` 1.9, and so are the numbers: with the
+    same `random_state`, float64 NumPy data gives the same weights, to rounding. `X` may be
+    an array of any library that follows the array API standard; it decides where the model
+    lives and what it hands out.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, solver, alpha, batch_size, learning_rate_init, power_t, max_iter, \
+shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
+validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+        As in scikit-learn.
+    activation : str, Layer, pair of functions, or a sequence of them, default 'relu'
+        scikit-learn's four names and all of `xpnn.functional.ACTIVATIONS`; a sequence has
+        one for each hidden layer. A pair is ``(function, derivative)``; see
+        `xpnn.layers.OwnActivation`.
+    learning_rate : {'constant', 'invscaling', 'adaptive'} or Schedule, default 'constant'
+        As in scikit-learn; a schedule of `xpnn.optimizers` goes with every solver but
+        'lbfgs'.
+    loss : {'log_loss', 'hinge'}, default 'log_loss'
+        'hinge' sets one class against the rest and has no probabilities.
+    class_weight : dict, 'balanced' or None, default None
+        Weights of the classes, as in scikit-learn's other classifiers.
+    label_smoothing : float, default 0
+        Share of each target that is spread evenly over the classes.
+    dropout : float or sequence of float, default 0
+        Share of the hidden units left out in a step, for all layers or for each.
+    optimizer : Optimizer, optional
+        In place of `solver`: one of `xpnn.optimizers`, with its own rate.
+    weight_decay : float, default 0
+        Decoupled weight decay of solver 'adam' (Loshchilov & Hutter 2019).
+    clip_norm : float, optional
+        Largest norm of a step's gradient.
+    monitor : {'score', 'loss'}, scorer name or callable, default 'score'
+        What early stopping watches on the validation rows.
+    dtype : {'float16', 'float32', 'float64'}, optional
+        Computed in; default, that of `X`.
+    backend, device : str, optional
+        Where to compute, whatever `X` is; default, where `X` is.
+    engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
+        See `xpnn.engine.make_runner`.
+    progress : bool, default False
+        Whether to draw a progress bar.
+
+    Attributes
+    ----------
+    classes_, loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, t_, \
+coefs_, intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, \
+out_activation_
+        As in scikit-learn. `coefs_` and `intercepts_` are lists of arrays and can be
+        assigned.
+    validation_loss_curve_ : list of float
+        Loss on the validation rows after each epoch, where there are any.
+    stopped_ : bool
+        Whether a rule ended the training before `max_iter`.
+
+    Examples
+    --------
+    >>> from xpnn import MLPClassifier
+    >>> from sklearn.datasets import make_classification
+    >>> X, y = make_classification(n_samples=100, random_state=1)
+    >>> model = MLPClassifier(random_state=1, max_iter=300).fit(X, y)
+    >>> model.predict(X[:5])
+    array([0, 0, 0, 0, 1])
+    """
+
+    _TARGETS: ClassVar[dict[str, Any]] = {}
+    _METRIC = staticmethod(accuracy_score)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"log_loss", "hinge"})],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str = "log_loss",
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        dropout: Any = 0.0,
+        optimizer: Any = None,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        monitor: Any = "score",
+        dtype: str | None = None,
+        backend: str | None = None,
+        device: str | None = None,
+        engine: str = "auto",
+        progress: bool = False,
+    ) -> None:
+        self._keep(locals())
+
+    # Targets
+
+    def _outputs(self, x: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Any, int]:
+        if issparse(y):
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            self._check_known(y)
+        kind = self._label_binarizer.y_type_
+        if kind == "multiclass" and self.loss == "log_loss":
+            # Numbers of the classes: what a softmax needs, and less memory than a table.
+            return y, np.searchsorted(self.classes_, y).astype(np.int32), len(self.classes_)
+        table = self._label_binarizer.transform(y)
+        if issparse(table):
+            table = table.toarray()
+        return y, table.astype(np.float64), int(table.shape[1])
+
+    def _check_known(self, y: Any) -> None:
+        classes = unique_labels(y)
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the "
+                    f"previous call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
+            )
+
+    def _out_activation(self) -> str:
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _make_objective(self) -> Loss:
+        if self.loss == "hinge":
+            return Loss("hinge")
+        several = self.out_activation_ == "softmax"
+        name = "softmax_cross_entropy" if several else "binary_cross_entropy"
+        return Loss(name, label_smoothing=float(self.label_smoothing))
+
+    def _weights(self, labels: Any, sample_weight: Any) -> Any:
+        if self.class_weight is None:
+            return sample_weight
+        weight = compute_sample_weight(self.class_weight, labels)
+        return weight if sample_weight is None else weight * sample_weight
+
+    def _stratify(self, data: Data) -> Any:
+        return data.y if self.n_outputs_ == 1 else None
+
+    # Learning
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
+        callbacks: Iterable[Callable[..., Any]] = (),
+    ) -> MLPClassifier:  # fmt: skip
+        """Learn from labelled rows.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows; an array of any library. Sparse ones are made dense batch by batch.
+        y : array_like, shape (n,) or (n, outputs)
+            Labels, on the host or beside `X`; a table of 0 and 1 for multi-label.
+        sample_weight : array_like, shape (n,), optional
+            Weights of the rows.
+        validation_data : pair (X, y), optional
+            Rows to look at after each epoch; early stopping then sets none apart.
+        callbacks : iterable of Callback or callable
+            Called after each epoch with a run whose `network` is the model; a text that
+            one returns ends the training. A method ``on_batch(run, number, loss)`` is
+            called after each step.
+
+        Returns
+        -------
+        MLPClassifier
+        """
+        return self._fit(X, y, sample_weight, False, validation_data, callbacks)
+
+    @available_if(stochastic)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
+        validation_data: Any = None, callbacks: Iterable[Callable[..., Any]] = (),
+    ) -> MLPClassifier:  # fmt: skip
+        """Go through the rows once, going on from what was learned before.
+
+        Parameters
+        ----------
+        X, y, sample_weight, validation_data, callbacks
+            As in `fit`. Early stopping needs `validation_data`; look at `stopped_`.
+        classes : array_like, shape (classes,), optional
+            All labels that may ever come; the first call needs them.
+
+        Returns
+        -------
+        MLPClassifier
+        """
+        if _check_partial_fit_first_call(self, classes):
+            host = host_column(y)
+            self._label_binarizer = LabelBinarizer()
+            multilabel = type_of_target(host).startswith("multilabel")
+            self._label_binarizer.fit(host if multilabel else classes)
+        return self._fit(X, y, sample_weight, True, validation_data, callbacks)
+
+    # Use
+
+    def predict(self, X: Any) -> Any:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows, where those of `fit` were.
+
+        Returns
+        -------
+        array, shape (n,) or (n, outputs)
+            On the library and device of `X`; labels that are not numbers in NumPy.
+        """
+        return self._decide(*self._scores(X, "predict"))
+
+    def _decide(self, scores: Array, give: Callable[[Array], Array]) -> Any:
+        xp = namespace(scores=scores)
+        kind = self._label_binarizer.y_type_
+        with on_device(device_of(scores)):
+            if kind.startswith("multilabel"):
+                return give(xp.astype(scores > 0, xp.int64 if _wide(xp) else xp.int32))
+            if len(self.classes_) == 1:
+                codes = xp.zeros(scores.shape[0], dtype=xp.int32)
+            elif scores.shape[1] == 1:
+                codes = xp.astype(scores[:, 0] > 0, xp.int32)
+            else:
+                codes = xp.argmax(scores, axis=1)
+        if self._library == "numpy" or self.classes_.dtype.kind not in "biuf":
+            labels = self.classes_[to_host(codes)]
+            return labels if self.classes_.dtype.kind not in "biuf" else give(labels)
+        with on_device(device_of(scores)):
+            classes = to_device(self.classes_, xp, device_of(scores))
+            return give(xp.take(classes, codes, axis=0))
+
+    def decision_function(self, X: Any) -> Any:
+        """Scores before the output's activation.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows.
+
+        Returns
+        -------
+        array, shape (n,) for two classes, else (n, outputs)
+        """
+        scores, give = self._scores(X, "decision_function")
+        return give(scores[:, 0] if scores.shape[1] == 1 else scores)
+
+    def _proba(self, X: Any, method: str) -> tuple[Array, Callable[[Array], Array]]:
+        scores, give = self._scores(X, method)
+        xp = namespace(scores=scores)
+        with on_device(device_of(scores)):
+            if self.out_activation_ == "softmax":
+                return softmax(scores, xp=xp), give
+            p = sigmoid(scores, xp=xp)
+            return (xp.concat([1.0 - p, p], axis=1) if p.shape[1] == 1 else p), give
+
+    @available_if(lambda model: model.loss == "log_loss")  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> Any:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows.
+
+        Returns
+        -------
+        array, shape (n, classes)
+            In the order of `classes_`.
+        """
+        proba, give = self._proba(X, "predict_proba")
+        return give(proba)
+
+    @available_if(lambda model: model.loss == "log_loss")  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows.
+
+        Returns
+        -------
+        array, shape (n, classes)
+        """
+        proba, give = self._proba(X, "predict_log_proba")
+        xp = namespace(proba=proba)
+        with on_device(device_of(proba)), np.errstate(divide="ignore"):
+            return give(xp.log(proba))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Share of rows whose label is predicted right.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows.
+        y : array_like
+            Labels.
+        sample_weight : array_like, shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
+        predicted = to_host(self.predict(X))
+        return float(
+            accuracy_score(host_column(y), predicted, sample_weight=host_column(sample_weight))
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _wide(xp: Any) -> bool:
+    return str(xp.__array_namespace_info__().default_dtypes()["integral"]).endswith("int64")

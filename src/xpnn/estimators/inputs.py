@@ -1,0 +1,152 @@
+"""What comes in: checked as scikit-learn checks it, on whatever library it lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from xpnn.backends import (
+    Array,
+    Device,
+    Namespace,
+    as_floating,
+    device_name,
+    device_of,
+    dtype_name,
+    is_array,
+    is_floating,
+    library_name,
+    namespace,
+    on_device,
+    to_device,
+    to_float,
+    to_host,
+)
+from xpnn.estimators.rows import SparseRows
+
+SPARSE = ["csr", "csc", "coo"]
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether something is an array of another library than NumPy."""
+    return is_array(x) and not isinstance(x, np.ndarray | np.generic) and not issparse(x)
+
+
+def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
+    """Check an array of another library as scikit-learn checks NumPy's."""
+    xp = namespace(**{name: x})
+    if x.ndim != 2:
+        raise ValueError(
+            f"Expected 2D array, got {x.ndim}D array instead. Reshape your data either using "
+            "reshape(-1, 1) if it has a single feature or reshape(1, -1) if it is one sample."
+        )
+    rows, features = (int(n) for n in x.shape)
+    if rows == 0 or features == 0:
+        raise ValueError(
+            f"Found array with {rows} sample(s) and {features} feature(s) "
+            f"(shape={(rows, features)}) while a minimum of 1 is required."
+        )
+    with on_device(device_of(x)):
+        if xp.isdtype(x.dtype, "complex floating"):
+            raise ValueError("Complex data not supported")
+        x = as_floating(x, xp)
+        if not to_float(xp.all(xp.isfinite(x))):
+            raise ValueError(f"Input {name} contains NaN, infinity or a value too large.")
+    if reset:
+        model.n_features_in_ = features
+        if hasattr(model, "feature_names_in_"):
+            del model.feature_names_in_
+    elif features != model.n_features_in_:
+        raise ValueError(
+            f"X has {features} features, but {type(model).__name__} is expecting "
+            f"{model.n_features_in_} features as input."
+        )
+    return x
+
+
+def check_rows(model: Any, X: Any, method: str) -> Any:
+    """Check rows to predict; NumPy's take the short way where nothing can be wrong with them.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted.
+    X : array_like, sparse matrix or frame, shape (n, features)
+        Rows.
+    method : str
+        Name of the calling method, for errors.
+
+    Returns
+    -------
+    array or SparseRows
+
+    Raises
+    ------
+    ValueError
+        A shape or a value is wrong, or the rows live elsewhere than those of `fit`.
+    NotFittedError
+        The model is not fitted.
+    """
+    if (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.shape[0] > 0
+        and "coefs_" in vars(model)
+        and X.dtype == model._dtype_name
+        and X.shape[1] == model.n_features_in_
+        and model._library == "numpy"
+        and "feature_names_in_" not in vars(model)
+        # One infinity or NaN makes the sum one; a sum that overflows is looked at again.
+        and np.isfinite(X.sum())
+    ):
+        return X
+    check_is_fitted(model)
+    if is_foreign(X):
+        return check_foreign(model, X, "X", reset=False)
+    x = validate_data(model, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=False)
+    return SparseRows(x, x.dtype) if issparse(x) else x
+
+
+def check_namespace(model: Any, x: Any, method: str) -> None:
+    """Refuse rows that live elsewhere than those of `fit`.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words; it names the way out.
+    """
+    if isinstance(x, SparseRows):
+        library, where = "numpy", "cpu"
+    else:
+        library, where = library_name(namespace(X=x)), device_name(device_of(x))
+    if (library, where) != (model._library, model._device_name):
+        raise ValueError(
+            f"Inputs passed to {type(model).__name__}.{method}() must use the same namespace "
+            f"and the same device as those passed to fit(). X is an array of {library} on "
+            f"{where}; fit() saw {model._library} on {model._device_name}. Move X there, or the "
+            f"model to X with to({library!r}, {where!r})."
+        )
+
+
+def host_column(y: Any) -> Any:
+    """Bring labels or weights to the host, where scikit-learn looks at them."""
+    return to_host(y) if is_foreign(y) else y
+
+
+def bring(values: Any, xp: Namespace, device: Device, dtype: Any = None) -> Array:
+    """Bring host values, or an array that is there already, to a device."""
+    if is_foreign(values) and namespace(y=values) is xp and device_of(values) == device:
+        if dtype is not None and dtype_name(values.dtype) != dtype_name(dtype):
+            return xp.astype(values, dtype)
+        return values
+    if library_name(xp) == "numpy":
+        return np.ascontiguousarray(to_host(values), dtype)
+    return to_device(to_host(values), xp, device, dtype)
+
+
+def floating_like(y: Any) -> bool:
+    """Whether an array of another library holds floats."""
+    return is_foreign(y) and is_floating(y, namespace(y=y))

@@ -1,0 +1,368 @@
+"""The stochastic solvers: epochs, rates, and scikit-learn's rules for stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import shuffle
+
+from xpnn.backends import Array, Device, Namespace, device_of, on_device, to_device
+from xpnn.engine import HostRows
+from xpnn.estimators.learner import Learner, steps_in
+from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Optimizer, Progress, Schedule
+from xpnn.training import Callback, History, Run
+
+if TYPE_CHECKING:
+    from xpnn.estimators.base import BaseMLP
+
+
+@dataclass
+class Data:
+    """Rows with their targets and weights.
+
+    Parameters
+    ----------
+    x : array or SparseRows, shape (n, features)
+        Rows.
+    t : array
+        Targets as the loss wants them, beside `x`.
+    y : numpy.ndarray
+        Targets as the user gave them, on the host, for scores.
+    weight : numpy.ndarray or None
+        Weights of the rows, on the host.
+    """
+
+    x: Any
+    t: Any
+    y: Any
+    weight: Any
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.x.shape[0])
+
+    def take(self, numbers: Any, xp: Namespace) -> Data:
+        """Pick rows by their numbers."""
+        weight = None if self.weight is None else self.weight[numbers]
+        return Data(_rows(self.x, numbers, xp), _rows(self.t, numbers, xp), self.y[numbers], weight)
+
+
+def _rows(column: Any, numbers: Any, xp: Namespace) -> Any:
+    if isinstance(column, np.ndarray):
+        return column[numbers]
+    if isinstance(column, HostRows):
+        return column.pick(numbers)
+    with on_device(device_of(column)):
+        return xp.take(column, to_device(numbers, xp, device_of(column)), axis=0)
+
+
+@dataclass(frozen=True)
+class _Momentum(SGD):
+    """SGD that takes a momentum of 1 too, as scikit-learn does."""
+
+    def __post_init__(self) -> None:
+        """Everything was checked by the estimator."""
+
+
+def make_optimizer(model: BaseMLP) -> Optimizer:
+    """Make the optimizer that a model's parameters ask for."""
+    rate = model.learning_rate_init
+    optimizer: Optimizer
+    if model.optimizer is not None:
+        optimizer = model.optimizer
+    elif model.solver == "sgd":
+        momentum = float(model.momentum)
+        optimizer = _Momentum(rate, momentum, bool(model.nesterovs_momentum and momentum))
+    elif model.weight_decay:
+        optimizer = AdamW(rate, model.beta_1, model.beta_2, model.epsilon, model.weight_decay)
+    else:
+        optimizer = Adam(rate, model.beta_1, model.beta_2, model.epsilon)
+    return Clipped(optimizer, model.clip_norm) if model.clip_norm is not None else optimizer
+
+
+class Rates:
+    """The learning rate, epoch by epoch.
+
+    Parameters
+    ----------
+    model : BaseMLP
+        Its `learning_rate` ('constant', 'invscaling', 'adaptive' or a schedule).
+    optimizer : Optimizer
+        Its rate counts where the user handed one in.
+    """
+
+    def __init__(self, model: BaseMLP, optimizer: Optimizer) -> None:
+        own = model.optimizer is not None
+        first = optimizer.rate if own else model.learning_rate_init
+        chosen = model.learning_rate
+        if isinstance(chosen, Schedule):
+            first = chosen
+        self.schedule = first if isinstance(first, Schedule) else None
+        self.first = self.now = math.nan if isinstance(first, Schedule) else float(first)
+        # scikit-learn's modes belong to its 'sgd'.
+        self.mode = chosen if isinstance(chosen, str) and model.solver == "sgd" else "constant"
+        self.power = model.power_t
+        self.taken = 0
+
+    def of_epoch(
+        self, number: int, steps: int, epochs: int, losses: Sequence[float]
+    ) -> list[float]:
+        """Rate of each step."""
+        if self.schedule is None:
+            return [self.now] * steps
+        rates = [
+            self.schedule.at(Progress(self.taken + i, number, steps, epochs, losses))
+            for i in range(steps)
+        ]
+        self.taken += steps
+        self.now = rates[-1]
+        return rates
+
+    def epoch_ended(self, seen: int) -> None:
+        """``first / (rows seen + 1)**power`` where the rate scales inversely."""
+        if self.mode == "invscaling" and self.schedule is None:
+            self.now = self.first / (seen + 1) ** self.power
+
+    def goes_on(self) -> str:
+        """Shrink an adaptive rate that can still shrink; say so, else say nothing."""
+        if self.mode != "adaptive" or self.schedule is not None or self.now <= 1e-6:
+            return ""
+        self.now /= 5.0
+        return f" Setting learning rate to {self.now:f}"
+
+
+@dataclass
+class Kept:
+    """What `partial_fit` goes on with.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        How steps are taken.
+    rates : Rates
+        How large they are.
+    state : tuple
+        The learner's state.
+    """
+
+    optimizer: Optimizer
+    rates: Rates
+    state: Any
+
+
+def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Data, Data]:
+    """Set validation rows apart, the same as scikit-learn does.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two rows would be set apart.
+    """
+    train, held = train_test_split(
+        np.arange(data.rows), random_state=model._random_state,
+        test_size=model.validation_fraction, stratify=stratify,
+    )  # fmt: skip
+    if len(held) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of "
+            "your dataset."
+        )
+    return data.take(train, xp), data.take(held, xp)
+
+
+def batch_size(model: BaseMLP, rows: int) -> int:
+    """Rows in a step."""
+    if model.batch_size == "auto":
+        return min(200, rows)
+    if model.batch_size > rows:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=5,
+        )
+    return int(min(model.batch_size, rows))
+
+
+class Training:
+    """One `fit` or `partial_fit` of a stochastic solver.
+
+    Parameters
+    ----------
+    model : BaseMLP
+        What learns; its fitted attributes are kept up to date.
+    data, held : Data
+        Rows to learn from; rows to look at after each epoch, or None.
+    theta : array
+        Parameters to begin with.
+    xp, device
+        Where they live.
+    callbacks : sequence of Callback
+        Called on the way.
+    incremental : bool
+        Whether this is `partial_fit`: one epoch, going on with what was kept.
+    """
+
+    def __init__(
+        self, model: BaseMLP, data: Data, held: Data | None, theta: Array, xp: Namespace,
+        device: Device, callbacks: Sequence[Callback], incremental: bool,
+    ) -> None:  # fmt: skip
+        self.model, self.data, self.held = model, data, held
+        self.incremental, self.callbacks = incremental, callbacks
+        self.batch = batch_size(model, data.rows)
+        self.steps = steps_in(data.rows, self.batch)
+        kept: Kept | None = vars(model).get("_kept") if incremental else None
+        if kept is None:
+            optimizer = make_optimizer(model)
+            kept = Kept(optimizer, Rates(model, optimizer), None)
+        carry = theta if kept.state is None else (theta, *kept.state[1:])
+        self.kept = kept
+        weight = data.weight
+        if weight is not None:
+            weight = to_device(weight, xp, device, theta.dtype)
+        self.learner = Learner(
+            model._structure, model._objective, kept.optimizer, carry, data.x, data.t, weight,
+            float(model.alpha), xp=xp, device=device, engine=model.engine,
+            steps=self.steps * (1 if incremental else model.max_iter),
+        )  # fmt: skip
+        self.history = History(rows=data.rows)
+        self.run = Run(model, self.history, 1 if incremental else model.max_iter)
+
+    def go(self) -> None:
+        """Run epochs until one of the rules says stop."""
+        model = self.model
+        order = np.arange(self.data.rows)
+        for call in self.callbacks:
+            call.on_start(self.run)
+        model.n_iter_ = 0
+        try:
+            for _ in range(1 if self.incremental else model.max_iter):
+                if model.shuffle:
+                    order = shuffle(order, random_state=model._random_state)
+                if self._epoch(order):
+                    break
+                if not self.incremental and model.n_iter_ == model.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
+                        "and the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=5,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+            theta = self.learner.theta()
+            if self.learner.finite(theta):
+                model._set_theta(theta)
+            self.history.stopped = "interrupted"
+        finally:
+            self.kept.state = self.learner.state()
+            model._kept = self.kept
+            over = not self.incremental or model.stopped_
+            if over and model.early_stopping and model._best_theta is not None:
+                model._set_theta(model._best_theta)
+            for call in self.callbacks:
+                call.on_end(self.run)
+
+    def _epoch(self, order: Any) -> bool:
+        """Run an epoch and everything that comes after it; True ends the training."""
+        model, began = self.model, time.perf_counter()
+        watched = self.history.validation_loss or self.history.loss
+        rates = self.kept.rates.of_epoch(model.n_iter_, self.steps, model.max_iter, watched)
+        loss, stopped = self._steps(order, rates)
+        theta = self.learner.theta()
+        if math.isnan(loss) or not self.learner.finite(theta):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                f"values and need to be preprocessed. The loss became {loss} in epoch "
+                f"{model.n_iter_ + 1}; the model keeps the weights of the epoch before. A smaller "
+                "learning_rate_init, clip_norm, or a StandardScaler before the model helps"
+            )
+        model._set_theta(theta)
+        model.n_iter_ += 1
+        model.loss_ = loss
+        model.t_ += self.data.rows
+        model.loss_curve_.append(loss)
+        if model.verbose:
+            print(f"Iteration {model.n_iter_}, loss = {loss:.8f}")
+        self.history.epoch.append(model.n_iter_)
+        self.history.loss.append(loss)
+        self.history.rate.append(rates[-1])
+        self._watch()
+        self.kept.rates.epoch_ended(model.t_)
+        self.history.seconds.append(time.perf_counter() - began)
+        for call in self.callbacks:
+            stopped = call.on_epoch(self.run) or stopped
+        if stopped:
+            self.history.stopped = stopped if isinstance(stopped, str) else "a callback"
+            return True
+        return self._stalled()
+
+    def _steps(self, order: Any, rates: Sequence[float]) -> tuple[float, str | None]:
+        source = self.model._random_state
+        hooks = [f for call in self.callbacks if (f := getattr(call, "on_batch", None))]
+        if not hooks:
+            return self.learner.epoch(order, self.batch, rates, source), None
+        return self._batches(order, rates, hooks)
+
+    def _batches(
+        self, order: Any, rates: Sequence[float], hooks: Sequence[Callable[..., Any]]
+    ) -> tuple[float, str | None]:
+        total, seen = 0.0, 0
+        for number, rate in enumerate(rates):
+            part = order[number * self.batch : (number + 1) * self.batch]
+            loss = self.learner.epoch(part, self.batch, [rate], self.model._random_state)
+            total, seen = total + loss * len(part), seen + len(part)
+            ends = [end for hook in hooks if (end := hook(self.run, number, loss))]
+            if ends:
+                return total / seen, ends[0]
+        return total / seen, None
+
+    def _watch(self) -> None:
+        """Look at the validation rows, and count epochs without an improvement."""
+        model = self.model
+        if self.held is not None:
+            value = model._validation_loss(self.held)
+            model.validation_loss_curve_.append(value)
+            self.history.validation_loss.append(value)
+        if not model.early_stopping or self.held is None:
+            loss = model.loss_curve_[-1]
+            stalled = loss > model.best_loss_ - model.tol
+            model._no_improvement_count = model._no_improvement_count + 1 if stalled else 0
+            model.best_loss_ = min(loss, model.best_loss_)
+            return
+        score = model._validation_score(self.held)
+        model.validation_scores_.append(score)
+        self.history.validation_accuracy.append(score)
+        if model.verbose:
+            print(f"Validation score: {score:f}")
+        stalled = score < model.best_validation_score_ + model.tol
+        model._no_improvement_count = model._no_improvement_count + 1 if stalled else 0
+        if score > model.best_validation_score_:
+            model.best_validation_score_ = score
+            model._best_theta = model._theta()
+
+    def _stalled(self) -> bool:
+        model = self.model
+        if not model._no_improvement_count > model.n_iter_no_change:
+            return False
+        what = "Validation score" if model.early_stopping else "Training loss"
+        text = (
+            f"{what} did not improve more than tol={model.tol:f} for "
+            f"{model.n_iter_no_change:.0f} consecutive epochs."
+        )
+        change = self.kept.rates.goes_on()
+        if model.verbose:
+            print(text + (change or " Stopping."))
+        if change:
+            model._no_improvement_count = 0
+            return False
+        self.history.stopped = "early stopping" if model.early_stopping else "converged"
+        model.stopped_ = True
+        return True
