@@ -1,0 +1,292 @@
+"""What a fitted estimator is: parameters in one vector, scores, pickles, moving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from xpnn.backends import (
+    HOST_NAMESPACE,
+    Array,
+    Device,
+    Namespace,
+    device_of,
+    library_name,
+    namespace,
+    on_device,
+    select,
+    to_host,
+)
+from xpnn.engine import Predictor
+from xpnn.estimators.inputs import bring, check_namespace, check_rows, is_foreign
+from xpnn.estimators.rows import SparseRows
+from xpnn.estimators.structure import Structure, make_structure
+from xpnn.layers import Chain, unflatten, walk
+
+
+@dataclass
+class _Model:
+    """Parameters as one vector, the arrays that were cut from it, and what predicts with it."""
+
+    theta: Array
+    parts: list[Array]
+    predictor: Predictor | None = None
+
+
+class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of `BaseMLP`: everything that needs no training data."""
+
+    # Fitted attributes that are made anew after unpickling.
+    _CACHES: ClassVar[tuple[str, ...]] = ("_model", "_structure_made")
+
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: str
+    alpha: float
+    batch_size: Any
+    learning_rate: Any
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: Any
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    dropout: Any
+    optimizer: Any
+    weight_decay: float
+    clip_norm: Any
+    monitor: Any
+    dtype: Any
+    backend: Any
+    device: Any
+    engine: str
+    progress: bool
+    loss: str
+    n_features_in_: int
+    n_outputs_: int
+    n_layers_: int
+    n_iter_: int
+    t_: int
+    loss_: float
+    out_activation_: str
+    coefs_: list[Any]
+    intercepts_: list[Any]
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+    validation_scores_: Any
+    best_validation_score_: Any
+    best_loss_: Any
+    stopped_: bool
+    _no_improvement_count: int
+    _hidden: list[int]
+    _library: str
+    _device_name: str
+    _dtype_name: str
+    _objective: Any
+    _random_state: Any
+    _best_theta: Any
+    _kept: Any
+    _model: _Model
+    _structure_made: Any
+    _activation: Any
+    _dropout: Any
+    _METRIC: ClassVar[Any]
+    _TARGETS: ClassVar[dict[str, Any]]
+
+    @property
+    def _structure(self) -> Structure:
+        made = vars(self).get("_structure_made")
+        if made is None:
+            made = make_structure(
+                self.n_features_in_, self._hidden, self.n_outputs_, self._activation, self._dropout
+            )
+            self._structure_made = made
+        return made
+
+    def _place(self) -> tuple[Namespace, Device]:
+        if self._library == "numpy":
+            return HOST_NAMESPACE, "cpu"
+        chosen = select(self._library, self._device_name, self._dtype_name)
+        return chosen.xp, chosen.device
+
+    def _set_theta(self, theta: Array) -> None:
+        """Take new parameters: `coefs_` and `intercepts_` are parts of them."""
+        with on_device(device_of(theta)):
+            xp = namespace(theta=theta)
+            self.coefs_, self.intercepts_ = self._structure.cut(theta, xp)
+        # Filled in place later on, as predicting must not change what an estimator holds.
+        self._model = _Model(theta, [*self.coefs_, *self.intercepts_])
+
+    def _theta(self) -> Array:
+        """Parameters as one vector: packed anew where the user assigned other arrays."""
+        parts = [*self.coefs_, *self.intercepts_]
+        made = vars(self).get("_model")
+        if made is not None and list(map(id, parts)) == list(map(id, made.parts)):
+            return made.theta
+        xp, device = self._place()
+        pairs = [a for pair in zip(self.coefs_, self.intercepts_, strict=True) for a in pair]
+        for i, (array, wanted) in enumerate(zip(pairs, walk(self._structure.tree), strict=True)):
+            if tuple(array.shape) != wanted.shape:
+                name = f"{'intercepts_' if i % 2 else 'coefs_'}[{i // 2}]"
+                raise ValueError(f"{name} has shape {tuple(array.shape)}; expected {wanted.shape}")
+        with on_device(device):
+            dtype = getattr(xp, self._dtype_name)
+            flat = [
+                bring(xp.reshape(bring(a, xp, device), (-1,)), xp, device, dtype) for a in pairs
+            ]
+            self._set_theta(xp.concat(flat))
+        return self._model.theta
+
+    def _predictor(self) -> Predictor:
+        theta = self._theta()
+        if self._model.predictor is None:
+            xp, _ = self._place()
+            structure = self._structure
+
+            def make_forward(namespace: Namespace) -> Callable[[Array, Array], Array]:
+                def forward(theta: Array, x: Array) -> Array:
+                    params = unflatten(structure.tree, theta, xp=namespace)
+                    return structure.layers.forward(params, x, None, xp=namespace)[0]
+
+                return forward
+
+            self._model.predictor = Predictor(make_forward, theta, xp)
+        return self._model.predictor
+
+    def _scores_of(self, x: Any) -> Array:
+        """Outputs before their activation, for checked rows beside the parameters."""
+        predictor = self._predictor()
+        if isinstance(x, SparseRows):
+            parts = [x[i : i + 4096] for i in range(0, x.shape[0], 4096)]
+            xp, device = self._place()
+            with on_device(device):
+                dtype = getattr(xp, self._dtype_name)
+                scores = [predictor(bring(part, xp, device, dtype)) for part in parts]
+                return xp.concat(scores)
+        if predictor.plannable:
+            return predictor(x)
+        with on_device(device_of(x)):
+            return predictor(x)
+
+    def _scores(self, X: Any, method: str) -> tuple[Array, Callable[[Array], Array]]:
+        """Outputs before their activation, and what brings results to where `X` is."""
+        x = check_rows(self, X, method)
+        plain = x is X and type(X) is np.ndarray and x.dtype == self._dtype_name
+        if plain and self._library == "numpy":
+            return self._scores_of(x), stay
+        if self.backend is None:
+            check_namespace(self, x, method)
+        xp, device = self._place()
+        if isinstance(x, SparseRows):
+            home = (HOST_NAMESPACE, "cpu")
+        else:
+            home = (namespace(X=x), device_of(x))
+            x = bring(x, xp, device, getattr(xp, self._dtype_name))
+        scores = self._scores_of(x)
+        if home == (xp, device) or (home[0] is xp and library_name(xp) == "numpy"):
+            return scores, stay
+        return scores, lambda result: bring(to_host(result), *home)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state = {k: v for k, v in state.items() if k not in self._CACHES}
+        if vars(self).get("_library", "numpy") != "numpy":
+            state = {k: _to_host_tree(v) for k, v in state.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if vars(self).get("_library", "numpy") != "numpy" and hasattr(self, "coefs_"):
+            from xpnn.estimators.moving import land
+
+            land(self)
+
+    def to(self, backend: str, device: str | None = None) -> FittedMLP:
+        """Move a fitted model to another library or device, in place.
+
+        Parameters
+        ----------
+        backend : str
+            'numpy', 'cupy', 'torch', 'jax', ...
+        device : str, optional
+            'cpu', 'cuda:0', ...; default, the library's own.
+
+        Returns
+        -------
+        estimator
+            The model itself. It then takes and gives arrays of that library.
+        """
+        check_is_fitted(self)
+        from xpnn.estimators.moving import move
+
+        return move(self, backend, device)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._hidden[-1] if self._hidden else self.n_outputs_
+
+    def transform(self, X: Any, layer: int = -1) -> Array:
+        """Activations of a hidden layer.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows.
+        layer : int, default -1
+            Which hidden layer; -1 is the last one.
+
+        Returns
+        -------
+        array, shape (n, units)
+        """
+        x = check_rows(self, X, "transform")
+        structure = self._structure
+        ends: Sequence[int] = structure.hidden
+        if not ends or not -len(ends) <= layer < len(ends):
+            raise ValueError(f"layer is {layer!r}; the model has {len(ends)} hidden layers")
+        if self.backend is None:
+            check_namespace(self, x, "transform")
+        xp, device = self._place()
+        home = (HOST_NAMESPACE, "cpu")
+        if isinstance(x, SparseRows):
+            x = x[:]
+        else:
+            home = (namespace(X=x), device_of(x))
+        count = ends[layer]
+        part = Chain(structure.layers.layers[:count])
+        with on_device(device):
+            params = unflatten(structure.tree, self._theta(), xp=xp)[:count]
+            x = bring(x, xp, device, getattr(xp, self._dtype_name))
+            found = part.forward(params, x, None, xp=xp)[0]
+        return found if home[0] is xp else bring(to_host(found), *home)
+
+
+def stay(result: Array) -> Array:
+    """Leave a result where it is."""
+    return result
+
+
+def _to_host_tree(value: Any) -> Any:
+    if is_foreign(value):
+        return to_host(value)
+    if isinstance(value, list):
+        return [_to_host_tree(v) for v in value]
+    if isinstance(value, tuple):
+        return tuple(_to_host_tree(v) for v in value)
+    return value
