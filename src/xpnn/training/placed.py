@@ -209,11 +209,12 @@ class PlacedLayers:
             and self._placed
             and type(theta) is host.ndarray
             and x.dtype == theta.dtype
-            and x.ndim == 2
-            and x.shape[1] == self.inputs
+            and x.ndim in (1, 2)
+            and x.shape[-1] == self.inputs
             and x.shape[0] > 0
         ):
-            return x, HOST_NAMESPACE, False
+            single = x.ndim == 1
+            return x[None, :] if single else x, HOST_NAMESPACE, single
         x = as_array_like("x", x, theta) if self._placed else as_array("x", x)
         xp, device = placement(x=x)
         shape = tuple(x.shape)
