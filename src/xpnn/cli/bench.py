@@ -11,7 +11,7 @@ import typer
 
 from xpnn.bench.command import QUESTIONS, THREADS
 
-# What answers the question in about a minute; --full runs what the repository's scripts run.
+# What answers the question in about three minutes; --full runs what the repository's scripts run.
 _SHORT = {
     "train": ["--work", "mnist,tabular", "--quick", "--rounds", "3"],
     "online": ["--rounds", "3"],
@@ -69,7 +69,7 @@ def bench(
 
     Training beside the matrix products alone, plain NumPy, scikit-learn,
     PyTorch and JAX where installed; the tutorials' own code; prediction;
-    import. Interleaved rounds, about a minute or two: let the machine rest.
+    import. Interleaved rounds, about three minutes: let the machine rest.
 
     Example: xpnn bench train --full --out results
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import (
@@ -62,6 +63,8 @@ class Learner:
         steps: int,
     ) -> None:  # fmt: skip
         self.structure, self.xp, self.device = structure, xp, device
+        self.made_for = (structure, objective, optimizer, alpha, engine, xp, device)
+        self.kinds = _kinds((x, t, weight))
         layers, tree = structure.layers, structure.tree
 
         def update(namespace: Namespace) -> Callable[..., Any]:
@@ -116,6 +119,68 @@ class Learner:
         """Copy what a later learner needs to go on."""
         with on_device(self.device):
             return self.runner.state()
+
+
+@dataclass
+class Kept:
+    """What `partial_fit` goes on with.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        How steps are taken.
+    rates : object
+        How large they are.
+    state : tuple, optional
+        The state of the learner that was.
+    learner : Learner, optional
+        The learner itself, after `partial_fit`: the next call saves planning the step anew.
+    """
+
+    optimizer: Optimizer
+    rates: Any
+    state: Any = None
+    learner: Learner | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A learner is bound to memory; its state is enough to make another.
+        return {**vars(self), "state": self.carry(), "learner": None}
+
+    def carry(self) -> Any:
+        """Optimizer state and all, None at first."""
+        return self.state if self.learner is None else self.learner.state()
+
+    def keep(self, learner: Learner, live: bool) -> None:
+        """Keep a learner alive, without the data it saw, or its state only."""
+        if live:
+            learner.runner.columns = ()
+        self.learner, self.state = (learner, None) if live else (None, learner.state())
+
+    def learner_for(
+        self, structure: Structure, objective: Any, theta: Array, columns: tuple[Any, ...],
+        alpha: float, *, xp: Namespace, device: Device, engine: str, steps: int,
+    ) -> Learner:  # fmt: skip
+        """Go on with the learner that there is where it fits, or make one; see `Learner`."""
+        made_for = (structure, objective, self.optimizer, alpha, engine, xp, device)
+        old = self.learner
+        if old is not None and old.made_for == made_for and old.kinds == _kinds(columns):
+            # A user may have assigned other weights meanwhile.
+            with on_device(device):
+                same = bool(to_float(xp.all(old.runner.theta() == theta)))
+            if same:
+                old.runner.columns = columns
+                return old
+        state = self.carry()
+        carry = theta if state is None else (theta, *state[1:])
+        return Learner(
+            structure, objective, self.optimizer, carry, columns[0], columns[1], columns[2], alpha,
+            xp=xp, device=device, engine=engine, steps=steps,
+        )  # fmt: skip
+
+
+def _kinds(columns: tuple[Any, ...]) -> list[Any]:
+    """What a plan takes for granted of its data."""
+    return [None if c is None else (type(c), str(c.dtype), tuple(c.shape[1:])) for c in columns]
 
 
 def slope(

@@ -34,7 +34,7 @@ def move(model: Any, backend: str, device: str | None) -> Any:
             model._best_theta = _carried(best, chosen)
         kept = vars(model).get("_kept")
         if kept is not None:
-            kept.state = _carried(kept.state, chosen)
+            kept.state, kept.learner = _carried(kept.carry(), chosen), None
     return model
 
 

@@ -16,7 +16,7 @@ from sklearn.utils import shuffle
 
 from xpnn.backends import Array, Device, Namespace, device_of, on_device, to_device
 from xpnn.engine import HostRows
-from xpnn.estimators.learner import Learner, steps_in
+from xpnn.estimators.learner import Kept, steps_in
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Optimizer, Progress, Schedule
 from xpnn.training import Callback, History, Run
 
@@ -140,25 +140,6 @@ class Rates:
         return f" Setting learning rate to {self.now:f}"
 
 
-@dataclass
-class Kept:
-    """What `partial_fit` goes on with.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        How steps are taken.
-    rates : Rates
-        How large they are.
-    state : tuple
-        The learner's state.
-    """
-
-    optimizer: Optimizer
-    rates: Rates
-    state: Any
-
-
 def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Data, Data]:
     """Set validation rows apart, the same as scikit-learn does.
 
@@ -221,14 +202,13 @@ class Training:
         kept: Kept | None = vars(model).get("_kept") if incremental else None
         if kept is None:
             optimizer = make_optimizer(model)
-            kept = Kept(optimizer, Rates(model, optimizer), None)
-        carry = theta if kept.state is None else (theta, *kept.state[1:])
+            kept = Kept(optimizer, Rates(model, optimizer))
         self.kept = kept
         weight = data.weight
         if weight is not None:
             weight = to_device(weight, xp, device, theta.dtype)
-        self.learner = Learner(
-            model._structure, model._objective, kept.optimizer, carry, data.x, data.t, weight,
+        self.learner = kept.learner_for(
+            model._structure, model._objective, theta, (data.x, data.t, weight),
             float(model.alpha), xp=xp, device=device, engine=model.engine,
             steps=self.steps * (1 if incremental else model.max_iter),
         )  # fmt: skip
@@ -262,7 +242,7 @@ class Training:
                 model._set_theta(theta)
             self.history.stopped = "interrupted"
         finally:
-            self.kept.state = self.learner.state()
+            self.kept.keep(self.learner, self.incremental)
             model._kept = self.kept
             over = not self.incremental or model.stopped_
             if over and model.early_stopping and model._best_theta is not None:
