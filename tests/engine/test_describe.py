@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpnn import Network
-from xpnn.engine.run_numpy import make_plan
+from xpnn.engine.make import make_plan
 from xpnn.engine.trace import NAMESPACE as xp
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped

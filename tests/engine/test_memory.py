@@ -12,7 +12,7 @@ import pytest
 import references
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine.run_numpy import make_plan
+from xpnn.engine.make import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xpnn import Network
 from xpnn.engine import kernels
-from xpnn.engine.run_numpy import make_plan
+from xpnn.engine.make import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.optimizers import Adam
 from xpnn.training import make_step

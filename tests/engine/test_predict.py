@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from xpnn import Network
 from xpnn import functional as F
 from xpnn.engine import Predictor, predict
-from xpnn.engine.run_numpy import make_plan
+from xpnn.engine.make import make_plan
 from xpnn.layers import Activation, Dense, Dropout, Layer, RawErrorDense
 from xpnn.training import Loss
 

@@ -6,8 +6,9 @@ and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
 from xpnn.engine.compile import MODES, Runner, make_runner
+from xpnn.engine.make import Plan
 from xpnn.engine.predict import Predictor
-from xpnn.engine.run_numpy import NumpyRunner, Plan
+from xpnn.engine.run_numpy import NumpyRunner
 from xpnn.engine.run_pure import HostRows
 
 __all__ = ["MODES", "HostRows", "NumpyRunner", "Plan", "Predictor", "Runner", "make_runner"]

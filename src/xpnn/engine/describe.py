@@ -8,7 +8,7 @@ from xpnn.backends import host
 from xpnn.engine.buffers import ALIGNMENT
 
 if TYPE_CHECKING:
-    from xpnn.engine.run_numpy import Plan
+    from xpnn.engine.make import Plan
 
 
 def _bytes(count: int) -> str:
@@ -63,7 +63,7 @@ def describe(plan: Plan) -> str:
     Parameters
     ----------
     plan : Plan
-        From `xpnn.engine.run_numpy.make_plan`.
+        From `xpnn.engine.make.make_plan`.
 
     Returns
     -------

@@ -9,8 +9,8 @@ from typing import Any
 
 from xpnn.backends import Array, Namespace, host, library_name
 from xpnn.engine.calls import Call
+from xpnn.engine.make import Plan, make_plan
 from xpnn.engine.replay import compile_calls, unmoved
-from xpnn.engine.run_numpy import Plan, make_plan
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 
 CHUNK = 4096  # rows that go through at once: bounds memory, and stays in the cache
