@@ -21,7 +21,7 @@ QUESTIONS = {
     "import": "Importing xpnn beside importing NumPy.",
 }
 _MODULES = {"import": "xpnn.bench.importing"}
-_FILES = {"import": "import_time"}
+_FILES = {"import": "import_time", "dropin": "sklearn_dropin"}
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def main(
     Parameters
     ----------
     question : str
-        A key of `QUESTIONS`, or any name where `compare` is given.
+        A key of `QUESTIONS`, a module of this package, or any name where `compare` is given.
     argv : sequence of str, optional
         Options; default, those that the process was started with.
     prefix : str, optional
@@ -132,7 +132,7 @@ def main(
         ``compare(settings)`` yields comparisons; must not import NumPy before it is
         called. Default: the module of the question.
     description : str, optional
-        For the help text.
+        For the help text; needed where the question is not in `QUESTIONS`.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     prefix = prefix or f"python benchmarks/{_FILES.get(question, question)}.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -64,6 +64,7 @@ PURE = Variant("xpnn, engine='pure'", options=MappingProxyType({"engine": "pure"
 JAX = Variant("xpnn on JAX", backend="jax")
 TORCH = Variant("xpnn on PyTorch", backend="torch")
 VARIANTS = (NUMPY, KERNELS, PURE, JAX, TORCH)
+ENDLESS = 10**9  # epochs of a training that ends when it is told to
 
 
 class _Turns(Callback):
@@ -84,7 +85,7 @@ class _Turns(Callback):
         return "enough" if self.over else None
 
 
-class Epochs:
+class Held:
     """One long training that goes on by an epoch with each call.
 
     A call of `fit` for each epoch would plan the step anew and lose the optimizer's state,
@@ -93,24 +94,20 @@ class Epochs:
 
     Parameters
     ----------
-    network : Network
-        What is trained.
-    x, t : array
-        Data.
-    **options
-        For `Network.fit`.
+    train : callable
+        ``train(callback)`` trains for `ENDLESS` epochs with that callback.
     """
 
-    def __init__(self, network: Network, x: Any, t: Any, **options: Any) -> None:
+    def __init__(self, train: Callable[[Callback], Any]) -> None:
         self.turns = _Turns()
         self.error: BaseException | None = None
         # A daemon: a benchmark that is interrupted does not wait for it.
-        self.thread = threading.Thread(target=self._run, args=(network, x, t, options), daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(train,), daemon=True)
         self.thread.start()
 
-    def _run(self, network: Network, x: Any, t: Any, options: dict[str, Any]) -> None:
+    def _run(self, train: Callable[[Callback], Any]) -> None:
         try:
-            network.fit(x, t, epochs=10**9, callbacks=[self.turns], **options)
+            train(self.turns)
         except BaseException as error:  # raised again in the caller's thread
             self.error = error
         finally:
@@ -128,3 +125,22 @@ class Epochs:
         self.turns.over = True
         self.turns.go.release()
         self.thread.join()
+
+
+class Epochs(Held):
+    """A network's training, epoch by epoch.
+
+    Parameters
+    ----------
+    network : Network
+        What is trained.
+    x, t : array
+        Data.
+    **options
+        For `Network.fit`.
+    """
+
+    def __init__(self, network: Network, x: Any, t: Any, **options: Any) -> None:
+        super().__init__(
+            lambda turns: network.fit(x, t, epochs=ENDLESS, callbacks=[turns], **options)
+        )

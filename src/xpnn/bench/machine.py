@@ -14,7 +14,9 @@ THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
-PACKAGES = ("xpnn", "numpy", "scipy", "scikit-learn", "torch", "jax", "jaxlib", "numba")
+PACKAGES = (
+    "xpnn", "numpy", "scipy", "scikit-learn", "torch", "skorch", "jax", "jaxlib", "numba",
+)  # fmt: skip
 
 
 def cpu_model() -> str:

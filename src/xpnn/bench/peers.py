@@ -1,4 +1,4 @@
-"""The same trainings in scikit-learn, PyTorch and JAX, each with its best usual settings.
+"""The same trainings in scikit-learn, PyTorch, skorch and JAX, each with its best usual settings.
 
 These programs are written in the peers' own words: the one place beside
 `xpnn.backends` that imports PyTorch and JAX.
@@ -7,6 +7,7 @@ These programs are written in the peers' own words: the one place beside
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,25 @@ def installed(name: str) -> Any:
         raise SkipError(f"{name.partition('.')[0]} is not installed ({error})") from error
 
 
-def sklearn_classifier(work: Workload, x: Any, t: Any) -> Any:
-    """Make an `MLPClassifier` that has seen one batch."""
-    model = installed("sklearn.neural_network").MLPClassifier(
-        work.widths[1:-1], batch_size=work.batch, learning_rate_init=RATE, alpha=0.0,
-        beta_1=BETA1, beta_2=BETA2, epsilon=EPS, random_state=0,
-    )  # fmt: skip
+def sklearn_parameters(work: Workload) -> dict[str, Any]:
+    """Say a workload in the words of scikit-learn's constructor."""
+    return {
+        "hidden_layer_sizes": work.widths[1:-1], "batch_size": work.batch, "alpha": 0.0,
+        "learning_rate_init": RATE, "beta_1": BETA1, "beta_2": BETA2, "epsilon": EPS,
+        "random_state": 0,
+    }  # fmt: skip
+
+
+def begun(model: Any, work: Workload, x: Any, t: Any) -> Any:
+    """Show a classifier its first batch, and which classes there are."""
     rows = slice(work.batch)  # two classes get one output: scikit-learn's own choice
     return model.partial_fit(x[rows], t[rows], classes=np.arange(work.widths[-1]))
+
+
+def sklearn_classifier(work: Workload, x: Any, t: Any) -> Any:
+    """Make an `MLPClassifier` that has seen one batch."""
+    made = installed("sklearn.neural_network").MLPClassifier(**sklearn_parameters(work))
+    return begun(made, work, x, t)
 
 
 def sklearn_epoch(work: Workload, x: Any, t: Any) -> Work:
@@ -81,6 +93,48 @@ def torch_compiled_epoch(work: Workload, x: Any, t: Any, threads: int) -> Work:
         reason = lines[0] if lines else ""
         raise SkipError(f"could not compile here: {type(error).__name__}: {reason}") from error
     return epoch
+
+
+def skorch_estimator(
+    widths: tuple[int, int, int], epochs: int, threads: int, *, regression: bool, double: bool
+) -> Callable[[], Any]:
+    """Make skorch's estimators around the network of scikit-learn's defaults, with fused Adam.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Inputs, hidden units, outputs; two classes have two outputs here.
+    epochs : int
+        Epochs in a fit.
+    threads : int
+        PyTorch's threads.
+    regression : bool
+        Whether values are learned, in place of classes.
+    double : bool
+        Whether to compute in float64.
+    """
+    torch, skorch = installed("torch"), installed("skorch")
+    torch.set_num_threads(threads)
+    inputs, hidden, outputs = widths
+
+    def module() -> Any:
+        nn = torch.nn
+        made = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+        return made.double() if double else made
+
+    def estimator() -> Any:
+        torch.manual_seed(0)
+        kind, loss = skorch.NeuralNetClassifier, torch.nn.CrossEntropyLoss
+        if regression:
+            kind, loss = skorch.NeuralNetRegressor, torch.nn.MSELoss
+        return kind(
+            module, criterion=loss, max_epochs=epochs, batch_size=200, lr=RATE,
+            optimizer=torch.optim.Adam, optimizer__fused=True, optimizer__eps=EPS,
+            optimizer__betas=(BETA1, BETA2), optimizer__weight_decay=0.0001 / 200,
+            iterator_train__shuffle=True, train_split=None, verbose=0,
+        )  # fmt: skip
+
+    return estimator
 
 
 def _jax_step(jax: Any) -> Any:

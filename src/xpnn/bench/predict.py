@@ -27,13 +27,13 @@ def _network() -> Network:
     return network.assign(**weights).to("numpy", dtype="float32")
 
 
-def _bare_row(x: Any) -> Any:
+def bare_arithmetic(x: Any) -> Any:
     """Make the arithmetic that a person writes for one row."""
     (w1, b1), (w2, b2) = WORK.weights()
     return lambda: np.maximum(x @ w1 + b1, 0.0) @ w2 + b2
 
 
-def _bare_products(x: Any) -> Work:
+def bare_products(x: Any) -> Work:
     """Make the matrix products into buffers allocated once, and nothing else."""
     (w1, _), (w2, _) = WORK.weights()
     hidden, scores = np.empty((len(x), 100), "f4"), np.empty((len(x), 10), "f4")
@@ -45,7 +45,7 @@ def _bare_products(x: Any) -> Work:
     return products
 
 
-def _again(make: Callable[[], Work], calls: int) -> Callable[[], Work]:
+def again(make: Callable[[], Work], calls: int) -> Callable[[], Work]:
     """Make a round of many calls out of one."""
 
     def made() -> Work:
@@ -73,7 +73,7 @@ def _one_row(settings: Settings) -> Comparison:
     calls = 20 if settings.tiny else CALLS
     network = _network()
     listed = {
-        "bare arithmetic": lambda: _bare_row(x),
+        "bare arithmetic": lambda: bare_arithmetic(x),
         "xpnn Network.scores": lambda: lambda: network.scores(x),
         "xpnn Network.predict": lambda: lambda: network.predict(x),
         "xpnn Network.scores, row as (784,)": lambda: lambda: network.scores(x[0]),
@@ -83,7 +83,7 @@ def _one_row(settings: Settings) -> Comparison:
     return measure(
         "row",
         f"one call: one row through 784-100-10, float32, {calls:,} calls in a round",
-        [Contender(name, _again(make, calls), calls) for name, make in listed.items()],
+        [Contender(name, again(make, calls), calls) for name, make in listed.items()],
         settings.count(ROUNDS),
         note="bare arithmetic: x @ w1 + b1, maximum, @ w2 + b2; predict also picks the label.",
     )
@@ -94,8 +94,8 @@ def _many_rows(settings: Settings) -> Comparison:
     x = np.random.default_rng(0).random((rows, 784), dtype="float32")
     network = _network()
     listed = {
-        "bare matrix products": lambda: _bare_products(x),
-        "bare arithmetic": lambda: _bare_row(x),
+        "bare matrix products": lambda: bare_products(x),
+        "bare arithmetic": lambda: bare_arithmetic(x),
         "xpnn Network.scores": lambda: lambda: network.scores(x),
         "xpnn Network.predict": lambda: lambda: network.predict(x),
         "scikit-learn predict": lambda: _sklearn(x, "predict"),

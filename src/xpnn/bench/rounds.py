@@ -56,12 +56,16 @@ class Timing:
         The same, divided by the baseline's seconds of that round.
     skipped : str, default ''
         Why it did not take part.
+    facts : dict
+        What else is known of it, by the names in `xpnn.bench.report.FACTS`; None where it
+        could not be found out.
     """
 
     name: str
     seconds: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     skipped: str = ""
+    facts: dict[str, float | None] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -74,6 +78,7 @@ class Timing:
             "ratio_lowest": min(self.ratios),
             "ratio_highest": max(self.ratios),
             "rounds": self.seconds,
+            **self.facts,
         }
 
 
