@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "MLPClassifier": "xpnn.estimators",
     "MLPRegressor": "xpnn.estimators",
+    "Perceptron": "xpnn.estimators",
     "Network": "xpnn.training",
     "Loss": "xpnn.training",
     "EarlyStopping": "xpnn.training",
@@ -34,7 +35,6 @@ _WHERE = {
     "RMSprop": "xpnn.optimizers",
     "Neuron": "xpnn.units",
     "McCullochPitts": "xpnn.units",
-    "Perceptron": "xpnn.units",
     "available": "xpnn.backends",
     "select": "xpnn.backends",
     "load": "xpnn.export",
@@ -50,13 +50,13 @@ __all__ = ["__version__", *_WHERE, *_MODULES]
 if TYPE_CHECKING:
     from xpnn.backends import available as available
     from xpnn.backends import select as select
-    from xpnn.estimators import MLPClassifier, MLPRegressor
+    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron
     from xpnn.export import load as load
     from xpnn.export import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
     from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
     from xpnn.training import Callback, EarlyStopping, History, Loss, Network
-    from xpnn.units import McCullochPitts, Neuron, Perceptron
+    from xpnn.units import McCullochPitts, Neuron
 
 
 def __getattr__(name: str) -> Any:

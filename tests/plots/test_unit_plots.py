@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 
+from xpnn import Perceptron
 from xpnn.plots import neuron as neuron_plots
 from xpnn.plots import perceptron as perceptron_plots
 from xpnn.plots.neuron import plot_bias_shift
 from xpnn.plots.perceptron import plot_boundaries
-from xpnn.units import Neuron, Perceptron
+from xpnn.units import Neuron
 
 SQUARE = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+
+
+def tutorial(**options):
+    """In the order of the rows, until nothing changes; threshold units."""
+    return Perceptron(**{"shuffle": False, "tol": None, "fires_at_zero": True} | options)
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ def test_bias_shift_wants_one_input(tmp_path):
 
 def test_boundaries(tmp_path, drawn):
     x = np.asarray(SQUARE)
-    unit = Perceptron().fit(x, ["no", "no", "no", "yes"])
+    unit = tutorial().fit(x, ["no", "no", "no", "yes"])
     path = plot_boundaries(unit, x, ["no", "no", "no", "yes"], tmp_path / "and.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     panels = [axes for axes in drawn[0].axes if axes.get_title()]
@@ -72,8 +78,7 @@ def test_boundaries(tmp_path, drawn):
 
 
 def test_many_epochs_show_eight(tmp_path, drawn):
-    with pytest.warns(UserWarning, match="did not converge"):
-        unit = Perceptron(max_iter=40).fit(SQUARE, [0, 1, 1, 0])
+    unit = tutorial(max_iter=40).fit(SQUARE, [0, 1, 1, 0])
     plot_boundaries(unit, SQUARE, [0, 1, 1, 0], tmp_path / "xor.png")
     titles = [axes.get_title() for axes in drawn[0].axes]
     assert len(titles) == 8
@@ -82,23 +87,22 @@ def test_many_epochs_show_eight(tmp_path, drawn):
 
 
 def test_one_update_back_to_zero_weights_has_no_boundary(tmp_path, drawn):
-    unit = Perceptron(fit_intercept=False, max_iter=1)
-    with pytest.warns(UserWarning, match="did not converge in 1 epoch "):
-        unit.fit([[1.0, 0.0], [1.0, 0.0]], [0, 1])
+    unit = tutorial(fit_intercept=False, max_iter=1).fit([[1.0, 0.0], [1.0, 0.0]], [0, 1])
+    assert unit.history_.verdict().startswith("did not converge in 1 epoch ")
     plot_boundaries(unit, [[1.0, 0.0], [1.0, 0.0]], [0, 1], tmp_path / "none.png")
     assert "boundary" not in {line.get_label() for line in drawn[0].axes[0].get_lines()}
 
 
 def test_a_boundary_needs_two_features_classes_and_details(tmp_path):
     path = tmp_path / "a.png"
-    line = Perceptron().fit([[0.0], [1.0]], [0, 1])
+    line = tutorial().fit([[0.0], [1.0]], [0, 1])
     with pytest.raises(ValueError, match="X has 1 features and y 2 classes"):
         plot_boundaries(line, [[0.0], [1.0]], [0, 1], path)
     corners = [[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]]
-    three = Perceptron().fit(corners, [0, 1, 2])
+    three = tutorial().fit(corners, [0, 1, 2])
     with pytest.raises(ValueError, match="X has 2 features and y 3 classes"):
         plot_boundaries(three, corners, [0, 1, 2], path)
-    plain = Perceptron().fit(SQUARE, [0, 0, 0, 1], record=False)
+    plain = tutorial().fit(SQUARE, [0, 0, 0, 1], record=False)
     with pytest.raises(ValueError, match="no details; fit with record=True"):
         plot_boundaries(plain, SQUARE, [0, 0, 0, 1], path)
     assert not path.exists()

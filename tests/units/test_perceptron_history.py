@@ -5,10 +5,10 @@ import io
 from itertools import pairwise
 
 import numpy as np
-import pytest
+from scipy.sparse import csr_array
 
-from xpnn.units import NonConvergenceWarning, Perceptron
-from xpnn.units import perceptron as module
+from xpnn import Perceptron
+from xpnn.units import perceptron_learning as module
 
 SQUARE = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
 AND = [0, 0, 0, 1]
@@ -16,8 +16,13 @@ XOR = [0, 1, 1, 0]
 CORNERS = [[0.0, 0.0], [1.0, 0.0], [8.0, 0.0], [9.0, 1.0], [0.0, 9.0], [1.0, 8.0]]
 
 
+def tutorial(**options):
+    """In the order of the rows, until nothing changes; threshold units."""
+    return Perceptron(**{"shuffle": False, "tol": None, "fires_at_zero": True} | options)
+
+
 def test_history_prints_as_the_tutorials_table(backend):
-    unit = Perceptron().fit(backend.asarray([[1.0, 0.0], [0.0, 1.0]]), [0, 1])
+    unit = tutorial().fit(backend.asarray([[1.0, 0.0], [0.0, 1.0]]), [0, 1])
     lines = str(unit.history_).splitlines()
     heads = [head.strip() for head in lines[0].split("  ") if head.strip()]
     assert heads == [
@@ -36,7 +41,7 @@ def test_history_prints_as_the_tutorials_table(backend):
 
 
 def test_history_exports_rows(backend):
-    history = Perceptron().fit(backend.asarray([[1.0, 0.0], [0.0, 1.0]]), [0, 1]).history_
+    history = tutorial().fit(backend.asarray([[1.0, 0.0], [0.0, 1.0]]), [0, 1]).history_
     rows = history.to_rows()
     assert len(rows) == 4
     assert rows[1] == {
@@ -58,7 +63,7 @@ def test_history_exports_rows(backend):
 
 
 def test_history_exports_csv():
-    history = Perceptron().fit(SQUARE, AND).history_
+    history = tutorial().fit(SQUARE, AND).history_
     table = list(csv.DictReader(io.StringIO(history.to_csv())))
     assert len(table) == 24
     assert list(table[0])[:5] == ["epoch", "example", "unit", "input[0]", "input[1]"]
@@ -68,7 +73,7 @@ def test_history_exports_csv():
 
 
 def test_history_iterates_by_epoch():
-    history = Perceptron().fit(SQUARE, AND).history_
+    history = tutorial().fit(SQUARE, AND).history_
     assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5, 6]
     assert [epoch.changed for epoch in history] == [True] * 5 + [False]
     assert len(history) == 6
@@ -76,7 +81,7 @@ def test_history_iterates_by_epoch():
 
 
 def test_history_of_several_classes_shows_each_unit():
-    history = Perceptron().fit(CORNERS, list("aabbcc")).history_
+    history = tutorial().fit(CORNERS, list("aabbcc")).history_
     assert history.units == ("a", "b", "c")
     assert str(history).splitlines()[0].split()[:3] == ["epoch", "example", "unit"]
     rows = history.epochs[0].to_rows()
@@ -86,8 +91,7 @@ def test_history_of_several_classes_shows_each_unit():
 
 
 def test_long_tables_leave_the_middle_out():
-    with pytest.warns(NonConvergenceWarning):
-        history = Perceptron(max_iter=50).fit(SQUARE, XOR).history_
+    history = tutorial(max_iter=50).fit(SQUARE, XOR).history_
     lines = history.table(5).splitlines()
     assert len(lines) == 2 + 5 + 1 + 1
     assert lines[5] == "... 195 more ..."
@@ -98,13 +102,13 @@ def test_long_tables_leave_the_middle_out():
 
 def test_history_does_not_change_with_the_data():
     x = np.asarray(SQUARE)
-    history = Perceptron().fit(x, AND).history_
+    history = tutorial().fit(x, AND).history_
     x[:] = 7.0
     assert history.to_rows()[0]["input"] == [0.0, 0.0]
 
 
 def test_details_may_be_left_out(backend):
-    history = Perceptron().fit(backend.asarray(SQUARE), AND, record=False).history_
+    history = tutorial().fit(backend.asarray(SQUARE), AND, record=False).history_
     assert history.to_rows() == []
     assert history.to_csv() == ""
     assert history.updates == [2, 3, 3, 2, 1, 0]
@@ -115,9 +119,61 @@ def test_details_may_be_left_out(backend):
 def test_details_stop_at_the_limit(monkeypatch):
     # 4 rows of 2 inputs and 1 target, then 4 * (2 + 3) numbers for each epoch
     monkeypatch.setattr(module, "RECORD_LIMIT", 12 + 2 * 20)
-    history = Perceptron().fit(SQUARE, AND).history_
+    history = tutorial().fit(SQUARE, AND).history_
     assert [epoch.details is not None for epoch in history] == [True] * 2 + [False] * 4
     assert "epochs 3 to 6: no details recorded" in str(history)
     assert history.updates == [2, 3, 3, 2, 1, 0]
-    full = Perceptron().fit(SQUARE, AND, record=True).history_
+    full = tutorial().fit(SQUARE, AND, record=True).history_
     assert len(full.to_rows()) == 24
+
+
+def test_a_score_of_zero_is_a_prediction_of_a_half(backend):
+    unit = tutorial(fires_at_zero=False).fit(backend.asarray(SQUARE), AND)
+    rows = unit.history_.to_rows()
+    assert [(r["prediction"], r["error"]) for r in rows[:4]] == [(0.5, -1), (0, 0), (0, 0), (0, 1)]
+    assert str(unit.history_).splitlines()[2].split()[5:7] == ["0.5", "-1"]
+    for row in rows:
+        changed = row["old_weights"] + [row["old_bias"]] != row["new_weights"] + [row["new_bias"]]
+        assert changed == (row["error"] != 0)
+
+
+def test_each_unit_has_its_own_order(backend):
+    unit = Perceptron(tol=None, max_iter=30).fit(backend.asarray(CORNERS), list("aabbcc"))
+    first = unit.history_.epochs[0].to_rows()
+    shown = {u: [row["example"] for row in first if row["unit"] == u] for u in "abc"}
+    assert all(sorted(order) == [1, 2, 3, 4, 5, 6] for order in shown.values())
+    assert len({tuple(order) for order in shown.values()}) > 1
+    for row in unit.history_.to_rows():
+        assert row["input"] == CORNERS[row["example"] - 1]
+        assert row["target"] == int("aabbcc"[row["example"] - 1] == row["unit"])
+        said = sum(w * v for w, v in zip(row["old_weights"], row["input"], strict=True))
+        assert row["prediction"] == 0.5 + 0.5 * np.sign(said + row["old_bias"])
+
+
+def test_units_that_stopped_are_no_longer_shown():
+    unit = tutorial(max_iter=9).fit([[0.0], [1.0], [2.0]], ["low", "mid", "top"])
+    assert unit.history_.epochs[0].units == ("low", "mid", "top")
+    assert unit.history_.epochs[-1].units == ("mid",)
+    assert unit.history_.unsettled == ("mid",)
+    assert {row["unit"] for row in unit.history_.epochs[-1].to_rows()} == {"mid"}
+
+
+def test_partial_fit_adds_epochs(backend):
+    unit = tutorial()
+    for _ in range(6):
+        unit.partial_fit(backend.asarray(SQUARE), AND, classes=[0, 1])
+    assert str(unit.history_) == str(tutorial().fit(backend.asarray(SQUARE), AND).history_)
+
+
+def test_a_penalty_stops_without_a_mistake():
+    unit = tutorial(penalty="l2", alpha=1e-9, max_iter=9).fit(SQUARE, AND)
+    assert not unit.converged_
+    assert unit.history_.verdict().startswith(
+        "stopped after 9 epochs, the last without a mistake ("
+    )
+
+
+def test_sparse_rows_are_shown_as_they_are():
+    dense = tutorial(fit_intercept=False, max_iter=3).fit(SQUARE, AND)
+    sparse = tutorial(fit_intercept=False, max_iter=3).fit(csr_array(np.asarray(SQUARE)), AND)
+    assert str(sparse.history_) == str(dense.history_)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnn.backends import Array, Backend, generator
+from xpnn.estimators import Perceptron
 from xpnn.functional import (
     ACTIVATIONS,
     LOSSES,
@@ -24,7 +25,7 @@ from xpnn.functional import (
 from xpnn.layers import Activation, Dense, Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Optimizer, RMSprop
 from xpnn.training import Network
-from xpnn.units import McCullochPitts, Neuron, Perceptron
+from xpnn.units import McCullochPitts, Neuron
 
 Case = Callable[[Backend], dict[str, Array]]
 CASES: dict[str, Case] = {}

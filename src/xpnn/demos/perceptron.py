@@ -7,13 +7,12 @@ comes for every linearly separable problem, and never for one like XOR.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 from xpnn.backends import Backend, to_host
+from xpnn.estimators import Perceptron
 from xpnn.plots.perceptron import plot_boundaries
-from xpnn.units import NonConvergenceWarning, Perceptron
 
 TWO = ([[1.0, 0.0], [0.0, 1.0]], [0, 1])
 SQUARE = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
@@ -57,12 +56,11 @@ def run(backend: Backend, out: Path) -> dict[str, Any]:
 def _learn(
     backend: Backend, x: list[list[float]], y: list[int], max_iter: int
 ) -> tuple[Perceptron, dict[str, Any]]:
-    unit = Perceptron(max_iter=max_iter)
+    # The tutorial's rule: in the order of the rows, until nothing changes; the unit is a
+    # threshold unit, which fires at 0.
+    unit = Perceptron(max_iter=max_iter, shuffle=False, tol=None, fires_at_zero=True)
     data = backend.asarray(x)
-    with warnings.catch_warnings():
-        # The table says the same.
-        warnings.simplefilter("ignore", NonConvergenceWarning)
-        unit.fit(data, y)
+    unit.fit(data, y)
     return unit, {
         "updates": unit.history_.updates,
         "weights": to_host(unit.coef_)[0, :].tolist(),

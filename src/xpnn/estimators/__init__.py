@@ -1,6 +1,7 @@
 """scikit-learn's estimators on any array library: change one import."""
 
 from xpnn.estimators.classifier import MLPClassifier
+from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "Perceptron"]

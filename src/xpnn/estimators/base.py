@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -18,16 +17,24 @@ from xpnn.backends import (
     Namespace,
     device_name,
     device_of,
-    dtype_name,
     library_name,
     namespace,
     on_device,
     select,
-    to_device,
     to_host,
 )
-from xpnn.estimators.fitted import FittedMLP, stay
-from xpnn.estimators.inputs import SPARSE, bring, check_foreign, host_column, is_foreign
+from xpnn.estimators.combinations import check_combinations
+from xpnn.estimators.fitted import FittedMLP
+from xpnn.estimators.inputs import (
+    SPARSE,
+    bring,
+    bring_rows,
+    check_foreign,
+    check_namespace,
+    float_of,
+    host_column,
+    is_foreign,
+)
 from xpnn.estimators.lbfgs import fit_lbfgs
 from xpnn.estimators.parameters import CONSTRAINTS
 from xpnn.estimators.rows import SparseRows
@@ -64,7 +71,9 @@ class BaseMLP(FittedMLP):
     def _out_activation(self) -> str:
         raise NotImplementedError
 
-    def _outputs(self, x: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Any, int]:
+    def _outputs(
+        self, x: Any, y: Any, incremental: bool, first: bool, held: bool = False
+    ) -> tuple[Any, Any, int]:
         """Check targets on the host: ``(y for scores, t for the loss, outputs)``."""
         raise NotImplementedError
 
@@ -100,19 +109,22 @@ class BaseMLP(FittedMLP):
         )
 
     def _where(self, x: Any) -> tuple[Namespace, Device]:
+        """Where a new model is to live."""
         if self.backend is not None:
             chosen = select(self.backend, self.device, self.dtype)
             return chosen.xp, chosen.device
-        if isinstance(x, SparseRows):
-            return HOST_NAMESPACE, "cpu"
-        return namespace(X=x), device_of(x)
+        xp = HOST_NAMESPACE if isinstance(x, SparseRows) else namespace(X=x)
+        if self.device is not None:
+            return xp, select(library_name(xp), self.device).device
+        return xp, ("cpu" if isinstance(x, SparseRows) else device_of(x))
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any,
         callbacks: Iterable[Any],
     ) -> Any:  # fmt: skip
         self._validate_params()
-        hidden = hidden_widths(self.hidden_layer_sizes)
+        hidden, callbacks = hidden_widths(self.hidden_layer_sizes), list(callbacks)
+        check_combinations(self, hidden, validation_data, callbacks)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         x, y = self._validate(X, y, first)
         if sample_weight is not None:
@@ -120,10 +132,13 @@ class BaseMLP(FittedMLP):
             sample_weight = _check_sample_weight(
                 host_column(sample_weight), places, dtype=np.float64
             )
+        if not first and self._follows:
+            check_namespace(self, x, "partial_fit" if incremental else "fit")
         labels, targets, outputs = self._outputs(x, y, incremental, first)
+        objective = self._make_objective()
         weight = self._weights(labels, sample_weight)
         self._random_state = check_random_state(self.random_state)
-        xp, device = self._where(x)
+        xp, device = self._where(x) if first else self._place()
         if first:
             self._begin(hidden, outputs, x, xp, device)
         elif outputs != self.n_outputs_ or hidden != self._hidden:
@@ -131,7 +146,7 @@ class BaseMLP(FittedMLP):
                 f"warm_start and partial_fit go on with hidden layers {self._hidden} and "
                 f"{self.n_outputs_} outputs; now there are {hidden} and {outputs}"
             )
-        self._objective = self._make_objective()
+        self._objective = objective
         data = self._bring_data(x, targets, labels, weight, xp, device)
         theta = self._theta()
         calls = [c if isinstance(c, Callback) else OnEpoch(c) for c in callbacks]
@@ -145,11 +160,6 @@ class BaseMLP(FittedMLP):
             data, held = self._hold_out(data, validation_data, xp, device)
             Training(self, data, held, theta, xp, device, calls, incremental).go()
         else:
-            if validation_data is not None or calls:
-                warnings.warn(
-                    "solver='lbfgs' looks at no validation data and calls no callbacks",
-                    stacklevel=3,
-                )
             fit_lbfgs(self, data, theta, xp, device)
         if not all(np.isfinite(to_host(w)).all() for w in [*self.coefs_, *self.intercepts_]):
             raise ValueError(
@@ -169,7 +179,7 @@ class BaseMLP(FittedMLP):
         self._activation, self._dropout = self.activation, self.dropout
         self.n_layers_ = len(hidden) + 2
         self._library, self._device_name = library_name(xp), device_name(device)
-        self._dtype_name = self.dtype or dtype_name(x.dtype)
+        self._dtype_name = self.dtype or float_of(x.dtype, xp, device)
         self.n_iter_, self.t_ = 0, 0
         self.out_activation_ = self._out_activation()
         theta = start_weights(
@@ -192,15 +202,10 @@ class BaseMLP(FittedMLP):
     def _bring_data(
         self, x: Any, t: Any, y: Any, weight: Any, xp: Namespace, device: Device
     ) -> Data:
-        dtype = getattr(xp, self._dtype_name)
-        if isinstance(x, SparseRows):
-            x = SparseRows(x.matrix, self._dtype_name)
-        else:
-            with on_device(device):
-                x = bring(x, xp, device, dtype)
         floats = t.dtype.kind == "f"
         with on_device(device):
-            t = bring(t, xp, device, dtype if floats else None)
+            x = bring_rows(x, xp, device, self._dtype_name)
+            t = bring(t, xp, device, self._numbers(xp) if floats else None)
         return Data(x, t, y, weight)
 
     def _hold_out(
@@ -215,7 +220,11 @@ class BaseMLP(FittedMLP):
                 f"validation_data is a {type(validation_data).__name__}; expected a pair (X, y)"
             )
         x, y = self._validate(validation_data[0], validation_data[1], False)
-        labels, targets, _ = self._outputs(x, y, True, False)
+        labels, targets, outputs = self._outputs(x, y, True, False, held=True)
+        if outputs != self.n_outputs_:
+            raise ValueError(
+                f"y of validation_data has {outputs} outputs; the model has {self.n_outputs_}"
+            )
         return data, self._bring_data(x, targets, labels, None, xp, device)
 
     def _stratify(self, data: Data) -> Any:
@@ -223,30 +232,6 @@ class BaseMLP(FittedMLP):
 
     def _weights(self, labels: Any, sample_weight: Any) -> Any:
         return sample_weight
-
-    def _validation_loss(self, held: Data) -> float:
-        xp, device = self._place()
-        with on_device(device):
-            weight = held.weight
-            if weight is not None:
-                weight = to_device(weight, xp, device, getattr(xp, self._dtype_name))
-            scores = self._scores_of(held.x)
-            return float(to_host(self._objective.forward(scores, held.t, weight, xp=xp)[0]))
-
-    def _validation_score(self, held: Data) -> float:
-        """What early stopping watches; larger is better."""
-        if self.monitor == "loss":
-            return -self.validation_loss_curve_[-1]
-        if self.monitor == "score":
-            predicted = to_host(self._decide(self._scores_of(held.x), stay))
-            if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
-                return np.nan
-            return float(self._METRIC(held.y, predicted, sample_weight=held.weight))
-        from sklearn.metrics import get_scorer
-
-        scorer = get_scorer(self.monitor) if isinstance(self.monitor, str) else self.monitor
-        rows = held.x.matrix if isinstance(held.x, SparseRows) else held.x
-        return float(scorer(self, rows, held.y))
 
     def _decide(self, scores: Array, give: Callable[[Array], Array]) -> Array:
         raise NotImplementedError
@@ -267,11 +252,14 @@ class BaseMLP(FittedMLP):
             Can predict, and goes on with `partial_fit` or a fit with ``warm_start=True``.
         """
         self._validate_params()
+        hidden = hidden_widths(self.hidden_layer_sizes)
+        check_combinations(self, hidden, None, ())
         x, y = self._validate(X, y, True)
         _, _, outputs = self._outputs(x, y, False, True)
+        objective = self._make_objective()
         self._random_state = check_random_state(self.random_state)
-        self._begin(hidden_widths(self.hidden_layer_sizes), outputs, x, *self._where(x))
-        self._objective = self._make_objective()
+        self._begin(hidden, outputs, x, *self._where(x))
+        self._objective = objective
         return self
 
     def __sklearn_tags__(self) -> Any:

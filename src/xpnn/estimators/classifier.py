@@ -11,23 +11,27 @@ from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
     type_of_target,
-    unique_labels,
 )
 from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_host
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.inputs import host_column
+from xpnn.estimators.labels import check_known, row_weights
+from xpnn.estimators.losses import CLASSIFIER, classifier_loss, loss_name
 from xpnn.estimators.stochastic import Data
 from xpnn.functional import sigmoid, softmax
 from xpnn.training import Loss
+
+
+def _has_probabilities(model: Any) -> bool:
+    return loss_name(model.loss) != "hinge"
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
@@ -52,9 +56,12 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     learning_rate : {'constant', 'invscaling', 'adaptive'} or Schedule, default 'constant'
         As in scikit-learn; a schedule of `xpnn.optimizers` goes with every solver but
         'lbfgs'.
-    loss : {'log_loss', 'hinge'}, default 'log_loss'
-        'hinge' sets one class against the rest and has no probabilities.
-    class_weight : dict, 'balanced' or None, default None
+    loss : {'log_loss', 'softmax_cross_entropy', 'binary_cross_entropy', 'hinge'} or Loss, \
+default 'log_loss'
+        'log_loss' is scikit-learn's: a softmax for several classes, else yes-or-no questions.
+        'binary_cross_entropy' and 'hinge' set each class against the rest; 'hinge' has no
+        probabilities.
+    class_weight : dict, list of dict, 'balanced' or None, default None
         Weights of the classes, as in scikit-learn's other classifiers.
     label_smoothing : float, default 0
         Share of each target that is spread evenly over the classes.
@@ -63,15 +70,17 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     optimizer : Optimizer, optional
         In place of `solver`: one of `xpnn.optimizers`, with its own rate.
     weight_decay : float, default 0
-        Decoupled weight decay of solver 'adam' (Loshchilov & Hutter 2019).
+        Decoupled weight decay (Loshchilov & Hutter 2019), of all parameters.
     clip_norm : float, optional
         Largest norm of a step's gradient.
     monitor : {'score', 'loss'}, scorer name or callable, default 'score'
-        What early stopping watches on the validation rows.
+        What early stopping watches on the validation rows. A callable is called as
+        ``monitor(model, X, y)``, everything on the host; larger is better.
     dtype : {'float16', 'float32', 'float64'}, optional
         Computed in; default, that of `X`.
     backend, device : str, optional
-        Where to compute, whatever `X` is; default, where `X` is.
+        Where to compute, whatever `X` is; default, where `X` is. What has no room on a GPU
+        goes there batch by batch.
     engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
         See `xpnn.engine.make_runner`.
     progress : bool, default False
@@ -103,8 +112,8 @@ out_activation_
     _METRIC = staticmethod(accuracy_score)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"log_loss", "hinge"})],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "loss": [StrOptions(set(CLASSIFIER)), Loss],
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
@@ -134,7 +143,7 @@ out_activation_
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        loss: str = "log_loss",
+        loss: str | Loss = "log_loss",
         class_weight: Any = None,
         label_smoothing: float = 0.0,
         dropout: Any = 0.0,
@@ -152,7 +161,9 @@ out_activation_
 
     # Targets
 
-    def _outputs(self, x: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Any, int]:
+    def _outputs(
+        self, x: Any, y: Any, incremental: bool, first: bool, held: bool = False
+    ) -> tuple[Any, Any, int]:
         if issparse(y):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
@@ -162,9 +173,8 @@ out_activation_
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
-            self._check_known(y)
-        kind = self._label_binarizer.y_type_
-        if kind == "multiclass" and self.loss == "log_loss":
+            check_known(y, self.classes_, exactly=self.warm_start and not held)
+        if self._make_objective().kind == "labels":
             # Numbers of the classes: what a softmax needs, and less memory than a table.
             return y, np.searchsorted(self.classes_, y).astype(np.int32), len(self.classes_)
         table = self._label_binarizer.transform(y)
@@ -172,35 +182,19 @@ out_activation_
             table = table.toarray()
         return y, table.astype(np.float64), int(table.shape[1])
 
-    def _check_known(self, y: Any) -> None:
-        classes = unique_labels(y)
-        if self.warm_start:
-            if set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the "
-                    f"previous call to fit. Previously got {self.classes_}, `y` has {classes}"
-                )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"'y' has {classes}."
-            )
-
     def _out_activation(self) -> str:
-        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+        names = {"softmax_cross_entropy": "softmax", "hinge": "identity"}
+        return names.get(self._make_objective().name, "logistic")
 
     def _make_objective(self) -> Loss:
-        if self.loss == "hinge":
-            return Loss("hinge")
-        several = self.out_activation_ == "softmax"
-        name = "softmax_cross_entropy" if several else "binary_cross_entropy"
-        return Loss(name, label_smoothing=float(self.label_smoothing))
+        # A line search needs a value that fits its slope.
+        return classifier_loss(
+            self.loss, self._label_binarizer.y_type_, self.label_smoothing,
+            clipped=self.solver != "lbfgs",
+        )  # fmt: skip
 
     def _weights(self, labels: Any, sample_weight: Any) -> Any:
-        if self.class_weight is None:
-            return sample_weight
-        weight = compute_sample_weight(self.class_weight, labels)
-        return weight if sample_weight is None else weight * sample_weight
+        return row_weights(self.class_weight, self.classes_, labels, sample_weight)
 
     def _stratify(self, data: Data) -> Any:
         return data.y if self.n_outputs_ == 1 else None
@@ -209,7 +203,7 @@ out_activation_
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
-        callbacks: Iterable[Callable[..., Any]] = (),
+        callbacks: Iterable[Any] = (),
     ) -> MLPClassifier:  # fmt: skip
         """Learn from labelled rows.
 
@@ -237,7 +231,7 @@ out_activation_
     @available_if(stochastic)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
-        validation_data: Any = None, callbacks: Iterable[Callable[..., Any]] = (),
+        validation_data: Any = None, callbacks: Iterable[Any] = (),
     ) -> MLPClassifier:  # fmt: skip
         """Go through the rows once, going on from what was learned before.
 
@@ -252,6 +246,11 @@ out_activation_
         -------
         MLPClassifier
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which never sees all "
+                "rows; hand in a dict, say of sklearn.utils.compute_class_weight"
+            )
         if _check_partial_fit_first_call(self, classes):
             host = host_column(y)
             self._label_binarizer = LabelBinarizer()
@@ -308,6 +307,8 @@ out_activation_
         array, shape (n,) for two classes, else (n, outputs)
         """
         scores, give = self._scores(X, "decision_function")
+        if scores.shape[1] == 2 == len(self.classes_) and self.out_activation_ == "softmax":
+            return give(scores[:, 1] - scores[:, 0])
         return give(scores[:, 0] if scores.shape[1] == 1 else scores)
 
     def _proba(self, X: Any, method: str) -> tuple[Array, Callable[[Array], Array]]:
@@ -317,9 +318,12 @@ out_activation_
             if self.out_activation_ == "softmax":
                 return softmax(scores, xp=xp), give
             p = sigmoid(scores, xp=xp)
+            if self._label_binarizer.y_type_ == "multiclass":  # each class against the rest
+                whole = xp.sum(p, axis=1, keepdims=True, dtype=p.dtype)
+                return p / xp.where(whole > 0, whole, xp.ones_like(whole)), give
             return (xp.concat([1.0 - p, p], axis=1) if p.shape[1] == 1 else p), give
 
-    @available_if(lambda model: model.loss == "log_loss")  # type: ignore[untyped-decorator]
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Any:
         """Predict probabilities.
 
@@ -336,7 +340,7 @@ out_activation_
         proba, give = self._proba(X, "predict_proba")
         return give(proba)
 
-    @available_if(lambda model: model.loss == "log_loss")  # type: ignore[untyped-decorator]
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the probabilities.
 

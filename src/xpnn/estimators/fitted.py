@@ -22,11 +22,12 @@ from xpnn.backends import (
     select,
     to_host,
 )
-from xpnn.engine import Predictor
-from xpnn.estimators.inputs import bring, check_namespace, check_rows, is_foreign
-from xpnn.estimators.rows import SparseRows
+from xpnn.engine import HostRows, Predictor
+from xpnn.estimators.inputs import bring, bring_rows, check_namespace, check_rows, is_foreign
 from xpnn.estimators.structure import Structure, make_structure
 from xpnn.layers import Chain, unflatten, walk
+
+CHUNK = 4096  # rows from the host that go through at once
 
 
 @dataclass
@@ -77,7 +78,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     device: Any
     engine: str
     progress: bool
-    loss: str
+    loss: Any
     n_features_in_: int
     n_outputs_: int
     n_layers_: int
@@ -124,6 +125,15 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return HOST_NAMESPACE, "cpu"
         chosen = select(self._library, self._device_name, self._dtype_name)
         return chosen.xp, chosen.device
+
+    @property
+    def _follows(self) -> bool:
+        """Whether the model lives where its data does."""
+        return self.backend is None and self.device is None
+
+    def _numbers(self, xp: Namespace) -> Any:
+        """Dtype of targets and weights: in half precision they would lose digits, or overflow."""
+        return xp.float32 if self._dtype_name == "float16" else getattr(xp, self._dtype_name)
 
     def _set_theta(self, theta: Array) -> None:
         """Take new parameters: `coefs_` and `intercepts_` are parts of them."""
@@ -172,36 +182,41 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _scores_of(self, x: Any) -> Array:
         """Outputs before their activation, for checked rows beside the parameters."""
         predictor = self._predictor()
-        if isinstance(x, SparseRows):
-            parts = [x[i : i + 4096] for i in range(0, x.shape[0], 4096)]
-            xp, device = self._place()
-            with on_device(device):
-                dtype = getattr(xp, self._dtype_name)
-                scores = [predictor(bring(part, xp, device, dtype)) for part in parts]
-                return xp.concat(scores)
+        if isinstance(x, HostRows):
+            return self._in_chunks(predictor, x)
         if predictor.plannable:
             return predictor(x)
         with on_device(device_of(x)):
             return predictor(x)
 
+    def _in_chunks(self, function: Callable[[Array], Array], x: Any) -> Array:
+        """Apply a function to rows that stay on the host, a few thousand at a time."""
+        xp, device = self._place()
+        dtype = getattr(xp, self._dtype_name)
+        with on_device(device):
+            starts = range(0, x.shape[0], CHUNK)
+            return xp.concat([function(bring(x[i : i + CHUNK], xp, device, dtype)) for i in starts])
+
     def _scores(self, X: Any, method: str) -> tuple[Array, Callable[[Array], Array]]:
         """Outputs before their activation, and what brings results to where `X` is."""
+        x, give = self._rows(X, method)
+        return self._scores_of(x), give
+
+    def _rows(self, X: Any, method: str) -> tuple[Any, Callable[[Array], Array]]:
+        """Rows beside the parameters, and what brings results to where `X` is."""
         x = check_rows(self, X, method)
         plain = x is X and type(X) is np.ndarray and x.dtype == self._dtype_name
         if plain and self._library == "numpy":
-            return self._scores_of(x), stay
-        if self.backend is None:
+            return x, stay
+        if self._follows:
             check_namespace(self, x, method)
         xp, device = self._place()
-        if isinstance(x, SparseRows):
-            home = (HOST_NAMESPACE, "cpu")
-        else:
-            home = (namespace(X=x), device_of(x))
-            x = bring(x, xp, device, getattr(xp, self._dtype_name))
-        scores = self._scores_of(x)
+        on_host = isinstance(x, HostRows)
+        home = (HOST_NAMESPACE, "cpu") if on_host else (namespace(X=x), device_of(x))
+        x = bring_rows(x, xp, device, self._dtype_name)
         if home == (xp, device) or (home[0] is xp and library_name(xp) == "numpy"):
-            return scores, stay
-        return scores, lambda result: bring(to_host(result), *home)
+            return x, stay
+        return x, lambda result: bring(to_host(result), *home)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -255,26 +270,22 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         -------
         array, shape (n, units)
         """
-        x = check_rows(self, X, "transform")
+        x, give = self._rows(X, "transform")
         structure = self._structure
         ends: Sequence[int] = structure.hidden
         if not ends or not -len(ends) <= layer < len(ends):
             raise ValueError(f"layer is {layer!r}; the model has {len(ends)} hidden layers")
-        if self.backend is None:
-            check_namespace(self, x, "transform")
         xp, device = self._place()
-        home = (HOST_NAMESPACE, "cpu")
-        if isinstance(x, SparseRows):
-            x = x[:]
-        else:
-            home = (namespace(X=x), device_of(x))
         count = ends[layer]
         part = Chain(structure.layers.layers[:count])
         with on_device(device):
             params = unflatten(structure.tree, self._theta(), xp=xp)[:count]
-            x = bring(x, xp, device, getattr(xp, self._dtype_name))
-            found = part.forward(params, x, None, xp=xp)[0]
-        return found if home[0] is xp else bring(to_host(found), *home)
+
+            def activations(rows: Array) -> Array:
+                return part.forward(params, rows, None, xp=xp)[0]
+
+            found = self._in_chunks(activations, x) if isinstance(x, HostRows) else activations(x)
+        return give(found)
 
 
 def stay(result: Array) -> Array:

@@ -18,6 +18,7 @@ from xpnn.backends import (
     dtype_name,
     is_array,
     is_floating,
+    is_half,
     library_name,
     namespace,
     on_device,
@@ -25,7 +26,8 @@ from xpnn.backends import (
     to_float,
     to_host,
 )
-from xpnn.estimators.rows import SparseRows
+from xpnn.engine import HostRows
+from xpnn.estimators.rows import HostTable, SparseRows, fits
 
 SPARSE = ["csr", "csc", "coo"]
 
@@ -118,7 +120,7 @@ def check_namespace(model: Any, x: Any, method: str) -> None:
     ValueError
         In scikit-learn's words; it names the way out.
     """
-    if isinstance(x, SparseRows):
+    if isinstance(x, HostRows):
         library, where = "numpy", "cpu"
     else:
         library, where = library_name(namespace(X=x)), device_name(device_of(x))
@@ -145,6 +147,42 @@ def bring(values: Any, xp: Namespace, device: Device, dtype: Any = None) -> Arra
     if library_name(xp) == "numpy":
         return np.ascontiguousarray(to_host(values), dtype)
     return to_device(to_host(values), xp, device, dtype)
+
+
+def bring_rows(x: Any, xp: Namespace, device: Device, dtype: str) -> Any:
+    """Bring checked rows to a device: at once, or batch by batch where there is no room.
+
+    Parameters
+    ----------
+    x : array or SparseRows, shape (n, features)
+        Sparse rows stay on the host; batches of them go out.
+    xp, device
+        Where to.
+    dtype : str
+        Of the rows that arrive.
+
+    Returns
+    -------
+    array, SparseRows or HostTable
+    """
+    if isinstance(x, SparseRows):
+        return SparseRows(x.matrix, dtype)
+    there = namespace(X=x) is xp and device_of(x) == device
+    size = int(x.shape[0]) * int(x.shape[1]) * np.dtype(dtype).itemsize
+    if not there and not fits(size, xp, device):
+        return HostTable(to_host(x), dtype)
+    return bring(x, xp, device, getattr(xp, dtype))
+
+
+def float_of(dtype: Any, xp: Namespace, device: Device) -> str:
+    """Name of the dtype to compute in, for rows of another dtype.
+
+    Half precision has to be asked for: rows that happen to be in it would make a poor
+    model. Some devices, and JAX by default, have no float64.
+    """
+    name = dtype_name(dtype)
+    known = xp.__array_namespace_info__().dtypes(device=device, kind="real floating")
+    return "float32" if is_half(dtype) or name not in known else name
 
 
 def floating_like(y: Any) -> bool:

@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from xpnn.backends import Array, Device, Namespace, on_device, to_device, to_host
+from xpnn.engine import HostRows
 from xpnn.estimators.inputs import bring
 from xpnn.estimators.learner import slope
-from xpnn.estimators.rows import SparseRows
 from xpnn.estimators.stochastic import Data
 from xpnn.functional import l2_penalty, l2_penalty_backward
 
@@ -30,10 +30,11 @@ class _Objective:
         self.data, self.xp, self.device, self.dtype = data, xp, device, dtype
         self.weight = None
         if data.weight is not None:
-            self.weight = to_device(data.weight, xp, device, dtype)
+            self.weight = to_device(data.weight, xp, device, model._numbers(xp))
         structure = model._structure
         self.packing = structure.packing()
-        self.sparse = isinstance(data.x, SparseRows)
+        self.sparse = isinstance(data.x, HostRows)
+        self.averages = model._objective.averages
         self.alpha = float(model.alpha)
         # The penalty of a sparse matrix's chunks is added once, at the end.
         self.slope = slope(structure, model._objective, 0.0 if self.sparse else self.alpha, xp)
@@ -62,7 +63,7 @@ class _Objective:
             x = bring(self.data.x[part], self.xp, self.device, self.dtype)
             weight = None if self.weight is None else self.weight[part]
             value, slopes = self.slope(theta, x, self.data.t[part, ...], weight)
-            share = shares[part].sum() / shares.sum()
+            share = shares[part].sum() / shares.sum() if self.averages else 1.0
             loss += share * float(to_host(value))
             gradient += share * to_host(slopes)
         penalty, saved = l2_penalty(flat * self.decays, self.alpha / shares.sum())

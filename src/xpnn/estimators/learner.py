@@ -12,13 +12,16 @@ from xpnn.backends import (
     Device,
     HostGenerator,
     Namespace,
+    host_view,
     is_half,
     on_device,
     scalar,
     to_float,
+    to_host,
     uniform_noise,
 )
-from xpnn.engine import make_runner
+from xpnn.engine import HostRows, NumpyRunner, Runner, make_runner
+from xpnn.engine.trees import map_tree
 from xpnn.estimators.structure import Structure
 from xpnn.optimizers import Optimizer
 from xpnn.training.step import loss_and_gradient, make_step, make_update, widened
@@ -143,8 +146,8 @@ class Kept:
     learner: Learner | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A learner is bound to memory; its state is enough to make another.
-        return {**vars(self), "state": self.carry(), "learner": None}
+        # A learner is bound to memory; its state is enough to make another, anywhere.
+        return {**vars(self), "state": map_tree(to_host, self.carry()), "learner": None}
 
     def carry(self) -> Any:
         """Optimizer state and all, None at first."""
@@ -153,7 +156,7 @@ class Kept:
     def keep(self, learner: Learner, live: bool) -> None:
         """Keep a learner alive, without the data it saw, or its state only."""
         if live:
-            learner.runner.columns = ()
+            _show(learner.runner, ())
         self.learner, self.state = (learner, None) if live else (None, learner.state())
 
     def learner_for(
@@ -168,7 +171,7 @@ class Kept:
             with on_device(device):
                 same = bool(to_float(xp.all(old.runner.theta() == theta)))
             if same:
-                old.runner.columns = columns
+                _show(old.runner, columns)
                 return old
         state = self.carry()
         carry = theta if state is None else (theta, *state[1:])
@@ -176,6 +179,15 @@ class Kept:
             structure, objective, self.optimizer, carry, columns[0], columns[1], columns[2], alpha,
             xp=xp, device=device, engine=engine, steps=steps,
         )  # fmt: skip
+
+
+def _show(runner: Runner, columns: tuple[Any, ...]) -> None:
+    """Hand a runner other data of the same kinds."""
+    if isinstance(runner, NumpyRunner):  # sees PyTorch's tensors as NumPy's arrays
+        columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
+        if runner._pure is not None:
+            runner._pure.columns = columns
+    runner.columns = columns
 
 
 def _kinds(columns: tuple[Any, ...]) -> list[Any]:

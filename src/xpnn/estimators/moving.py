@@ -8,33 +8,33 @@ from typing import Any
 from xpnn.backends import (
     BackendUnavailableError,
     device_name,
-    is_array,
     on_device,
     select,
     to_device,
     to_host,
 )
-
-
-def _carried(value: Any, chosen: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_carried(v, chosen) for v in value)
-    return to_device(to_host(value), chosen.xp, chosen.device) if is_array(value) else value
+from xpnn.engine.trees import map_tree
 
 
 def move(model: Any, backend: str, device: str | None) -> Any:
     """Move the parameters, and what `partial_fit` goes on with; see `BaseMLP.to`."""
-    theta = to_host(model._theta())
     chosen = select(backend, device, model._dtype_name)
-    model._library, model._device_name = chosen.name, device_name(chosen.device)
+
+    def carried(value: Any) -> Any:
+        return to_device(to_host(value), chosen.xp, chosen.device)
+
+    kept, best = vars(model).get("_kept"), vars(model).get("_best_theta")
     with on_device(chosen.device):
-        model._set_theta(to_device(theta, chosen.xp, chosen.device, chosen.dtype))
-        best = vars(model).get("_best_theta")
+        # All of it first: if there is no room, the model stays where it is.
+        theta = to_device(to_host(model._theta()), chosen.xp, chosen.device, chosen.dtype)
+        best = map_tree(carried, best)
+        state = map_tree(carried, kept.carry()) if kept is not None else None
+        model._library, model._device_name = chosen.name, device_name(chosen.device)
+        model._set_theta(theta)
         if best is not None:
-            model._best_theta = _carried(best, chosen)
-        kept = vars(model).get("_kept")
+            model._best_theta = best
         if kept is not None:
-            kept.state, kept.learner = _carried(kept.carry(), chosen), None
+            kept.state, kept.learner = state, None
     return model
 
 
@@ -43,10 +43,12 @@ def land(model: Any) -> None:
     wanted, where = model._library, model._device_name
     model._library, model._device_name = "numpy", "cpu"
     try:
-        move(model, wanted, where)
-    except BackendUnavailableError as error:
+        select(wanted, where, model._dtype_name)
+    except (BackendUnavailableError, ValueError) as error:  # no such library, or device
         warnings.warn(
             f"the model was on {wanted} ({where}), which cannot be used here; it is on NumPy now: "
             f"{error}",
             stacklevel=2,
         )
+    else:
+        move(model, wanted, where)

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn.backends import Array, Namespace
+from xpnn.backends import Array, Namespace, is_half
 from xpnn.functional import (
+    loss_rule,
     mean_squared_error,
     mean_squared_error_backward,
     poisson,
     poisson_backward,
 )
 from xpnn.training import Loss
+
+
+@dataclass(frozen=True)
+class LogLoss(Loss):
+    """A cross-entropy whose value takes no probability for smaller than the float's `eps`.
+
+    So scikit-learn has it. The slope is that of the whole cross-entropy.
+    """
+
+    def forward(
+        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs."""
+        dtype = xp.float32 if is_half(scores.dtype) else scores.dtype
+        return loss_rule(self.name).forward(
+            scores, targets, sample_weight, label_smoothing=self.label_smoothing,
+            largest=-math.log(float(xp.finfo(dtype).eps)), xp=xp,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

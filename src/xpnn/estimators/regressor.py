@@ -16,7 +16,7 @@ from sklearn.utils.validation import column_or_1d
 from xpnn.backends import Array, device_of, on_device, to_host
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.inputs import host_column
-from xpnn.estimators.objective import PoissonDeviance, SquaredError
+from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.training import Loss
 
 
@@ -28,8 +28,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson', 'absolute_error', 'huber'}, default 'squared_error'
-        The first two as in scikit-learn.
+    loss : {'squared_error', 'poisson', 'absolute_error', 'huber', 'mean_squared_error', \
+'sum_squared_errors', 'mean_absolute_error'} or Loss, default 'squared_error'
+        The first two as in scikit-learn; 'absolute_error' is 'mean_absolute_error'.
     hidden_layer_sizes, solver, alpha, batch_size, learning_rate_init, power_t, max_iter, \
 shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, \
 validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
@@ -63,14 +64,14 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
     _METRIC = staticmethod(r2_score)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber"})],
+        "loss": [StrOptions(set(REGRESSOR)), Loss],
         "delta": [Interval(Real, 0, None, closed="neither")],
     }
     delta: float
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | Loss = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
@@ -111,30 +112,28 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
 
     # Targets
 
-    def _outputs(self, x: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Any, int]:
+    def _outputs(
+        self, x: Any, y: Any, incremental: bool, first: bool, held: bool = False
+    ) -> tuple[Any, Any, int]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if self.loss == "poisson" and np.any(y < 0):
+        if loss_name(self.loss) == "poisson" and np.any(y < 0):
             raise ValueError("y holds values below 0; loss='poisson' needs counts, 0 or more")
         table = np.asarray(y, np.float64)
         table = table.reshape(-1, 1) if y.ndim == 1 else table
         return table, table, int(table.shape[1])
 
     def _out_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
+        return "exp" if loss_name(self.loss) == "poisson" else "identity"
 
     def _make_objective(self) -> Any:
-        if self.loss == "poisson":
-            return PoissonDeviance()
-        if self.loss == "absolute_error":
-            return Loss("mean_absolute_error")
-        return Loss("huber", delta=float(self.delta)) if self.loss == "huber" else SquaredError()
+        return regressor_loss(self.loss, self.delta)
 
     # Learning
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
-        callbacks: Iterable[Callable[..., Any]] = (),
+        callbacks: Iterable[Any] = (),
     ) -> MLPRegressor:  # fmt: skip
         """Learn from rows and their values.
 
@@ -154,7 +153,7 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
-        callbacks: Iterable[Callable[..., Any]] = (),
+        callbacks: Iterable[Any] = (),
     ) -> MLPRegressor:  # fmt: skip
         """Go through the rows once, going on from what was learned before.
 
@@ -188,8 +187,8 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
 
     def _decide(self, scores: Array, give: Callable[[Array], Array]) -> Any:
         with on_device(device_of(scores)):
-            if self.loss == "poisson":
-                scores = PoissonDeviance().mean(scores, xp=self._place()[0])
+            if self.out_activation_ == "exp":
+                scores = Loss("poisson").mean(scores, xp=self._place()[0])
             return give(scores[:, 0] if scores.shape[1] == 1 else scores)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -1,4 +1,4 @@
-"""Rows that are made dense only when a batch asks for them."""
+"""Rows that stay on the host, and are made an array only when a batch asks for them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from xpnn.backends import Device, Namespace, device_name, library_name
+from xpnn.backends.libraries import memory_of
 from xpnn.engine import HostRows
 
+SHARE = 0.25  # of a GPU's memory, that rows may take at once
 
-class SparseRows(HostRows):
-    """A SciPy sparse matrix that looks like a dense array of rows to the engine.
 
-    Parameters
-    ----------
-    matrix : sparse matrix or array, shape (n, features)
-        In any format; kept as CSR.
-    dtype : dtype
-        Of the dense rows.
-    """
+class _Rows(HostRows):
+    """What both kinds have in common: rows that look like a dense array to the engine."""
 
     ndim = 2
-
-    def __init__(self, matrix: Any, dtype: Any) -> None:
-        self.matrix = matrix.tocsr().astype(dtype, copy=False)
-        self.dtype = np.dtype(dtype)
-        self.shape = matrix.shape
+    dtype: Any
+    shape: tuple[int, ...]
 
     @property
     def nbytes(self) -> int:
@@ -35,8 +28,28 @@ class SparseRows(HostRows):
     def __len__(self) -> int:
         return int(self.shape[0])
 
+
+class SparseRows(_Rows):
+    """A SciPy sparse matrix, dense batch by batch.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or array, shape (n, features)
+        In any format; kept as CSR.
+    dtype : dtype
+        Of the dense rows.
+    """
+
+    def __init__(self, matrix: Any, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        # SciPy has no sparse float16.
+        kept = np.promote_types(self.dtype, np.float32)
+        self.matrix = matrix.tocsr().astype(kept, copy=False)
+        self.shape = matrix.shape
+
     def __getitem__(self, key: Any) -> Any:
-        return self.matrix[key[0] if isinstance(key, tuple) else key].toarray()
+        rows = self.matrix[key[0] if isinstance(key, tuple) else key].toarray()
+        return rows.astype(self.dtype, copy=False)
 
     def pick(self, numbers: Any) -> SparseRows:
         """Pick rows by their numbers; they stay sparse."""
@@ -44,8 +57,53 @@ class SparseRows(HostRows):
 
     def take(self, numbers: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
         """Pick rows by their numbers, as `numpy.ndarray.take` does."""
-        rows = self.matrix[numbers]
         if out is None:
-            return rows.toarray()
-        rows.toarray(out=out)
+            return self[numbers]
+        if self.matrix.dtype == out.dtype:
+            self.matrix[numbers].toarray(out=out)
+        else:
+            out[...] = self[numbers]
         return out
+
+
+class HostTable(_Rows):
+    """A table that a GPU has no room for: its rows go there batch by batch.
+
+    Parameters
+    ----------
+    table : numpy.ndarray, shape (n, features)
+        Never copied as a whole.
+    dtype : dtype
+        Of the rows that go out.
+    numbers : numpy.ndarray, optional
+        Which rows of the table these are; default, all.
+    """
+
+    def __init__(self, table: Any, dtype: Any, numbers: Any = None) -> None:
+        self.table, self.numbers, self.dtype = table, numbers, np.dtype(dtype)
+        self.shape = (len(table) if numbers is None else len(numbers), table.shape[1])
+
+    def __getitem__(self, key: Any) -> Any:
+        rows = key[0] if isinstance(key, tuple) else key
+        if self.numbers is not None:
+            rows = self.numbers[rows]
+        return np.ascontiguousarray(self.table[rows], self.dtype)
+
+    def pick(self, numbers: Any) -> HostTable:
+        """Pick rows by their numbers; none is copied."""
+        own = numbers if self.numbers is None else self.numbers[numbers]
+        return HostTable(self.table, self.dtype, own)
+
+    def take(self, numbers: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
+        """Pick rows by their numbers, as `numpy.ndarray.take` does."""
+        if out is None:
+            return self[numbers]
+        out[...] = self[numbers]
+        return out
+
+
+def fits(nbytes: int, xp: Namespace, device: Device) -> bool:
+    """Whether a device has room for so many bytes; where nobody knows, and on CPUs, it has."""
+    where = device_name(device)
+    memory = memory_of(library_name(xp), where) if where.startswith("cuda") else None
+    return memory is None or nbytes <= SHARE * memory

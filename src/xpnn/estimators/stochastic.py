@@ -16,8 +16,10 @@ from sklearn.utils import shuffle
 
 from xpnn.backends import Array, Device, Namespace, device_of, on_device, to_device
 from xpnn.engine import HostRows
+from xpnn.estimators.decayed import Decayed
 from xpnn.estimators.learner import Kept, steps_in
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Optimizer, Progress, Schedule
+from xpnn.estimators.watching import validation_loss, validation_score
+from xpnn.optimizers import SGD, Adam, Clipped, Optimizer, Progress, Schedule
 from xpnn.training import Callback, History, Run
 
 if TYPE_CHECKING:
@@ -38,12 +40,15 @@ class Data:
         Targets as the user gave them, on the host, for scores.
     weight : numpy.ndarray or None
         Weights of the rows, on the host.
+    host : numpy.ndarray or sparse matrix, optional
+        The rows on the host, once somebody wants them there.
     """
 
     x: Any
     t: Any
     y: Any
     weight: Any
+    host: Any = None
 
     @property
     def rows(self) -> int:
@@ -82,10 +87,10 @@ def make_optimizer(model: BaseMLP) -> Optimizer:
     elif model.solver == "sgd":
         momentum = float(model.momentum)
         optimizer = _Momentum(rate, momentum, bool(model.nesterovs_momentum and momentum))
-    elif model.weight_decay:
-        optimizer = AdamW(rate, model.beta_1, model.beta_2, model.epsilon, model.weight_decay)
     else:
         optimizer = Adam(rate, model.beta_1, model.beta_2, model.epsilon)
+    if model.weight_decay:
+        optimizer = Decayed(optimizer, float(model.weight_decay))
     return Clipped(optimizer, model.clip_norm) if model.clip_norm is not None else optimizer
 
 
@@ -112,32 +117,35 @@ class Rates:
         self.mode = chosen if isinstance(chosen, str) and model.solver == "sgd" else "constant"
         self.power = model.power_t
         self.taken = 0
+        self.losses: list[float] = []
 
-    def of_epoch(
-        self, number: int, steps: int, epochs: int, losses: Sequence[float]
-    ) -> list[float]:
+    def of_epoch(self, steps: int, epochs: int) -> list[float]:
         """Rate of each step."""
         if self.schedule is None:
             return [self.now] * steps
+        done = len(self.losses)
         rates = [
-            self.schedule.at(Progress(self.taken + i, number, steps, epochs, losses))
+            self.schedule.at(Progress(self.taken + i, done, steps, epochs, self.losses))
             for i in range(steps)
         ]
         self.taken += steps
         self.now = rates[-1]
         return rates
 
-    def epoch_ended(self, seen: int) -> None:
+    def epoch_ended(self, seen: int, loss: float) -> None:
         """``first / (rows seen + 1)**power`` where the rate scales inversely."""
+        self.losses.append(loss)
         if self.mode == "invscaling" and self.schedule is None:
             self.now = self.first / (seen + 1) ** self.power
 
-    def goes_on(self) -> str:
-        """Shrink an adaptive rate that can still shrink; say so, else say nothing."""
-        if self.mode != "adaptive" or self.schedule is not None or self.now <= 1e-6:
-            return ""
+    def goes_on(self) -> tuple[bool, str]:
+        """Shrink an adaptive rate that can still shrink; whether it did, and what to say."""
+        if self.mode != "adaptive" or self.schedule is not None:
+            return False, " Stopping."
+        if self.now <= 1e-6:
+            return False, " Learning rate too small. Stopping."
         self.now /= 5.0
-        return f" Setting learning rate to {self.now:f}"
+        return True, f" Setting learning rate to {self.now:f}"
 
 
 def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Data, Data]:
@@ -206,7 +214,7 @@ class Training:
         self.kept = kept
         weight = data.weight
         if weight is not None:
-            weight = to_device(weight, xp, device, theta.dtype)
+            weight = to_device(weight, xp, device, model._numbers(xp))
         self.learner = kept.learner_for(
             model._structure, model._objective, theta, (data.x, data.t, weight),
             float(model.alpha), xp=xp, device=device, engine=model.engine,
@@ -222,6 +230,7 @@ class Training:
         for call in self.callbacks:
             call.on_start(self.run)
         model.n_iter_ = 0
+        model.stopped_ = model.stopped_ and self.incremental
         try:
             for _ in range(1 if self.incremental else model.max_iter):
                 if model.shuffle:
@@ -233,10 +242,10 @@ class Training:
                         f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
                         "and the optimization hasn't converged yet.",
                         ConvergenceWarning,
-                        stacklevel=5,
+                        stacklevel=4,
                     )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=4)
             theta = self.learner.theta()
             if self.learner.finite(theta):
                 model._set_theta(theta)
@@ -247,17 +256,28 @@ class Training:
             over = not self.incremental or model.stopped_
             if over and model.early_stopping and model._best_theta is not None:
                 model._set_theta(model._best_theta)
+                if not self.incremental:
+                    # As in scikit-learn, a warm start keeps its last weights if none are better.
+                    model._best_theta = None
             for call in self.callbacks:
                 call.on_end(self.run)
 
     def _epoch(self, order: Any) -> bool:
         """Run an epoch and everything that comes after it; True ends the training."""
         model, began = self.model, time.perf_counter()
-        watched = self.history.validation_loss or self.history.loss
-        rates = self.kept.rates.of_epoch(model.n_iter_, self.steps, model.max_iter, watched)
+        rates = self.kept.rates.of_epoch(self.steps, model.max_iter)
         loss, stopped = self._steps(order, rates)
         theta = self.learner.theta()
         if math.isnan(loss) or not self.learner.finite(theta):
+            if not self.incremental and model.early_stopping and model._best_theta is not None:
+                warnings.warn(
+                    f"The loss became {loss} in epoch {model.n_iter_ + 1}; training ends with the "
+                    "best weights so far. A smaller learning_rate_init or clip_norm helps.",
+                    ConvergenceWarning,
+                    stacklevel=5,
+                )
+                self.history.stopped = "diverged"
+                return True
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 f"values and need to be preprocessed. The loss became {loss} in epoch "
@@ -275,7 +295,8 @@ class Training:
         self.history.loss.append(loss)
         self.history.rate.append(rates[-1])
         self._watch()
-        self.kept.rates.epoch_ended(model.t_)
+        watched = self.history.validation_loss or self.history.loss
+        self.kept.rates.epoch_ended(model.t_, watched[-1])
         self.history.seconds.append(time.perf_counter() - began)
         for call in self.callbacks:
             stopped = call.on_epoch(self.run) or stopped
@@ -308,7 +329,7 @@ class Training:
         """Look at the validation rows, and count epochs without an improvement."""
         model = self.model
         if self.held is not None:
-            value = model._validation_loss(self.held)
+            value = validation_loss(model, self.held)
             model.validation_loss_curve_.append(value)
             self.history.validation_loss.append(value)
         if not model.early_stopping or self.held is None:
@@ -317,9 +338,10 @@ class Training:
             model._no_improvement_count = model._no_improvement_count + 1 if stalled else 0
             model.best_loss_ = min(loss, model.best_loss_)
             return
-        score = model._validation_score(self.held)
+        score = validation_score(model, self.held)
         model.validation_scores_.append(score)
-        self.history.validation_accuracy.append(score)
+        if model.monitor == "score" and hasattr(model, "classes_"):
+            self.history.validation_accuracy.append(score)
         if model.verbose:
             print(f"Validation score: {score:f}")
         stalled = score < model.best_validation_score_ + model.tol
@@ -337,10 +359,10 @@ class Training:
             f"{what} did not improve more than tol={model.tol:f} for "
             f"{model.n_iter_no_change:.0f} consecutive epochs."
         )
-        change = self.kept.rates.goes_on()
+        goes_on, what = self.kept.rates.goes_on()
         if model.verbose:
-            print(text + (change or " Stopping."))
-        if change:
+            print(text + what)
+        if goes_on:
             model._no_improvement_count = 0
             return False
         self.history.stopped = "early stopping" if model.early_stopping else "converged"

@@ -160,7 +160,8 @@ def make_structure(
 def start_weights(structure: Structure, activation: Any, source: Any, dtype: Any) -> Any:
     """Draw the flat vector as scikit-learn draws its weights: number by number the same.
 
-    Glorot & Bengio (2010), equation 16; for the logistic function with 2 in place of 6.
+    Glorot & Bengio (2010), equation 16; before the logistic function with 2 in place of 6,
+    and so before the output after a logistic layer.
 
     Parameters
     ----------
@@ -177,9 +178,12 @@ def start_weights(structure: Structure, activation: Any, source: Any, dtype: Any
     -------
     numpy.ndarray, shape (parameters,)
     """
-    factor = 2.0 if activation == "logistic" else 6.0
+    specs = _for_each("activation", activation, len(structure.hidden), _one_activation)
+    specs = [*specs, specs[-1] if specs else activation]
+    logistic: tuple[Any, ...] = ("logistic", "sigmoid", Activation("sigmoid"))
     theta = np.empty(structure.size, dtype)
-    for weights, bias in zip(structure.weights, structure.biases, strict=True):
+    for weights, bias, spec in zip(structure.weights, structure.biases, specs, strict=True):
+        factor = 2.0 if spec in logistic else 6.0
         bound = math.sqrt(factor / sum(weights.shape))
         for parameter in (weights, bias):
             drawn = source.uniform(-bound, bound, parameter.shape).reshape(-1)

@@ -124,20 +124,24 @@ def binary_cross_entropy(
     sample_weight: Array | None = None,
     *,
     label_smoothing: float = 0.0,
+    largest: float | None = None,
     xp: Namespace = None,
 ) -> LossResult:
     """``-t * log(p) - (1 - t) * log(1 - p)`` with ``p = sigmoid(score)``, summed over outputs.
 
     Several outputs are independent yes-or-no questions (multi-label). Computed as
     ``softplus(score) - t * score``, which needs no `p` near 0 or 1. Label smoothing moves
-    every target the given share of the way to 1/2. Bishop (2006), equation 4.90.
+    every target the given share of the way to 1/2. Bishop (2006), equation 4.90. With
+    `largest`, no term counts for more than that in the loss; the gradient stays as it is.
     """
     t = xp.astype(targets, scores.dtype, copy=False)
     if label_smoothing:
         t = t * (1.0 - label_smoothing) + 0.5 * label_smoothing
     share = _row_shares(scores, sample_weight, xp)
-    loss = (softplus(scores, xp=xp) - t * scores) * share
-    return total(loss, xp), ((sigmoid(scores, xp=xp) - t) * share,)
+    loss = softplus(scores, xp=xp) - t * scores
+    if largest is not None:
+        loss = xp.minimum(loss, largest)
+    return total(loss * share, xp), ((sigmoid(scores, xp=xp) - t) * share,)
 
 
 @formula
@@ -154,13 +158,15 @@ def softmax_cross_entropy(
     sample_weight: Array | None = None,
     *,
     label_smoothing: float = 0.0,
+    largest: float | None = None,
     xp: Namespace = None,
 ) -> LossResult:
     """``-sum_k t_k * log(softmax(scores)_k)``.
 
     `targets` are integer labels of shape (n,) or probabilities of shape (n, classes).
     Label smoothing mixes in the given share of the uniform distribution (Szegedy et al.
-    2016, section 7). Bishop (2006), equation 4.108.
+    2016, section 7). Bishop (2006), equation 4.108. With `largest`, no ``-log`` counts for
+    more than that in the loss; the gradient stays as it is.
     """
     classes = scores.shape[1]
     if targets.ndim == 1:
@@ -174,7 +180,10 @@ def softmax_cross_entropy(
     exponentials = xp.exp(shifted)
     sums = xp.sum(exponentials, axis=1, keepdims=True, dtype=scores.dtype)
     weighted = t * share
-    loss = total(weighted * (xp.log(sums) - shifted), xp)
+    surprise = xp.log(sums) - shifted
+    if largest is not None:
+        surprise = xp.minimum(surprise, largest)
+    loss = total(weighted * surprise, xp)
     # Softmax times the targets' total, which is 1 unless a user's probabilities are not.
     mass = xp.sum(weighted, axis=1, keepdims=True, dtype=scores.dtype)
     return loss, (exponentials * (mass / sums) - weighted,)

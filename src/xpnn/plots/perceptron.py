@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from xpnn.backends import ArrayLike, host, to_host
 from xpnn.plots.figure import COLOURS, MARKERS, new_figure, save_figure
-from xpnn.units import Epoch, Perceptron
+from xpnn.units import Epoch
+
+if TYPE_CHECKING:
+    from xpnn.estimators import Perceptron
 
 _PANELS = 8
 _SHADE = "0.88"
@@ -60,7 +63,7 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
     )
     panels = list(grid.flat)
     for axes, i in zip(panels, chosen, strict=False):
-        _panel(axes, epochs[i], points, labels == perceptron.classes_[1], perceptron.classes_)
+        _panel(axes, epochs[i], points, labels == perceptron.classes_[1], perceptron)
     for axes in panels[len(chosen) :]:
         axes.set_axis_off()
     for axes in panels[max(0, len(chosen) - columns) : len(chosen)]:  # the lowest of each column
@@ -74,9 +77,12 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
     return save_figure(figure, path)
 
 
-def _panel(axes: Axes, epoch: Epoch, points: Any, second: Any, classes: Any) -> None:
+def _panel(
+    axes: Axes, epoch: Epoch, points: Any, second: Any, perceptron: Perceptron
+) -> None:  # fmt: skip
     assert epoch.details is not None
-    weights, bias = epoch.details.weights[-1][:, 0], float(epoch.details.bias[-1][0])
+    classes = perceptron.classes_
+    weights, bias = epoch.details.weights[-1][0], float(epoch.details.bias[-1][0])
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.12 * host.maximum(high - low, 1.0)
     (left, bottom), (right, top) = low - margin, high + margin
@@ -85,7 +91,8 @@ def _panel(axes: Axes, epoch: Epoch, points: Any, second: Any, classes: Any) -> 
         (second, MARKERS[1], COLOURS[1], classes[1]),
     ):
         axes.plot(*points[group].T, marker, color=colour, markersize=5, label=f"class {label}")
-    wrong = (points @ weights + bias >= 0) != second
+    score = points @ weights + bias
+    wrong = (score >= 0 if perceptron.fires_at_zero else score > 0) != second
     axes.plot(
         *points[wrong].T, "o", markersize=11, markerfacecolor="none", markeredgecolor="black",
         label="read wrong",

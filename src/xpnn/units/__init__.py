@@ -1,8 +1,7 @@
-"""Single units: the neuron, the threshold unit, and Rosenblatt's perceptron."""
+"""Single units: the neuron, the threshold unit, and the rule of Rosenblatt's perceptron."""
 
 from xpnn.units.mcculloch_pitts import McCullochPitts, McCullochPittsNetwork
 from xpnn.units.neuron import Explanation, Neuron
-from xpnn.units.perceptron import NonConvergenceWarning, Perceptron
 from xpnn.units.perceptron_history import Epoch, PerceptronHistory
 from xpnn.units.truth_table import TruthTable
 
@@ -12,8 +11,6 @@ __all__ = [
     "McCullochPitts",
     "McCullochPittsNetwork",
     "Neuron",
-    "NonConvergenceWarning",
-    "Perceptron",
     "PerceptronHistory",
     "TruthTable",
 ]

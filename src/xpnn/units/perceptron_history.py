@@ -18,15 +18,15 @@ class Details:
 
     Parameters
     ----------
-    order : array of int, shape (n,)
-        Rows in the order in which they were shown.
-    inputs : array, shape (n, features)
+    order : array of int, shape (n,) or (n, units)
+        Rows in the order in which they were shown; each unit may have its own.
+    inputs : array or sparse matrix, shape (rows, features)
         All rows, in their own order.
-    targets : array, shape (n, units)
+    targets : array, shape (rows, units)
         What each unit should say to each row.
     predictions, errors : array, shape (n, units)
-        In the order in which the examples were shown.
-    weights : array, shape (n + 1, features, units)
+        In the order in which the examples were shown. A prediction of 1/2 is a score of 0.
+    weights : array, shape (n + 1, units, features)
         Before the first example, and after each.
     bias : array, shape (n + 1, units)
         Likewise.
@@ -52,7 +52,7 @@ class Epoch:
     updates : tuple of int
         Examples that changed each unit.
     units : tuple
-        The class that each unit fires for.
+        The class that each unit fires for; units that had stopped are not among them.
     details : Details or None
         None where they were not recorded.
     """
@@ -75,21 +75,22 @@ class Epoch:
         d = self.details
         if d is None:
             return []
+        shown = d.order if d.order.ndim == 2 else d.order[:, None].repeat(len(self.units), 1)
         return [
             {
                 "epoch": self.number,
-                "example": int(row) + 1,
+                "example": int(shown[i, u]) + 1,
                 "unit": unit,
-                "input": d.inputs[row].tolist(),
-                "target": int(d.targets[row, u]),
-                "prediction": int(d.predictions[i, u]),
+                "input": _row(d.inputs, shown[i, u]),
+                "target": int(d.targets[shown[i, u], u]),
+                "prediction": _whole(float(d.predictions[i, u])),
                 "error": int(d.errors[i, u]),
-                "old_weights": d.weights[i, :, u].tolist(),
+                "old_weights": d.weights[i, u].tolist(),
                 "old_bias": float(d.bias[i, u]),
-                "new_weights": d.weights[i + 1, :, u].tolist(),
+                "new_weights": d.weights[i + 1, u].tolist(),
                 "new_bias": float(d.bias[i + 1, u]),
             }
-            for i, row in enumerate(d.order.tolist())
+            for i in range(len(shown))
             for u, unit in enumerate(self.units)
         ]
 
@@ -105,12 +106,19 @@ class PerceptronHistory:
     epochs : list of Epoch
         What happened in each.
     converged : bool
-        Whether the last epoch changed nothing.
+        Whether every unit came to an epoch that changed nothing. Units that a penalty
+        shrinks never do.
+    stopped : bool
+        Whether a unit that still changed was stopped before the last epoch allowed.
+    numbers : int
+        Numbers that the details hold.
     """
 
     units: tuple[Any, ...]
     epochs: list[Epoch] = field(default_factory=list)
     converged: bool = False
+    stopped: bool = False
+    numbers: int = 0
 
     def __iter__(self) -> Iterator[Epoch]:
         return iter(self.epochs)
@@ -125,9 +133,9 @@ class PerceptronHistory:
 
     @property
     def unsettled(self) -> tuple[Any, ...]:
-        """Classes whose units still changed in the last epoch."""
-        last = self.epochs[-1].updates if self.epochs else ()
-        return tuple(unit for unit, count in zip(self.units, last, strict=False) if count)
+        """Classes whose units still changed in their last epoch."""
+        last = {unit: n for e in self.epochs for unit, n in zip(e.units, e.updates, strict=True)}
+        return tuple(unit for unit in self.units if last.get(unit))
 
     def verdict(self) -> str:
         """Say in one sentence whether it converged."""
@@ -135,12 +143,18 @@ class PerceptronHistory:
         counted = f"{total} update{'' if total == 1 else 's'} in all"
         if self.converged:
             return f"converged: epoch {len(self)} changed nothing ({counted})"
+        epochs = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
+        unsettled = self.unsettled
+        if not unsettled:
+            return f"stopped after {epochs}, the last without a mistake ({counted})"
         which = ""
         if len(self.units) > 1:
-            which = f"; still changing: {', '.join(map(str, self.unsettled))}"
+            which = f"; still changing: {', '.join(map(str, unsettled))}"
+        if self.stopped:
+            return f"stopped after {epochs}, before it converged ({counted}{which})"
         return (
-            f"did not converge in {len(self)} epoch{'' if len(self) == 1 else 's'} "
-            f"({counted}{which}); the classes may not be linearly separable"
+            f"did not converge in {epochs} ({counted}{which}); "
+            "the classes may not be linearly separable"
         )
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -151,6 +165,7 @@ class PerceptronHistory:
         list of dict
             With the keys epoch, example, unit, input, target, prediction, error,
             old_weights, old_bias, new_weights, new_bias. Epochs and examples count from 1.
+            A prediction of 1/2 is a score of 0, where a unit says neither.
         """
         return [row for epoch in self.epochs for row in epoch.to_rows()]
 
@@ -199,6 +214,16 @@ class PerceptronHistory:
 
     def __repr__(self) -> str:
         return f"PerceptronHistory({self.verdict()})"
+
+
+def _row(inputs: Any, number: Any) -> list[float]:
+    """One row as a list, of an array or of a sparse matrix."""
+    row = inputs[[number]]
+    return (row.toarray() if hasattr(row, "toarray") else row)[0].tolist()
+
+
+def _whole(value: float) -> float:
+    return int(value) if value.is_integer() else value
 
 
 def _text(value: Any) -> str:

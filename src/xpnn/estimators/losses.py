@@ -1,0 +1,104 @@
+"""Which loss a `loss=` stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnn.estimators.objective import LogLoss, PoissonDeviance, SquaredError
+from xpnn.training import Loss
+
+# What the estimators call a loss, and the library's name of it.
+CLASSIFIER = {
+    name: name for name in ("log_loss", "binary_cross_entropy", "softmax_cross_entropy", "hinge")
+}
+REGRESSOR = {
+    "squared_error": "mean_squared_error",
+    "absolute_error": "mean_absolute_error",
+    "mean_squared_error": "mean_squared_error",
+    "sum_squared_errors": "sum_squared_errors",
+    "mean_absolute_error": "mean_absolute_error",
+    "huber": "huber",
+    "poisson": "poisson",
+}
+
+
+def loss_name(loss: str | Loss) -> str:
+    """Name of a loss that was asked for."""
+    return loss.name if isinstance(loss, Loss) else loss
+
+
+def _own(loss: Loss, names: dict[str, str], option: str, value: Any, default: Any) -> Loss:
+    """Check a `Loss` that the user made, which has its own options."""
+    if loss.name not in names.values():
+        raise ValueError(f"loss is {loss!r}; expected one of {', '.join(sorted(names))}")
+    if value != default:
+        raise ValueError(f"{option} is {value!r} beside {loss!r}; give it to the Loss")
+    return loss
+
+
+def classifier_loss(
+    loss: str | Loss, kind: str, label_smoothing: float, clipped: bool = True
+) -> Loss:
+    """Make the loss of a classifier.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        The parameter of that name.
+    kind : {'binary', 'multiclass', 'multilabel-indicator'}
+        What scikit-learn calls the targets.
+    label_smoothing : float
+        The parameter of that name.
+    clipped : bool, default True
+        Whether the value of 'log_loss' is clipped as in scikit-learn.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        The loss is not one of classes, or does not go with the targets or the smoothing.
+    """
+    if isinstance(loss, Loss):
+        chosen = _own(loss, CLASSIFIER, "label_smoothing", label_smoothing, 0)
+    elif loss == "log_loss":
+        name = "softmax" if kind == "multiclass" else "binary"
+        made = LogLoss if clipped else Loss
+        chosen = made(f"{name}_cross_entropy", label_smoothing=float(label_smoothing))
+    else:
+        chosen = Loss(loss, label_smoothing=float(label_smoothing))
+    if chosen.kind == "labels" and kind.startswith("multilabel"):
+        raise ValueError(
+            f"loss {chosen.name!r} tells which one of several classes a row has; y has several "
+            "labels for a row. Take 'log_loss' or 'hinge'"
+        )
+    return chosen
+
+
+def regressor_loss(loss: str | Loss, delta: float) -> Any:
+    """Make the loss of a regressor: scikit-learn's two with its conventions.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        The parameter of that name.
+    delta : float
+        The parameter of that name.
+
+    Returns
+    -------
+    Loss, SquaredError or PoissonDeviance
+
+    Raises
+    ------
+    ValueError
+        The loss is not one of values, or does not go with `delta`.
+    """
+    if isinstance(loss, Loss):
+        return _own(loss, REGRESSOR, "delta", delta, 1)
+    chosen = Loss(REGRESSOR[loss], delta=float(delta))
+    if loss == "squared_error":
+        return SquaredError()
+    return PoissonDeviance() if loss == "poisson" else chosen

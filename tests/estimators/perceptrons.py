@@ -1,0 +1,59 @@
+"""scikit-learn's perceptron and the library's, held side by side."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.linear_model import Perceptron as Theirs
+
+from xpnn import Perceptron
+
+
+def problem(classes=2, rows=40, features=4, seed=0, noise=0.5, whole=False):
+    """Rows and labels that a perceptron learns something of, but not everything."""
+    source = np.random.default_rng(seed)
+    x = source.normal(size=(rows, features))
+    if whole:
+        x = np.round(2 * x)
+    scores = x @ source.normal(size=(features, classes)) + noise * source.normal(
+        size=(rows, classes)
+    )
+    return x, scores.argmax(axis=1)
+
+
+def outcome(model, *args, **options):
+    """What a fit leaves, and what it says: its warnings' categories, or its error's type."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model.fit(*args, **options)
+        except ValueError as error:
+            return "error", type(error)
+    return "fitted", [w.category for w in caught]
+
+
+def assert_same(theirs, ours, x=None):
+    """Hold everything that was learned against scikit-learn's."""
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    for name in ("coef_", "intercept_", "classes_"):
+        assert getattr(ours, name).shape == getattr(theirs, name).shape
+        assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+    for name in ("n_iter_", "t_", "n_features_in_"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    if x is not None:
+        np.testing.assert_allclose(
+            ours.decision_function(x), theirs.decision_function(x), rtol=1e-6, atol=1e-6
+        )
+        np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
+        assert ours.predict(x).dtype == theirs.predict(x).dtype
+
+
+def fitted(x, y, *args, **parameters):
+    """Both perceptrons after `fit`, held against each other."""
+    theirs, ours = Theirs(**parameters), Perceptron(**parameters)
+    assert outcome(ours, x, y, *args) == outcome(theirs, x, y, *args)
+    assert_same(theirs, ours, x)
+    return theirs, ours

@@ -1,0 +1,205 @@
+"""What scikit-learn's networks do not have: class weights, dropout, activations, dtypes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import sklearn.neural_network
+from sklearn.utils import compute_sample_weight
+from small import (
+    COMMON,
+    LABELS,
+    SCORES,
+    SEVERAL,
+    WEIGHT,
+    X,
+    assert_same_bytes,
+    classifier,
+    regressor,
+    weights,
+)
+
+import xpnn
+from xpnn import MLPClassifier, MLPRegressor
+from xpnn.functional import ACTIVATIONS
+from xpnn.layers import Activation
+from xpnn.optimizers import RMSprop
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_parameters_are_scikit_learns_and_then_new_ones(name):
+    theirs, ours = (
+        list(inspect.signature(getattr(module, name)).parameters.values())
+        for module in (sklearn.neural_network, xpnn)
+    )
+    for mine, other in zip(ours, theirs, strict=False):
+        assert (mine.name, mine.default, mine.kind) == (other.name, other.default, other.kind)
+    new = ours[len(theirs) :]
+    assert {p.kind for p in new} == {inspect.Parameter.KEYWORD_ONLY}
+    assert len(new) >= 10
+
+
+# Weights of classes
+
+
+@pytest.mark.parametrize("names", [[0, 1, 2], ["ant", "bee", "cow"]])
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+def test_class_weights_are_row_weights(names, weight):
+    y, names = np.array(names)[LABELS], list(names)
+    own = {names[0]: 2.0, names[1]: 0.5, names[2]: 1.0}
+    for chosen in (own, "balanced"):
+        rows = compute_sample_weight(chosen, y) * (1.0 if weight is None else weight)
+        assert_same_bytes(classifier(y, weight, class_weight=chosen), classifier(y, rows))
+    with pytest.raises(AssertionError):
+        assert_same_bytes(classifier(y, weight, class_weight=own), classifier(y, weight))
+
+
+def test_class_weights_of_several_labels():
+    chosen = [{0: 1.0, 1: 3.0}, {0: 2.0, 1: 1.0}, {0: 1.0, 1: 1.0}]
+    rows = compute_sample_weight(chosen, SEVERAL.astype(int))
+    assert_same_bytes(
+        classifier(SEVERAL.astype(int), class_weight=chosen),
+        classifier(SEVERAL.astype(int), rows),
+    )
+
+
+def test_class_weights_where_a_batch_lacks_a_class():
+    some, own = LABELS > 0, {0: 9.0, 2: 3.0}
+    model, expected = (MLPClassifier(**COMMON, class_weight=w) for w in (own, None))
+    model.partial_fit(X[some], LABELS[some], classes=[0, 1, 2])
+    rows = np.where(LABELS[some] == 2, 3.0, 1.0)
+    expected.partial_fit(X[some], LABELS[some], classes=[0, 1, 2], sample_weight=rows)
+    assert_same_bytes(model, expected)
+
+
+# Dropout and activations
+
+
+def test_dropout_for_each_layer_or_for_all():
+    options = {"hidden_layer_sizes": (6, 5)}
+    assert_same_bytes(classifier(dropout=(0.3, 0.3), **options), classifier(dropout=0.3, **options))
+    assert_same_bytes(classifier(dropout=(0.0, 0.0), **options), classifier(**options))
+    curves = [
+        tuple(classifier(dropout=rates, **options).loss_curve_)
+        for rates in (0.0, (0.3, 0.0), (0.0, 0.3), (0.3, 0.3))
+    ]
+    assert len(set(curves)) == 4
+    model = classifier(dropout=0.9)
+    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+
+
+def test_an_activation_for_each_layer():
+    options = {"hidden_layer_sizes": (6, 5), "activation": ["tanh", Activation("elu", alpha=0.5)]}
+    model = classifier(**options)
+    first = np.tanh(X @ model.coefs_[0] + model.intercepts_[0])
+    z = first @ model.coefs_[1] + model.intercepts_[1]
+    np.testing.assert_allclose(model.transform(X, layer=0), first)
+    np.testing.assert_allclose(model.transform(X), np.where(z > 0, z, 0.5 * np.expm1(z)))
+    for name in ("relu", "logistic"):
+        several = options | {"activation": [name, name]}
+        assert_same_bytes(classifier(**several), classifier(**options | {"activation": name}))
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_every_activation_of_the_library(name):
+    model = classifier(activation=name)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def gudermann(z, *, xp):
+    return xp.atan(xp.sinh(z))
+
+
+def gudermann_slope(z, a, da, *, xp):
+    return da / xp.cosh(z)
+
+
+def test_an_activation_of_ones_own():
+    """Neither function has a rule in the engine: the pure step runs."""
+    model = classifier(activation=(gudermann, gudermann_slope), hidden_layer_sizes=(6, 5))
+    z = X @ model.coefs_[0] + model.intercepts_[0]
+    np.testing.assert_allclose(model.transform(X, layer=0), np.arctan(np.sinh(z)))
+    mine = [("tanh"), (lambda z, *, xp: xp.tanh(z), lambda z, a, da, *, xp: da * (1.0 - a * a))]
+    assert_same_bytes(classifier(activation=mine[1]), classifier(activation=mine[0]))
+
+
+def test_partial_fit_sees_new_rows_where_the_engine_has_no_rule():
+    """A copy makes a new runner for them; the model itself goes on with the one that it has."""
+    model = MLPClassifier(**COMMON, activation=(gudermann, gudermann_slope))
+    model.partial_fit(X[:20], LABELS[:20], classes=[0, 1, 2])
+    again = copy.deepcopy(model)
+    for one in (model, again):
+        one.partial_fit(X[20:], LABELS[20:])
+    assert_same_bytes(model, again)
+
+
+# Dtypes, hidden layers, start
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("options", [{}, {"solver": "sgd"}, {"optimizer": RMSprop(0.01)}], ids=str)
+def test_a_dtype_that_was_chosen(dtype, options):
+    for model, y in ((MLPClassifier, LABELS), (MLPRegressor, SCORES)):
+        made = model(**COMMON | options | {"max_iter": 20}, dtype=dtype).fit(X, y)
+        assert {w.dtype.name for w in weights(made)} == {dtype}
+        assert made.loss_curve_[-1] < 0.99 * made.loss_curve_[0]
+        found = made.predict_proba(X) if model is MLPClassifier else made.predict(X)
+        assert found.dtype == dtype
+        state = made._kept.carry()[1]
+        assert all(a.dtype == ("float32" if dtype == "float16" else dtype) for a in state)
+        full = model(**COMMON | options | {"max_iter": 20}).fit(X, y)
+        assert made.loss_curve_ == pytest.approx(full.loss_curve_, rel=0.05)
+
+
+def test_half_precision_keeps_the_digits_of_targets_and_weights():
+    weight = np.where(np.arange(40) % 2, 1e6, 3e6)
+    half = regressor(SCORES, weight, dtype="float16", early_stopping=True, max_iter=20)
+    full = regressor(SCORES, weight, early_stopping=True, max_iter=20)
+    assert half.loss_curve_ == pytest.approx(full.loss_curve_, rel=0.01)
+    assert half.validation_loss_curve_ == pytest.approx(full.validation_loss_curve_, rel=0.01)
+
+
+def test_transform_gives_the_activations_of_a_layer():
+    model = classifier(hidden_layer_sizes=(6, 5, 3))
+    layers = [X]
+    for w, b in zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True):
+        layers.append(np.maximum(layers[-1] @ w + b, 0))
+    for number, expected in enumerate(layers[1:]):
+        np.testing.assert_allclose(model.transform(X, layer=number), expected)
+        np.testing.assert_allclose(model.transform(X, layer=number - 3), expected)
+    np.testing.assert_allclose(model.transform(X), layers[-1])
+    assert list(model.get_feature_names_out()) == [f"mlpclassifier{i}" for i in range(3)]
+    for wrong in (3, -4):
+        with pytest.raises(ValueError, match=f"layer is {wrong}; the model has 3 hidden layers"):
+            model.transform(X, layer=wrong)
+    with pytest.raises(ValueError, match="the model has 0 hidden layers"):
+        classifier(hidden_layer_sizes=()).transform(X)
+
+
+def test_a_start_without_learning():
+    """The weights are those that a fit begins with, and everything else goes on from there."""
+    model = MLPClassifier(**COMMON).initialize(X, LABELS)
+    still = classifier(solver="sgd", learning_rate_init=1e-300, max_iter=1)
+    assert_same_bytes(model, still)
+    assert (model.n_iter_, model.t_, model.loss_curve_) == (0, 0, [])
+    assert model.predict_proba(X).shape == (40, 3)
+    sizes = [np.abs(w).max() for w in model.coefs_]
+    model.partial_fit(X, LABELS)
+    expected = MLPClassifier(**COMMON).partial_fit(X, LABELS, classes=[0, 1, 2])
+    assert [w.shape for w in weights(model)] == [w.shape for w in weights(expected)]
+    assert (model.t_, len(model.loss_curve_)) == (40, 1)
+    warm = MLPClassifier(**COMMON, warm_start=True).initialize(X, LABELS).fit(X, LABELS)
+    for a, b, size in zip(warm.coefs_, still.coefs_, sizes, strict=True):
+        assert 0 < np.abs(a - b).max() < size
+
+
+def test_longer_training_from_the_same_start_goes_on_the_same_way():
+    curves = [classifier(dropout=0.2, max_iter=n).loss_curve_ for n in (2, 4, 6)]
+    for short, long in pairwise(curves):
+        assert short == long[: len(short)]

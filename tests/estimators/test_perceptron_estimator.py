@@ -1,0 +1,263 @@
+"""`Perceptron` beside scikit-learn's: the same numbers, and at home in its tools."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import sklearn.linear_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from perceptrons import assert_same, fitted, outcome, problem
+from scipy.sparse import csc_array, csr_array, csr_matrix
+from sklearn.base import clone, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectFromModel
+from sklearn.linear_model import Perceptron as Theirs
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils._test_common.instance_generator import PER_ESTIMATOR_XFAIL_CHECKS
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from xpnn import Perceptron
+from xpnn.estimators.orders import permutation
+from xpnn.estimators.perceptron_training import SPARSE_BIAS
+
+X, Y = problem(rows=6)
+
+# The same numbers
+
+
+@pytest.mark.parametrize("load", [load_iris, load_digits])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_real_data_with_the_defaults(load, shuffle):
+    x, y = load(return_X_y=True)
+    theirs, ours = fitted(x, y, shuffle=shuffle)
+    assert ours.score(x, y) == theirs.score(x, y)
+    weight = np.random.default_rng(0).uniform(size=len(y))
+    assert ours.score(x, y, weight) == pytest.approx(theirs.score(x, y, weight), rel=1e-12)
+
+
+PARAMETERS = st.fixed_dictionaries(
+    {
+        "penalty": st.sampled_from([None, None, "l2", "l1", "elasticnet"]),
+        "alpha": st.sampled_from([0.0, 1e-4, 1e-2, 0.3]),
+        "l1_ratio": st.sampled_from([0.0, 0.15, 0.8, 1.0]),
+        "fit_intercept": st.booleans(),
+        "max_iter": st.sampled_from([1, 2, 12, 40]),
+        "tol": st.sampled_from([None, 0.0, 1e-3, 0.1]),
+        "shuffle": st.booleans(),
+        "eta0": st.sampled_from([1.0, 0.1, 7.0]),
+        "random_state": st.integers(0, 2**31 - 1),
+        "early_stopping": st.booleans(),
+        "validation_fraction": st.sampled_from([0.1, 0.25, 0.6]),
+        "n_iter_no_change": st.sampled_from([1, 2, 5]),
+        "class_weight": st.sampled_from([None, "balanced", {0: 2.0, 1: 0.5}, {1: 0.0}]),
+    }
+)
+
+
+@settings(max_examples=150)
+@given(
+    PARAMETERS, st.integers(2, 4), st.integers(0, 1000), st.sampled_from([0.0, 0.5]),
+    st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_drawn_parameters(parameters, classes, seed, noise, weighted, sparse):
+    x, y = problem(classes, seed=seed, noise=noise)
+    source = np.random.default_rng(seed)
+    weight = source.uniform(0, 3, len(y)) * source.integers(0, 2, len(y)) if weighted else None
+    if sparse:
+        x = csr_array(np.where(source.uniform(size=x.shape) < 0.4, 0.0, x))
+    theirs, ours = Theirs(**parameters), Perceptron(**parameters)
+    expected = outcome(theirs, x, y, sample_weight=weight)
+    assert outcome(ours, x, y, sample_weight=weight) == expected
+    if expected[0] == "fitted":
+        assert_same(theirs, ours, x)
+
+
+@given(
+    st.integers(0, 1000), st.integers(2, 3), st.booleans(), st.booleans(),
+    st.sampled_from([None, 0.0, 1e-3]),
+)  # fmt: skip
+def test_whole_numbers_where_many_scores_are_zero(seed, classes, shuffle, intercept, tol):
+    x, y = problem(classes, rows=15, features=2, seed=seed, whole=True)
+    parameters = {"shuffle": shuffle, "fit_intercept": intercept, "tol": tol, "max_iter": 30}
+    theirs, ours = Theirs(**parameters), Perceptron(**parameters)
+    expected = outcome(theirs, x, y)
+    assert outcome(ours, x, y) == expected
+    if expected[0] == "fitted":
+        np.testing.assert_array_equal(ours.coef_, theirs.coef_)
+        assert_same(theirs, ours, x)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_random_state_may_be_a_generator(classes, early_stopping):
+    x, y = problem(classes)
+    theirs, ours = (
+        kind(random_state=np.random.RandomState(5), early_stopping=early_stopping)
+        for kind in (Theirs, Perceptron)
+    )
+    for _ in range(2):  # the second fit goes on with what the first left of it
+        assert_same(theirs.fit(x, y), ours.fit(x, y), x)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("penalty", [None, "l2", "elasticnet"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_partial_fit(classes, penalty, sparse):
+    x, y = problem(classes, rows=60)
+    theirs, ours = (kind(penalty=penalty, alpha=0.01) for kind in (Theirs, Perceptron))
+    weight = np.random.default_rng(0).uniform(size=60)
+    for i in range(0, 60, 20):
+        part = csr_array(x[i : i + 20]) if sparse else x[i : i + 20]
+        for model in (theirs, ours):
+            model.partial_fit(part, y[i : i + 20], np.unique(y), weight[i : i + 20])
+        assert_same(theirs, ours, x)
+        assert len(ours.history_) == 1 + i // 20
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_partial_fit_goes_on_after_fit(classes):
+    x, y = problem(classes)
+    theirs, ours = fitted(x, y)
+    assert_same(theirs.partial_fit(x, y), ours.partial_fit(x, y), x)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_start_values_and_warm_start(classes):
+    x, y = problem(classes)
+    units = 1 if classes == 2 else classes
+    source = np.random.default_rng(1)
+    coef, intercept = source.normal(size=(units, 4)), source.normal(size=units)
+    theirs, ours = (kind(warm_start=True, tol=None, max_iter=2) for kind in (Theirs, Perceptron))
+    # scikit-learn learns in the memory of what it is given.
+    theirs.fit(x, y, coef.copy(), intercept.copy())
+    assert_same(theirs, ours.fit(x, y, coef, intercept), x)
+    for _ in range(2):
+        assert_same(theirs.fit(x, y), ours.fit(x, y), x)
+    assert_same(theirs.set_params(warm_start=False).fit(x, y), Perceptron(
+        tol=None, max_iter=2).fit(x, y), x)  # fmt: skip
+
+
+def test_one_unit_takes_a_vector_and_a_number_to_begin_with():
+    x, y = problem()
+    start = np.ones(4), 2.0
+    theirs = Theirs(max_iter=1, tol=None).fit(x, y, *(np.array(s) for s in start))
+    assert_same(theirs, Perceptron(max_iter=1, tol=None).fit(x, y, *start), x)
+
+
+@pytest.mark.parametrize("penalty", [None, "l2"])
+def test_float32(penalty):
+    x, y = problem(3)
+    x = x.astype(np.float32)
+    theirs, ours = (kind(penalty=penalty).fit(x, y) for kind in (Theirs, Perceptron))
+    assert ours.coef_.dtype == theirs.coef_.dtype == np.float32
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-3, atol=1e-3)
+    assert ours.n_iter_ == theirs.n_iter_
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["no", "yes"]), np.array([True, False]), np.array([2.5, -1.0]) // 1,
+        np.array(["a", "b"], dtype=object), np.array([7, -3], dtype=np.int16),
+    ],
+)  # fmt: skip
+def test_labels(labels):
+    x, y = problem()
+    theirs, ours = fitted(x, labels[y])
+    assert ours.score(x, labels[y]) == theirs.score(x, labels[y])
+    assert ours.history_.units == (ours.classes_[1],)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 10, 57])
+def test_permutations_are_scikit_learns(rows):
+    from sklearn.utils._seq_dataset import ArrayDataset64
+
+    for seed in (0, 1, 12345, 2**31 - 2, 2**32 - 1):
+        data = ArrayDataset64(np.zeros((rows, 1)), np.zeros(rows), np.zeros(rows), seed=1)
+        data._shuffle_py(seed)
+        assert permutation(rows, seed).tolist() == [data._next_py()[3] for _ in range(rows)]
+
+
+def test_sparse_rows_move_the_bias_less():
+    assert sklearn.linear_model._base.SPARSE_INTERCEPT_DECAY == SPARSE_BIAS
+    x, y = problem()
+    for kind in (csr_array, csr_matrix, csc_array):
+        theirs, ours = fitted(kind(x), y)
+        np.testing.assert_allclose(
+            ours.decision_function(x), theirs.decision_function(x), rtol=1e-9
+        )
+
+
+# scikit-learn's tools
+
+
+@parametrize_with_checks(
+    [Perceptron(), Perceptron(penalty="elasticnet", shuffle=False, max_iter=20)],
+    # Visiting a row twice is not learning twice as much from it: scikit-learn's own numbers.
+    expected_failed_checks=lambda model: PER_ESTIMATOR_XFAIL_CHECKS[Theirs],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+def test_it_fits_into_pipelines_searches_and_other_estimators():
+    x, y = load_iris(return_X_y=True)
+    grid = {"perceptron__penalty": [None, "l1"], "perceptron__eta0": [0.5, 1.0]}
+    searches = [
+        GridSearchCV(make_pipeline(StandardScaler(), kind()), grid, cv=3).fit(x, y)
+        for kind in (Theirs, Perceptron)
+    ]
+    assert searches[1].best_params_ == searches[0].best_params_
+    assert searches[1].best_score_ == pytest.approx(searches[0].best_score_)
+    assert cross_val_score(Perceptron(), x, y).tolist() == cross_val_score(Theirs(), x, y).tolist()
+    proba = [
+        CalibratedClassifierCV(kind(), cv=3).fit(x, y).predict_proba(x)
+        for kind in (Theirs, Perceptron)
+    ]
+    np.testing.assert_allclose(proba[1], proba[0], atol=1e-6)
+    kept = [SelectFromModel(kind()).fit(x, y).get_support() for kind in (Theirs, Perceptron)]
+    assert kept[1].tolist() == kept[0].tolist()
+    assert is_classifier(Perceptron())
+
+
+def test_clone_repr_and_pickle():
+    model = Perceptron(eta0=0.5, shuffle=False)
+    assert repr(model) == "Perceptron(eta0=0.5, shuffle=False)"
+    assert clone(model.fit(X, Y)).get_params() == model.get_params()
+    again = pickle.loads(pickle.dumps(model))
+    assert again.predict(X).tolist() == model.predict(X).tolist()
+    assert str(again.history_) == str(model.history_)
+    assert_same(model.partial_fit(X, Y), again.partial_fit(X, Y), X)
+
+
+def test_frames_have_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    model = Perceptron().fit(frame, Y)
+    assert model.feature_names_in_.tolist() == list("abcd")
+    assert model.predict(frame).tolist() == Perceptron().fit(X, Y).predict(X).tolist()
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[list("dcba")])
+
+
+def test_sparsify_and_densify():
+    x, y = problem(3)
+    model = Perceptron(penalty="l1", alpha=0.01).fit(x, y)
+    dense, scores = model.coef_, model.decision_function(x)
+    assert type(model.sparsify().coef_) is csr_array
+    np.testing.assert_allclose(model.decision_function(x), scores)
+    np.testing.assert_allclose(model.decision_function(csr_array(x)), scores)
+    again = pickle.loads(pickle.dumps(model))
+    assert again.densify().coef_.tolist() == dense.tolist()
+    assert type(model.partial_fit(x, y).coef_) is np.ndarray
+    assert model.set_params(warm_start=True).sparsify().fit(x, y).coef_.shape == (3, 4)
+    with pytest.raises(NotFittedError):
+        Perceptron().sparsify()

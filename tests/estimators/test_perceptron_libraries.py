@@ -1,0 +1,115 @@
+"""`Perceptron` on every array library: the same numbers, in and out, and on the move."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from perceptrons import problem
+from scipy.sparse import csr_array
+from sklearn.base import clone
+
+from xpnn import Perceptron, backends
+
+LEARNED = {
+    "defaults": {},
+    "penalised": {"penalty": "elasticnet", "alpha": 0.01, "l1_ratio": 0.5, "max_iter": 5},
+    "validated": {"early_stopping": True, "validation_fraction": 0.25, "max_iter": 5},
+    "in order": {"shuffle": False, "tol": None, "max_iter": 7, "class_weight": {1: 0.5}},
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_library_learns_the_same(name, classes, backend, assert_close):
+    x, y = problem(classes, whole=name != "penalised")
+    expected = Perceptron(**LEARNED[name]).fit(x, y)
+    model = Perceptron(**LEARNED[name]).fit(backend.asarray(x), y)
+    assert (model.n_iter_, model.t_) == (expected.n_iter_, expected.t_)
+    assert model.history_.updates == expected.history_.updates
+    assert_close(model.coef_, expected.coef_, backend, factor=10)
+    assert_close(model.intercept_, expected.intercept_, backend, factor=10)
+    assert_close(
+        model.decision_function(backend.asarray(x)), expected.decision_function(x), backend,
+        factor=10,
+    )  # fmt: skip
+    assert_close(
+        model.predict(backend.asarray(x)), expected.predict(x), backend, dtype=backend.xp.int64
+    )
+    assert model.score(backend.asarray(x), y) == expected.score(x, y)
+
+
+def test_labels_and_weights_may_lie_beside_the_rows(backend, assert_close):
+    x, y = problem()
+    rows, labels = backend.asarray(x), backend.asarray(y, dtype="int32")
+    weight = np.arange(40) % 3
+    model = Perceptron().fit(rows, labels, sample_weight=backend.asarray(weight))
+    expected = Perceptron().fit(x, y, sample_weight=weight)
+    assert_close(model.coef_, expected.coef_, backend)
+    assert_close(model.predict(rows), expected.predict(x), backend, dtype=backend.xp.int32)
+    assert model.score(rows, labels) == expected.score(x, y)
+    part = Perceptron().partial_fit(rows, labels, [0, 1]).partial_fit(rows, labels)
+    expected = Perceptron().partial_fit(x, y, [0, 1]).partial_fit(x, y)
+    assert_close(part.coef_, expected.coef_, backend)
+
+
+def test_kinds_of_labels(backend):
+    x, y = problem(3)
+    rows = backend.asarray(x)
+    words = np.array(["a", "b", "c"])[y]
+    found = Perceptron().fit(rows, words).predict(rows)
+    assert isinstance(found, np.ndarray)
+    assert set(found) <= {"a", "b", "c"}
+    found = Perceptron().fit(rows, y > 0).predict(rows)
+    assert found.dtype == backend.xp.bool
+    found = Perceptron().fit(rows, y.astype(float)).predict(rows)
+    assert backends.backend_of(found).name == backend.name
+    assert set(backends.to_host(found).tolist()) <= {0.0, 1.0, 2.0}
+
+
+def test_lists_go_to_the_model_and_arrays_of_others_are_refused(backend, assert_close):
+    x, y = problem()
+    model = Perceptron().fit(backend.asarray(x), y)
+    scores = backends.to_host(model.decision_function(backend.asarray(x)))
+    assert_close(model.decision_function(x.tolist()), scores, backend)
+    if backend.name == "numpy":
+        return
+    for call in (model.predict, model.decision_function):
+        with pytest.raises(ValueError, match=rf"{call.__name__}\(\) must use the same namespace"):
+            call(x)
+    with pytest.raises(ValueError, match=r"partial_fit\(\) must use the same namespace"):
+        model.partial_fit(x, y)
+    with pytest.raises(ValueError, match=r"partial_fit\(\) must use the same namespace"):
+        model.partial_fit(csr_array(x), y)
+    with pytest.raises(ValueError, match="only NumPy's can be sparse"):
+        model.sparsify()
+
+
+def test_models_move_and_travel(backend, assert_close):
+    x, y = problem(3)
+    model = Perceptron().fit(x, y)
+    scores = model.decision_function(x)
+    moved = clone(model).fit(x.astype(backends.dtype_name(backend.dtype)), y)
+    moved.to(backend.name, backends.device_name(backend.device))
+    assert_close(moved.decision_function(backend.asarray(x)), scores, backend, factor=10)
+    again = pickle.loads(pickle.dumps(moved))
+    assert_close(again.decision_function(backend.asarray(x)), scores, backend, factor=10)
+    again.partial_fit(backend.asarray(x), y)
+    home = again.to("numpy")
+    assert isinstance(home.coef_, np.ndarray)
+    expected = Perceptron().fit(x, y).partial_fit(x, y)
+    np.testing.assert_allclose(home.coef_, expected.coef_, rtol=1e-3, atol=1e-3)
+
+
+def test_wrong_arrays_of_every_library(backend):
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        Perceptron().fit(backend.asarray([1.0, 2.0]), [0, 1])
+    with pytest.raises(ValueError, match="contains NaN"):
+        Perceptron().fit(backend.asarray([[np.nan], [1.0]]), [0, 1])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        Perceptron().fit(backend.asarray([[2.0], [1.0]]), [0, 1, 1])
+    model = Perceptron().fit(backend.asarray([[2.0], [1.0]]), [0, 1])
+    with pytest.raises(ValueError, match="X has 2 features, but Perceptron is expecting 1"):
+        model.predict(backend.asarray([[1.0, 2.0]]))
