@@ -6,7 +6,6 @@ import copy
 from functools import cache
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from sklearn import config_context
@@ -192,11 +191,17 @@ def test_a_wrong_number_of_features_and_rows(backend64):
 
 # Rows that live elsewhere than those of `fit`
 
+
+def frame(x):
+    """A data frame, or a skip where there are none."""
+    return pytest.importorskip("pandas").DataFrame(x)
+
+
 METHODS = ["predict", "predict_proba", "predict_log_proba", "decision_function", "transform"]
 ELSEWHERE = {
     "NumPy's array": lambda x: x,
     "a list": lambda x: x.tolist(),
-    "a frame": pd.DataFrame,
+    "a frame": frame,
     "a sparse matrix": csr_array,
     "another device": lambda x: select("array_api_strict").asarray(x),
 }

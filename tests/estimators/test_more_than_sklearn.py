@@ -157,6 +157,24 @@ def test_a_dtype_that_was_chosen(dtype, options):
         assert made.loss_curve_ == pytest.approx(full.loss_curve_, rel=0.05)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+def test_lbfgs_in_few_digits(make, dtype):
+    y = LABELS if make is MLPClassifier else SCORES
+    model, full = (
+        make(**COMMON | {"solver": "lbfgs", "max_iter": 20}, dtype=d).fit(X, y)
+        for d in (dtype, "float64")
+    )
+    assert {w.dtype.name for w in weights(model)} == {dtype}
+    assert model.score(X, y) == pytest.approx(full.score(X, y), abs=0.1)
+
+
+@pytest.mark.parametrize("engine", ["plan", "pure"])
+def test_the_engine_changes_nothing(engine):
+    for options in ({}, {"solver": "sgd", "dropout": 0.3}, {"weight_decay": 0.1, "clip_norm": 0.1}):
+        assert_same_bytes(classifier(engine=engine, **options), classifier(**options))
+
+
 def test_half_precision_keeps_the_digits_of_targets_and_weights():
     weight = np.where(np.arange(40) % 2, 1e6, 3e6)
     half = regressor(SCORES, weight, dtype="float16", early_stopping=True, max_iter=20)

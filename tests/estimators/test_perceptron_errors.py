@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+from beside_sklearn import needs_sklearn
 from perceptrons import problem
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import Perceptron as Theirs
@@ -53,6 +54,8 @@ def test_wrong_parameters(parameters):
     with pytest.raises(ValueError):
         Perceptron(**parameters).partial_fit(x, y, [0, 1])
 
+
+pytestmark = needs_sklearn
 
 X, Y = problem(rows=6)
 

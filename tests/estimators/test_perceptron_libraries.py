@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from beside_sklearn import needs_sklearn
 from perceptrons import problem
 from scipy.sparse import csr_array
 from sklearn.base import clone
@@ -113,3 +117,37 @@ def test_wrong_arrays_of_every_library(backend):
     model = Perceptron().fit(backend.asarray([[2.0], [1.0]]), [0, 1])
     with pytest.raises(ValueError, match="X has 2 features, but Perceptron is expecting 1"):
         model.predict(backend.asarray([[1.0, 2.0]]))
+
+
+SCRIPT = """
+import warnings
+from unittest import SkipTest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from xpnn import Perceptron
+
+warnings.simplefilter("ignore")
+for estimator, check in estimator_checks_generator(Perceptron()):
+    if check.func.__name__.startswith("check_array_api"):
+        try:
+            check(estimator)
+        except SkipTest:
+            continue
+        print(check.func.__name__, *check.keywords.values())
+"""
+
+
+@needs_sklearn
+def test_scikit_learns_checks_of_array_libraries(use_library):
+    """They are left out unless SciPy was told at its import."""
+    use_library("array_api_strict")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env=os.environ | {"SCIPY_ARRAY_API": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    passed = [line for line in done.stdout.splitlines() if "array_api_strict" in line]
+    assert {line.split()[0] for line in passed} >= {
+        "check_array_api_input", "check_array_api_same_namespace",
+    }  # fmt: skip
+    assert any("float32" in line for line in passed)
+    assert any("float64" in line for line in passed)

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
@@ -22,6 +22,7 @@ from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_host
 from xpnn.estimators.base import BaseMLP, stochastic
+from xpnn.estimators.fitted import stay
 from xpnn.estimators.inputs import host_column
 from xpnn.estimators.labels import check_known, row_weights
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, loss_name
@@ -164,13 +165,14 @@ out_activation_
     def _outputs(
         self, x: Any, y: Any, incremental: bool, first: bool, held: bool = False
     ) -> tuple[Any, Any, int]:
+        given = y
         if issparse(y):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+            given = y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = LabelBinarizer().fit(given)
             self.classes_ = self._label_binarizer.classes_
         else:
             check_known(y, self.classes_, exactly=self.warm_start and not held)
@@ -271,9 +273,11 @@ out_activation_
         Returns
         -------
         array, shape (n,) or (n, outputs)
-            On the library and device of `X`; labels that are not numbers in NumPy.
+            On the library and device of `X`; labels that are not numbers in NumPy, and a
+            sparse matrix where that of `fit` was one.
         """
-        return self._decide(*self._scores(X, "predict"))
+        labels = self._decide(*self._scores(X, "predict"))
+        return csr_matrix(labels) if self._label_binarizer.sparse_input_ else labels
 
     def _decide(self, scores: Array, give: Callable[[Array], Array]) -> Any:
         xp = namespace(scores=scores)
@@ -287,9 +291,10 @@ out_activation_
                 codes = xp.astype(scores[:, 0] > 0, xp.int32)
             else:
                 codes = xp.argmax(scores, axis=1)
-        if self._library == "numpy" or self.classes_.dtype.kind not in "biuf":
+        words = self.classes_.dtype.kind not in "biuf"
+        if words or self._library == "numpy" or give is not stay:
             labels = self.classes_[to_host(codes)]
-            return labels if self.classes_.dtype.kind not in "biuf" else give(labels)
+            return labels if words else give(labels)
         with on_device(device_of(scores)):
             classes = to_device(self.classes_, xp, device_of(scores))
             return give(xp.take(classes, codes, axis=0))
@@ -374,9 +379,11 @@ out_activation_
         -------
         float
         """
-        predicted = to_host(self.predict(X))
+        predicted = self._decide(*self._scores(X, "predict"))
         return float(
-            accuracy_score(host_column(y), predicted, sample_weight=host_column(sample_weight))
+            accuracy_score(
+                host_column(y), to_host(predicted), sample_weight=host_column(sample_weight)
+            )
         )
 
     def __sklearn_tags__(self) -> Any:

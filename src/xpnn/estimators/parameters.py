@@ -9,11 +9,13 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from xpnn.engine import MODES
+from xpnn.functional import ACTIVATIONS
+from xpnn.layers import Layer
 from xpnn.optimizers import Optimizer, Schedule
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [str, tuple, list, object],
+    "activation": [StrOptions({"logistic", *ACTIVATIONS}), Layer, "array-like"],
     "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],

@@ -44,10 +44,10 @@ class Perceptron(FittedPerceptron):
     """Linear classifier that learns by Rosenblatt's rule, in place of scikit-learn's.
 
     Parameters but the last, fitted attributes, methods, warnings and errors are those of
-    `sklearn.linear_model.Perceptron` 1.9, and so are the numbers, for float64 NumPy data to
-    rounding and with the same orders of rows. `X` may be an array of any library that
-    follows the array API standard; it decides where the units live and what comes out.
-    `history_` shows what was learned from which example.
+    `sklearn.linear_model.Perceptron` 1.9, and so are the orders of rows and the numbers:
+    float64 NumPy data gives the same weights after as many epochs, to rounding. `X` may be
+    an array of any library that follows the array API standard; it decides where the units
+    live and what comes out. `history_` shows what was learned from which example.
 
     Two classes make one unit, which fires for the second of them; more make one unit for
     each class against the rest. Linearly separable classes take at most
@@ -58,7 +58,8 @@ class Perceptron(FittedPerceptron):
     penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, eta0, \
 random_state, early_stopping, validation_fraction, n_iter_no_change, class_weight, warm_start
         As in scikit-learn. A tutorial's rule, which goes through the rows in their order
-        until nothing changes, is ``shuffle=False, tol=None``.
+        until nothing changes, is ``shuffle=False, tol=None``. With ``tol=0`` rounding may
+        decide whether a loss that stays the same has fallen.
     n_jobs : int or None, default None
         Accepted and not used: all units learn in one thread.
     fires_at_zero : bool, default False
@@ -234,6 +235,12 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
         Returns
         -------
         Perceptron
+
+        Raises
+        ------
+        ValueError
+            `y` holds a label that is not among `classes`. (scikit-learn would take it for
+            the rest, or for the first of two classes.)
         """
         self._check_parameters(record)
         first = not hasattr(self, "classes_")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import shuffle
@@ -156,10 +157,12 @@ def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Dat
     ValueError
         Fewer than two rows would be set apart.
     """
-    train, held = train_test_split(
-        np.arange(data.rows), random_state=model._random_state,
-        test_size=model.validation_fraction, stratify=stratify,
-    )  # fmt: skip
+    # The parameters are checked; else the share is refused by another name.
+    with config_context(skip_parameter_validation=True):
+        train, held = train_test_split(
+            np.arange(data.rows), random_state=model._random_state,
+            test_size=model.validation_fraction, stratify=stratify,
+        )  # fmt: skip
     if len(held) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,15 @@ def hidden_widths(sizes: Any) -> list[int]:
 
     Raises
     ------
+    TypeError
+        A width is not an integer.
     ValueError
-        A width is not a positive integer.
+        A width is not positive.
     """
     widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-    if any(isinstance(w, bool) or int(w) != w or w <= 0 for w in widths):
+    if not all(isinstance(w, Integral) and not isinstance(w, bool) for w in widths):
+        raise TypeError(f"hidden_layer_sizes must be integers, got {widths}.")
+    if any(w <= 0 for w in widths):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {widths}.")
     return [int(w) for w in widths]
 
