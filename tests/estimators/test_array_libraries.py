@@ -162,6 +162,15 @@ def test_half_precision_has_to_be_asked_for(dtype, use_library):
         assert dtype_name(model.predict_proba(torch.asarray(X)).dtype) == expected
 
 
+def test_a_dtype_that_the_library_has_not(use_library):
+    use_library("array_api_strict")
+    x = select("array_api_strict").asarray(X)
+    with pytest.raises(ValueError, match="dtype='float16' is not a dtype of array_api_strict"):
+        MLPClassifier(**COMMON, dtype="float16").fit(x, LABELS)
+    with pytest.raises(ValueError, match="dtype='float16' is not a dtype of array_api_strict"):
+        MLPClassifier(**COMMON, dtype="float16", backend="array_api_strict").fit(X, LABELS)
+
+
 @pytest.mark.parametrize(
     ("x", "message"),
     [

@@ -217,6 +217,15 @@ def test_a_start_without_learning():
         assert 0 < np.abs(a - b).max() < size
 
 
+def test_fitting_again_begins_again():
+    model = classifier(dropout=0.2, early_stopping=True, validation_fraction=0.25)
+    before = [w.tobytes() for w in weights(model)]
+    model.partial_fit(X, LABELS, validation_data=(X, LABELS))
+    model.fit(X, LABELS)
+    assert [w.tobytes() for w in weights(model)] == before
+    assert len(model.loss_curve_) == len(model.validation_scores_) == 3
+
+
 def test_longer_training_from_the_same_start_goes_on_the_same_way():
     curves = [classifier(dropout=0.2, max_iter=n).loss_curve_ for n in (2, 4, 6)]
     for short, long in pairwise(curves):

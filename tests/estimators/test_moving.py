@@ -104,8 +104,21 @@ def test_float64_rows_for_a_device_without_float64(use_library):
     use_library("array_api_strict")
     model = fit(backend="array_api_strict", device="no_float64")
     assert dtype_name(model.coefs_[0].dtype) == "float32"
-    assert model.predict(X).dtype == LABELS.dtype  # the device has no such integers either
     assert_same(model, fit(), rtol=1e-4)
+
+
+def test_labels_that_the_device_cannot_hold(use_library):
+    """They are float64, which it has not: on the host they come out, there as float32."""
+    use_library("array_api_strict")
+    there = select("array_api_strict", "no_float64", "float32")
+    labels = np.array([-1.0, 2.0, 5.0])[LABELS]
+    model = MLPClassifier(**COMMON, backend="array_api_strict", device="no_float64")
+    found = model.fit(X, labels).predict(X)
+    assert found.dtype == "float64"
+    same = MLPClassifier(**COMMON).fit(there.asarray(X), labels).predict(there.asarray(X))
+    assert is_on(same, there)
+    assert dtype_name(same.dtype) == "float32"
+    np.testing.assert_array_equal(to_host(same), found)
 
 
 def test_partial_fit_goes_on_where_the_model_is(backend64):
@@ -135,6 +148,8 @@ def no_room(monkeypatch):
 
     monkeypatch.setattr("xpnn.estimators.inputs.HostTable", Counting)
     monkeypatch.setattr("xpnn.estimators.inputs.fits", lambda size, xp, device: False)
+    for module in ("lbfgs", "fitted"):
+        monkeypatch.setattr(f"xpnn.estimators.{module}.CHUNK", 10)
     return made
 
 
@@ -235,6 +250,28 @@ def test_partial_fit_goes_on_after_each_move(options, backend64):
     assert_same(model, expected)
     assert model.loss_curve_ == pytest.approx(expected.loss_curve_, rel=1e-9)
     assert model.t_ == expected.t_ == 320
+
+
+def test_the_best_weights_move_too(backend64):
+    """They come back when the training stops, some epochs after the move."""
+    options = COMMON | {"learning_rate_init": 0.3, "early_stopping": True, "n_iter_no_change": 3}
+    model, since, moved = MLPClassifier(**options), 0, False
+    while not getattr(model, "stopped_", False):
+        put = backend64.asarray if moved else np.asarray
+        model.partial_fit(
+            put(X[:48]), LABELS[:48], classes=[0, 1, 2],
+            validation_data=(put(X[48:]), LABELS[48:]),
+        )  # fmt: skip
+        *before, score = model.validation_scores_
+        since = since + 1 if before and score <= max(before) else 0
+        if since == 2 and not moved:
+            model.to(backend64.name, device_name(backend64.device))
+            moved = True
+    assert moved
+    assert since >= 2
+    assert is_on(model.coefs_[0], backend64)
+    score = model.score(backend64.asarray(X[48:]), LABELS[48:])
+    assert score == max(model.validation_scores_) > model.validation_scores_[-1]
 
 
 def test_weights_that_the_user_assigned_move_too(backend64):

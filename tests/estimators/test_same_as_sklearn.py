@@ -266,8 +266,10 @@ def trainings(draw):
     }
     shape = {"rows": draw(st.integers(20, 30)), "features": draw(st.integers(1, 3))}
     steps = draw(st.lists(st.sampled_from(["fit", "partial_fit"]), min_size=1, max_size=3))
-    if parameters["solver"] == "lbfgs" or parameters["early_stopping"]:
+    if parameters["early_stopping"]:
         steps = ["fit"] * len(steps)
+    if parameters["solver"] == "lbfgs":
+        parameters["alpha"], steps = 0.5, ["fit"]
     return choose(*TASKS), shape, draw(st.integers(0, 9)), draw(st.booleans()), parameters, steps
 
 

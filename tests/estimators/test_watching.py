@@ -285,6 +285,19 @@ def test_a_callback_after_each_batch():
     assert_same_bytes(model, fit(dropout=0.3))
 
 
+def test_batches_are_the_same_on_every_library(backend64):
+    batches, expected = Batches(), Batches()
+    model = MLPClassifier(**COMMON, dropout=0.3).fit(
+        backend64.asarray(X), LABELS, callbacks=[batches]
+    )
+    classifier_of_numpy = MLPClassifier(**COMMON, dropout=0.3)
+    classifier_of_numpy.fit(X, LABELS, callbacks=[expected])
+    assert [number for number, _ in batches.seen] == [0, 1, 2] * 3
+    losses = [[loss for _, loss in b.seen] for b in (batches, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+    assert model.loss_curve_ == pytest.approx(classifier_of_numpy.loss_curve_, rel=1e-9)
+
+
 def test_a_callback_ends_the_training_within_an_epoch():
     batches, log = Batches(end_at=3), Log()
     model = fit(callbacks=[batches, log])

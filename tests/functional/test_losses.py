@@ -12,6 +12,7 @@ from scipy import special
 
 import references
 from xpnn import functional as F
+from xpnn.backends import to_host
 
 NAMES = list(F.LOSSES)
 KINKS = {"mean_absolute_error": [0.0], "huber": [-1.0, 1.0], "hinge": [-1.0, 1.0]}
@@ -127,6 +128,26 @@ def test_delta_is_where_huber_turns_into_a_line(delta, backend64, assert_close):
     loss, saved = F.huber(backend64.asarray(scores), backend64.asarray(t), delta=delta)
     assert_close(loss, expected, backend64)
     assert_close(F.huber_backward(saved), np.clip(scores - t, -delta, delta) / 24, backend64)
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "binary_cross_entropy"])
+def test_largest_caps_the_loss_and_leaves_the_gradient(name, backend, assert_close):
+    scores, _, weight = draw(name, 6, 4)
+    scores = 5.0 * scores
+    t = np.eye(4)[[0, 1, 2, 3, 0, 1]]
+    if name == "softmax_cross_entropy":
+        terms = t * -special.log_softmax(scores, axis=1)
+    else:
+        terms = -t * special.log_expit(scores) - (1.0 - t) * special.log_expit(-scores)
+    capped = np.minimum(terms, 3.0).sum(axis=1)
+    assert np.any(terms > 3.0)
+    assert np.any((terms > 0.1) & (terms < 3.0))
+    arrays = [*map(backend.asarray, (scores, t, weight))]
+    rule = F.loss_rule(name)
+    loss, saved = rule.forward(*arrays, largest=3.0)
+    assert_close(loss, np.average(capped, weights=weight), backend)
+    _, whole = rule.forward(*arrays)
+    assert_close(rule.backward(saved), to_host(rule.backward(whole)), backend)
 
 
 def test_targets_of_softmax_need_not_add_up_to_one():

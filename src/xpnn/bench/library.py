@@ -62,7 +62,9 @@ KERNELS = Variant(
 )
 PURE = Variant("xpnn, engine='pure'", options=MappingProxyType({"engine": "pure"}))
 JAX = Variant("xpnn on JAX", backend="jax")
-TORCH = Variant("xpnn on PyTorch", backend="torch")
+TORCH = Variant(
+    "xpnn on PyTorch, 'fast'", "torch", MappingProxyType({"engine": "kernels"}), needs="numba"
+)
 VARIANTS = (NUMPY, KERNELS, PURE, JAX, TORCH)
 ENDLESS = 10**9  # epochs of a training that ends when it is told to
 

@@ -29,8 +29,13 @@ def _library_epoch(work: Workload, x: Any, t: Any, variant: Variant) -> Work:
     layers: list[LayerSpec] = [s for width in work.widths[1:-1] for s in (width, "relu")]
     network = Network(work.widths[0], [*layers, work.widths[-1]], seed=0)
     adam = Adam(RATE, BETA1, BETA2, EPS)
-    options = variant.fit_options()
-    return Epochs(network, rows, labels, batch_size=work.batch, optimizer=adam, **options)
+    options = {"batch_size": work.batch, "optimizer": adam, **variant.fit_options()}
+    if variant.backend == "torch":
+        # A second thread that calls PyTorch has OpenMP threads of its own, and with more of
+        # them than cores every wait of PyTorch's own contenders becomes a sleep: they took
+        # three times as long. So here it is a whole fit each time, planning included.
+        return lambda: network.fit(rows, labels, epochs=1, **options)
+    return Epochs(network, rows, labels, **options)
 
 
 def contenders(work: Workload, x: Any, t: Any, settings: Settings) -> list[Contender]:

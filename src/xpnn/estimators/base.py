@@ -110,13 +110,13 @@ class BaseMLP(FittedMLP):
 
     def _where(self, x: Any) -> tuple[Namespace, Device]:
         """Where a new model is to live."""
-        if self.backend is not None:
-            chosen = select(self.backend, self.device, self.dtype)
-            return chosen.xp, chosen.device
-        xp = HOST_NAMESPACE if isinstance(x, SparseRows) else namespace(X=x)
-        if self.device is not None:
-            return xp, select(library_name(xp), self.device).device
-        return xp, ("cpu" if isinstance(x, SparseRows) else device_of(x))
+        sparse = isinstance(x, SparseRows)
+        xp, device = (HOST_NAMESPACE, "cpu") if sparse else (namespace(X=x), device_of(x))
+        if self._follows and self.dtype is None:
+            return xp, device
+        where = device_name(device) if self._follows else self.device
+        chosen = select(self.backend or library_name(xp), where, self.dtype)
+        return chosen.xp, chosen.device
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any,

@@ -23,7 +23,7 @@ from sklearn.utils.validation import column_or_1d
 from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_host
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.fitted import stay
-from xpnn.estimators.inputs import host_column
+from xpnn.estimators.inputs import float_of, host_column
 from xpnn.estimators.labels import check_known, row_weights
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, loss_name
 from xpnn.estimators.stochastic import Data
@@ -295,8 +295,11 @@ out_activation_
         if words or self._library == "numpy" or give is not stay:
             labels = self.classes_[to_host(codes)]
             return labels if words else give(labels)
-        with on_device(device_of(scores)):
-            classes = to_device(self.classes_, xp, device_of(scores))
+        device, dtype = device_of(scores), None
+        if self.classes_.dtype.kind == "f":
+            dtype = getattr(xp, float_of(self.classes_.dtype, xp, device))
+        with on_device(device):
+            classes = to_device(self.classes_, xp, device, dtype)
             return give(xp.take(classes, codes, axis=0))
 
     def decision_function(self, X: Any) -> Any:
