@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from xpnn import backends
+from xpnn.units import perceptron_host
 from xpnn.units.perceptron_host import run_epoch_on_host
 from xpnn.units.perceptron_rule import (
     Rule,
@@ -156,7 +157,35 @@ def test_skipping_what_changes_nothing_changes_nothing(
         rule, state, given, targets, amounts, order, list(range(units)), False
     )
     assert nothing is None
-    np.testing.assert_array_equal(without.weights, after.weights)
+    for name in ("weights", "bias", "updates", "loss"):
+        np.testing.assert_array_equal(getattr(without, name), getattr(after, name), name)
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.25])
+@pytest.mark.parametrize("fires", [False, True])
+@pytest.mark.parametrize("wrong", [0.02, 0.4])
+def test_many_mistakes_are_taken_in_blocks(monkeypatch, wrong, fires, bias):
+    source = np.random.default_rng(7)
+    rule = Rule(eta0=0.5, bias=bias, fires_at_zero=fires)
+    x = source.integers(-2, 3, (700, 5)) / 2  # every sum is exact
+    flipped = source.random((700, 1)) < wrong
+    targets = ((x @ [[1.0], [2.0], [-1.0], [0.0], [1.0]] > 0) ^ flipped).astype(float)
+    amounts, order = source.choice([0.0, 0.5, 1.0], (700, 1)), np.arange(700)
+    state = start_state(np.zeros((1, 5)), np.zeros(1), rule, xp=np)
+    after, _ = run_epoch(step_for(np, rule), state, x, targets, amounts, order, False, xp=np)
+    blocks = []
+
+    def counted(*arguments):
+        blocks.append(len(arguments[2]))
+        return block(*arguments)
+
+    block = perceptron_host._block
+    monkeypatch.setattr(perceptron_host, "_block", counted)
+    found, _ = run_epoch_on_host(rule, state, x, targets, amounts, order, [0], False)
+    for name in ("weights", "bias", "updates", "loss"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(after, name), name)
+    assert len(blocks) >= (4 if wrong > 0.1 else 1)
+    assert sum(blocks) < 700 or wrong > 0.1  # few mistakes are looked for one by one
 
 
 def test_long_epochs_are_gathered_in_parts(monkeypatch):

@@ -32,6 +32,7 @@ from xpnn.backends.select import (
     status,
 )
 from xpnn.backends.special import erf, host_erf
+from xpnn.backends.threads import threads_for
 from xpnn.backends.transfer import as_array_like, host_view, scalar, to_device, to_float, to_host
 from xpnn.backends.types import Array, ArrayLike, Device, DType, HostGenerator, Namespace
 
@@ -75,6 +76,7 @@ __all__ = [
     "scalar",
     "select",
     "status",
+    "threads_for",
     "to_device",
     "to_float",
     "to_host",

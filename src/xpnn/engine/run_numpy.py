@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from xpnn.backends import Array, DType, Namespace, host
+from xpnn.backends import Array, DType, Namespace, host, threads_for
 from xpnn.engine.buffers import aligned
 from xpnn.engine.kernels import DTYPES, GATHER, compile_kernel
 from xpnn.engine.make import Plan, make_plan, owned_copy
 from xpnn.engine.replay import unmoved
 from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
-from xpnn.engine.threads import threads_for
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.engine.turns import moved, turns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import unwrap
 from typing import Any
 
-from xpnn.backends import host
+from xpnn.backends import host, threads_for
 from xpnn.functional import linear
 from xpnn.units.perceptron_rule import Rule, State, Trace, judge, learn
 
@@ -18,6 +18,8 @@ _NUMBERS = 1 << 16
 """Most numbers that are scored at once."""
 _GATHERED = 1 << 20
 """Most numbers that are brought into the order in which they are shown at once."""
+_OFTEN = 16
+"""Rows from one mistake to the next, below which rows are taken in blocks."""
 
 
 def run_epoch_on_host(
@@ -67,9 +69,9 @@ def run_epoch_on_host(
         one = State(*(column[part] for column in state[:4]))
         own = order if order.ndim == 1 else order[:, u]
         view = trace and Trace(*(column[:, u] for column in trace))
-        for column, changed in zip(
-            state[:4], _run_unit(rule, one, x, targets[:, u], amounts[:, u], own, view), strict=True
-        ):
+        with threads_for(1, len(own)):
+            after = _run_unit(rule, one, x, targets[:, u], amounts[:, u], own, view)
+        for column, changed in zip(state[:4], after, strict=True):
             column[part] = changed
     return state, trace
 
@@ -79,11 +81,19 @@ def _run_unit(
 ) -> tuple[Any, ...]:
     features, sparse = int(x.shape[1]), hasattr(x, "toarray")
     gathered, most = max(1, _GATHERED // features), max(_FIRST, _NUMBERS // features)
-    size, idle = _FIRST, 0.0
+    block = min(max(_OFTEN, 4096 // features), 128)
+    size, idle, often = _FIRST, 0.0, False
     for begin in range(0, len(order), gathered):
         rows = x[order[begin : begin + gathered]]
         at, count = begin, begin + rows.shape[0]
         while at < count:
+            if often:
+                end = min(at + block, count)
+                state, wrong = _block(
+                    rule, state, rows[at - begin : end - begin], target[at:end], amount[at:end]
+                )
+                often, at = wrong * _OFTEN >= end - at, end
+                continue
             end = min(at + size, count)
             score = _scores(rows[at - begin : end - begin], state, sparse)
             said, error = judge(score, target[at:end], rule, xp=host)
@@ -107,7 +117,42 @@ def _run_unit(
                     _record(trace, at, 1, state, said[one], error[one])
                 at += 1
                 size = min(max(_FIRST, 2 * right), most)
+                often = right < _OFTEN and trace is None and not sparse
     return (*state[:3], state.loss - idle)
+
+
+def _block(rule: Rule, state: State, rows: Any, target: Any, amount: Any) -> tuple[State, int]:
+    """Learn from rows of which many are wrong, and count those.
+
+    A mistake adds a multiple of its row to the weights, and so as much of the rows' inner
+    products to the scores that follow: the weights themselves are needed at the end only
+    (the dual form of Freund & Schapire 1999, section 3).
+    """
+    sign = 2.0 * target - 1.0
+    # How far scores are on the right side; what a mistake at row i adds to that of row j.
+    margins = sign * _scores(rows, state, False)
+    effects = (rows @ rows.T + rule.bias) * ((rule.eta0 * amount * sign)[:, None] * sign)
+    # What a margin must be above: 0 is right for a unit that fires there and should.
+    least = host.where(target * rule.fires_at_zero > 0, -host.nextafter(0.0, 1.0), 0.0)
+    at = 0
+    while at < len(rows):
+        wrong = margins[at:] <= least[at:]
+        hit = int(wrong.argmax())
+        if not wrong[hit]:
+            break
+        at += hit + 1
+        margins[at:] += effects[at - 1, at:]
+    score = sign * margins
+    _, error = judge(score, target, rule, xp=host)
+    change = rule.eta0 * amount * error
+    updates = int(host.count_nonzero(change))
+    new = State(
+        state.weights + change @ rows,
+        state.bias + rule.bias * change.sum(),
+        state.updates + state.updates.dtype.type(updates),
+        state.loss - error @ score,
+    )
+    return new, updates
 
 
 def _scores(rows: Any, state: State, sparse: bool) -> Any:

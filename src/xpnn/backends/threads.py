@@ -22,7 +22,8 @@ def threads_for(size: int, steps: int) -> AbstractContextManager[Any]:
     NumPy and SciPy bring a BLAS each, with threads of their own that go on spinning for a
     while after each call. A step of one row calls both, hundreds of times in a millisecond's
     reach: the threads then fight for the cores. On two cores one thread was measured to take
-    80 us for a record of the digit tutorial, two 120 us.
+    80 us for a record of the digit tutorial, two 120 us. The perceptron's rows are such steps
+    too.
 
     Parameters
     ----------
