@@ -32,6 +32,7 @@ _WHERE = {
     "Adam": "xpnn.optimizers",
     "AdamW": "xpnn.optimizers",
     "Clipped": "xpnn.optimizers",
+    "Decayed": "xpnn.optimizers",
     "RMSprop": "xpnn.optimizers",
     "Neuron": "xpnn.units",
     "McCullochPitts": "xpnn.units",
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from xpnn.export import load as load
     from xpnn.export import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
-    from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
+    from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
     from xpnn.training import Callback, EarlyStopping, History, Loss, Network
     from xpnn.units import McCullochPitts, Neuron
 

@@ -389,3 +389,12 @@ def test_parameters_are_not_checked_before_they_are_used():
     for name in ("MLPClassifier", "MLPRegressor"):
         for module in (sklearn.neural_network, xpnn):
             assert getattr(module, name)(alpha="nonsense").alpha == "nonsense"
+
+
+def test_rows_whose_sum_overflows_are_predicted_without_a_word():
+    x, y = np.random.default_rng(0).random((50, 3)), np.arange(50) % 2
+    model = xpnn.MLPClassifier(max_iter=300, random_state=0).fit(x, y)
+    huge = np.full((4, 3), 1e308) * [[1.0], [-1.0], [0.5], [1.7]]
+    assert set(model.predict(huge)) <= {0, 1}
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.predict(np.where(huge > 1.6e308, np.inf, 1.0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpnn.backends import scalar
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
+from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
 
 STEPS, SIZE = 20, 6
 GENERATOR = np.random.default_rng(0)
@@ -58,6 +58,10 @@ def adamw(theta, g, memory, t, rate=0.02, decay=0.1):
     return adam(theta, g, memory, t, rate) - rate * decay * theta
 
 
+def decayed(theta, g, memory, t):
+    return momentum(theta, g, memory, t) - 0.05 * 0.1 * theta
+
+
 def clipped(theta, g, memory, t):
     return sgd(theta, g, memory, t)
 
@@ -70,6 +74,7 @@ CASES = {
     "Adam": (Adam(0.02, beta1=0.8, beta2=0.99, eps=1e-6), adam),
     "AdamW": (AdamW(0.02, beta1=0.8, beta2=0.99, eps=1e-6, weight_decay=0.1), adamw),
     "clipped": (Clipped(SGD(0.05), norm=0.7), clipped),
+    "decayed": (Decayed(SGD(0.05, momentum=0.9), weight_decay=0.1), decayed),
 }
 
 
@@ -129,7 +134,7 @@ def make_torch(name, theta):
     }[name]()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "clipped"])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("clipped", "decayed")])
 def test_twenty_steps_of_torch(name, use_library):
     """PyTorch's velocity lacks the rate, which is the same while the rate is constant.
 
@@ -211,6 +216,7 @@ def test_clipping_leaves_short_gradients_alone(name):
         (lambda: Adam(eps=0.0), r"eps is 0\.0; expected a finite"),
         (lambda: AdamW(weight_decay=-1.0), r"weight_decay is -1\.0; expected 0 or more"),
         (lambda: AdamW(rate=-1.0), r"rate is -1\.0; expected"),
+        (lambda: Decayed(SGD(0.1), weight_decay=-1.0), r"weight_decay is -1\.0; expected 0 or"),
         (lambda: Clipped(SGD(0.1), norm=0.0), r"norm is 0\.0; expected a number above 0"),
     ],
 )

@@ -23,7 +23,7 @@ from xpnn.functional import (
     linear_backward,
 )
 from xpnn.layers import Activation, Dense, Dropout
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Optimizer, RMSprop
+from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, Optimizer, RMSprop
 from xpnn.training import Network
 from xpnn.units import McCullochPitts, Neuron
 
@@ -145,6 +145,7 @@ _OPTIMIZERS: dict[str, Optimizer] = {
     "Adam": Adam(0.01),
     "AdamW": AdamW(0.01),
     "clipped": Clipped(SGD(0.3), norm=0.1),
+    "decayed": Decayed(SGD(0.1), weight_decay=0.1),
 }
 
 

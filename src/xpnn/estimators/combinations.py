@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from xpnn.optimizers import AdamW, Clipped, Optimizer, Schedule
+from xpnn.optimizers import AdamW, Clipped, Decayed, Optimizer, Schedule
 
 if TYPE_CHECKING:
     from xpnn.estimators.base import BaseMLP
@@ -18,7 +18,7 @@ def _any(value: Any) -> bool:
 def _own_decay(optimizer: Optimizer) -> bool:
     while isinstance(optimizer, Clipped):
         optimizer = optimizer.optimizer
-    return isinstance(optimizer, AdamW)
+    return isinstance(optimizer, AdamW | Decayed)
 
 
 def check_combinations(

@@ -17,10 +17,9 @@ from sklearn.utils import shuffle
 
 from xpnn.backends import Array, Device, Namespace, device_of, on_device, to_device
 from xpnn.engine import HostRows
-from xpnn.estimators.decayed import Decayed
 from xpnn.estimators.learner import Kept, steps_in
 from xpnn.estimators.watching import validation_loss, validation_score
-from xpnn.optimizers import SGD, Adam, Clipped, Optimizer, Progress, Schedule
+from xpnn.optimizers import SGD, Adam, Clipped, Decayed, Optimizer, Progress, Schedule
 from xpnn.training import Callback, History, Run
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ An optimizer is two pure functions on one vector: ``init(theta) -> state`` and
 from xpnn.optimizers.adaptive import Adam, AdamW, RMSprop
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.clipped import Clipped
+from xpnn.optimizers.decayed import Decayed
 from xpnn.optimizers.schedules import (
     Constant,
     CosineWarmup,
@@ -26,6 +27,7 @@ __all__ = [
     "Clipped",
     "Constant",
     "CosineWarmup",
+    "Decayed",
     "InverseScaling",
     "Optimizer",
     "Progress",

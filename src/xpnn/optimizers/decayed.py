@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import Array, Namespace
-from xpnn.optimizers import Optimizer, Schedule, State
+from xpnn.optimizers.base import Optimizer, State
+from xpnn.optimizers.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,26 @@ class Decayed(Optimizer):
     ----------
     optimizer : Optimizer
         The optimizer that takes the step.
-    weight_decay : float
+    weight_decay : float, default 0.01
         Strength; it applies to all parameters, as in `AdamW`.
 
     References
     ----------
-    Loshchilov & Hutter (2019), algorithms 1 and 2.
+    Loshchilov & Hutter, "Decoupled weight decay regularization" (2019), algorithms 1 and 2.
+
+    Examples
+    --------
+    >>> from xpnn.optimizers import SGD, Decayed
+    >>> Decayed(SGD(0.1), weight_decay=0.05).rate
+    0.1
     """
 
     optimizer: Optimizer
-    weight_decay: float
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay is {self.weight_decay!r}; expected 0 or more")
 
     @property
     def rate(self) -> float | Schedule:  # type: ignore[override]
