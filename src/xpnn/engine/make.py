@@ -105,8 +105,7 @@ def make_plan(
     UnknownOperationError
         The engine has no rule for something that the function does.
     """
-    with host.errstate(all="ignore"):
-        trace = record(function, arguments, labels)
+    trace = record(function, arguments, labels)
     trace = rank_one_updates(without_unread(trace, {i: homes[i] for i in hidden}))
     for output, home in homes.items():
         new, old = trace.outputs[output].value, trace.inputs[home].value
@@ -120,9 +119,6 @@ def make_plan(
         for number, home in homes.items()
     }
     outputs = _bring_home(planner, places, calls)
-    for node in trace.nodes:  # a plan has buffers of its own; shapes and dtypes are enough
-        if node.op not in ("input", "constant"):
-            node.value = host.broadcast_to(host.zeros((), node.value.dtype), node.shape)
     bind = compile_calls(calls)
     return Plan(
         trace, calls, bind(unmoved), outputs, planner.pool.count, planner.pool.bytes,

@@ -61,23 +61,61 @@ VIEWS: dict[str, Callable[..., Any]] = {
 }
 
 
-def compute(op: str, values: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
-    """Do an operation with NumPy; how a trace learns shapes and dtypes."""
-    if op in ELEMENTWISE:
-        return ELEMENTWISE[op](*values)
-    if op in REDUCTIONS:
-        reduced = REDUCTIONS[op](
-            values[0], attributes["axis"], attributes["dtype"], None, attributes["keepdims"]
-        )
-        return host.asarray(reduced)
+def outcome(op: str, values: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+    """Say what an operation would give: an array of its shape and dtype that takes no memory.
+
+    Parameters
+    ----------
+    op : str
+        Array API name.
+    values : tuple of numpy.ndarray or number
+        Operands, of which shapes and dtypes count.
+    attributes : dict
+        Everything else, such as `axis`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same number everywhere, the same memory too.
+    """
     if op in VIEWS:
-        return VIEWS[op](values[0], **attributes)
-    if op == "astype":
-        return values[0].astype(attributes["dtype"])
-    if op == "where":
-        return host.where(*values)
-    if op == "erf":
-        return erf(values[0], host)
+        return VIEWS[op](blank(values[0].shape, values[0].dtype), **attributes)
     if op == "matmul":
-        return host.matmul(*values)
-    return host.concatenate(values)
+        (rows, inner), (other, columns) = (v.shape for v in values)
+        if inner != other:
+            raise ValueError(f"matmul of {values[0].shape} and {values[1].shape}")
+        return blank((rows, columns), host.result_type(*values))
+    if op == "concat":
+        return blank((sum(v.size for v in values),), host.result_type(*values))
+    # NumPy's rules for dtypes look at dtypes only: one number says what many would give.
+    ones = tuple(host.ones((), v.dtype) if hasattr(v, "dtype") else v for v in values)
+    if op in REDUCTIONS:
+        one = REDUCTIONS[op](ones[0].reshape(1), 0, attributes["dtype"])
+        return blank(_reduced(values[0].shape, **attributes), one.dtype)
+    shape = host.broadcast_shapes(*(host.shape(v) for v in values))
+    return blank(shape, host.asarray(_one(op, ones, attributes)).dtype)
+
+
+def blank(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Make an array of ones that takes the memory of a number."""
+    return host.broadcast_to(host.ones((), dtype), shape)
+
+
+def _reduced(shape: tuple[int, ...], axis: Any, dtype: Any, keepdims: bool) -> tuple[int, ...]:
+    count = len(shape)
+    axes = range(count) if axis is None else [axis] if isinstance(axis, int) else axis
+    gone = {a % count if -count <= a < count else _no_axis(a, shape) for a in axes}
+    kept = [1 if i in gone else n for i, n in enumerate(shape) if keepdims or i not in gone]
+    return tuple(kept)
+
+
+def _no_axis(axis: int, shape: tuple[int, ...]) -> int:
+    raise ValueError(f"axis {axis} of an array of shape {shape}")
+
+
+def _one(op: str, ones: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+    if op in ELEMENTWISE:
+        return ELEMENTWISE[op](*ones)
+    if op == "astype":
+        return ones[0].astype(attributes["dtype"])
+    return host.where(*ones) if op == "where" else erf(ones[0], host)

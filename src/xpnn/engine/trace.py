@@ -1,7 +1,7 @@
 """Recording the array operations of a pure function.
 
-`record` calls the function once with arrays that compute as NumPy does and note every
-operation. Nothing here knows a layer, a loss or an optimizer.
+`record` calls the function once with arrays that have a shape and a dtype and note every
+operation; nothing is computed. Nothing here knows a layer, a loss or an optimizer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.operations import ELEMENTWISE, VIEWS, compute
+from xpnn.engine.operations import ELEMENTWISE, VIEWS, outcome
 from xpnn.engine.trees import leaves, map_tree
 
 Scalar = bool | int | float
@@ -34,7 +34,7 @@ class Node:
     attributes : dict
         Everything else, such as `axis`.
     value : numpy.ndarray
-        The value seen while recording; gives shape and dtype.
+        Gives shape and dtype; of inputs and constants it is the value itself.
     label : str
         Name of an input.
     """
@@ -79,7 +79,7 @@ class Tape:
         if key in self.seen:
             return Traced(self.seen[key], self)
         values = tuple(i.value if isinstance(i, Node) else i for i in inputs)
-        node = Node(op, inputs, attributes, host.asarray(compute(op, values, attributes)))
+        node = Node(op, inputs, attributes, outcome(op, values, attributes))
         self.nodes.append(node)
         self.seen[key] = node
         return Traced(node, self)
