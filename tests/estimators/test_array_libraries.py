@@ -105,7 +105,7 @@ def test_lbfgs_ends_where_numpys_does(name, backend64, assert_close):
 def test_results_are_where_the_rows_are(name, backend, assert_close):
     model, expected = trained(name, backend), reference(name)
     x = backend.asarray(X[:7])
-    for method in ("predict_proba", "predict_log_proba", "decision_function", "transform"):
+    for method in ("predict_proba", "predict_log_proba", "transform"):
         assert_close(getattr(model, method)(x), getattr(expected, method)(X[:7]), backend)
     np.testing.assert_array_equal(to_host(model.predict(x)), expected.predict(X[:7]))
     assert is_on(model.predict(x), backend)
@@ -206,7 +206,7 @@ def frame(x):
     return pytest.importorskip("pandas").DataFrame(x)
 
 
-METHODS = ["predict", "predict_proba", "predict_log_proba", "decision_function", "transform"]
+METHODS = ["predict", "predict_proba", "predict_log_proba", "transform"]
 ELSEWHERE = {
     "NumPy's array": lambda x: x,
     "a list": lambda x: x.tolist(),

@@ -167,7 +167,7 @@ def test_a_model_that_is_not_fitted_says_so():
     with pytest.raises(NotFittedError, match="This MLPClassifier instance is not fitted yet"):
         xpnn.MLPClassifier().transform(X)
     with pytest.raises(NotFittedError, match="is not fitted yet"):
-        xpnn.MLPClassifier().decision_function(X)
+        xpnn.MLPClassifier(loss="hinge").decision_function(X)
 
 
 BAD = {
@@ -398,3 +398,22 @@ def test_rows_whose_sum_overflows_are_predicted_without_a_word():
     assert set(model.predict(huge)) <= {0, 1}
     with pytest.raises(ValueError, match="Input X contains infinity"):
         model.predict(np.where(huge > 1.6e308, np.inf, 1.0))
+
+
+def test_rows_too_large_for_the_models_dtype_are_refused():
+    x, y = np.random.default_rng(0).random((50, 3)), np.arange(50) % 2
+    model = xpnn.MLPClassifier(max_iter=2, random_state=0, dtype="float32").fit(x, y)
+    for rows in (x * 1e200, (x * 1e200).tolist()):
+        with pytest.raises(ValueError, match=r"value too large for dtype\(.float32.\)"):
+            model.predict(rows)
+    np.testing.assert_array_equal(model.predict(x), model.predict(x.tolist()))
+    np.testing.assert_array_equal(model.predict_proba(x), model.predict_proba(x.tolist()))
+
+
+def test_scikit_learns_switch_for_checking_parameters_is_honoured():
+    model = xpnn.MLPClassifier(max_iter=np.array(2), random_state=0)
+    with pytest.raises(InvalidParameterError):
+        model.fit(X, BINARY)
+    with sklearn.config_context(skip_parameter_validation=True):
+        model.fit(X, BINARY)
+    assert model.n_iter_ == 2

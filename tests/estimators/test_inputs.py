@@ -101,6 +101,15 @@ def largest_dense(monkeypatch):
     return seen
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_few_wide_sparse_rows_are_dense_at_once(solver, largest_dense):
+    x = scipy.sparse.random_array((900, 20_000), density=0.001, rng=np.random.default_rng(0))
+    model = xpnn.MLPClassifier((3,), solver=solver, max_iter=1, batch_size=64, random_state=0)
+    model.fit(x, np.arange(900) % 2)
+    assert model.predict(x).shape == (900,)
+    assert 0 < max(largest_dense) <= 2**24 // (8 * 20_000)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])

@@ -65,7 +65,7 @@ def test_rows_on_the_host_are_moved(name, backend64):
     scores = [getattr(m, "validation_scores_", None) or [] for m in (model, expected)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-9)
     assert len(scores[0]) == (3 if "early_stopping" in RECIPES[name] else 0)
-    for method in ("predict", "predict_proba", "decision_function", "transform"):
+    for method in ("predict", "predict_proba", "transform"):
         found = getattr(model, method)(X)
         assert isinstance(found, np.ndarray)  # they come back to where the rows are
         np.testing.assert_allclose(found, getattr(expected, method)(X), rtol=1e-9)
@@ -148,8 +148,7 @@ def no_room(monkeypatch):
 
     monkeypatch.setattr("xpnn.estimators.inputs.HostTable", Counting)
     monkeypatch.setattr("xpnn.estimators.inputs.fits", lambda size, xp, device: False)
-    for module in ("lbfgs", "fitted"):
-        monkeypatch.setattr(f"xpnn.estimators.{module}.CHUNK", 10)
+    monkeypatch.setattr("xpnn.estimators.rows.CHUNK", 10)
     return made
 
 

@@ -16,6 +16,7 @@ from beside_sklearn import (
     needs_sklearn,
     pair,
     problem,
+    quietly,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -312,6 +313,30 @@ def test_lbfgs_to_its_end():
     assert models[0].n_iter_ > 10
     assert models[0].n_iter_ == models[1].n_iter_
     assert_same_use(models, x, y, limit=1e-4)
+
+
+@pytest.mark.parametrize("iterations", [3, 20, 200])
+@pytest.mark.parametrize("load", [load_wine, load_breast_cancer])
+def test_lbfgs_where_probabilities_are_0_and_1(load, iterations):
+    x, y = load(return_X_y=True)  # not scaled
+    models = fitted(
+        "multiclass", x, y, solver="lbfgs", hidden_layer_sizes=(100,), max_iter=iterations
+    )
+    assert models[0].n_iter_ == models[1].n_iter_
+    if iterations <= 20:
+        assert_same(models, x, y)
+    assert models[0].score(x, y) == pytest.approx(models[1].score(x, y), abs=0.01)
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 20])
+def test_lbfgs_where_rates_are_infinite(iterations):
+    x, y = problem("counts", rows=300)
+    with np.errstate(all="ignore"):
+        models = pair("counts", solver="lbfgs", max_iter=iterations)
+        for model in models:
+            quietly(model.fit, 100 * x, y)
+    assert models[0].loss_ == pytest.approx(models[1].loss_, rel=1e-6)
+    assert_same_use(models, x, y)
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])

@@ -25,6 +25,7 @@ from sklearn.model_selection import (
     learning_curve,
 )
 from sklearn.multioutput import MultiOutputRegressor
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -136,6 +137,9 @@ def test_calibration(method, ensemble):
     proba = calibrated.predict_proba(x)
     np.testing.assert_allclose(proba.sum(axis=1), 1.0)
     assert calibrated.score(x, y) > 0.6
+    theirs = MLPClassifier(random_state=0, learning_rate_init=0.05, **FAST)
+    expected = CalibratedClassifierCV(theirs, method=method, cv=3, ensemble=ensemble).fit(x, y)
+    np.testing.assert_allclose(proba, expected.predict_proba(x), rtol=1e-6)
 
 
 def test_calibration_of_a_hinge_loss_takes_its_scores():
@@ -266,6 +270,9 @@ def test_frames_in_and_out(task, library):
     assert list(hidden.columns) == [f"{prefix}{i}" for i in range(4)]
     assert list(model.get_feature_names_out()) == list(hidden.columns)
     np.testing.assert_array_equal(np.asarray(hidden), plain.transform(x))
+    two = clone(model).set_params(hidden_layer_sizes=(6, 3)).fit(rows, y)
+    assert list(two.transform(rows, layer=0).columns) == [f"{prefix}{i}" for i in range(6)]
+    assert list(two.transform(rows).columns) == [f"{prefix}{i}" for i in range(3)]
     if library == "pandas":
         y = __import__("pandas").Series(y, name="target")
         np.testing.assert_array_equal(clone(model).fit(rows, y).predict(rows), plain.predict(x))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn import get_config
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -40,9 +41,16 @@ from xpnn.estimators.parameters import CONSTRAINTS
 from xpnn.estimators.rows import SparseRows
 from xpnn.estimators.stochastic import Data, Training, split
 from xpnn.estimators.structure import hidden_widths, start_weights
-from xpnn.training import Callback, OnEpoch
+from xpnn.training import as_callback
 
 STOCHASTIC = ("sgd", "adam")
+
+
+def as_list(callbacks: Any) -> list[Any]:
+    """List what was handed in as callbacks: none, one, or several."""
+    if callbacks is None:
+        return []
+    return list(callbacks) if hasattr(callbacks, "__iter__") else [callbacks]
 
 
 def stochastic(model: Any) -> bool:
@@ -65,6 +73,10 @@ class BaseMLP(FittedMLP):
         for name, value in given.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
+
+    def _check_parameters(self) -> None:
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
 
     # What a subclass says
 
@@ -122,8 +134,8 @@ class BaseMLP(FittedMLP):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any,
         callbacks: Iterable[Any],
     ) -> Any:  # fmt: skip
-        self._validate_params()
-        hidden, callbacks = hidden_widths(self.hidden_layer_sizes), list(callbacks)
+        self._check_parameters()
+        hidden, callbacks = hidden_widths(self.hidden_layer_sizes), as_list(callbacks)
         check_combinations(self, hidden, validation_data, callbacks)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         x, y = self._validate(X, y, first)
@@ -146,10 +158,12 @@ class BaseMLP(FittedMLP):
                 f"warm_start and partial_fit go on with hidden layers {self._hidden} and "
                 f"{self.n_outputs_} outputs; now there are {hidden} and {outputs}"
             )
+        else:
+            self._go_on()
         self._objective = objective
         data = self._bring_data(x, targets, labels, weight, xp, device)
         theta = self._theta()
-        calls = [c if isinstance(c, Callback) else OnEpoch(c) for c in callbacks]
+        calls = [as_callback(c) for c in callbacks]
         if self.progress:
             from xpnn.training.progress import ProgressBar
 
@@ -177,6 +191,7 @@ class BaseMLP(FittedMLP):
                 delattr(self, name)
         self._hidden, self.n_outputs_ = hidden, outputs
         self._activation, self._dropout = self.activation, self.dropout
+        self._asked = (self.dtype, self.backend, self.device)
         self.n_layers_ = len(hidden) + 2
         self._library, self._device_name = library_name(xp), device_name(device)
         self._dtype_name = self.dtype or float_of(x.dtype, xp, device)
@@ -198,6 +213,20 @@ class BaseMLP(FittedMLP):
             else:
                 self.best_loss_ = np.inf
                 self.validation_scores_, self.best_validation_score_ = None, None
+
+    def _go_on(self) -> None:
+        """Take activations and dropout as they are now; refuse to move in silence."""
+        if self._asked != (self.dtype, self.backend, self.device):
+            raise ValueError(
+                f"dtype, backend and device are {self.dtype!r}, {self.backend!r} and "
+                f"{self.device!r}; warm_start and partial_fit go on with {self._asked} of the "
+                "first fit. Fit anew, or move the model with to()"
+            )
+        if (self._activation, self._dropout) != (self.activation, self.dropout):
+            self._activation, self._dropout = self.activation, self.dropout
+            theta = self._theta()
+            self.__dict__.pop("_structure_made", None)
+            self._set_theta(theta)
 
     def _bring_data(
         self, x: Any, t: Any, y: Any, weight: Any, xp: Namespace, device: Device
@@ -251,7 +280,7 @@ class BaseMLP(FittedMLP):
         estimator
             Can predict, and goes on with `partial_fit` or a fit with ``warm_start=True``.
         """
-        self._validate_params()
+        self._check_parameters()
         hidden = hidden_widths(self.hidden_layer_sizes)
         check_combinations(self, hidden, None, ())
         x, y = self._validate(X, y, True)

@@ -35,6 +35,10 @@ def _has_probabilities(model: Any) -> bool:
     return loss_name(model.loss) != "hinge"
 
 
+def _has_no_probabilities(model: Any) -> bool:
+    return not _has_probabilities(model)
+
+
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multi-layer perceptron that tells classes apart, in place of scikit-learn's.
 
@@ -189,11 +193,9 @@ out_activation_
         return names.get(self._make_objective().name, "logistic")
 
     def _make_objective(self) -> Loss:
-        # A line search needs a value that fits its slope.
         return classifier_loss(
-            self.loss, self._label_binarizer.y_type_, self.label_smoothing,
-            clipped=self.solver != "lbfgs",
-        )  # fmt: skip
+            self.loss, self._label_binarizer.y_type_, self.label_smoothing, self._searches
+        )
 
     def _weights(self, labels: Any, sample_weight: Any) -> Any:
         return row_weights(self.class_weight, self.classes_, labels, sample_weight)
@@ -302,8 +304,9 @@ out_activation_
             classes = to_device(self.classes_, xp, device, dtype)
             return give(xp.take(classes, codes, axis=0))
 
+    @available_if(_has_no_probabilities)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Any:
-        """Scores before the output's activation.
+        """Scores, for ``loss='hinge'``: others have probabilities, and scikit-learn's only those.
 
         Parameters
         ----------

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from xpnn.backends import (
@@ -24,10 +25,9 @@ from xpnn.backends import (
 )
 from xpnn.engine import HostRows, Predictor
 from xpnn.estimators.inputs import bring, bring_rows, check_namespace, check_rows, is_foreign
+from xpnn.estimators.rows import chunks
 from xpnn.estimators.structure import Structure, make_structure
 from xpnn.layers import Chain, unflatten, walk
-
-CHUNK = 4096  # rows from the host that go through at once
 
 
 @dataclass
@@ -106,6 +106,8 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     _model: _Model
     _structure_made: Any
     _activation: Any
+    _made_width: int
+    _asked: tuple[Any, Any, Any]
     _dropout: Any
     _METRIC: ClassVar[Any]
     _TARGETS: ClassVar[dict[str, Any]]
@@ -130,6 +132,11 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _follows(self) -> bool:
         """Whether the model lives where its data does."""
         return self.backend is None and self.device is None
+
+    @property
+    def _searches(self) -> bool:
+        """Whether the solver searches along lines, and takes no steps."""
+        return self.solver == "lbfgs" and self.optimizer is None
 
     def _numbers(self, xp: Namespace) -> Any:
         """Dtype of targets and weights: in half precision they would lose digits, or overflow."""
@@ -190,12 +197,11 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return predictor(x)
 
     def _in_chunks(self, function: Callable[[Array], Array], x: Any) -> Array:
-        """Apply a function to rows that stay on the host, a few thousand at a time."""
+        """Apply a function to rows that stay on the host, part by part."""
         xp, device = self._place()
         dtype = getattr(xp, self._dtype_name)
         with on_device(device):
-            starts = range(0, x.shape[0], CHUNK)
-            return xp.concat([function(bring(x[i : i + CHUNK], xp, device, dtype)) for i in starts])
+            return xp.concat([function(bring(x[part], xp, device, dtype)) for part in chunks(x)])
 
     def _scores(self, X: Any, method: str) -> tuple[Array, Callable[[Array], Array]]:
         """Outputs before their activation, and what brings results to where `X` is."""
@@ -205,7 +211,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _rows(self, X: Any, method: str) -> tuple[Any, Callable[[Array], Array]]:
         """Rows beside the parameters, and what brings results to where `X` is."""
         x = check_rows(self, X, method)
-        plain = x is X and type(X) is np.ndarray and x.dtype == self._dtype_name
+        plain = type(x) is np.ndarray is type(X) and x.dtype == self._dtype_name
         if plain and self._library == "numpy":
             return x, stay
         if self._follows:
@@ -256,6 +262,24 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _n_features_out(self) -> int:
         return self._hidden[-1] if self._hidden else self.n_outputs_
 
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Name the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : ignored
+            As in scikit-learn's transformers.
+
+        Returns
+        -------
+        numpy.ndarray of str objects, shape (units of the last hidden layer,)
+        """
+        names = super().get_feature_names_out(input_features)
+        # `set_output` asks for the names of what was just made, whatever the layer.
+        width = self.__dict__.pop("_made_width", len(names))
+        prefix = type(self).__name__.lower()
+        return np.asarray([f"{prefix}{i}" for i in range(width)], dtype=object)
+
     def transform(self, X: Any, layer: int = -1) -> Array:
         """Activations of a hidden layer.
 
@@ -285,6 +309,8 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 return part.forward(params, rows, None, xp=xp)[0]
 
             found = self._in_chunks(activations, x) if isinstance(x, HostRows) else activations(x)
+        if _get_output_config("transform", self)["dense"] != "default":
+            self._made_width = int(found.shape[1])
         return give(found)
 
 

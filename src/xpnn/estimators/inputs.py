@@ -97,18 +97,28 @@ def check_rows(model: Any, X: Any, method: str) -> Any:
         and X.ndim == 2
         and X.shape[0] > 0
         and "coefs_" in vars(model)
-        and X.dtype == model._dtype_name
+        and X.dtype.kind == "f"
         and X.shape[1] == model.n_features_in_
         and model._library == "numpy"
         and "feature_names_in_" not in vars(model)
-        and _finite(X)
     ):
-        return X
+        with np.errstate(over="ignore"):
+            x = X if X.dtype == model._dtype_name else X.astype(model._dtype_name)
+        if _finite(x):
+            return x
     check_is_fitted(model)
     if is_foreign(X):
         return check_foreign(model, X, "X", reset=False)
     x = validate_data(model, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=False)
-    return SparseRows(x, x.dtype) if issparse(x) else x
+    if issparse(x):
+        return SparseRows(x, x.dtype)
+    if x.dtype.itemsize > np.dtype(model._dtype_name).itemsize:
+        largest = np.finfo(model._dtype_name).max
+        if max(x.max(), -x.min()) > largest:
+            raise ValueError(
+                f"Input X contains a value too large for dtype({model._dtype_name!r})."
+            )
+    return x
 
 
 def _finite(x: Any) -> bool:

@@ -12,13 +12,12 @@ from xpnn.backends import Array, Device, Namespace, on_device, to_device, to_hos
 from xpnn.engine import HostRows
 from xpnn.estimators.inputs import bring
 from xpnn.estimators.learner import slope
+from xpnn.estimators.rows import chunks
 from xpnn.estimators.stochastic import Data
 from xpnn.functional import l2_penalty, l2_penalty_backward
 
 if TYPE_CHECKING:
     from xpnn.estimators.base import BaseMLP
-
-CHUNK = 4096  # rows of a sparse matrix that are dense at the same time
 
 
 class _Objective:
@@ -58,8 +57,7 @@ class _Objective:
         rows = self.data.rows
         shares = np.ones(rows) if self.data.weight is None else self.data.weight
         loss, gradient = 0.0, np.zeros(flat.shape)
-        for start in range(0, rows, CHUNK):
-            part = slice(start, min(start + CHUNK, rows))
+        for part in chunks(self.data.x):
             x = bring(self.data.x[part], self.xp, self.device, self.dtype)
             weight = None if self.weight is None else self.weight[part]
             value, slopes = self.slope(theta, x, self.data.t[part, ...], weight)

@@ -153,8 +153,14 @@ class Kept:
         """Optimizer state and all, None at first."""
         return self.state if self.learner is None else self.learner.state()
 
-    def keep(self, learner: Learner, live: bool) -> None:
-        """Keep a learner alive, without the data it saw, or its state only."""
+    def keep(self, learner: Learner | None, live: bool) -> None:
+        """Keep a learner alive, without the data it saw, or its state only.
+
+        None forgets both: a state that ran away would spoil whatever is learned later.
+        """
+        if learner is None:
+            self.learner, self.state = None, None
+            return
         if live:
             _show(learner.runner, ())
         self.learner, self.state = (learner, None) if live else (None, learner.state())

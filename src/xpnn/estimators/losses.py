@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpnn.estimators.objective import LogLoss, PoissonDeviance, SquaredError
+from xpnn.estimators.objective import LogLoss, PoissonDeviance, RoundedLogLoss, SquaredError
 from xpnn.training import Loss
 
 # What the estimators call a loss, and the library's name of it.
@@ -37,7 +37,7 @@ def _own(loss: Loss, names: dict[str, str], option: str, value: Any, default: An
 
 
 def classifier_loss(
-    loss: str | Loss, kind: str, label_smoothing: float, clipped: bool = True
+    loss: str | Loss, kind: str, label_smoothing: float, searched: bool = False
 ) -> Loss:
     """Make the loss of a classifier.
 
@@ -49,8 +49,9 @@ def classifier_loss(
         What scikit-learn calls the targets.
     label_smoothing : float
         The parameter of that name.
-    clipped : bool, default True
-        Whether the value of 'log_loss' is clipped as in scikit-learn.
+    searched : bool, default False
+        Whether a line search looks at values: L-BFGS's does, and steps are not as long
+        where these are rounded otherwise than scikit-learn's.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def classifier_loss(
         chosen = _own(loss, CLASSIFIER, "label_smoothing", label_smoothing, 0)
     elif loss == "log_loss":
         name = "softmax" if kind == "multiclass" else "binary"
-        made = LogLoss if clipped else Loss
+        made = RoundedLogLoss if searched else LogLoss
         chosen = made(f"{name}_cross_entropy", label_smoothing=float(label_smoothing))
     else:
         chosen = Loss(loss, label_smoothing=float(label_smoothing))
@@ -77,7 +78,7 @@ def classifier_loss(
     return chosen
 
 
-def regressor_loss(loss: str | Loss, delta: float) -> Any:
+def regressor_loss(loss: str | Loss, delta: float, searched: bool = False) -> Any:
     """Make the loss of a regressor: scikit-learn's two with its conventions.
 
     Parameters
@@ -86,6 +87,8 @@ def regressor_loss(loss: str | Loss, delta: float) -> Any:
         The parameter of that name.
     delta : float
         The parameter of that name.
+    searched : bool, default False
+        As in `classifier_loss`.
 
     Returns
     -------
@@ -101,4 +104,4 @@ def regressor_loss(loss: str | Loss, delta: float) -> Any:
     chosen = Loss(REGRESSOR[loss], delta=float(delta))
     if loss == "squared_error":
         return SquaredError()
-    return PoissonDeviance() if loss == "poisson" else chosen
+    return PoissonDeviance(overflows=searched) if loss == "poisson" else chosen

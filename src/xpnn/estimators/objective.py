@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from xpnn.backends import Array, Namespace, is_half
 from xpnn.functional import (
@@ -13,6 +13,7 @@ from xpnn.functional import (
     mean_squared_error_backward,
     poisson,
     poisson_backward,
+    sigmoid,
 )
 from xpnn.training import Loss
 
@@ -33,6 +34,29 @@ class LogLoss(Loss):
             scores, targets, sample_weight, label_smoothing=self.label_smoothing,
             largest=-math.log(float(xp.finfo(dtype).eps)), xp=xp,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RoundedLogLoss(LogLoss):
+    """The same, from probabilities as they are rounded: what scikit-learn's L-BFGS sees.
+
+    Near 0 and 1 their logarithms differ from the exact ones in the fifth digit, and a line
+    search that sees other values goes another way.
+    """
+
+    def forward(
+        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs."""
+        value, saved = super().forward(scores, targets, sample_weight, xp=xp)
+        if self.kind == "labels":
+            return value, saved
+        eps = float(xp.finfo(scores.dtype).eps)
+        p = xp.minimum(xp.maximum(sigmoid(scores, xp=xp), eps), 1.0 - eps)
+        t = xp.astype(targets, p.dtype, copy=False)
+        t = t * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        logs = t * xp.log(p) + (1.0 - t) * xp.log(1.0 - p)
+        return -float(p.shape[1]) * _weighted_mean(logs, sample_weight, xp), saved
 
 
 @dataclass(frozen=True)
@@ -65,20 +89,34 @@ class SquaredError:
 
 @dataclass(frozen=True)
 class PoissonDeviance:
-    """Half the Poisson deviance of ``exp(score)``, summed over outputs."""
+    """Half the Poisson deviance of ``exp(score)``, summed over outputs.
 
-    averages = True
-    kind = "values"
+    Parameters
+    ----------
+    overflows : bool, default False
+        Whether the `exp` of a score may be infinite or 0 and the deviance infinite or NaN,
+        as for scikit-learn's L-BFGS, which then takes a shorter step.
+    """
+
+    overflows: bool = False
+    averages: ClassVar[bool] = True
+    kind: ClassVar[str] = "values"
 
     def forward(
         self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
     ) -> tuple[Array, Any]:
         """Loss as a 0-d array, and what `backward` needs."""
+        t = xp.astype(targets, scores.dtype, copy=False)
+        outputs = float(scores.shape[1])
+        if self.overflows:
+            rate = xp.exp(scores)
+            ratio = t / rate  # NaN where both are 0
+            surprise = t * xp.log(xp.where(ratio == 0, xp.ones_like(t), ratio))
+            value = _weighted_mean(surprise - t + rate, sample_weight, xp)
+            return outputs * value, ((rate - t) * _shares(scores, sample_weight, xp),)
         value, saved = poisson(scores, targets, sample_weight, xp=xp)
         # A deviance is 0 for a perfect prediction, whose ``rate - t * log(rate)`` is taken off.
-        t = xp.astype(targets, scores.dtype, copy=False)
         perfect = t - t * xp.log(xp.where(t > 0, t, xp.ones_like(t)))
-        outputs = float(scores.shape[1])
         return outputs * (value - _weighted_mean(perfect, sample_weight, xp)), saved
 
     def backward(self, saved: Any, *, xp: Namespace) -> Array:
@@ -93,9 +131,14 @@ class PoissonDeviance:
 
 def _weighted_mean(values: Array, sample_weight: Array | None, xp: Namespace) -> Array:
     """Mean over rows and outputs."""
+    return xp.sum(values * _shares(values, sample_weight, xp))
+
+
+def _shares(values: Array, sample_weight: Array | None, xp: Namespace) -> Any:
+    """What a row's values count for in the mean over rows and outputs."""
     outputs = float(values.shape[1])
     if sample_weight is None:
-        return xp.sum(values) / (float(values.shape[0]) * outputs)
+        return 1.0 / (float(values.shape[0]) * outputs)
     weight = xp.astype(sample_weight, values.dtype, copy=False)
     whole = xp.sum(weight) * outputs
-    return xp.sum(values * weight[:, None]) / xp.where(whole == 0, whole + 1.0, whole)
+    return weight[:, None] / xp.where(whole == 0, whole + 1.0, whole)

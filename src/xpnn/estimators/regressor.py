@@ -127,7 +127,7 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         return "exp" if loss_name(self.loss) == "poisson" else "identity"
 
     def _make_objective(self) -> Any:
-        return regressor_loss(self.loss, self.delta)
+        return regressor_loss(self.loss, self.delta, self._searches)
 
     # Learning
 

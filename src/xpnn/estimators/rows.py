@@ -10,6 +10,8 @@ from xpnn.backends import Device, Namespace, device_name, library_name
 from xpnn.backends.libraries import memory_of
 from xpnn.engine import HostRows
 
+CHUNK = 4096  # most rows from the host that go through at once
+CHUNK_BYTES = 2**24  # and most bytes
 SHARE = 0.25  # of a GPU's memory, that rows may take at once
 
 
@@ -100,6 +102,13 @@ class HostTable(_Rows):
             return self[numbers]
         out[...] = self[numbers]
         return out
+
+
+def chunks(x: Any) -> list[slice]:
+    """Cut rows that stay on the host into parts that go through at once, as dense arrays."""
+    rows, features = x.shape
+    each = max(1, min(CHUNK, CHUNK_BYTES // (features * x.dtype.itemsize)))
+    return [slice(i, min(i + each, rows)) for i in range(0, rows, each)]
 
 
 def fits(nbytes: int, xp: Namespace, device: Device) -> bool:

@@ -80,7 +80,7 @@ class _Momentum(SGD):
 
 def make_optimizer(model: BaseMLP) -> Optimizer:
     """Make the optimizer that a model's parameters ask for."""
-    rate = model.learning_rate_init
+    rate = float(model.learning_rate_init)
     optimizer: Optimizer
     if model.optimizer is not None:
         optimizer = model.optimizer
@@ -88,7 +88,7 @@ def make_optimizer(model: BaseMLP) -> Optimizer:
         momentum = float(model.momentum)
         optimizer = _Momentum(rate, momentum, bool(model.nesterovs_momentum and momentum))
     else:
-        optimizer = Adam(rate, model.beta_1, model.beta_2, model.epsilon)
+        optimizer = Adam(rate, float(model.beta_1), float(model.beta_2), float(model.epsilon))
     if model.weight_decay:
         optimizer = Decayed(optimizer, float(model.weight_decay))
     return Clipped(optimizer, model.clip_norm) if model.clip_norm is not None else optimizer
@@ -222,6 +222,7 @@ class Training:
             float(model.alpha), xp=xp, device=device, engine=model.engine,
             steps=self.steps * (1 if incremental else model.max_iter),
         )  # fmt: skip
+        self.diverged = False
         self.history = History(rows=data.rows)
         self.run = Run(model, self.history, 1 if incremental else model.max_iter)
 
@@ -253,7 +254,7 @@ class Training:
                 model._set_theta(theta)
             self.history.stopped = "interrupted"
         finally:
-            self.kept.keep(self.learner, self.incremental)
+            self.kept.keep(None if self.diverged else self.learner, self.incremental)
             model._kept = self.kept
             over = not self.incremental or model.stopped_
             if over and model.early_stopping and model._best_theta is not None:
@@ -271,6 +272,8 @@ class Training:
         loss, stopped = self._steps(order, rates)
         theta = self.learner.theta()
         if math.isnan(loss) or not self.learner.finite(theta):
+            self.diverged = True
+            loss = loss if not math.isfinite(loss) else math.nan  # it was the last steps'
             if not self.incremental and model.early_stopping and model._best_theta is not None:
                 warnings.warn(
                     f"The loss became {loss} in epoch {model.n_iter_ + 1}; training ends with the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,7 @@ def make_structure(
         A name is not known, or there are not as many as hidden layers.
     """
     activations = _for_each("activation", activation, len(hidden), _one_activation)
-    rates = _for_each("dropout", dropout, len(hidden), lambda v: isinstance(v, int | float))
+    rates = _for_each("dropout", dropout, len(hidden), lambda v: isinstance(v, Real))
     layers: list[Layer] = []
     ends = []
     for width, spec, rate in zip(hidden, activations, rates, strict=True):

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,6 @@ def as_schedule(rate: float | Schedule) -> Schedule:
     """
     if isinstance(rate, Schedule):
         return rate
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
+    if isinstance(rate, bool) or not isinstance(rate, Real):
         raise TypeError(f"rate is {rate!r}; expected a number or a Schedule")
     return Constant(float(rate))

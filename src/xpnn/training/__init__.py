@@ -1,6 +1,6 @@
 """Training: networks with parameters, the loop, callbacks, history."""
 
-from xpnn.training.callbacks import Callback, EarlyStopping, OnEpoch, Run
+from xpnn.training.callbacks import Callback, EarlyStopping, OnEpoch, Run, as_callback
 from xpnn.training.history import History
 from xpnn.training.loop import fit, plan_step
 from xpnn.training.network import Network
@@ -15,6 +15,7 @@ __all__ = [
     "Network",
     "OnEpoch",
     "Run",
+    "as_callback",
     "fit",
     "loss_and_gradient",
     "make_step",

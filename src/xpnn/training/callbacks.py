@@ -63,6 +63,38 @@ class OnEpoch(Callback):
         return self.function(run)
 
 
+_HOOKS = ("on_start", "on_epoch", "on_end", "on_batch")
+
+
+class _Hooks(Callback):
+    """What somebody's object has of a callback's methods."""
+
+    def __init__(self, given: object) -> None:
+        for name in _HOOKS:
+            if callable(getattr(given, name, None)):
+                setattr(self, name, getattr(given, name))
+
+
+def as_callback(given: Callback | Callable[[Run], str | None] | object) -> Callback:
+    """Make a callback of a function, or of an object that has some of a callback's methods.
+
+    Raises
+    ------
+    TypeError
+        It is neither.
+    """
+    if isinstance(given, Callback):
+        return given
+    if any(hasattr(given, name) for name in _HOOKS):
+        return _Hooks(given)
+    if callable(given):
+        return OnEpoch(given)
+    raise TypeError(
+        f"a callback is {given!r}; expected a Callback, a function of a run, or an object with "
+        f"one of {', '.join(_HOOKS)}"
+    )
+
+
 class EarlyStopping(Callback):
     """Stop when the watched figure no longer gets better, and restore the best weights.
 
