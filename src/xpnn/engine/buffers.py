@@ -44,8 +44,17 @@ class Pool:
 
     def __init__(self) -> None:
         self.free: list[Any] = []
-        self.count = 0
-        self.bytes = 0
+        self.made: list[Any] = []
+
+    @property
+    def count(self) -> int:
+        """Number of buffers."""
+        return len(self.made)
+
+    @property
+    def bytes(self) -> int:
+        """Their size."""
+        return sum(raw.nbytes for raw in self.made)
 
     def take(
         self, shape: tuple[int, ...], dtype: Any, avoid: Sequence[Any] = ()
@@ -66,8 +75,7 @@ class Pool:
             self.free = [r for r in self.free if r is not raw]
         else:
             raw = aligned((-(-size // ALIGNMENT) * ALIGNMENT,), host.uint8)
-            self.count += 1
-            self.bytes += raw.nbytes
+            self.made.append(raw)
         return raw, raw[:bytes_].view(dtype).reshape(shape)
 
     def give_back(self, raw: Any) -> None:

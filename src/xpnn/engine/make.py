@@ -105,12 +105,7 @@ def make_plan(
     UnknownOperationError
         The engine has no rule for something that the function does.
     """
-    trace = record(function, arguments, labels)
-    trace = rank_one_updates(without_unread(trace, {i: homes[i] for i in hidden}))
-    for output, home in homes.items():
-        new, old = trace.outputs[output].value, trace.inputs[home].value
-        if new.shape != old.shape or new.dtype != old.dtype:
-            raise UnknownOperationError("a result unlike what it replaces in shape or dtype")
+    trace = rank_one_updates(recorded_update(function, arguments, labels, homes, hidden))
     elsewhere = elsewhere or {}
     planner = Planner(trace, leaves(arguments), homes, kernels, elsewhere)
     calls = planner.make()
@@ -118,7 +113,7 @@ def make_plan(
         number: elsewhere.get(number, planner.array[id(trace.inputs[home])])
         for number, home in homes.items()
     }
-    outputs = _bring_home(planner, places, calls)
+    outputs = bring_home(planner, places)
     bind = compile_calls(calls)
     return Plan(
         trace, calls, bind(unmoved), outputs, planner.pool.count, planner.pool.bytes,
@@ -126,7 +121,24 @@ def make_plan(
     )  # fmt: skip
 
 
-def _bring_home(planner: Planner, places: dict[int, Any], calls: list[Call]) -> list[Any]:
+def recorded_update(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    labels: list[str],
+    homes: dict[int, int],
+    hidden: Sequence[int],
+) -> Trace:
+    """Trace a function whose results replace some of its inputs; see `make_plan`."""
+    trace = record(function, arguments, labels)
+    trace = without_unread(trace, {i: homes[i] for i in hidden})
+    for output, home in homes.items():
+        new, old = trace.outputs[output].value, trace.inputs[home].value
+        if new.shape != old.shape or new.dtype != old.dtype:
+            raise UnknownOperationError("a result unlike what it replaces in shape or dtype")
+    return trace
+
+
+def bring_home(planner: Planner, places: dict[int, Any]) -> list[Any]:
     """Copy results to the places where they belong; return where all of them end up."""
     outputs = [planner.array[id(node)] for node in planner.trace.outputs]
     moves = {number: p for number, p in places.items() if outputs[number] is not p}
@@ -134,8 +146,8 @@ def _bring_home(planner: Planner, places: dict[int, Any], calls: list[Call]) -> 
         # The copies below would overwrite an old value that goes on living somewhere else.
         if any(host.may_share_memory(array, place) for place in moves.values()):
             _, outputs[number] = planner.pool.take(array.shape, array.dtype)
-            calls.append(Call(host.copyto, (outputs[number], array), "copy aside"))
+            planner.copy(array, outputs[number], "copy aside")
     for number, place in moves.items():
-        calls.append(Call(host.copyto, (place, outputs[number]), "copy into place"))
+        planner.copy(outputs[number], place, "copy into place")
         outputs[number] = place
     return outputs

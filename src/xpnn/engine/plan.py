@@ -133,6 +133,10 @@ class Planner(Memory):
     def _emit(self, function: Any, arguments: tuple[Any, ...], node: Node, name: str = "") -> None:
         self.calls.append(Call(function, arguments, name or node.op))
 
+    def copy(self, source: Any, target: Any, text: str) -> None:
+        """Add a copy."""
+        self.calls.append(Call(host.copyto, (target, source), text))
+
     def _operand(self, node: Node, value: Any) -> Any:
         """Return an operand's array; a number becomes a 0-d array of the dtype it would take."""
         if isinstance(value, Node):

@@ -44,7 +44,7 @@ class _Bound:
     rate_value: float
 
 
-def _labels(names: Sequence[str], parts: tuple[Any, ...]) -> list[str]:
+def labels_of(names: Sequence[str], parts: tuple[Any, ...]) -> list[str]:
     """Give each array of nested tuples the name of its part, numbered where there are more."""
     labels = []
     for name, part in zip(names, parts, strict=True):
@@ -53,7 +53,7 @@ def _labels(names: Sequence[str], parts: tuple[Any, ...]) -> list[str]:
     return labels
 
 
-def _first(drawn: Any, noise: Noise) -> Noise:
+def first_drawn(drawn: Any, noise: Noise) -> Noise:
     """Hand out noise that is drawn already, then go on drawing."""
     waiting = [drawn]
     return lambda rows: waiting.pop() if waiting else noise(rows)
@@ -127,9 +127,9 @@ class NumpyRunner:
         arguments = (self.carry, sums, batch)
         carried = len(leaves((self.carry, sums)))
         labels = [
-            *_labels(self.names[0], self.carry),
-            *_labels(["sum"], (sums,)),
-            *_labels([*self.names[1], "noise", "rate"], batch),
+            *labels_of(self.names[0], self.carry),
+            *labels_of(["sum"], (sums,)),
+            *labels_of([*self.names[1], "noise", "rate"], batch),
         ]
         several = len(self.thetas) > 1
         plan = make_plan(
@@ -160,7 +160,7 @@ class NumpyRunner:
             self._bind_all(rows, size, order is None, drawn, totals)
         except UnknownOperationError as error:
             self._fall_back(str(error))
-            return self.run(rows, size, order, rates, _first(drawn, noise), sums)
+            return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums)
         with threads_for(size, len(rates)):
             self._steps(rows, size, order, rates, noise, drawn, sums)
         return totals

@@ -1,0 +1,121 @@
+"""The door to a GPU's memory, kernels and graphs, through CuPy.
+
+The engine asks for no more than this class does; the tests have another one that does the
+same on the host, with the kernels compiled by its compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xpnn.backends.types import Array, Device
+
+Launch = tuple[str, int, int, list[Any]]
+"""Name of a kernel, blocks, threads of each, arrays."""
+
+
+class CupyDevice:
+    """One GPU.
+
+    Everything goes to the stream that is current, so it is in order with what the user
+    does there; memory comes from CuPy's pool.
+
+    Parameters
+    ----------
+    device : cupy.cuda.Device
+        The GPU.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.cupy = importlib.import_module("cupy")
+        self.device = device
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Make an uninitialised array."""
+        with self.device:
+            return self.cupy.empty(shape, dtype)
+
+    def put(self, values: Any, place: Array) -> None:
+        """Copy from the host, through CuPy's pinned memory, without waiting for the GPU."""
+        with self.device:
+            place.set(values)
+
+    def copy(self, array: Array, place: Array) -> None:
+        """Copy between arrays of one shape and dtype."""
+        with self.device:
+            self.cupy.copyto(place, array)
+
+    def zero(self, array: Array) -> None:
+        """Fill with zeros."""
+        with self.device:
+            array.fill(0)
+
+    def address(self, array: Array) -> int:
+        """Say where an array begins."""
+        return int(array.data.ptr)
+
+    def view(
+        self, raw: Array, offset: int, shape: tuple[int, ...], dtype: Any, strides: Sequence[int]
+    ) -> Array:
+        """Look at memory as an array.
+
+        Parameters
+        ----------
+        raw : array
+            Memory that the view keeps alive.
+        offset : int
+            Bytes from where it begins.
+        shape, dtype, strides
+            Of the view; strides in bytes.
+        """
+        return self.cupy.ndarray(shape, dtype, memptr=raw.data + offset, strides=tuple(strides))
+
+    def matmul(self, a: Array, b: Array, out: Array) -> None:
+        """Do ``out = a @ b`` by cuBLAS."""
+        self.cupy.matmul(a, b, out=out)
+
+    def compile(self, source: str) -> Callable[[Launch], Callable[[], None]]:
+        """Compile kernels.
+
+        Products and sums stay two roundings, as on the host: only ``fma`` is one.
+
+        Returns
+        -------
+        callable
+            Makes of a launch a function that does it.
+        """
+        with self.device:
+            module = self.cupy.RawModule(code=source, options=("-std=c++17", "--fmad=false"))
+            module.compile()
+
+        def bind(launch: Launch) -> Callable[[], None]:
+            name, blocks, threads, arrays = launch
+            kernel, arguments = module.get_function(name), tuple(arrays)
+            return lambda: kernel((blocks,), (threads,), arguments)
+
+        return bind
+
+    def graph(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record launches as a CUDA graph, which starts them all at once.
+
+        Parameters
+        ----------
+        work : callable
+            Launches kernels on the current stream, and does nothing else.
+
+        Returns
+        -------
+        callable
+            Starts the graph on the stream that is current then.
+        """
+        stream = self.cupy.cuda.Stream(non_blocking=True)
+        with self.device, stream:
+            stream.begin_capture()
+            try:
+                work()
+            finally:
+                graph = stream.end_capture()
+        start: Callable[[], None] = graph.launch
+        return start

@@ -1,0 +1,177 @@
+"""A plan for a GPU: a pure function as kernels and matrix products, and their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xpnn.engine.cuda.planner import CudaPlanner, Product
+from xpnn.engine.cuda.source import HEAD, Kernel
+from xpnn.engine.make import bring_home, recorded_update
+from xpnn.engine.trace import Trace
+from xpnn.engine.trees import leaves
+
+
+@dataclass
+class CudaPlan:
+    """Kernels and products of one function for one set of shapes.
+
+    Their arrays are the host's, which stand for those of the device.
+
+    Parameters
+    ----------
+    trace : Trace
+        The recorded operations.
+    work : list of Kernel or Product
+        In order.
+    inputs : list of numpy.ndarray
+        What stands for the inputs.
+    outputs : list of numpy.ndarray
+        What stands for the results.
+    buffers : list of numpy.ndarray
+        What stands for all other memory.
+    """
+
+    trace: Trace
+    work: list[Kernel | Product]
+    inputs: list[Any]
+    outputs: list[Any]
+    buffers: list[Any]
+
+    @property
+    def only_kernels(self) -> bool:
+        """Whether no library's product is among the work, so that a graph can record it."""
+        return all(isinstance(one, Kernel) for one in self.work)
+
+    @property
+    def bytes(self) -> int:
+        """Memory beside the inputs."""
+        return sum(int(raw.nbytes) for raw in self.buffers)
+
+    def bind(
+        self, cuda: Any, devices: Sequence[Any], before: Sequence[Kernel], after: Sequence[Kernel]
+    ) -> Callable[[], None]:
+        """Give everything its place on a device, and compile the kernels.
+
+        Parameters
+        ----------
+        cuda : CupyDevice
+            The device.
+        devices : sequence of array
+            The inputs there.
+        before, after : sequence of Kernel
+            Others to start with it; their arrays are the device's.
+
+        Returns
+        -------
+        callable
+            Starts everything, in order.
+        """
+        places = list(zip(self.inputs, devices, strict=True))
+        for node in self.trace.nodes:
+            if node.op == "constant":
+                place = cuda.empty(node.value.shape, node.value.dtype)
+                cuda.put(node.value, place)
+                places.append((node.value, place))
+        places += [(raw, cuda.empty(raw.shape, raw.dtype)) for raw in self.buffers]
+        ranges = [(old.ctypes.data, max(old.nbytes, 1), place) for old, place in places]
+
+        def move(array: Any) -> Any:
+            for first, size, place in ranges:
+                offset = array.ctypes.data - first
+                if 0 <= offset < size:
+                    return cuda.view(place, offset, array.shape, array.dtype, array.strides)
+            raise AssertionError("a plan's array is nobody's memory")
+
+        def unmoved(array: Any) -> Any:
+            return array
+
+        parts = [(before, unmoved), (self.work, move), (after, unmoved)]
+        names = kernel_names([k for part, _ in parts for k in part if isinstance(k, Kernel)])
+        launch = cuda.compile(source(names))
+        calls = []
+        for part, find in parts:
+            for one in part:
+                arrays = [find(a) for a in one.operands]
+                if isinstance(one, Kernel):
+                    calls.append(launch((names[one.text], one.blocks, one.threads, arrays)))
+                else:
+                    calls.append(_product(cuda, arrays))
+
+        def start() -> None:
+            for call in calls:
+                call()
+
+        return start
+
+    def describe(self) -> str:
+        """List inputs, kernels, products, memory, and the kernels' source."""
+        names = kernel_names([one for one in self.work if isinstance(one, Kernel)])
+        lines = ["inputs"]
+        for node, array in zip(self.trace.inputs, self.inputs, strict=True):
+            lines.append(f"  {node.label:<12} {array.dtype}{list(array.shape)}")
+        lines.append(f"work ({len(self.work)})")
+        for one in self.work:
+            shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in one.results)
+            name = ""
+            if isinstance(one, Kernel):
+                name = f"{names[one.text]} <<<{one.blocks}, {one.threads}>>> "
+            lines.append(f"  {name}{one.says}  -> {shapes}")
+        way = "one CUDA graph a step" if self.only_kernels else "one launch after the other"
+        lines.append(f"{len(self.buffers)} buffers, {self.bytes} B; {way}")
+        return "\n".join([*lines, "", source(names)])
+
+
+def _product(cuda: Any, arrays: list[Any]) -> Callable[[], None]:
+    return lambda: cuda.matmul(*arrays)
+
+
+def kernel_names(kernels: Sequence[Kernel]) -> dict[str, str]:
+    """Give each source a name; kernels of the same source share it."""
+    names: dict[str, str] = {}
+    for kernel in kernels:
+        names.setdefault(kernel.text, f"k{len(names)}")
+    return names
+
+
+def source(names: dict[str, str]) -> str:
+    """Write a whole source of named kernels."""
+    return HEAD + "".join(
+        f'extern "C" __global__ void {name}{text}\n' for text, name in names.items()
+    )
+
+
+def make_cuda_plan(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    labels: list[str],
+    homes: dict[int, int],
+    hidden: Sequence[int] = (),
+) -> CudaPlan:
+    """Trace a pure function and plan it for a GPU.
+
+    Parameters
+    ----------
+    function : callable
+        Pure, made for `xpnn.engine.trace.NAMESPACE`.
+    arguments : tuple
+        NumPy arrays in nested tuples that stand for the device's, in C order.
+    labels, homes, hidden
+        As in `xpnn.engine.make.make_plan`.
+
+    Returns
+    -------
+    CudaPlan
+
+    Raises
+    ------
+    UnknownOperationError
+        The engine has no rule for something that the function does.
+    """
+    trace = recorded_update(function, arguments, labels, homes, hidden)
+    planner = CudaPlanner(trace, leaves(arguments), homes)
+    planner.make()
+    places = {number: planner.array[id(trace.inputs[home])] for number, home in homes.items()}
+    outputs = bring_home(planner, places)
+    return CudaPlan(trace, planner.work, leaves(arguments), outputs, planner.pool.made)

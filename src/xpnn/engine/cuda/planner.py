@@ -1,0 +1,123 @@
+"""Turning a trace into kernels and matrix products, in order.
+
+Memory is planned as for NumPy, on arrays of the host that stand for those of the device:
+nobody touches their memory, so it takes none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xpnn.backends import host
+from xpnn.engine.cuda.groups import TYPES, Group, group
+from xpnn.engine.cuda.products import product
+from xpnn.engine.cuda.reductions import reduction
+from xpnn.engine.cuda.source import Kernel, copy, crossing, entries, rows
+from xpnn.engine.operations import REDUCTIONS
+from xpnn.engine.plan import Planner
+from xpnn.engine.trace import Node, Trace, UnknownOperationError
+
+OWN = 2**25
+"""Multiplications in a product up to which it is a kernel of our own, and may join a graph."""
+
+
+@dataclass
+class Product:
+    """A matrix product that a library does.
+
+    Parameters
+    ----------
+    a, b, out : numpy.ndarray
+        ``out = a @ b``.
+    """
+
+    a: Any
+    b: Any
+    out: Any
+
+    @property
+    def operands(self) -> list[Any]:
+        """Return its arrays."""
+        return [self.a, self.b, self.out]
+
+    @property
+    def says(self) -> str:
+        """Return what it does, for people."""
+        return f"matmul {self.a.shape[0]} x {self.a.shape[1]} x {self.b.shape[1]} by cuBLAS"
+
+    @property
+    def results(self) -> list[Any]:
+        """Return what it writes."""
+        return [self.out]
+
+
+class CudaPlanner(Planner):
+    """Makes the kernels, one group of operations after the other.
+
+    Parameters
+    ----------
+    trace, arrays, homes
+        As in `xpnn.engine.memory.Memory`.
+    """
+
+    def __init__(self, trace: Trace, arrays: list[Any], homes: dict[int, int]) -> None:
+        super().__init__(trace, arrays, homes)
+        self.work: list[Kernel | Product] = []
+        largest = max((self._size(n) for n in trace.nodes if n.op == "matmul"), default=0)
+        self.own_products = largest <= OWN
+
+    @staticmethod
+    def _size(node: Node) -> int:
+        return int(node.value.size * node.inputs[0].shape[1])
+
+    def make(self) -> list[Any]:
+        """Make kernels and products."""
+        for one in group([n for n in self.trace.nodes if n.op not in ("input", "constant")]):
+            if one.domain is None:
+                self._one(one.nodes[0])
+            else:
+                self._fused(one)
+        return self.work
+
+    def _fused(self, one: Group) -> None:
+        """Do several operations in one kernel; results that only it reads get no buffer."""
+        nodes = one.nodes
+        outside = self._read_outside(nodes)
+        stored = {id(n) for n in nodes if id(n) in outside}
+        if one.by_rows:
+            stored |= crossing(one)
+        self.deferred, self.together = [], nodes
+        for node in nodes:
+            if id(node) in stored:
+                self._output(node)
+            for parent in node.parents():
+                self._read(parent)
+        self.work.append((rows if one.by_rows else entries)(one, stored, self._place))
+        for raw in self.deferred:
+            self.pool.give_back(raw)
+        self.deferred, self.together = None, []
+
+    def _place(self, node: Node) -> Any:
+        return self.array[id(node)]
+
+    def _emit(self, function: Any, arguments: tuple[Any, ...], node: Node, name: str = "") -> None:
+        if function is not host.copyto:
+            raise UnknownOperationError(node.op)
+        self.copy(arguments[1], arguments[0], name)
+
+    def copy(self, source: Any, target: Any, text: str) -> None:
+        """Add a copy."""
+        self.work.append(copy(source, target))
+
+    def _compute(self, node: Node) -> None:
+        out = self._output(node)
+        if node.op in REDUCTIONS:
+            self.work.append(reduction(node, self._place))
+            return
+        if node.op != "matmul":
+            raise UnknownOperationError(node.op)
+        a, b = (self.array[id(i)] for i in node.inputs)
+        if any(str(array.dtype) not in TYPES for array in (a, b)):
+            raise UnknownOperationError(f"matmul of {a.dtype}")
+        self.work.append(product(a, b, out) if self.own_products else Product(a, b, out))

@@ -1,0 +1,74 @@
+"""CUDA C++ of matrix products, for those that are too small to be worth a library's call.
+
+A library's product cannot be part of a CUDA graph that CuPy records; one of these can.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnn.engine.cuda.groups import TYPES
+from xpnn.engine.cuda.source import Kernel, Writer
+from xpnn.engine.trace import UnknownOperationError
+
+TILE = 32  # rows and columns of the result that a block computes
+LINES = 8  # rows of a tile that are worked on side by side: 8 * 32 threads
+EACH = TILE // LINES  # rows of a tile that a thread computes
+
+
+def product(a: Any, b: Any, out: Any) -> Kernel:
+    """Write ``out = a @ b`` for matrices that lie in memory in whatever order.
+
+    Parameters
+    ----------
+    a, b, out : numpy.ndarray
+        Of one float dtype, with shapes (n, k), (k, m), (n, m).
+
+    Returns
+    -------
+    Kernel
+    """
+    if not str(out.dtype) == str(a.dtype) == str(b.dtype) or "float" not in str(out.dtype):
+        raise UnknownOperationError(f"matmul of {a.dtype} and {b.dtype}")
+    (n, k), m, kind = a.shape, b.shape[1], TYPES[str(out.dtype)]
+    writer = Writer(out.shape, lambda node: node)
+    across = -(-m // TILE)
+    left = _tile(writer, a, "left", "i0", "k0", (n, k))
+    right = _tile(writer, b, "right", "k0", "j0", (k, m))
+    writer_out = writer.entry(out, True)
+    body = [
+        f"  __shared__ {kind} left[{TILE}][{TILE + 1}], right[{TILE}][{TILE + 1}];",
+        f"  const int column = threadIdx.x % {TILE}, line = threadIdx.x / {TILE};",
+        f"  const int i0 = blockIdx.x / {across} * {TILE}, j0 = blockIdx.x % {across} * {TILE};",
+        f"  {kind} sums[{EACH}] = {{}};",
+        f"  for (int k0 = 0; k0 < {k}; k0 += {TILE}) {{",
+        f"    for (int q = line; q < {TILE}; q += {LINES}) {{",
+        f"      {left}",
+        f"      {right}",
+        "    }",
+        "    __syncthreads();",
+        f"    for (int k = 0; k < {TILE}; k++)",
+        f"      for (int q = 0; q < {EACH}; q++)",
+        f"        sums[q] = fma(left[line + q * {LINES}][k], right[k][column], sums[q]);",
+        "    __syncthreads();",
+        "  }",
+        f"  for (int q = 0; q < {EACH}; q++) {{",
+        f"    const int i = i0 + line + q * {LINES}, j = j0 + column;",
+        f"    if (i < {n} && j < {m}) {writer_out} = sums[q];",
+        "  }",
+    ]
+    blocks = -(-n // TILE) * across
+    return writer.kernel(body, blocks, TILE * LINES, f"matmul {n} x {k} x {m}")
+
+
+def _tile(
+    writer: Writer, array: Any, name: str, first: str, second: str, shape: tuple[int, int]
+) -> str:
+    """Write how a tile is fetched: threads side by side read numbers side by side."""
+    rows, columns = shape
+    down, along = (s // array.itemsize for s in array.strides)
+    i, j, place = f"{first} + q", f"{second} + column", f"{name}[q][column]"
+    if along != 1 and down == 1:
+        i, j, place = f"{first} + column", f"{second} + q", f"{name}[column][q]"
+    entry = f"{writer.name(array)}[({i}) * {down} + ({j}) * {along}]"
+    return f"{place} = {i} < {rows} && {j} < {columns} ? {entry} : 0;"

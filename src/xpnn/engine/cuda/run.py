@@ -1,0 +1,232 @@
+"""Running an update on a GPU: traced once for each batch size, then started step by step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+from xpnn.backends import Array, Device, DType, Namespace, host
+from xpnn.engine.cuda.fetch import fetch, tick
+from xpnn.engine.cuda.plan import CudaPlan, make_cuda_plan
+from xpnn.engine.run_numpy import Names, first_drawn, labels_of
+from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
+from xpnn.engine.trace import NAMESPACE, UnknownOperationError
+from xpnn.engine.trees import leaves, map_tree
+
+_NOISE_BYTES = 64 * 2**20  # noise that is on the GPU at once
+
+log = logging.getLogger("xpnn.engine")
+
+
+@dataclass
+class _Bound:
+    """A plan for one batch size, its buffers on the GPU, and what starts its step."""
+
+    plan: CudaPlan
+    size: int
+    columns: list[Any]
+    noise: list[Any]
+    ahead: list[Any]
+    rate: Any
+    sums: int
+    direct: bool
+    start: Callable[[], None] = lambda: None
+    reads: list[Any] = field(default_factory=list)
+    recorded: bool = False
+
+
+class CudaRunner:
+    """Starts an update's kernels on buffers that it owns.
+
+    The order of the rows, the rates and the number of the step are on the GPU, so that
+    every step is the same launches: one CUDA graph, where all of them are kernels. Nothing
+    waits for the GPU.
+
+    Parameters
+    ----------
+    make_update, carry, columns, xp, dtype, names
+        As in `xpnn.engine.run_numpy.NumpyRunner`.
+    device : object
+        Where the data is.
+    cuda : CupyDevice
+        The same as the engine uses it.
+    """
+
+    def __init__(
+        self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
+        device: Device, dtype: DType, cuda: Any, names: Names | None = None,
+    ) -> None:  # fmt: skip
+        self.names = names or (
+            [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(len(columns))],
+        )  # fmt: skip
+        self.make_update, self.columns, self.xp = make_update, columns, xp
+        self.device, self.dtype, self.cuda = device, host.dtype(dtype), cuda
+        self.carry = map_tree(self._copy, carry)
+        self.bound: dict[tuple[int, int, bool], _Bound] = {}
+        self.totals: dict[int, tuple[Any, ...]] = {}
+        self.count = cuda.empty((1,), host.dtype("int64"))
+        self.order = cuda.empty((1,), host.dtype("int64"))
+        self.rates = cuda.empty((1,), self.dtype)
+        self.reason = ""
+        self._pure: PureRunner | None = None
+
+    def _copy(self, array: Array) -> Array:
+        place = self.cuda.empty(tuple(array.shape), array.dtype)
+        self.cuda.copy(array, place)
+        return place
+
+    # Planning
+
+    def _plan(self, rows: int, drawn: Any, sums: int) -> tuple[CudaPlan, Any, Any]:
+        """Plan the update for a batch size; also return what stands for batch and noise."""
+
+        def stand(array: Any) -> Any:
+            return host.empty(tuple(array.shape), array.dtype)
+
+        columns = map_tree(lambda c: host.empty((rows, *c.shape[1:]), c.dtype), self.columns)
+        noise, totals = map_tree(stand, drawn), self._totals(sums)
+        batch = (*columns, noise, host.empty((), self.dtype))
+        arguments = (map_tree(stand, self.carry), map_tree(stand, totals), batch)
+        carried = len(leaves(arguments[:2]))
+        labels = [
+            *labels_of(self.names[0], self.carry),
+            *labels_of(["sum"], (totals,)),
+            *labels_of([*self.names[1], "noise", "rate"], batch),
+        ]
+        plan = make_cuda_plan(
+            self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
+            range(1, len(leaves(self.carry))),
+        )  # fmt: skip
+        return plan, leaves(columns), leaves(noise)
+
+    def _bind(self, rows: int, size: int, direct: bool, drawn: Any, sums: int) -> _Bound:
+        plan, columns, noise = self._plan(rows, drawn, sums)
+
+        def make(array: Any, *more: int) -> Any:
+            return self.cuda.empty((*more, *array.shape), array.dtype)
+
+        each = sum(n.nbytes for n in noise)
+        ahead = max(_NOISE_BYTES // each, 1) if each and rows == size else 1
+        return _Bound(
+            plan, size, [] if direct else [make(c) for c in columns], [make(n) for n in noise],
+            [make(n, ahead) for n in noise], self.cuda.empty((), self.dtype), sums, direct,
+        )  # fmt: skip
+
+    def _bind_all(self, rows: int, size: int, direct: bool, drawn: Any, sums: int) -> None:
+        """Plan every batch size before the first step, so that a missing rule costs no step."""
+        for count in {stop - start for start, stop in batches(rows, size)}:
+            if (count, sums, direct) not in self.bound:
+                part = map_tree(itemgetter(slice(count)), drawn)
+                self.bound[count, sums, direct] = self._bind(count, size, direct, part, sums)
+
+    def _totals(self, count: int) -> tuple[Any, ...]:
+        if count not in self.totals:
+            self.totals[count] = tuple(self.cuda.empty((), self.dtype) for _ in range(count))
+        return self.totals[count]
+
+    def plan(self, rows: int, noise: Noise, sums: int) -> CudaPlan:
+        """Plan a batch of that many rows, and run nothing.
+
+        Raises
+        ------
+        UnknownOperationError
+            The engine has no rule for something that the update does.
+        """
+        return self._plan(rows, noise(rows), sums)[0]
+
+    # Running
+
+    def run(
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
+    ) -> tuple[Array, ...]:
+        """Go through the rows once; see `PureRunner.run`."""
+        if self._pure is not None:
+            return self._pure.run(rows, size, order, rates, noise, sums)
+        drawn, direct = noise(min(size, rows)), order is None and size >= rows
+        size = min(size, rows)
+        try:
+            self._bind_all(rows, size, direct, drawn, sums)
+            self._put_numbers(rows, order, rates)
+            for bound in self.bound.values():
+                self._connect(bound)
+        except UnknownOperationError as error:
+            self._fall_back(str(error))
+            return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums)
+        totals = self._totals(sums)
+        for array in (*totals, self.count):
+            self.cuda.zero(array)
+        waiting, spans = first_drawn(drawn, noise), batches(rows, size)
+        for number, (start, stop) in enumerate(spans):
+            bound = self.bound[stop - start, sums, direct]
+            if bound.noise:
+                self._put_noise(bound, number, spans, waiting)
+            bound.start()
+            if not bound.recorded and bound.plan.only_kernels:
+                # A kernel is loaded when it first runs, which a graph must not do.
+                bound.start, bound.recorded = self.cuda.graph(bound.start), True
+        return totals
+
+    def _put_numbers(self, rows: int, order: Any, rates: Sequence[float]) -> None:
+        """Bring the order of the rows and the rates to the GPU."""
+        numbers = host.arange(rows) if order is None else host.asarray(order)
+        self.order = self._refilled(self.order, numbers)
+        self.rates = self._refilled(self.rates, host.asarray(rates))
+
+    def _refilled(self, place: Any, values: Any) -> Any:
+        """Fill an array, or a larger one in its place."""
+        if len(place) < len(values):
+            place = self.cuda.empty(values.shape, place.dtype)
+        self.cuda.put(values.astype(place.dtype), place[: len(values)])
+        return place
+
+    def _put_noise(
+        self, bound: _Bound, number: int, spans: list[tuple[int, int]], noise: Noise
+    ) -> None:
+        """Draw the noise of the coming steps of this batch size, and bring it to the GPU."""
+        rows, ahead = spans[number][1] - spans[number][0], len(bound.ahead[0])
+        if number % ahead:
+            return
+        coming = [b - a for a, b in spans[number : number + ahead] if b - a == rows]
+        columns = zip(*(leaves(noise(n)) for n in coming), strict=True)
+        for place, drawn in zip(bound.ahead, columns, strict=True):
+            self.cuda.put(host.stack(drawn), place[: len(drawn)])
+
+    def _connect(self, bound: _Bound) -> None:
+        """Compile a step that reads the data, the order and the rates where they now are."""
+        data = leaves(self.columns)
+        reads = [self.order, self.rates, *data]
+        if len(reads) == len(bound.reads) and all(map(_same, reads, bound.reads)):
+            return
+        columns = data if bound.direct else bound.columns
+        if bound.direct:
+            columns = [c if c.flags.c_contiguous else self._copy(c) for c in data]
+        first = fetch(
+            self.count, self.order, self.rates, bound.rate, bound.size,
+            [] if bound.direct else list(zip(data, columns, strict=True)),
+            list(zip(bound.ahead, bound.noise, strict=True)),
+        )  # fmt: skip
+        inputs = [*leaves((self.carry, self._totals(bound.sums))), *columns, *bound.noise]
+        bound.start = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
+        bound.reads, bound.recorded = reads, False
+
+    def _fall_back(self, reason: str) -> None:
+        self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"
+        log.debug(self.reason)
+        self._pure = PureRunner(
+            self.make_update(self.xp), self.carry, self.columns, self.xp, self.device, self.dtype
+        )
+
+    def theta(self) -> Array:
+        """Copy the first array of the carry: the parameters."""
+        return self._pure.theta() if self._pure is not None else self._copy(self.carry[0])
+
+    def state(self) -> Any:
+        """Copy all of the carry, for another runner to go on with."""
+        return self._pure.state() if self._pure is not None else map_tree(self._copy, self.carry)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b

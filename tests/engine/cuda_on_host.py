@@ -1,0 +1,178 @@
+"""CUDA kernels on the host: compiled by its C++ compiler, run one thread after the other.
+
+A block's threads are contexts that hand over at ``__syncthreads``; blocks follow one another.
+With `backwards` threads and blocks run the other way round: a kernel whose result depends
+on the order lacks a barrier somewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHIM = r"""
+#include <cmath>
+#include <cstdlib>
+#include <functional>
+#include <ucontext.h>
+#include <vector>
+using namespace std;
+#define __global__
+#define __device__ inline
+#define __shared__ static
+struct Place { int x; };
+static Place threadIdx, blockIdx, blockDim, gridDim;
+static const size_t STACK = 1 << 15;
+static ucontext_t home;
+static vector<ucontext_t> threads;
+static vector<char> stacks;
+static vector<bool> done;
+static int current;
+static function<void()> body;
+static void hand_over() { swapcontext(&threads[current], &home); }
+static void __syncthreads() { hand_over(); }
+static void enter() { body(); done[current] = true; hand_over(); }
+static void launch(int blocks, int count, bool waits, bool backwards, function<void()> work) {
+  blockDim.x = count; gridDim.x = blocks; body = work;
+  if (threads.size() < (size_t)count) { threads.resize(count); stacks.resize(count * STACK); }
+  for (int b = 0; b < blocks; b++) {
+    blockIdx.x = backwards ? blocks - 1 - b : b;
+    done.assign(count, false);
+    for (int t = 0; waits && t < count; t++) {
+      getcontext(&threads[t]);
+      threads[t].uc_stack.ss_sp = &stacks[t * STACK];
+      threads[t].uc_stack.ss_size = STACK;
+      threads[t].uc_link = &home;
+      makecontext(&threads[t], enter, 0);
+    }
+    for (bool again = true; again;) {
+      again = false;
+      for (int t = 0; t < count; t++) {
+        current = backwards ? count - 1 - t : t;
+        threadIdx.x = current;
+        if (!waits) { work(); continue; }
+        if (!done[current]) { swapcontext(&home, &threads[current]); again = true; }
+      }
+    }
+  }
+}
+"""
+KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\) \{(.*?)\n\}\n', re.S)
+
+
+def compiler() -> str:
+    """Return the host's C++ compiler; skips the test where there is none."""
+    found = shutil.which("g++") or shutil.which("clang++")
+    if found is None:
+        pytest.skip("needs a C++ compiler to run CUDA kernels on the host")
+    return found
+
+
+FOLDER = Path(tempfile.mkdtemp(prefix="xpnn-kernels-"))
+
+
+def build(source: str) -> ctypes.CDLL:
+    """Compile a source once in a process."""
+    path = FOLDER / (hashlib.sha256(source.encode()).hexdigest()[:20] + ".so")
+    if not path.exists():
+        text = [SHIM, source]
+        for name, arguments, body in KERNEL.findall(source):
+            kinds = [a.rsplit("*", 1)[0] + "*" for a in arguments.split(", ")]
+            given = ", ".join(f"({kind})a[{i}]" for i, kind in enumerate(kinds))
+            waits = "true" if "together<" in body or "__syncthreads" in body else "false"
+            text.append(
+                f'extern "C" void run_{name}(int blocks, int count, int backwards, void** a) {{\n'
+                f"  launch(blocks, count, {waits}, backwards, [=] {{ {name}({given}); }});\n}}\n"
+            )
+        code = path.with_suffix(".cpp")
+        code.write_text("\n".join(text))
+        flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w"]
+        made = subprocess.run(
+            [compiler(), *flags, "-shared", "-fPIC", str(code), "-o", str(path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr + source
+    return ctypes.CDLL(str(path))
+
+
+class HostCuda:
+    """What the engine asks of a GPU, done by the host.
+
+    Parameters
+    ----------
+    backwards : bool, default False
+        Whether threads and blocks run in the opposite order.
+    graphs : bool, default True
+        Whether launches can be recorded.
+    """
+
+    def __init__(self, backwards: bool = False) -> None:
+        self.backwards = backwards
+        self.launches: list[str] = []
+        self.products = self.graphs = 0
+        self.recording = False
+
+    def empty(self, shape, dtype):
+        array = np.empty(shape, dtype)
+        array.fill(77)  # nothing may be read before it is written
+        return array
+
+    def put(self, values, place):
+        assert not self.recording
+        assert values.dtype == place.dtype
+        assert values.shape == place.shape
+        place[...] = values
+
+    def copy(self, array, place):
+        assert not self.recording
+        place[...] = array
+
+    def zero(self, array):
+        assert not self.recording
+        array[...] = 0
+
+    def view(self, raw, offset, shape, dtype, strides):
+        return np.ndarray(shape, dtype, raw, offset, strides)
+
+    def matmul(self, a, b, out):
+        assert not self.recording, "a library's product cannot be recorded"
+        self.products += 1
+        np.matmul(a, b, out=out)
+
+    def compile(self, source):
+        library = build(source)
+
+        def bind(launch):
+            name, blocks, threads, arrays = launch
+            assert threads <= 1024
+            function = getattr(library, f"run_{name}")
+            pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+
+            def start(kept=arrays):
+                self.launches.append(name)
+                function(blocks, threads, int(self.backwards), pointers)
+
+            return start
+
+        return bind
+
+    def graph(self, work):
+        """Record work; it may use the device for nothing but kernels."""
+        self.graphs += 1
+
+        def start():
+            self.recording = True
+            try:
+                work()
+            finally:
+                self.recording = False
+
+        return start
