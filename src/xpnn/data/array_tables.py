@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import tokenize
 import zipfile
@@ -141,10 +142,10 @@ def npy_chunks(path: Path, rows: int | None) -> Iterator[pd.DataFrame]:
 class _Member:
     """An array of an NPZ file, read row by row."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    def __init__(self, path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> None:
         self.where = f"{path}: {info.filename}"
         self.name = info.filename.removesuffix(".npy")
-        self.file = cast(BinaryIO, archive.open(info))
+        self.file = file
         self.header = read_header(self.where, self.file)
         self.whole: Any = None
         found = info.file_size - self.file.tell()
@@ -180,8 +181,8 @@ def npz_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.Da
             infos = _members(path, archive, max_ratio)
             members = {}
             for info in infos:
-                member = _Member(path, archive, info)
-                stack.callback(member.file.close)
+                file = cast(BinaryIO, stack.enter_context(archive.open(info)))
+                member = _Member(path, file, info)
                 members[member.name] = member
             chosen = _choose(path, members)
             count = min(member.header.rows for member in chosen.values())
@@ -192,7 +193,8 @@ def npz_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.Da
             for member in chosen.values():
                 member.file.read(1)  # at the end, the checksum is compared
     except _ZIP_DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # A damaged directory sends the reader to places before the file's begin.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise DataFileError(f"{path}: a damaged NPZ file: {error}") from error
 

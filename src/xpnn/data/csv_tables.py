@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpnn.data.cells import clean, is_padded, to_numbers
+from xpnn.data.cells import MISSING, clean, is_padded, to_numbers
 from xpnn.data.columns import listed
 from xpnn.data.csv_records import (
     MOST_COLUMNS,
@@ -17,6 +17,7 @@ from xpnn.data.csv_records import (
     blocks,
     check_records,
     guess_separator,
+    may_be_padded,
 )
 from xpnn.data.files import DataFileError
 from xpnn.data.optional import need
@@ -120,14 +121,14 @@ class _Kind:
     missing: bool = False
     seen: bool = False
 
-    def look(self, cells: Any) -> None:
+    def look(self, cells: Any, padded: bool) -> None:
         """Look at more of it."""
         pa = need("pyarrow")
         self.missing = self.missing or cells.null_count > 0
         if self.can == "text" or cells.null_count == len(cells):
             return
         self.seen = True
-        if is_padded(cells):
+        if padded and is_padded(cells):
             self.can = "text"
         elif self.can == "int64":
             try:
@@ -173,8 +174,8 @@ class TextTable:
         self.max_ratio = max_ratio
         self.layout: Layout | None = None
 
-    def _parts(self) -> Iterator[Any]:
-        """Tables of cleaned text, a block's records in each."""
+    def _parts(self) -> Iterator[tuple[Any, bool]]:
+        """Tables of cleaned text, a block's records in each; and whether zeros may lead."""
         found: Layout | None = None
         for block in blocks(self.path, self.max_ratio):
             if found is None:
@@ -187,7 +188,7 @@ class TextTable:
         if found is None:
             raise DataFileError(f"{self.path}: empty; expected a line of column names")
 
-    def _parse(self, block: Block, layout: Layout) -> Iterator[Any]:
+    def _parse(self, block: Block, layout: Layout) -> Iterator[tuple[Any, bool]]:
         pa, text = need("pyarrow"), need("pyarrow.csv")
         names = list(layout.names)
         count = check_records(self.path, block, layout.separator, len(names))
@@ -203,7 +204,9 @@ class TextTable:
                     delimiter=layout.separator, newlines_in_values=True
                 ),
                 convert_options=text.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False
+                    column_types=dict.fromkeys(names, pa.large_string()),
+                    strings_can_be_null=True,
+                    null_values=MISSING,
                 ),
             )
         except pa.ArrowInvalid as error:
@@ -213,16 +216,18 @@ class TextTable:
                 f"{self.path}, from line {block.line}: read {table.num_rows} records; there are "
                 f"{count}"
             )
-        yield pa.table([clean(column) for column in table.columns], names=names)
+        if _may_have_space(block.content, layout.separator, count):
+            table = pa.table([clean(column) for column in table.columns], names=names)
+        yield table, may_be_padded(block)
 
-    def _kinds(self, tables: Iterator[Any]) -> list[_Kind]:
+    def _kinds(self, tables: Iterator[tuple[Any, bool]]) -> list[_Kind]:
         kinds: list[_Kind] = []
         rows = 0
-        for table in tables:
+        for table, padded in tables:
             kinds = kinds or [_Kind() for _ in table.columns]
             rows += table.num_rows
             for kind, cells in zip(kinds, table.columns, strict=True):
-                kind.look(cells)
+                kind.look(cells, padded)
         if not rows:
             raise DataFileError(f"{self.path}: no rows after the line of column names")
         return kinds
@@ -230,9 +235,9 @@ class TextTable:
     def read(self) -> pd.DataFrame:
         """Read the whole table."""
         pa = need("pyarrow")
-        tables = list(self._parts())
-        kinds = self._kinds(iter(tables))
-        return _frame(pa.concat_tables(tables), kinds, 0)
+        parts = list(self._parts())
+        kinds = self._kinds(iter(parts))
+        return _frame(pa.concat_tables([table for table, _ in parts]), kinds, 0)
 
     def chunks(self, rows: int, as_text: bool) -> Iterator[pd.DataFrame]:
         """Read the table chunk by chunk: twice, unless all columns shall be text."""
@@ -249,7 +254,7 @@ class TextTable:
         pa = need("pyarrow")
         kept: list[Any] = []
         count, most = 0, rows
-        for table in self._parts():
+        for table, _ in self._parts():
             most = max(1, min(rows, _CELLS // table.num_columns))
             while count + table.num_rows >= most:
                 cut = most - count
@@ -260,6 +265,14 @@ class TextTable:
                 count += table.num_rows
         if kept:
             yield pa.concat_tables(kept)
+
+
+def _may_have_space(content: bytes, separator: str, records: int) -> bool:
+    """Whether a cell may begin or end with white space; most tables have none anywhere."""
+    if not content.isascii() or content.count(b"\n") != records:
+        return True
+    spaces = [space for space in (b" ", b"\t", b"\x0b", b"\x0c") if space != separator.encode()]
+    return any(space in content for space in spaces)
 
 
 def _frame(table: Any, kinds: list[_Kind], start: int) -> pd.DataFrame:

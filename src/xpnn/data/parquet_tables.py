@@ -47,11 +47,12 @@ def parquet_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[p
         The file is damaged, has no rows, or is far larger than it looks.
     """
     pa, parquet = need("pyarrow"), need("pyarrow.parquet")
-    try:
-        file = parquet.ParquetFile(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    with file:
+    # Opened here, so that it is closed whatever the reader does.
+    with pa.OSFile(str(path)) as source:
+        try:
+            file = parquet.ParquetFile(source)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _damaged(path, error) from error
         meta, names = file.metadata, file.schema_arrow.names
         if len(set(names)) != len(names) or not names or len(names) > MOST_COLUMNS:
             raise DataFileError(
