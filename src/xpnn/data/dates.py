@@ -139,7 +139,7 @@ def date_parts(dates: pd.Series, hours: bool) -> Any:
     """
     pandas = need("pandas")
     days = (dates - pandas.Timestamp(0)) / pandas.Timedelta(days=1)
-    parts = [dates.dt.year, dates.dt.month, dates.dt.weekday, days]
+    parts = [dates.dt.year, dates.dt.month, dates.dt.day_of_week, days]
     if hours:
         parts.append((days - np.floor(days)) * 24)
     return np.column_stack([part.to_numpy(np.float64, na_value=np.nan) for part in parts])

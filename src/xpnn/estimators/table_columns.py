@@ -156,8 +156,9 @@ class TablePreprocessing:
         )
         missing = np.isnan(table)
         np.copyto(table, np.broadcast_to(fill, table.shape), where=missing)
-        table -= mean
-        table /= scale
+        with np.errstate(over="ignore"):
+            table -= mean
+            table /= scale
         at = table.shape[1]
         out[:, :at] = np.clip(table, -_LARGEST, _LARGEST, out=table)
         starts = np.cumsum([0, *(len(code.fill) for code in codes)])

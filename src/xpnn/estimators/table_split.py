@@ -88,7 +88,12 @@ def with_target(frame: Any, name: str) -> pd.DataFrame:
         said = "no column" if name not in names else "more than one column"
         raise ValueError(f"the table has {said} {name!r} to be the target; it has {listed(names)}")
     frame = frame.set_axis(names, axis=1)
-    codes = Target(name, "classify").codes(frame[name])
+    try:
+        codes = Target(name, "classify").codes(frame[name])
+    except TypeError as error:
+        raise ValueError(
+            f"target {name!r} holds cells that are neither text nor numbers: {error}"
+        ) from error
     return frame[codes != NOTHING]
 
 

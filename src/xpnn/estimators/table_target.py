@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnn.data.cells import CellError, is_text, numbers_of, to_codes
+from xpnn.data.cells import NO, YES, CellError, is_text, numbers_of, to_codes
 from xpnn.data.columns import learn_column, listed
 from xpnn.data.optional import need
 
@@ -65,15 +65,21 @@ class Target:
         """Number of each row's class; `NOTHING` or `UNKNOWN` where there is none."""
         numbers, texts = to_codes(series)
         known = {_text(value): i for i, value in enumerate(self.classes)}
+        if self.dtype == "bool":  # a text file says it in many words
+            words = dict.fromkeys(YES, known["true"]) | dict.fromkeys(NO, known["false"])
+            known, texts = words, [text.lower() for text in texts]
         places = [known.get(text, UNKNOWN) for text in texts]
         return np.asarray([*places, NOTHING], np.int64)[numbers]
 
     def values(self, series: pd.Series) -> Any:
-        """Numbers of the rows, in their units; NaN where there is none."""
+        """Numbers of rows that have a target, in their units."""
         try:
-            return numbers_of(series)
+            values = numbers_of(series)
         except CellError as error:
             raise ValueError(f"target: {error}") from error
+        if np.isnan(values).any():
+            raise ValueError(f"target {self.name!r} holds an infinite number")
+        return values
 
     def describe(self) -> str:
         """Say in a line what is learned."""
