@@ -1,4 +1,5 @@
 import gzip
+import sys
 
 import numpy as np
 import pytest
@@ -271,6 +272,27 @@ def test_pictures_with_labels_beside_them(tmp_path, ending, mark):
     other = own.rename(tmp_path / "other")
     assert list(read_table(path)) == list(alone)
     check_chunks(path, read_table(path, labels=other), labels=other)
+
+
+def test_pictures_packed_with_zstd(tmp_path):
+    images = GENERATOR.integers(0, 256, (20, 3, 2)).astype("uint8")
+    content = write_idx(tmp_path / "plain", images).read_bytes()
+    path = write(tmp_path / "a-images-idx3-ubyte.zst", zstd(content))
+    assert table_format(path) == "idx"
+    assert (read_table(path).to_numpy() == images.reshape(20, 6)).all()
+    for cut in (zstd(content)[:-9], zstd(content[:-1]), zstd(content + b"1")):
+        with pytest.raises(DataFileError, match=r"a broken zstd file|cut off|too long"):
+            read_table(write(path, cut))
+
+
+@pytest.mark.parametrize("missing", ["pandas", "pyarrow", "zstandard"])
+def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, missing):
+    path = write(tmp_path / "a.csv", zstd(b"a\n1\n"))
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(
+        ImportError, match=rf'tables need {missing}, .*pip install "xpnn\[tables\]"'
+    ):
+        read_table(path)
 
 
 @pytest.mark.parametrize("count", [13, 14, 20, 22, 28])

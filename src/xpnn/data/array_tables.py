@@ -256,7 +256,8 @@ def labels_beside(images: Path) -> Path | None:
             continue
         head, _, tail = name.partition(place)
         rest = tail.lstrip("0123456789")
-        for ending in (rest, rest.removesuffix(".gz"), f"{rest}.gz"):
+        plain = rest.removesuffix(".gz").removesuffix(".zst")
+        for ending in (rest, plain, f"{plain}.gz", f"{plain}.zst"):
             found = images.with_name(f"{head}labels{mark}idx1{ending}")
             if found.is_file():
                 return found
