@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from xpnn import TableModel
+from xpnn.backends import device_name
 from xpnn.estimators.table_scores import classification_scores, regression_scores
 from xpnn.estimators.table_split import hold_out
 from xpnn.estimators.table_target import Target, learn_target
@@ -359,7 +360,9 @@ def test_labels_keep_their_type():
 
 
 def test_on_every_library(table, backend):
-    model = train(table, "buys", backend=backend.name, device=str(backend.device), max_iter=3)
+    model = train(
+        table, "buys", backend=backend.name, device=device_name(backend.device), max_iter=3
+    )
     found = model.predict(table)
     assert isinstance(found, np.ndarray)
     assert set(found) <= {"buys", "leaves"}
