@@ -166,6 +166,7 @@ def test_parquet(tmp_path):
     given["when"] = pandas.to_datetime(given["signed"])
     given["group"] = given["city"].astype("category")
     given["few"] = pandas.array([1, None] * 25, dtype="Int32")
+    given["with.dot"] = pandas.array([1] * 49 + [None], dtype="Int64")
     given["flag"] = [True, False] * 25
     given["late"] = pandas.array([True] * 49 + [None], dtype="boolean")
     given.index = GENERATOR.permutation(50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -30,7 +31,10 @@ _DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError,
     RecursionError, MemoryError, EOFError, UnicodeError, tokenize.TokenError,
 )  # fmt: skip
-_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+_ZIP_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
+    UnicodeError, struct.error, OverflowError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

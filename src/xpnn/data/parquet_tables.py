@@ -77,10 +77,13 @@ def _check_parquet_size(path: Path, meta: Any, max_ratio: float) -> None:
 
 def _parquet_rows(path: Path, file: Any, rows: int | None) -> Iterator[pd.DataFrame]:
     pa = need("pyarrow")
-    batches = file.iter_batches(batch_size=rows or _ROWS, use_threads=False)
     names = [name for name in file.schema_arrow.names if not _INDEX.fullmatch(name)]
-    mapper = _types(file.metadata)
+    batches = file.iter_batches(batch_size=rows or _ROWS, use_threads=False)
     start, kept, last = 0, [], False
+    try:
+        may_miss = _missing(file) if rows is not None else None
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise _damaged(path, error) from error
     while not last:
         try:
             batch = next(batches, None)
@@ -88,34 +91,36 @@ def _parquet_rows(path: Path, file: Any, rows: int | None) -> Iterator[pd.DataFr
             kept += [] if batch is None else [pa.Table.from_batches([batch]).select(names)]
             if not kept or (rows is None and not last):
                 continue
-            frame = _frame(pa.concat_tables(kept), mapper, start)
+            frame = _frame(pa.concat_tables(kept), may_miss, start)
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise _damaged(path, error) from error
         yield frame
         start, kept = start + len(frame), []
 
 
-def _types(meta: Any) -> dict[str, bool]:
-    """Which columns may hold nothing: only those get pandas' nullable types."""
-    may: dict[str, bool] = {}
-    for group in range(meta.num_row_groups):
-        for i in range(meta.num_columns):
-            column = meta.row_group(group).column(i)
-            held = column.statistics
-            full = held is not None and held.has_null_count and held.null_count == 0
-            may[column.path_in_schema] = may.get(column.path_in_schema, False) or not full
-    return may
+def _missing(file: Any) -> set[str]:
+    """Whole numbers and truth values that are missing somewhere: these get nullable types.
+
+    The file's own statistics would say so at once, but where they are damaged, reading them
+    ends the process.
+    """
+    names = [field.name for field in file.schema_arrow if str(field.type) in _NULLABLE]
+    found: set[str] = set()
+    if names:
+        for batch in file.iter_batches(batch_size=_ROWS, columns=names, use_threads=False):
+            found |= {n for n in batch.schema.names if batch.column(n).null_count}
+    return found
 
 
-def _frame(table: Any, may_miss: dict[str, bool], start: int) -> pd.DataFrame:
+def _frame(table: Any, may_miss: set[str] | None, start: int) -> pd.DataFrame:
     """A table in types that do not depend on what the others of the file hold."""
     pa, pandas = need("pyarrow"), need("pandas")
     made = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        kind = str(column.type)
-        nullable = _NULLABLE.get(kind) if may_miss.get(name, True) else None
+        missing = column.null_count > 0 if may_miss is None else name in may_miss
+        nullable = _NULLABLE.get(str(column.type)) if missing else None
         mapper = None if nullable is None else {column.type: pandas.array([], nullable).dtype}.get
         made[name] = column.to_pandas(types_mapper=mapper)
     frame = pandas.DataFrame(made)
