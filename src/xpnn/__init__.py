@@ -18,6 +18,7 @@ _WHERE = {
     "MLPClassifier": "xpnn.estimators",
     "MLPRegressor": "xpnn.estimators",
     "Perceptron": "xpnn.estimators",
+    "TableModel": "xpnn.estimators",
     "Network": "xpnn.training",
     "Loss": "xpnn.training",
     "EarlyStopping": "xpnn.training",
@@ -51,7 +52,7 @@ __all__ = ["__version__", *_WHERE, *_MODULES]
 if TYPE_CHECKING:
     from xpnn.backends import available as available
     from xpnn.backends import select as select
-    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron
+    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron, TableModel
     from xpnn.export import load as load
     from xpnn.export import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
