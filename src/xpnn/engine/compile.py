@@ -124,3 +124,21 @@ def make_runner(
     if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype)
+
+
+def mode_of(runner: Runner) -> str:
+    """Name the mode that makes such a runner again, whatever the number of steps.
+
+    Parameters
+    ----------
+    runner : Runner
+        From `make_runner`.
+
+    Returns
+    -------
+    str
+        One of `MODES`.
+    """
+    if isinstance(runner, NumpyRunner):
+        return "kernels" if runner.kernels else "plan"
+    return "pure" if isinstance(runner, PureRunner) else "auto"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
@@ -19,7 +20,9 @@ from xpnn.backends import (
 from xpnn.engine import Plan
 from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
+from xpnn.training.checkpoints import Checkpoint, describe
 from xpnn.training.history import History
+from xpnn.training.keeping import Keeper, Snapshot, snapshot
 from xpnn.training.trainer import Data, Trainer
 
 if TYPE_CHECKING:
@@ -64,6 +67,8 @@ def fit(
     report_every: int = 1,
     seed: int | HostGenerator | None = None,
     engine: str = "auto",
+    checkpoint: Checkpoint | str | Path | None = None,
+    resume: bool | str | Path = False,
 ) -> History:
     """Train a network.
 
@@ -108,6 +113,14 @@ def fit(
     engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
         How steps run; see `xpnn.engine.make_runner`. 'pure' runs every step as the plain
         pure function, for comparisons.
+    checkpoint : Checkpoint or path, optional
+        Where to write down what the training needs to go on, and how often; a path means
+        after every report. Ctrl-C writes one more.
+    resume : bool or path, default False
+        True goes on from the file of `checkpoint`, and begins anew where there is none; a
+        path goes on from there. Everything else has to be as it was, but for `epochs`,
+        which may be more: then a training that was killed ends, on NumPy, with the bytes
+        of one that was not.
 
     Returns
     -------
@@ -120,6 +133,8 @@ def fit(
         An argument is out of range, or a shape does not fit.
     MixedArraysError
         Arrays live on different libraries or devices.
+    CheckpointError
+        The checkpoint cannot be read, or is one of another training; says what differs.
     FloatingPointError
         The loss became infinite or NaN; the network keeps the weights of the last report.
     """
@@ -133,6 +148,8 @@ def fit(
     optimizer = Adam() if optimizer is None else optimizer
     schedule = as_schedule(optimizer.rate if rate is None else rate)
     source = network.generator if seed is None else generator(seed)
+    keeper = Keeper("network", checkpoint, resume)
+    keeper.start(source)
     x, xp, _ = network.prepare(x)
     train, held = Data(x, *network.prepare_targets(x, t, sample_weight)), None
     if isinstance(validation, int | float):
@@ -157,11 +174,29 @@ def fit(
 
         calls.append(ProgressBar())
     with on_device(device_of(x)):
+        if keeper.active:
+            options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
+            keeper.check(_made_for(network, train, held, early_stopping, *options), source, epochs)
         trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
-            shuffle, engine, epochs, xp,
+            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found,
         )  # fmt: skip
-        return _run(trainer, epochs, report_every, calls)
+        return _run(trainer, epochs, report_every, calls, keeper)
+
+
+def _made_for(
+    network: Network, train: Data, held: Data | None, early_stopping: Any, batch_size: Any,
+    optimizer: Any, rate: Any, l2: float, shuffle: bool, report_every: int, engine: str, seed: Any,
+) -> dict[str, str]:  # fmt: skip
+    """Describe what a checkpoint has to be of."""
+    given = dict(locals())
+    network, train, held = (given.pop(name) for name in ("network", "train", "held"))
+    given |= {"inputs": network.inputs, "layers": network.layers, "loss": network.loss}
+    given |= {"dtype": network.dtype, "x": train.x, "t": train.t, "sample_weight": train.weight}
+    given |= {"rows": train.rows}
+    if held is not None:
+        given |= {"x of validation": held.x, "t of validation": held.t}
+    return {name: describe(value) for name, value in given.items()}
 
 
 def plan_step(
@@ -203,14 +238,22 @@ def plan_step(
     ).plan()  # fmt: skip
 
 
-def _run(trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback]) -> History:
+def _run(
+    trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback], keeper: Keeper
+) -> History:
     network = trainer.network
     history = History(rows=trainer.train.rows)
     run = Run(network, history, epochs)
     for call in calls:
         call.on_start(run)
+
+    def take() -> Snapshot:
+        own = {"steps": trainer.taken}
+        return snapshot(trainer.runner, trainer.xp, history, trainer.source, calls, own, {})
+
     try:
-        while history.epochs < epochs:
+        keeper.restore(run, history, trainer.source, calls)
+        while history.epochs < epochs and not history.stopped:
             began, before = time.perf_counter(), history.epochs
             number = min(before + report_every, epochs)
             trainer.pass_over(before, number - 1, epochs, history.watched)
@@ -233,14 +276,16 @@ def _run(trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callb
             ends = [end for call in calls if (end := call.on_epoch(run)) is not None]
             if ends:
                 history.stopped = ends[0]
-                break
-        else:
-            history.stopped = "finished"
+            last = bool(ends) or number == epochs
+            if failed := keeper.after_epoch(number, take, last):
+                history.stopped = history.stopped or failed
+        history.stopped = history.stopped or "finished"
     except KeyboardInterrupt:
         theta = trainer.runner.theta()
         if trainer.finite(theta):
             network.theta = theta
         history.stopped = "interrupted"
+        keeper.interrupted()
     finally:
         for call in calls:
             call.on_end(run)

@@ -20,6 +20,7 @@ from xpnn.backends import (
 from xpnn.engine import NumpyRunner, Plan, make_runner
 from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
+from xpnn.training.checkpoints import Saved
 from xpnn.training.history import History
 from xpnn.training.step import make_step, make_update, widened
 
@@ -69,6 +70,8 @@ class Trainer:
         For row orders and noise.
     xp : module
         Namespace of the data.
+    found : Saved, optional
+        The checkpoint to go on from.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Trainer:
         engine: str,
         epochs: int,
         xp: Namespace,
+        found: Saved | None = None,
     ) -> None:
         self.network, self.train, self.held, self.xp = network, train, held, xp
         self.batch_size = min(batch_size, train.rows)
@@ -98,6 +102,11 @@ class Trainer:
         # A 16-bit float could neither count past 2048 steps nor hold small rates.
         numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
         state = optimizer.init(widened(theta, xp), xp=xp)
+        carry: Any = (theta, state, scalar(0.0, xp, device, numbers))
+        if found is not None:
+            carry = found.carry(carry, xp, device)
+            self.taken = found.steps
+            network.theta = carry[0]
 
         def update(namespace: Namespace) -> Callable[..., Any]:
             step = make_step(
@@ -107,7 +116,7 @@ class Trainer:
 
         self.runner = make_runner(
             update,
-            (theta, state, scalar(0.0, xp, device, numbers)),
+            carry,
             (train.x, train.t, train.weight),
             xp=xp,
             device=device,
