@@ -23,6 +23,7 @@ from xpnn.backends import (
     select,
     to_host,
 )
+from xpnn.estimators import resuming
 from xpnn.estimators.combinations import check_combinations
 from xpnn.estimators.fitted import FittedMLP
 from xpnn.estimators.inputs import (
@@ -120,11 +121,11 @@ class BaseMLP(FittedMLP):
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any,
-        callbacks: Iterable[Any],
+        callbacks: Iterable[Any], checkpoint: Any = None, resume: Any = False,
     ) -> Any:  # fmt: skip
         self._validate_params()
         hidden, callbacks = hidden_widths(self.hidden_layer_sizes), list(callbacks)
-        check_combinations(self, hidden, validation_data, callbacks)
+        check_combinations(self, hidden, validation_data, callbacks, checkpoint, resume)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         x, y = self._validate(X, y, first)
         if sample_weight is not None:
@@ -138,6 +139,7 @@ class BaseMLP(FittedMLP):
         objective = self._make_objective()
         weight = self._weights(labels, sample_weight)
         self._random_state = check_random_state(self.random_state)
+        keeper = resuming.begin(self, checkpoint, resume)
         xp, device = self._where(x) if first else self._place()
         if first:
             self._begin(hidden, outputs, x, xp, device)
@@ -158,7 +160,8 @@ class BaseMLP(FittedMLP):
             if self.early_stopping and incremental and validation_data is None:
                 raise ValueError("partial_fit does not support early_stopping=True")
             data, held = self._hold_out(data, validation_data, xp, device)
-            Training(self, data, held, theta, xp, device, calls, incremental).go()
+            resuming.check(keeper, self, data, held)
+            Training(self, data, held, theta, xp, device, calls, incremental, keeper).go()
         else:
             fit_lbfgs(self, data, theta, xp, device)
         if not all(np.isfinite(to_host(w)).all() for w in [*self.coefs_, *self.intercepts_]):

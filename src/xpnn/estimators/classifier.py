@@ -24,7 +24,7 @@ from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.fitted import stay
 from xpnn.estimators.inputs import float_of, host_column
-from xpnn.estimators.labels import check_known, row_weights
+from xpnn.estimators.labels import check_known, row_weights, wide_integers
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, loss_name
 from xpnn.estimators.stochastic import Data
 from xpnn.functional import sigmoid, softmax
@@ -205,7 +205,7 @@ out_activation_
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
-        callbacks: Iterable[Any] = (),
+        callbacks: Iterable[Any] = (), checkpoint: Any = None, resume: Any = False,
     ) -> MLPClassifier:  # fmt: skip
         """Learn from labelled rows.
 
@@ -223,12 +223,14 @@ out_activation_
             Called after each epoch with a run whose `network` is the model; a text that
             one returns ends the training. A method ``on_batch(run, number, loss)`` is
             called after each step.
+        checkpoint, resume
+            As in `xpnn.training.fit`; parameters but `max_iter` have to be as they were.
 
         Returns
         -------
         MLPClassifier
         """
-        return self._fit(X, y, sample_weight, False, validation_data, callbacks)
+        return self._fit(X, y, sample_weight, False, validation_data, callbacks, checkpoint, resume)
 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
     def partial_fit(
@@ -284,7 +286,7 @@ out_activation_
         kind = self._label_binarizer.y_type_
         with on_device(device_of(scores)):
             if kind.startswith("multilabel"):
-                return give(xp.astype(scores > 0, xp.int64 if _wide(xp) else xp.int32))
+                return give(xp.astype(scores > 0, xp.int64 if wide_integers(xp) else xp.int32))
             if len(self.classes_) == 1:
                 codes = xp.zeros(scores.shape[0], dtype=xp.int32)
             elif scores.shape[1] == 1:
@@ -393,7 +395,3 @@ out_activation_
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _wide(xp: Any) -> bool:
-    return str(xp.__array_namespace_info__().default_dtypes()["integral"]).endswith("int64")

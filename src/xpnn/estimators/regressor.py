@@ -133,13 +133,13 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
-        callbacks: Iterable[Any] = (),
+        callbacks: Iterable[Any] = (), checkpoint: Any = None, resume: Any = False,
     ) -> MLPRegressor:  # fmt: skip
         """Learn from rows and their values.
 
         Parameters
         ----------
-        X, sample_weight, validation_data, callbacks
+        X, sample_weight, validation_data, callbacks, checkpoint, resume
             As in `MLPClassifier.fit`.
         y : array_like, shape (n,) or (n, outputs)
             Values, on the host or beside `X`.
@@ -148,7 +148,7 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         -------
         MLPRegressor
         """
-        return self._fit(X, y, sample_weight, False, validation_data, callbacks)
+        return self._fit(X, y, sample_weight, False, validation_data, callbacks, checkpoint, resume)
 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
     def partial_fit(

@@ -257,7 +257,7 @@ class Keeper:
                     f"{text}. The training goes on; the checkpoint before, if there is one, "
                     "stays as it is",
                     CheckpointWarning,
-                    stacklevel=6,
+                    stacklevel=6 if self.kind == "network" else 7,
                 )
         return None
 
