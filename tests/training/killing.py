@@ -2,8 +2,8 @@
 
 Run as a program: ``python killing.py FOLDER KILLS SEED``. Every training runs in a child of this
 process, which has imported everything already; that is why it is a program and not a part
-of pytest, whose process may hold threads. Set OMP_NUM_THREADS=1. No verdict depends on how long anything takes:
-a kill that comes too late counts as none, and another training is begun.
+of pytest, whose process may hold threads. Set OMP_NUM_THREADS=1. No verdict depends on how
+long anything takes: a kill that comes too late counts as none, and another training is begun.
 """
 
 from __future__ import annotations
