@@ -225,6 +225,35 @@ def test_ctrl_c_writes_the_last_whole_epoch(tmp_path):
     assert (again.stopped, theta(found)) == ("finished", theta(expected))
 
 
+@pytest.mark.parametrize("on_error", ["warn", "stop"])
+def test_ctrl_c_while_a_checkpoint_is_written_writes_it_again(tmp_path, monkeypatch, on_error):
+    real, calls = Path.replace, []
+
+    def replace(self, target):
+        calls.append(target)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    checkpoint = Checkpoint(tmp_path / "c", on_error=on_error)
+    history = network().fit(X, T, checkpoint=checkpoint, **OPTIONS)
+    assert (history.stopped, history.epochs) == ("interrupted", 3)
+    assert read_checkpoint(tmp_path / "c").history().epochs == 3
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("on_error", ["warn", "stop"])
+def test_ctrl_c_on_a_full_disk_is_a_warning(tmp_path, monkeypatch, on_error):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    checkpoint = Checkpoint(tmp_path / "c", every_epochs=100, on_error=on_error)
+    with pytest.warns(CheckpointWarning, match="No space left"):
+        network().fit(
+            X, T, checkpoint=checkpoint, callbacks=[Stop(3, KeyboardInterrupt())], **OPTIONS
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_loss_that_runs_away_leaves_the_last_good_checkpoint(tmp_path):
     class Ruin(Callback):
         def on_epoch(self, run):

@@ -232,15 +232,17 @@ class Keeper:
         """Write the last whole epoch down, if that is not done yet."""
         if self._latest is not None and self._latest.epoch > self._tried:
             self._latest.values["history"]["stopped"] = "interrupted"
-            self._write()
+            failed = self._write()
+            if failed is not None:
+                self._warn(failed)
 
     def _write(self) -> str | None:
         taken = self._latest
         assert taken is not None
         assert self.checkpoint is not None
         assert self.path is not None
-        self._tried, self._when = taken.epoch, time.monotonic()
         values = {"kind": self.kind, "made_for": self.made_for, "start": self._start}
+        failed = None
         try:
             write_arrays(
                 self.path, CHECKPOINT, values | taken.values,
@@ -248,18 +250,23 @@ class Keeper:
                 beside=f".{self.path.name}.part",
             )  # fmt: skip
         except OSError as error:
-            text = f"the checkpoint {self.path} could not be written: {error}"
-            if self.checkpoint.on_error == "stop":
-                return text
-            if not self._warned:
-                self._warned = True
-                warnings.warn(
-                    f"{text}. The training goes on; the checkpoint before, if there is one, "
-                    "stays as it is",
-                    CheckpointWarning,
-                    stacklevel=6 if self.kind == "network" else 7,
-                )
-        return None
+            failed = f"the checkpoint {self.path} could not be written: {error}"
+        # Not before: where Ctrl-C comes in between, there is something left to write.
+        self._tried, self._when = taken.epoch, time.monotonic()
+        if failed is not None and self.checkpoint.on_error == "warn":
+            self._warn(f"{failed}. The training goes on")
+            return None
+        return failed
+
+    def _warn(self, text: str) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"{text}; the checkpoint before, if there is one, stays as it is",
+            CheckpointWarning,
+            stacklevel=7 if self.kind == "network" else 8,
+        )
 
 
 def snapshot(
