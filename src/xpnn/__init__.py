@@ -18,6 +18,7 @@ _WHERE = {
     "MLPClassifier": "xpnn.estimators",
     "MLPRegressor": "xpnn.estimators",
     "Perceptron": "xpnn.estimators",
+    "TableModel": "xpnn.estimators",
     "Network": "xpnn.training",
     "Loss": "xpnn.training",
     "EarlyStopping": "xpnn.training",
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron
     from xpnn.files import load as load
     from xpnn.files import save as save
+    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron, TableModel
+    from xpnn.export import load as load
+    from xpnn.export import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
     from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
     from xpnn.training import Callback, Checkpoint, EarlyStopping, History, Loss, Network

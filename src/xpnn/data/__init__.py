@@ -1,5 +1,6 @@
-"""Data: readers that name the file and the line of what is wrong, and handwritten digits."""
+"""Data: tables and digits, and readers that name the file and the line of what is wrong."""
 
+from xpnn.data.columns import Column, describe, learn_columns
 from xpnn.data.digits_csv import read_digits_csv
 from xpnn.data.files import DataFileError, reading, replacing
 from xpnn.data.idx import read_idx, write_idx
@@ -14,21 +15,28 @@ from xpnn.data.mnist import (
     scale_pixels,
     square_picture,
 )
+from xpnn.data.tables import read_table, stream_table, table_format
 
 __all__ = [
+    "Column",
     "DataFileError",
     "Mnist",
     "MnistFiles",
     "ascii_digit",
+    "describe",
     "digit_targets",
     "fetch_mnist",
     "find_mnist",
+    "learn_columns",
     "load_mnist",
     "read_digits_csv",
     "read_idx",
+    "read_table",
     "reading",
     "replacing",
     "scale_pixels",
     "square_picture",
+    "stream_table",
+    "table_format",
     "write_idx",
 ]

@@ -71,10 +71,10 @@ def _parse_lines(block: bytes, path: str | Path, first: int) -> Array:
     return host.asarray(rows, dtype="uint8").reshape(-1, _FIELDS)
 
 
-def _blocks(path: str | Path) -> Iterator[tuple[int, bytes]]:
+def _blocks(path: str | Path, max_ratio: float | None) -> Iterator[tuple[int, bytes]]:
     """Whole lines ending in a newline, and the number of the first of them."""
     number, kept = 1, b""
-    with reading(path) as file:
+    with reading(path, max_ratio) as file:
         while True:
             piece = file.read(_BLOCK)
             kept += piece
@@ -116,8 +116,33 @@ def read_digits_csv(path: str | Path) -> tuple[Array, Array]:
     DataFileError
         A record is not of this form (the message names line and column), or there is none.
     """
-    tables = []
-    for number, block in _blocks(path):
+    tables = list(iter_digits(path))
+    table = host.concatenate(tables)
+    return table[:, 1:].copy(), table[:, 0].astype("int64")
+
+
+def iter_digits(path: str | Path, max_ratio: float | None = None) -> Iterator[Array]:
+    """Read handwritten digits from a CSV file piece by piece.
+
+    Parameters
+    ----------
+    path : path
+        As in `read_digits_csv`.
+    max_ratio : float, optional
+        As in `reading`.
+
+    Yields
+    ------
+    numpy.ndarray of uint8, shape (n, 785)
+        Labels in the first column.
+
+    Raises
+    ------
+    DataFileError
+        As in `read_digits_csv`.
+    """
+    empty = True
+    for number, block in _blocks(path, max_ratio):
         block = block.replace(b"\r\n", b"\n")
         if number == 1 and block[:6].lstrip(b'"').lower().startswith(b"label"):
             number, block = 2, block[block.find(b"\n") + 1 or len(block) :]
@@ -125,8 +150,7 @@ def read_digits_csv(path: str | Path) -> tuple[Array, Array]:
         if not whole:
             continue
         table = _parse_block(whole + b"\n")
-        tables.append(_parse_lines(block, path, number) if table is None else table)
-    if not tables:
+        empty = False
+        yield _parse_lines(block, path, number) if table is None else table
+    if empty:
         raise DataFileError(f"{path}: no records; expected lines label,p0,...,p{PIXELS - 1}")
-    table = host.concatenate(tables)
-    return table[:, 1:].copy(), table[:, 0].astype("int64")

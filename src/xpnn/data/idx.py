@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from xpnn.backends import Array, ArrayLike, host, to_host
-from xpnn.data.files import DataFileError, reading, replacing
+from xpnn.data.files import DataFileError, is_packed, reading, replacing
 
 TYPES = {
     0x08: "uint8",
@@ -23,6 +24,7 @@ TYPES = {
 _PIECE = 1 << 20  # bytes that are unpacked at once
 _MOST_DIMENSIONS = 64  # of a NumPy array
 _BEST_RATIO = 1040  # deflate packs at most 1032 bytes into one
+_BEST_ZSTD_RATIO = 33_000  # zstd 128 KiB into four
 
 
 def _read_header(path: str | Path, file: BinaryIO) -> tuple[str, tuple[int, ...]]:
@@ -60,12 +62,12 @@ def _check_size(path: str | Path, found: int, expected: int, shape: tuple[int, .
 
 
 def read_idx(path: str | Path) -> Array:
-    """Read an IDX file, plain or gzipped.
+    """Read an IDX file, plain or packed.
 
     Parameters
     ----------
     path : path
-        The file; a gzip file is known by its first bytes.
+        The file; a gzip or zstd file is known by its first bytes.
 
     Returns
     -------
@@ -77,32 +79,73 @@ def read_idx(path: str | Path) -> Array:
     DataFileError
         It is not an IDX file, or holds fewer or more bytes than its sizes ask for.
     """
+    (whole,) = iter_idx(path)
+    return whole
+
+
+def iter_idx(path: str | Path, rows: int | None = None) -> Iterator[Array]:
+    """Read an IDX file piece by piece.
+
+    Parameters
+    ----------
+    path : path
+        As in `read_idx`.
+    rows : int, optional
+        Entries of the first axis in a piece. Default: all of them, in one.
+
+    Yields
+    ------
+    numpy.ndarray
+        The next entries; a file without any gives one empty array.
+
+    Raises
+    ------
+    DataFileError
+        As in `read_idx`; what only the end of a packed file shows comes at its end.
+    """
     with reading(path) as file:
         name, shape = _read_header(path, file)
         dtype = host.dtype(name).newbyteorder(">")
         expected = math.prod(shape) * dtype.itemsize
-        # Sizes that the file cannot hold are refused before memory is taken for them.
-        length = Path(path).stat().st_size
-        if not isinstance(file, gzip.GzipFile):
-            _check_size(path, length - 4 - 4 * len(shape), expected, shape)
-        elif expected > length * _BEST_RATIO:
-            raise DataFileError(
-                f"{path}: cut off: {length:,} packed bytes cannot hold the {expected:,} bytes of "
-                f"numbers of shape {shape}"
-            )
-        if math.prod(n for n in shape if n) > 1 << 59:
-            raise DataFileError(f"{path}: shape {shape} is larger than an array can be")
-        values = host.empty(expected, dtype="uint8")
+        _check_header(path, file, shape, expected)
+        count = shape[0] if rows is None else rows
+        size = expected // max(shape[0], 1)
         found = 0
-        while found < expected:
-            piece = file.read(min(_PIECE, expected - found))
-            if not piece:
-                break
-            values[found : found + len(piece)] = host.frombuffer(piece, dtype="uint8")
-            found += len(piece)
-        # One byte more: there must be none, and gzip compares its checksum at the end.
-        _check_size(path, found + len(file.read(1)), expected, shape)
-    return values.view(dtype).reshape(shape).astype(name, copy=False)
+        for start in range(0, max(shape[0], 1), max(count, 1)):
+            part = min(count, shape[0] - start)
+            values = host.empty(part * size, dtype="uint8")
+            found += _read_into(file, values)
+            # One byte more: there must be none, and gzip compares its checksum at the end.
+            if found < start * size + len(values) or found == expected:
+                _check_size(path, found + len(file.read(1)), expected, shape)
+            yield values.view(dtype).reshape(part, *shape[1:]).astype(name, copy=False)
+
+
+def _check_header(path: str | Path, file: BinaryIO, shape: tuple[int, ...], expected: int) -> None:
+    """Refuse sizes that the file cannot hold before memory is taken for them."""
+    length = Path(path).stat().st_size
+    best = _BEST_RATIO if isinstance(file, gzip.GzipFile) else _BEST_ZSTD_RATIO
+    if not is_packed(file):
+        _check_size(path, length - 4 - 4 * len(shape), expected, shape)
+    elif expected > length * best:
+        raise DataFileError(
+            f"{path}: cut off: {length:,} packed bytes cannot hold the {expected:,} bytes of "
+            f"numbers of shape {shape}"
+        )
+    if math.prod(n for n in shape if n) > 1 << 59:
+        raise DataFileError(f"{path}: shape {shape} is larger than an array can be")
+
+
+def _read_into(file: BinaryIO, values: Array) -> int:
+    """Fill an array of bytes as far as the file goes."""
+    found = 0
+    while found < len(values):
+        piece = file.read(min(_PIECE, len(values) - found))
+        if not piece:
+            break
+        values[found : found + len(piece)] = host.frombuffer(piece, dtype="uint8")
+        found += len(piece)
+    return found
 
 
 def write_idx(path: str | Path, array: ArrayLike) -> Path:

@@ -3,5 +3,7 @@
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
+from xpnn.estimators.table_columns import TablePreprocessing
+from xpnn.estimators.table_model import TableModel
 
-__all__ = ["MLPClassifier", "MLPRegressor", "Perceptron"]
+__all__ = ["MLPClassifier", "MLPRegressor", "Perceptron", "TableModel", "TablePreprocessing"]

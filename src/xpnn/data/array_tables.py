@@ -1,0 +1,310 @@
+"""Arrays as tables: NPY, NPZ and IDX files, row by row."""
+
+from __future__ import annotations
+
+import errno
+import math
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+
+from xpnn.data.columns import listed
+from xpnn.data.csv_records import MOST_COLUMNS
+from xpnn.data.files import FREE_BYTES, DataFileError
+from xpnn.data.idx import iter_idx
+from xpnn.data.optional import need
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_ROWS = 1 << 48
+# What NumPy's reader of headers raises where they are damaged.
+_DAMAGE = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError,
+    RecursionError, MemoryError, EOFError, UnicodeError, tokenize.TokenError,
+)  # fmt: skip
+_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an NPY file says that it holds."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: Any
+
+    @property
+    def rows(self) -> int:
+        """Length of the first axis."""
+        return self.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return math.prod(self.shape[1:])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all numbers."""
+        return self.rows * self.width * int(self.dtype.itemsize)
+
+
+def read_header(where: str, file: BinaryIO) -> Header:
+    """Read and check the header of an NPY file.
+
+    Raises
+    ------
+    DataFileError
+        It is damaged, or holds Python objects or something else than a table.
+    """
+    form = np.lib.format
+    try:
+        version = form.read_magic(file)
+        if version not in ((1, 0), (2, 0), (3, 0)):
+            raise ValueError(f"version {version}")
+        # Version 3 differs from 2 in the text of field names only, which no table has.
+        read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except _DAMAGE as error:
+        said = str(error).partition("\n")[0][:120]
+        raise DataFileError(f"{where}: a damaged NPY header: {said}") from error
+    if dtype.hasobject:
+        raise DataFileError(
+            f"{where}: Python objects; expected numbers or text. Objects are pickles, which "
+            "could run code and are never read"
+        )
+    if dtype.kind not in "biufUS" or dtype.itemsize < 1:
+        raise DataFileError(f"{where}: numbers of the type {dtype}; expected numbers or text")
+    if not 1 <= len(shape) <= 64 or not all(0 <= n <= _MOST_ROWS for n in shape):
+        raise DataFileError(f"{where}: an array of shape {shape}; expected a table")
+    header = Header(tuple(map(int, shape)), bool(fortran), dtype)
+    if not header.rows or not header.width:
+        raise DataFileError(f"{where}: an array of shape {shape} has no rows or no columns")
+    if header.width > MOST_COLUMNS:
+        raise DataFileError(
+            f"{where}: {header.width:,} columns; expected {MOST_COLUMNS:,} or fewer"
+        )
+    return header
+
+
+def _plain(values: Any) -> Any:
+    """Rows in the machine's byte order, with text for text."""
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "latin-1")
+    if values.dtype.kind == "U":
+        return values.astype(object)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _frame(arrays: dict[str, Any], start: int) -> pd.DataFrame:
+    """Arrays side by side: 'name' of a 1-d one; 'name0', 'name1', ... of another."""
+    pandas = need("pandas")
+    parts = []
+    for name, array in arrays.items():
+        values = _plain(array)
+        if values.ndim == 1:
+            parts.append(pandas.DataFrame({name: values}))
+            continue
+        flat = values.reshape(len(values), -1)
+        names = [f"{name}{i}" for i in range(flat.shape[1])]
+        parts.append(pandas.DataFrame(flat, columns=names))
+    frame = parts[0] if len(parts) == 1 else pandas.concat(parts, axis=1)
+    frame.index = pandas.RangeIndex(start, start + len(frame))
+    return frame
+
+
+def npy_chunks(path: Path, rows: int | None) -> Iterator[pd.DataFrame]:
+    """Tables of the rows of an NPY file, which is mapped into memory."""
+    with path.open("rb") as file:
+        header = read_header(str(path), file)
+        at = file.tell()
+    found = path.stat().st_size - at
+    if found != header.size:
+        raise DataFileError(
+            f"{path}: {found:,} bytes of numbers; expected {header.size:,} for shape "
+            f"{header.shape} of {header.dtype}"
+        )
+    order = "F" if header.fortran else "C"
+    values = np.memmap(path, header.dtype, "r", at, header.shape, order)  # type: ignore[call-overload]
+    step = header.rows if rows is None else rows
+    for start in range(0, header.rows, step):
+        yield _frame({"x": np.array(values[start : start + step], order="C")}, start)
+
+
+class _Member:
+    """An array of an NPZ file, read row by row."""
+
+    def __init__(self, path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> None:
+        self.where = f"{path}: {info.filename}"
+        self.name = info.filename.removesuffix(".npy")
+        self.file = file
+        self.header = read_header(self.where, self.file)
+        self.whole: Any = None
+        found = info.file_size - self.file.tell()
+        if found != self.header.size:
+            raise DataFileError(
+                f"{self.where}: {found:,} bytes of numbers; expected {self.header.size:,} for "
+                f"shape {self.header.shape} of {self.header.dtype}"
+            )
+
+    def take(self, start: int, rows: int) -> Any:
+        """The next rows."""
+        header = self.header
+        if header.fortran and len(header.shape) > 1:
+            if self.whole is None:
+                flat = self._numbers(header.rows)
+                self.whole = flat.reshape(header.shape, order="F")
+            return np.ascontiguousarray(self.whole[start : start + rows])
+        rows = min(rows, header.rows - start)
+        return self._numbers(rows).reshape(rows, *header.shape[1:])
+
+    def _numbers(self, rows: int) -> Any:
+        size = rows * self.header.width * self.header.dtype.itemsize
+        data = self.file.read(size)
+        if len(data) < size:
+            raise DataFileError(f"{self.where}: cut off")
+        return np.frombuffer(data, self.header.dtype)
+
+
+def npz_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.DataFrame]:
+    """Tables of the rows of an NPZ file."""
+    try:
+        with zipfile.ZipFile(path) as archive, ExitStack() as stack:
+            infos = _members(path, archive, max_ratio)
+            members = {}
+            for info in infos:
+                file = cast(BinaryIO, stack.enter_context(archive.open(info)))
+                member = _Member(path, file, info)
+                members[member.name] = member
+            chosen = _choose(path, members)
+            count = min(member.header.rows for member in chosen.values())
+            step = count if rows is None else rows
+            for start in range(0, count, step):
+                arrays = {name: m.take(start, step) for name, m in chosen.items()}
+                yield _frame(arrays, start)
+            for member in chosen.values():
+                member.file.read(1)  # at the end, the checksum is compared
+    except _ZIP_DAMAGE as error:
+        # A damaged directory sends the reader to places before the file's begin.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise DataFileError(f"{path}: a damaged NPZ file: {error}") from error
+
+
+def _members(path: Path, archive: zipfile.ZipFile, max_ratio: float) -> list[zipfile.ZipInfo]:
+    infos = archive.infolist()
+    names = [info.filename for info in infos]
+    if "[Content_Types].xml" in names:
+        raise DataFileError(f"{path}: an Office file; expected a table, so save it as CSV")
+    if len(set(names)) != len(names) or len(names) > MOST_COLUMNS:
+        raise DataFileError(f"{path}: a damaged NPZ file: {len(names):,} entries, some twice")
+    if not names or not all(name.endswith(".npy") for name in names):
+        raise DataFileError(
+            f"{path}: a zip file with {listed(names) or 'nothing in it'}; expected an NPZ file"
+        )
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+        raise DataFileError(f"{path}: packed otherwise than NumPy packs; expected an NPZ file")
+    unpacked = sum(info.file_size for info in infos)
+    packed = path.stat().st_size
+    if unpacked > FREE_BYTES + max_ratio * packed:
+        raise DataFileError(
+            f"{path}: {packed:,} packed bytes unpack to {unpacked:,}, over {max_ratio:g} times as "
+            "many; if that is right, read it with a larger max_ratio"
+        )
+    return infos
+
+
+def _choose(path: Path, members: dict[str, _Member]) -> dict[str, _Member]:
+    """Which arrays make the table, and the names of their columns."""
+    shapes = {name: member.header.shape for name, member in members.items()}
+    said = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:8])
+    if len(members) == 1:
+        (member,) = members.values()
+        return {"x": member}
+    tables = [name for name in members if name in ("X", "x")]
+    targets = [name for name in members if name in ("Y", "y")]
+    if len(tables) == len(targets) == 1:
+        x, y = members[tables[0]], members[targets[0]]
+        if x.header.rows != y.header.rows:
+            raise DataFileError(f"{path}: X and y have different numbers of rows: {said}")
+        width = y.header.width
+        if width > 1 and len(y.header.shape) > 1:
+            raise DataFileError(f"{path}: y has shape {y.header.shape}; expected one column")
+        return {"x": x, "y": y}
+    if all(len(shape) == 1 for shape in shapes.values()) and len(set(shapes.values())) == 1:
+        return members
+    raise DataFileError(
+        f"{path}: arrays {said}; expected X and y, or one array, or arrays of one axis and one "
+        "length"
+    )
+
+
+def labels_beside(images: Path) -> Path | None:
+    """Where the labels of an IDX file of pictures lie, by MNIST's naming."""
+    name = images.name
+    for mark in ("-", "."):
+        place = f"images{mark}idx"
+        if place not in name:
+            continue
+        head, _, tail = name.partition(place)
+        rest = tail.lstrip("0123456789")
+        for ending in (rest, rest.removesuffix(".gz"), f"{rest}.gz"):
+            found = images.with_name(f"{head}labels{mark}idx1{ending}")
+            if found.is_file():
+                return found
+    return None
+
+
+def idx_chunks(path: Path, rows: int | None, labels: Path | None) -> Iterator[pd.DataFrame]:
+    """Tables of the entries of an IDX file: 'label' and 'pixel0', 'pixel1', ..."""
+    labels = labels or labels_beside(path)
+    tags = iter(()) if labels is None else iter_idx(labels, rows)
+    start = 0
+    for images in iter_idx(path, rows):
+        width = math.prod(images.shape[1:])
+        if not len(images) or not width or width > MOST_COLUMNS:
+            raise DataFileError(
+                f"{path}: numbers of shape {images.shape}; expected rows of 1 to {MOST_COLUMNS:,}"
+            )
+        arrays = {"label" if images.ndim == 1 else "pixel": images}
+        if labels is not None:
+            own = next(tags, images[:0])
+            if own.shape != images.shape[:1]:
+                raise DataFileError(
+                    f"{labels}: labels of shape {own.shape} beside rows {start} to "
+                    f"{start + len(images)} of {path.name}; expected {len(images)} labels"
+                )
+            arrays = {"label": own, **arrays}
+        yield _frame(arrays, start)
+        start += len(images)
+    if next(tags, None) is not None:
+        raise DataFileError(f"{labels}: more labels than there are entries in {path.name}")
+
+
+def digits_chunks(tables: Iterator[Any], rows: int | None) -> Iterator[pd.DataFrame]:
+    """Tables of the tutorial's digits: 'label' and 'pixel0', ..., 'pixel783'."""
+    kept: list[Any] = []
+    count, start = 0, 0
+    for table in tables:
+        while rows is not None and count + len(table) >= rows:
+            cut = rows - count
+            yield _digits(np.concatenate([*kept, table[:cut]]), start)
+            kept, count, table = [], 0, table[cut:]
+            start += rows
+        if len(table):
+            kept.append(table)
+            count += len(table)
+    if kept:
+        yield _digits(np.concatenate(kept), start)
+
+
+def _digits(table: Any, start: int) -> pd.DataFrame:
+    return _frame({"label": table[:, 0].astype(np.int64), "pixel": table[:, 1:]}, start)

@@ -1,0 +1,128 @@
+"""Parquet files as tables, row group by row group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xpnn.data.columns import listed
+from xpnn.data.csv_records import MOST_COLUMNS
+from xpnn.data.files import FREE_BYTES, DataFileError
+from xpnn.data.optional import need
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ROWS = 1 << 14
+# pandas keeps an index without a name under such a one.
+_INDEX = re.compile("__index_level_[0-9]+__")
+_NULLABLE = {
+    "bool": "boolean",
+    **{f"{sign}int{n}": f"{sign.upper()}Int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)},
+}
+
+
+def parquet_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.DataFrame]:
+    """Tables of the rows of a Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    rows : int or None
+        Most rows of a table; None for all in one.
+    max_ratio : float
+        How many times larger than the file its cells may be, eight bytes each.
+
+    Yields
+    ------
+    pandas.DataFrame
+        The same types in each.
+
+    Raises
+    ------
+    DataFileError
+        The file is damaged, has no rows, or is far larger than it looks.
+    """
+    pa, parquet = need("pyarrow"), need("pyarrow.parquet")
+    # Opened here, so that it is closed whatever the reader does.
+    with pa.OSFile(str(path)) as source:
+        try:
+            file = parquet.ParquetFile(source)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _damaged(path, error) from error
+        meta, names = file.metadata, file.schema_arrow.names
+        if len(set(names)) != len(names) or not names or len(names) > MOST_COLUMNS:
+            raise DataFileError(
+                f"{path}: columns {listed(names) or 'none'}; expected 1 to {MOST_COLUMNS:,} "
+                "different names"
+            )
+        if meta.num_rows < 1:
+            raise DataFileError(f"{path}: no rows")
+        _check_parquet_size(path, meta, max_ratio)
+        yield from _parquet_rows(path, file, rows)
+
+
+def _check_parquet_size(path: Path, meta: Any, max_ratio: float) -> None:
+    """Refuse a table that is far larger than its file."""
+    cells, packed = meta.num_rows * meta.num_columns, path.stat().st_size
+    if 8 * cells > FREE_BYTES + max_ratio * packed:
+        raise DataFileError(
+            f"{path}: {packed:,} bytes hold {cells:,} cells, over {max_ratio:g} times as many "
+            "bytes; if that is right, read it with a larger max_ratio"
+        )
+
+
+def _parquet_rows(path: Path, file: Any, rows: int | None) -> Iterator[pd.DataFrame]:
+    pa = need("pyarrow")
+    batches = file.iter_batches(batch_size=rows or _ROWS, use_threads=False)
+    names = [name for name in file.schema_arrow.names if not _INDEX.fullmatch(name)]
+    mapper = _types(file.metadata)
+    start, kept, last = 0, [], False
+    while not last:
+        try:
+            batch = next(batches, None)
+            last = batch is None
+            kept += [] if batch is None else [pa.Table.from_batches([batch]).select(names)]
+            if not kept or (rows is None and not last):
+                continue
+            frame = _frame(pa.concat_tables(kept), mapper, start)
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise _damaged(path, error) from error
+        yield frame
+        start, kept = start + len(frame), []
+
+
+def _types(meta: Any) -> dict[str, bool]:
+    """Which columns may hold nothing: only those get pandas' nullable types."""
+    may: dict[str, bool] = {}
+    for group in range(meta.num_row_groups):
+        for i in range(meta.num_columns):
+            column = meta.row_group(group).column(i)
+            held = column.statistics
+            full = held is not None and held.has_null_count and held.null_count == 0
+            may[column.path_in_schema] = may.get(column.path_in_schema, False) or not full
+    return may
+
+
+def _frame(table: Any, may_miss: dict[str, bool], start: int) -> pd.DataFrame:
+    """A table in types that do not depend on what the others of the file hold."""
+    pa, pandas = need("pyarrow"), need("pandas")
+    made = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        kind = str(column.type)
+        nullable = _NULLABLE.get(kind) if may_miss.get(name, True) else None
+        mapper = None if nullable is None else {column.type: pandas.array([], nullable).dtype}.get
+        made[name] = column.to_pandas(types_mapper=mapper)
+    frame = pandas.DataFrame(made)
+    frame.index = pandas.RangeIndex(start, start + len(frame))
+    return frame
+
+
+def _damaged(path: Path, error: Exception) -> DataFileError:
+    said = str(error).strip().partition("\n")[0][:160]
+    return DataFileError(f"{path}: a damaged Parquet file: {said}")

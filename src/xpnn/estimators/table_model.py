@@ -1,0 +1,375 @@
+"""`TableModel`: from a user's own table to a network that takes raw rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnn.data.columns import listed
+from xpnn.data.optional import need
+from xpnn.estimators.classifier import MLPClassifier
+from xpnn.estimators.regressor import MLPRegressor
+from xpnn.estimators.table_columns import TablePreprocessing
+from xpnn.estimators.table_record import KeepHistory, plain, summary
+from xpnn.estimators.table_scores import (
+    baseline_scores,
+    classification_scores,
+    confusion,
+    regression_scores,
+)
+from xpnn.estimators.table_split import check_held, hold_out, with_target
+from xpnn.estimators.table_target import (
+    UNKNOWN,
+    Target,
+    learn_target,
+    target_from_config,
+    with_rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+
+
+class TableModel:
+    """A network with the preprocessing of its table: raw rows in, labels or values out.
+
+    Parameters
+    ----------
+    task : {'auto', 'classify', 'regress'}, default 'auto'
+        'auto' takes a target of text, of truth values, or of whole numbers with at most 20
+        different values (two rows each on average) for classes, and other numbers for
+        numbers.
+    kinds : mapping, optional
+        What some columns are, where the rules of `xpnn.data.learn_columns` get them wrong:
+        ``{"zip": "category", "note": "left out"}``.
+
+    Attributes
+    ----------
+    preprocessing : TablePreprocessing
+        What turns rows into numbers; learned from the training rows only.
+    target : Target
+        The column that is learned.
+    estimator : MLPClassifier or MLPRegressor
+        The network. It takes and gives what the preprocessing and the target turn.
+    record : dict
+        What happened in the training, as plain values: rows, options, history, scores.
+    """
+
+    def __init__(self, task: str = "auto", kinds: Mapping[str, str] | None = None) -> None:
+        self.task = task
+        self.kinds = dict(kinds or {})
+        self.preprocessing = TablePreprocessing(self.kinds)
+        self.target: Target | None = None
+        self.estimator: Any = None
+        self.record: dict[str, Any] = {}
+
+    # Learning
+
+    def fit(
+        self,
+        frame: pd.DataFrame,
+        target: str,
+        validation: float | pd.DataFrame | None = 0.1,
+        *,
+        seed: int = 0,
+        callbacks: Iterable[Any] = (),
+        **options: Any,
+    ) -> TableModel:
+        """Learn from a table.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Raw rows. Those without a target are left out.
+        target : str
+            The column to learn.
+        validation : float or pandas.DataFrame, default 0.1
+            Share of the rows that is set apart, evenly over the classes, or a table of
+            other rows; what is measured on them goes into `record`. None for none.
+        seed : int, default 0
+            For what is set apart, for start weights and for row orders.
+        callbacks : iterable of Callback or callable
+            As in `MLPClassifier.fit`.
+        **options
+            Parameters of `MLPClassifier` or `MLPRegressor`, such as
+            ``hidden_layer_sizes``, ``max_iter``, ``early_stopping``, ``progress``.
+
+        Returns
+        -------
+        TableModel
+
+        Raises
+        ------
+        ValueError
+            The table has no such column, or it is neither classes nor numbers; or there is
+            nothing to learn from.
+        """
+        began = time.perf_counter()
+        rows = with_target(frame, target)
+        found = learn_target(target, rows[target], self.task)
+        if validation is None or isinstance(validation, int | float):
+            train, held = hold_out(rows, found, validation, seed)
+        else:
+            train, held = rows, with_target(validation, target)
+            check_held(found, held)
+        estimator = _make_estimator(found.task, seed, options)
+        scaled = found.task == "regress" and getattr(estimator, "loss", "") != "poisson"
+        found = with_rows(found, train[target], scaled)
+        preprocessing = TablePreprocessing(self.kinds).fit(train.drop(columns=target))
+        self.preprocessing, self.target, self.estimator = preprocessing, found, estimator
+        keep = KeepHistory()
+        x, y = self._arrays(train)
+        if estimator.solver == "lbfgs":
+            estimator.fit(x, y, callbacks=callbacks)
+        else:
+            pair = None if held is None else self._arrays(held)
+            estimator.fit(x, y, validation_data=pair, callbacks=[keep, *callbacks])
+        self.record = {
+            "rows": len(train),
+            "validation_rows": 0 if held is None else len(held),
+            "rows_without_target": len(frame) - len(rows),
+            "features": x.shape[1],
+            "seconds": time.perf_counter() - began,
+            "options": {"seed": seed, **{k: plain(v) for k, v in options.items()}},
+            "history": keep.as_plain(),
+            "validation": None if held is None else self.evaluate(held),
+        }
+        return self
+
+    def _arrays(self, rows: pd.DataFrame) -> tuple[Any, Any]:
+        """Numbers and targets as the estimator takes them."""
+        target = self._target()
+        x = self.preprocessing.transform(rows.drop(columns=target.name))
+        if target.task == "classify":
+            return x, target.labels[target.codes(rows[target.name])]
+        return x, (target.values(rows[target.name]) - target.mean) / target.scale
+
+    def _target(self) -> Target:
+        if self.target is None:
+            raise ValueError("the model has learned nothing yet; call fit")
+        return self.target
+
+    # Use
+
+    @property
+    def classes(self) -> Any:
+        """The labels, in the order of the columns of `predict_proba`."""
+        return self._target().labels
+
+    def _numbers(self, frame: pd.DataFrame) -> Any:
+        target = self._target()
+        if isinstance(frame, need("pandas").DataFrame):
+            frame = frame.drop(columns=target.name, errors="ignore")
+        return self.preprocessing.transform(frame)
+
+    def predict(self, frame: pd.DataFrame) -> Any:
+        """Predict labels, or values in their units.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Raw rows, with or without the target.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n,)
+            Labels in the dtype that they came in, or float64.
+        """
+        target, x = self._target(), self._numbers(frame)
+        if not len(x):
+            return target.labels[:0] if target.task == "classify" else np.empty(0)
+        found = self.estimator.predict(x)
+        return found if target.task == "classify" else self._in_units(found)
+
+    def _in_units(self, found: Any) -> Any:
+        target = self._target()
+        return np.asarray(found, np.float64) * target.scale + target.mean
+
+    def predict_proba(self, frame: pd.DataFrame) -> Any:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Raw rows, with or without the target.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, classes)
+            In the order of `classes`.
+
+        Raises
+        ------
+        ValueError
+            The model tells numbers, or its loss knows no probabilities.
+        """
+        target = self._target()
+        if not self.has_probabilities:
+            raise ValueError(
+                f"the model of {target.name!r} has no probabilities: "
+                + ("it tells a number" if target.task == "regress" else "its loss is 'hinge'")
+            )
+        x = self._numbers(frame)
+        return self.estimator.predict_proba(x) if len(x) else np.empty((0, len(self.classes)))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether `predict_proba` can be called."""
+        return self._target().task == "classify" and hasattr(self.estimator, "predict_proba")
+
+    def evaluate(self, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> dict[str, Any]:
+        """Measure the model on rows with a target, beside one that has learned nothing.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame or iterable of them
+            Raw rows with the target; rows without one are left out.
+
+        Returns
+        -------
+        dict
+            ``task``, ``rows``, the metrics (see `xpnn.estimators.table_scores`), for classes
+            ``unknown_labels`` (rows of a class never learned, which count as misread) and
+            ``confusion``; ``baseline``: the same metrics of the training rows' majority
+            class or mean.
+
+        Raises
+        ------
+        ValueError
+            No row has a target.
+        """
+        target = self._target()
+        frames: Any = [frame] if isinstance(frame, need("pandas").DataFrame) else frame
+        parts = list(self._outcomes(frames))
+        if not sum(len(truth) for truth, _, _ in parts):
+            raise ValueError(f"no row has a target in column {target.name!r}")
+        truth, predicted, proba = (
+            None if column[0] is None else np.concatenate(column)
+            for column in zip(*parts, strict=True)
+        )
+        assert truth is not None
+        result: dict[str, Any] = {"task": target.task, "rows": len(truth)}
+        if target.task == "regress":
+            result |= regression_scores(truth, predicted)
+        else:
+            result |= classification_scores(truth, predicted, proba, len(target.classes))
+            result["unknown_labels"] = int((truth == UNKNOWN).sum())
+            result["confusion"] = confusion(target, truth, predicted)
+        result["baseline"] = baseline_scores(target, truth, proba is not None)
+        return result
+
+    def _outcomes(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[Any, Any, Any]]:
+        """Truth, prediction and probabilities of each table's rows."""
+        target = self._target()
+        for frame in frames:
+            rows = with_target(frame, target.name)
+            x = self._numbers(rows)
+            if target.task == "regress":
+                truth = target.values(rows[target.name])
+                yield truth, self._in_units(self.estimator.predict(x)) if len(x) else truth, None
+                continue
+            truth = target.codes(rows[target.name])
+            if not len(x):
+                empty = np.empty((0, len(target.classes)))
+                yield truth, truth, empty if self.has_probabilities else None
+                continue
+            labels = np.searchsorted(target.labels, self.estimator.predict(x))
+            yield truth, labels, self.estimator.predict_proba(x) if self.has_probabilities else None
+
+    # As data
+
+    def to_config(self) -> dict[str, Any]:
+        """Everything but the estimator, as plain values for JSON.
+
+        Returns
+        -------
+        dict
+            For `from_config`.
+        """
+        return {
+            "format": FORMAT,
+            "target": self._target().to_config(),
+            "preprocessing": self.preprocessing.to_config(),
+            "record": self.record,
+        }
+
+    @classmethod
+    def from_config(cls, config: Any, estimator: Any) -> TableModel:
+        """Put a model together again.
+
+        Parameters
+        ----------
+        config : dict
+            What `to_config` gave.
+        estimator : MLPClassifier or MLPRegressor
+            The fitted network.
+
+        Returns
+        -------
+        TableModel
+
+        Raises
+        ------
+        ValueError
+            It is something else, or the network is not of this table.
+        """
+        names = {"format", "target", "preprocessing", "record"}
+        if not isinstance(config, Mapping) or set(config) != names:
+            raise ValueError(f"a table's model is {str(config)[:80]}; expected {sorted(names)}")
+        if config["format"] != FORMAT or isinstance(config["format"], bool):
+            raise ValueError(
+                f"a table's model has the format {config['format']!r}; this xpnn reads {FORMAT}"
+            )
+        if not isinstance(config["record"], Mapping):
+            raise ValueError("a table's model has a record that is no dictionary")
+        target = target_from_config(config["target"])
+        made = cls(target.task)
+        made.target, made.estimator = target, estimator
+        made.preprocessing = TablePreprocessing.from_config(config["preprocessing"])
+        made.record = dict(config["record"])
+        made._check_estimator()
+        return made
+
+    def _check_estimator(self) -> None:
+        target, estimator = self._target(), self.estimator
+        kind = MLPClassifier if target.task == "classify" else MLPRegressor
+        if not isinstance(estimator, kind) or not hasattr(estimator, "coefs_"):
+            raise ValueError(f"estimator is {estimator!r}; expected a fitted {kind.__name__}")
+        features = len(self.preprocessing.feature_names)
+        if estimator.n_features_in_ != features:
+            raise ValueError(
+                f"the network takes {estimator.n_features_in_} features; the preprocessing gives "
+                f"{features}"
+            )
+        if target.task == "classify" and list(estimator.classes_) != list(target.classes):
+            raise ValueError(
+                f"the network tells the classes {listed(list(estimator.classes_))}; the target "
+                f"has {listed(list(target.classes))}"
+            )
+
+    def describe(self, *, joined: bool = True) -> str:
+        """Say what each column is taken for, what is learned, and what was measured."""
+        lines = [self.preprocessing.describe(joined=joined), self._target().describe()]
+        return "\n".join([*lines, *summary(self.estimator, self.record)])
+
+    def __repr__(self) -> str:
+        if self.target is None:
+            return f"TableModel({self.task!r}, nothing learned)"
+        return f"TableModel({self.target.task} {self.target.name!r}, {self.preprocessing!r})"
+
+
+def _make_estimator(task: str, seed: int, options: dict[str, Any]) -> Any:
+    kind = MLPClassifier if task == "classify" else MLPRegressor
+    known = kind().get_params()
+    wrong = [name for name in options if name not in known]
+    if wrong:
+        raise ValueError(
+            f"{listed(wrong)} is no parameter of {kind.__name__} for task {task!r}; expected some "
+            f"of {', '.join(sorted(known))}"
+        )
+    return kind(**{"random_state": seed, **options})

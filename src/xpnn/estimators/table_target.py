@@ -1,0 +1,272 @@
+"""The column that is learned: classes or numbers, decided by a stated rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnn.data.cells import NO, YES, CellError, is_text, numbers_of, to_codes
+from xpnn.data.columns import learn_column, listed
+from xpnn.data.optional import need
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TASKS = ("auto", "classify", "regress")
+MOST_CLASSES = 20  # of whole numbers that are taken for classes
+_DTYPES = {"bool": bool, "int64": int, "float64": float, "str": str}
+UNKNOWN, NOTHING = -2, -1
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a table's model learns to tell.
+
+    Parameters
+    ----------
+    name : str
+        The column.
+    task : {'classify', 'regress'}
+        Telling classes apart, or telling a number.
+    reason : str
+        Why it is that.
+    dtype : str
+        Of the labels, or of the numbers: 'bool', 'int64', 'float64' or 'str'.
+    classes : tuple
+        The labels in the order of the model's outputs.
+    counts : tuple of int
+        Rows of each class that were learned from.
+    mean, scale : float
+        What is taken off a number and divided by before it is learned.
+    baseline : float
+        Mean of the numbers that were learned from.
+    """
+
+    name: str
+    task: str
+    reason: str = ""
+    dtype: str = "float64"
+    classes: tuple[Any, ...] = ()
+    counts: tuple[int, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+    baseline: float = 0.0
+
+    @property
+    def labels(self) -> Any:
+        """The classes as an array in their own dtype."""
+        return np.asarray(self.classes, dtype=_DTYPES[self.dtype])
+
+    def codes(self, series: pd.Series) -> Any:
+        """Number of each row's class; `NOTHING` or `UNKNOWN` where there is none."""
+        numbers, texts = to_codes(series)
+        known = {_text(value): i for i, value in enumerate(self.classes)}
+        if self.dtype == "bool":  # a text file says it in many words
+            words = dict.fromkeys(YES, known["true"]) | dict.fromkeys(NO, known["false"])
+            known, texts = words, [text.lower() for text in texts]
+        places = [known.get(text, UNKNOWN) for text in texts]
+        return np.asarray([*places, NOTHING], np.int64)[numbers]
+
+    def values(self, series: pd.Series) -> Any:
+        """Numbers of rows that have a target, in their units."""
+        try:
+            values = numbers_of(series)
+        except CellError as error:
+            raise ValueError(f"target: {error}") from error
+        if np.isnan(values).any():
+            raise ValueError(f"target {self.name!r} holds an infinite number")
+        return values
+
+    def describe(self) -> str:
+        """Say in a line what is learned."""
+        if self.task == "regress":
+            return f"{self.name}: target, a number ({self.reason})"
+        shown = listed([str(value) for value in self.classes])
+        return f"{self.name}: target, {len(self.classes)} classes: {shown} ({self.reason})"
+
+    def to_config(self) -> dict[str, Any]:
+        """All of it as plain values, for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+
+def _text(value: Any) -> str:
+    """A class as `to_codes` writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def learn_target(name: str, series: pd.Series, task: str = "auto") -> Target:
+    """Decide what a target column is.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    series : pandas.Series
+        Its cells, without missing ones, of all rows that there are.
+    task : {'auto', 'classify', 'regress'}, default 'auto'
+        'auto' takes text, truth values, and whole numbers of at most 20 different values
+        with two rows each on average, for classes; other numbers are told as numbers.
+
+    Returns
+    -------
+    Target
+        Without what is learned from the training rows alone: see `with_rows`.
+
+    Raises
+    ------
+    ValueError
+        The column is neither classes nor numbers, or not what `task` says.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task is {task!r}; expected one of {', '.join(TASKS)}")
+    dtype, values = _values(name, series)
+    count = len(set(values)) if dtype == "str" else len(np.unique(values))
+    if task == "auto":
+        task, reason = _decide(dtype, values, count)
+    else:
+        reason = "as was asked for"
+    if task == "regress":
+        if dtype in ("str", "bool"):
+            raise ValueError(
+                f"target {name!r} holds {'text' if dtype == 'str' else 'truth values'}; "
+                "task='regress' needs numbers"
+            )
+        return Target(name, task, reason, dtype)
+    if dtype == "float64" and (values != np.floor(values)).any():
+        raise ValueError(f"target {name!r} holds fractions; task='classify' needs labels")
+    if count < 2:
+        raise ValueError(f"target {name!r} holds one value only, {values[0]!r}; expected two")
+    if dtype == "str" and count > MOST_CLASSES and count > len(values) / 2:
+        raise ValueError(
+            f"target {name!r} holds {count:,} different texts in {len(values):,} rows; expected "
+            "classes"
+        )
+    classes = sorted(set(values if dtype == "str" else values.tolist()))
+    return Target(name, task, reason, dtype, tuple(classes))
+
+
+def _values(name: str, series: pd.Series) -> tuple[str, Any]:
+    """Dtype and values of a target column."""
+    types = need("pandas.api.types")
+    if not len(series):
+        raise ValueError(f"target {name!r} holds nothing in any row")
+    if types.is_bool_dtype(series.dtype):
+        return "bool", series.to_numpy(dtype=bool)
+    if isinstance(series.dtype, types.CategoricalDtype):
+        series = series.astype(object).infer_objects()
+    if types.is_integer_dtype(series.dtype):
+        return "int64", series.to_numpy(dtype=np.int64)
+    if types.is_float_dtype(series.dtype):
+        values = series.to_numpy(dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError(f"target {name!r} holds an infinite number")
+        return "float64", values
+    column = learn_column(name, series)
+    if column.kind == "date":
+        raise ValueError(f"target {name!r} holds dates; expected classes or numbers")
+    if column.kind == "number":
+        return "float64", numbers_of(series, column.words)
+    if not is_text(series):
+        raise ValueError(f"target {name!r} holds {series.dtype} cells; expected text or numbers")
+    codes, texts = to_codes(series)
+    return "str", [texts[i] for i in codes]
+
+
+def _decide(dtype: str, values: Any, count: int) -> tuple[str, str]:
+    if dtype in ("str", "bool"):
+        return "classify", "it holds text" if dtype == "str" else "it holds truth values"
+    if (values != np.floor(values)).any():
+        return "regress", "it holds fractions"
+    if count <= MOST_CLASSES and 2 * count <= len(values):
+        return "classify", f"whole numbers, {count} different ones"
+    return "regress", f"numbers, {count:,} different ones in {len(values):,} rows"
+
+
+def with_rows(target: Target, rows: pd.Series, scaled: bool = True) -> Target:
+    """Learn what only the training rows may say: counts of classes, or mean and scale.
+
+    Parameters
+    ----------
+    target : Target
+        What `learn_target` found.
+    rows : pandas.Series
+        The training rows' cells.
+    scaled : bool, default True
+        Whether numbers are standardised.
+
+    Returns
+    -------
+    Target
+    """
+    if target.task == "classify":
+        counts = np.bincount(target.codes(rows), minlength=len(target.classes))
+        return replace(target, counts=tuple(counts.tolist()))
+    values = target.values(rows)
+    with np.errstate(over="ignore"):
+        mean, scale = float(np.mean(values)), float(np.std(values))
+    if not math.isfinite(scale):
+        raise ValueError(f"target {target.name!r} holds numbers that are too large")
+    if not scaled:
+        return replace(target, baseline=mean)
+    return replace(target, mean=mean, scale=scale or 1.0, baseline=mean)
+
+
+def target_from_config(config: Any) -> Target:
+    """Make a target from what `Target.to_config` gave.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    names = set(Target("", "").to_config())
+    if not isinstance(config, Mapping) or set(config) != names:
+        raise ValueError(f"target is {str(config)[:80]}; expected {', '.join(sorted(names))}")
+    for name in ("name", "task", "reason", "dtype"):
+        if not isinstance(config[name], str):
+            raise ValueError(f"target: {name} is {config[name]!r}; expected text")
+    if config["task"] not in TASKS[1:] or config["dtype"] not in _DTYPES:
+        raise ValueError(
+            f"target: task {config['task']!r} and dtype {config['dtype']!r}; expected "
+            f"{' or '.join(TASKS[1:])}, and one of {', '.join(_DTYPES)}"
+        )
+    numbers = {}
+    for name in ("mean", "scale", "baseline"):
+        value = config[name]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"target: {name} is {value!r}; expected a number")
+        numbers[name] = float(value) if abs(value) < 1e308 else math.inf
+    if not all(map(math.isfinite, numbers.values())) or numbers["scale"] <= 0:
+        raise ValueError(f"target: {numbers}; expected finite numbers, and a scale above 0")
+    classes, counts = config["classes"], config["counts"]
+    _check_classes(config["task"], config["dtype"], classes, counts)
+    plain: dict[str, Any] = {name: config[name] for name in ("name", "task", "reason", "dtype")}
+    plain |= numbers
+    return Target(**plain, classes=tuple(classes), counts=tuple(counts))
+
+
+def _check_classes(task: str, dtype: str, classes: Any, counts: Any) -> None:
+    if not isinstance(classes, list | tuple) or not isinstance(counts, list | tuple):
+        raise ValueError("target: classes and counts are no lists")
+    if task == "regress":
+        if classes or counts:
+            raise ValueError("target: a number has classes")
+        return
+    if len(classes) < 2 or len(counts) != len(classes):
+        raise ValueError(
+            f"target: {len(classes)} classes with {len(counts)} counts; expected 2 or more, and a "
+            "count for each"
+        )
+    kind = _DTYPES[dtype]
+    if not all(type(value) is kind for value in classes) or list(classes) != sorted(set(classes)):
+        raise ValueError(f"target: its classes are not different, sorted {dtype} values")
+    if not all(type(n) is int and n >= 0 for n in counts) or not sum(counts):
+        raise ValueError("target: its counts are no numbers of rows")

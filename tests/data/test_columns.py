@@ -1,0 +1,209 @@
+import datetime
+
+import numpy as np
+import pytest
+from table_files import need_tables, people
+
+from xpnn.data import Column, describe, learn_columns
+from xpnn.data.cells import CellError, numbers_of, to_codes, yes_no_of
+from xpnn.data.dates import date_parts, dates_of
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _tables():
+    need_tables()
+
+
+def frame(**columns):
+    import pandas
+
+    return pandas.DataFrame(columns)
+
+
+def said(cells, kind=None):
+    import pandas
+
+    series = pandas.Series(cells, name="c")
+    (column,) = learn_columns(series.to_frame(), {"c": kind} if kind else None)
+    return column.taken_for
+
+
+def test_one_line_for_each_column():
+    table = people(200)
+    missing = int(table["age"].isna().sum())
+    assert describe(learn_columns(table)).splitlines() == [
+        "id: left out, each row its own",
+        f"age: number, {missing} missing",
+        "city: category of 3",
+        "member: yes/no",
+        "signed: date, as year, month, weekday, days since 1970",
+        "same: left out, constant: 7",
+        "note: left out, each row its own",
+        "zip: category of 5",
+        "price: number",
+        "buys: category of 2",
+    ]
+
+
+def test_neighbours_share_a_line():
+    columns = [Column(f"pixel{i}", "pixel") for i in range(784)]
+    columns = [Column("a", "number"), Column("b", "number"), *columns, Column("z", "number")]
+    assert describe(columns, joined=True).splitlines() == [
+        "a: number",
+        "b: number",
+        "pixel0 ... pixel783: 784 x pixel, 0 to 255",
+        "z: number",
+    ]
+    assert len(describe(columns).splitlines()) == 787
+
+
+MANY = [f"{i % 50}.5" for i in range(200)]
+CELLS = {
+    "numbers": ([1, 2, 3] * 9, "number"),
+    "few whole numbers": ([1, 2, None] * 9, "number, 9 missing"),
+    "text of numbers": (["1", "2.5", " 3 "] * 9, "number"),
+    "infinite": ([1.0, 2.0, np.inf] * 9, "number, 9 missing"),
+    "numbers and a word": ([*MANY, "n.a.", "n.a."], "number, 2 missing ('n.a.')"),
+    "numbers and many words": ([*MANY, *"abcd"], "category of 54"),
+    "zeros before": (["01", "02", "03"] * 9, "category of 3"),
+    "two words": (["left", "right", None] * 9, "category of 2, 9 missing"),
+    "one word or nothing": (["x", None] * 9, "category of 1, 9 missing"),
+    "truth": ([True, False] * 9, "yes/no"),
+    "truth and nothing": ([True, False, None] * 9, "yes/no, 9 missing"),
+    "words for truth": (["Y", "n", ""] * 9, "yes/no, 9 missing"),
+    "0 and 1": ([0, 1] * 9, "yes/no"),
+    "yes and off": (["yes", "off"] * 9, "category of 2"),
+    "bytes": (np.arange(30, dtype="uint8"), "pixel, 0 to 255"),
+    "rows counted": (range(5, 50), "left out, each row its own"),
+    "few rows counted": (range(5), "number"),
+    "different numbers": (RANDOM.normal(size=99), "number"),
+    "each its own": ([f"n{i}" for i in range(30)], "left out, each row its own"),
+    "free text": (
+        [f"n{i % 25}" for i in range(40)],
+        "left out, free text: 25 different in 40 rows",
+    ),
+    "constant": (["a" * 50] * 9, f"left out, constant: {'a' * 27}..."),
+    "nothing": ([None, "", "NA"] * 9, "left out, nothing in it"),
+    "no finite number": ([np.inf, np.nan, -np.inf], "left out, no finite number in it"),
+    "lists": ([[1], [2], None], "left out, its cells are each a list"),
+    "mixture": ([1, "a"] * 9, "left out, a mixture of int and str"),
+    "dates": ([datetime.date(2020, 1, i + 1) for i in range(9)], "date, as year, month, "),
+    "times": (
+        ["2020-01-01T10:30:00Z", "2020-01-02"],
+        "date, as year, month, weekday, days since 1970, hour",
+    ),
+    "German": (["31.12.2020", "1.2.2021", ""], "date (day.month.year), as year, month, weekday, "),
+    "American": (["12/31/2020", "01/02/2021"], "date (month/day/year), as year"),
+    "English": (["31/12/2020", "01/02/2021"], "date (day/month/year), as year"),
+    "no day": (["2020-02-30", "2020-01-01"] * 9, "category of 2"),
+}
+
+
+@pytest.mark.parametrize("case", CELLS)
+def test_what_cells_are_taken_for(case):
+    cells, expected = CELLS[case]
+    assert said(cells).startswith(expected)
+    if len(expected) < 15:
+        assert said(cells) == expected
+
+
+def test_an_identifier_by_its_name():
+    values = RANDOM.permutation(100) * 7
+    for name in ("id", "customer_id", "Customer ID"):
+        (column,) = learn_columns(frame(**{name: values}))
+        assert column.reason == "each row its own"
+    assert learn_columns(frame(paid=values))[0].kind == "number"
+
+
+def test_categories_of_pandas():
+    import pandas
+
+    assert said(pandas.Categorical([1, 2, 2, None], categories=[1, 2, 3])).startswith("category of")
+    codes, texts = to_codes(pandas.Series(pandas.Categorical(["b", None], categories=["a", "b"])))
+    assert (codes.tolist(), texts) == ([0, -1], ["b"])
+
+
+def test_a_value_is_the_same_in_every_type():
+    import pandas
+
+    for cells in ([1, 2], [1.0, 2.0], ["1", " 2"], np.asarray([1, 2], "uint8")):
+        assert to_codes(pandas.Series(cells))[1] == ["1", "2"]
+    assert to_codes(pandas.Series([True, False]))[1] == ["true", "false"]
+    assert to_codes(pandas.Series([0.5, np.nan]))[1] == ["0.5"]
+
+
+def test_kinds_that_are_asked_for():
+    assert said([1, 2, 3, None], "category") == "category of 3, 1 missing"
+    assert said(["a", "b"], "left out") == "left out, as was asked for"
+    assert said(["1", "2", None], "number") == "number, 1 missing"
+    assert said(["31.12.2020"], "date").startswith("date (day.month.year)")
+    assert said(["x", "yes", "no"], "yes/no") == "yes/no, 1 missing"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ({"d": "number"}, "kinds names the column 'd'; the table has c"),
+        ({"c": "float"}, r"kinds\['c'\] is 'float'; expected one of number, pixel, yes/no, "),
+        ({"c": "number"}, r"kinds\['c'\] is 'number', but column 'c', row 0: found 'x'; expe"),
+        ({"c": "date"}, r"kinds\['c'\] is 'date', but column 'c', row 0: found 'x'; expected a d"),
+        ({"c": "yes/no"}, r"kinds\['c'\] is 'yes/no', but no cell of it is one"),
+    ],
+)
+def test_kinds_that_do_not_fit(kinds, message):
+    with pytest.raises(ValueError, match=message):
+        learn_columns(frame(c=["x", "z"]), kinds)
+
+
+def test_numbers_that_are_none_name_column_and_row():
+    import pandas
+
+    series = pandas.Series(["1", "n.a.", "x" * 50], name="age", index=[10, 11, 12])
+    with pytest.raises(
+        CellError, match=r"column 'age', row 12: found 'x{37}\.\.\.'; expected a nu"
+    ):
+        numbers_of(series, ["n.a."])
+    assert numbers_of(series[:2], ["n.a."]).tolist()[0] == 1.0
+    with pytest.raises(CellError, match="row 0"):
+        numbers_of(pandas.Series([1j]))
+
+
+def test_text_is_read_as_the_same_number_as_python_reads():
+    import pandas
+
+    values = RANDOM.normal(size=500) * 10.0 ** RANDOM.integers(-300, 300, 500)
+    texts = [repr(v) for v in values.tolist()]
+    assert numbers_of(pandas.Series(texts)).tolist() == [float(t) for t in texts]
+
+
+def test_yes_and_no_of_other_cells():
+    import pandas
+
+    found = yes_no_of(pandas.Series(["YES", "f", "perhaps", None, "1"]))
+    assert np.array_equal(found, [1, 0, np.nan, np.nan, 1], equal_nan=True)
+
+
+def test_parts_of_dates():
+    import pandas
+
+    texts = ["1970-01-01", "2024-02-29T18:00:00+06:00", None]
+    parts = date_parts(dates_of(pandas.Series(texts), "ISO8601"), True)
+    assert np.array_equal(
+        parts,
+        [[1970, 1, 3, 0, 0], [2024, 2, 3, 19782.5, 12], [np.nan] * 5],
+        equal_nan=True,
+    )
+    zoned = pandas.to_datetime(pandas.Series(texts), utc=True, format="ISO8601")
+    again = date_parts(dates_of(zoned.dt.tz_convert("Asia/Tokyo"), "ISO8601"), True)
+    assert np.array_equal(again, parts, equal_nan=True)
+
+
+def test_dates_that_are_none_name_column_and_row():
+    import pandas
+
+    with pytest.raises(CellError, match=r"row 1: found 'soon'; expected a date, day\.month\.year"):
+        dates_of(pandas.Series(["1.1.2020", "soon"]), "%d.%m.%Y")
+    with pytest.raises(CellError, match=r"row 0: found '5'; expected a date"):
+        dates_of(pandas.Series([5, 6]), "ISO8601")
