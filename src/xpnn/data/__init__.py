@@ -14,11 +14,14 @@ from xpnn.data.mnist import (
     scale_pixels,
     square_picture,
 )
+from xpnn.data.streams import BlockShuffle, Source, stream
 
 __all__ = [
+    "BlockShuffle",
     "DataFileError",
     "Mnist",
     "MnistFiles",
+    "Source",
     "ascii_digit",
     "digit_targets",
     "fetch_mnist",
@@ -30,5 +33,6 @@ __all__ = [
     "replacing",
     "scale_pixels",
     "square_picture",
+    "stream",
     "write_idx",
 ]
