@@ -90,6 +90,21 @@ class Learner:
 
         Parameters
         ----------
+        order, batch, rates, source
+            As in `run`.
+        """
+        sums = self.run(order, batch, rates, source)
+        with on_device(self.device):
+            return to_float(sums[0]) / len(order)
+
+    def run(
+        self, order: Any, batch: int, rates: Sequence[float], source: HostGenerator,
+        before: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        """Take steps and return the loss summed over the rows, on the device.
+
+        Parameters
+        ----------
         order : numpy.ndarray
             Numbers of the rows, in order.
         batch : int
@@ -98,14 +113,15 @@ class Learner:
             Learning rate of each step.
         source : generator
             For dropout.
+        before : tuple of array, optional
+            What the call before returned: the sum goes on.
         """
 
         def noise(rows: int) -> Any:
             return _noise(self.structure.layers.noise(self.structure.widths[0], rows), source)
 
         with on_device(self.device):
-            sums = self.runner.run(len(order), batch, order, rates, noise, 1)
-            return to_float(sums[0]) / len(order)
+            return self.runner.run(len(order), batch, order, rates, noise, 1, before)
 
     def theta(self) -> Array:
         """Copy the parameters."""
@@ -196,5 +212,5 @@ def slope(
 
 
 def steps_in(rows: int, batch: int) -> int:
-    """Number of batches, the last smaller one included."""
-    return math.ceil(rows / batch)
+    """Number of batches, the last smaller one included; 1 where no rows are known."""
+    return max(math.ceil(rows / batch), 1)

@@ -53,7 +53,8 @@ def _validation_data(network: Network, given: Any) -> Data | Stream:
         return Stream(network, given, CHUNK)
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ValueError(
-            f"validation is a {type(given).__name__}; expected a share or a pair (x, t), or a source"
+            f"validation is a {type(given).__name__}; expected a share or a pair (x, t), or a "
+            "source"
         )
     x, _, _ = network.prepare(given[0])
     return Data(x, *network.prepare_targets(x, given[1], None))

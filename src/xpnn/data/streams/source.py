@@ -186,8 +186,8 @@ class Source(ABC):
         for block in self.blocks(None, max(PIECE // self.row_bytes, 1)):
             yield self.target_of(block)
 
-    def target_of(self, block: Block) -> Any:
-        """Targets of a block; an error where the source has none."""
+    def target_of(self, block: Any) -> Any:
+        """Targets of a block or window; an error where the source has none."""
         if block.t is None:
             raise ValueError(
                 f"{self.name} has no targets; name them: stream(x, target), or give batches (x, t)"

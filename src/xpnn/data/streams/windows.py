@@ -102,9 +102,7 @@ class _Pass:
         t, weight = (self._joined([getattr(p, n) for p in parts], n) for n in ("t", "weight"))
         order = None if self.random is None else self.random.permutation(rows)
         window = Window(buffer[:rows], t, weight, order, first)
-        if self.windows.check is not None:
-            self.windows.check(window)
-        return window
+        return window if self.windows.prepare is None else self.windows.prepare(window)
 
     def _joined(self, parts: list[Any], what: str) -> Any:
         if all(part is None for part in parts):
@@ -138,8 +136,9 @@ class Windows:
         Rows of a step; a buffer holds whole batches.
     dtype : dtype
         Of the buffers.
-    check : callable, optional
-        ``check(window)`` looks at each window in the reading thread, and raises.
+    prepare : callable, optional
+        ``prepare(window) -> window``, called in the reading thread; may look at rows, but
+        must leave them where they are.
     """
 
     def __init__(
@@ -147,9 +146,9 @@ class Windows:
         source: Source,
         batch: int,
         dtype: Any,
-        check: Callable[[Window], None] | None = None,
+        prepare: Callable[[Window], Window] | None = None,
     ) -> None:
-        self.source, self.batch, self.check = source, batch, check
+        self.source, self.batch, self.prepare = source, batch, prepare
         dtype = np.dtype(dtype)
         rows, self.block_rows = source.shuffle.sizes(
             source.features * dtype.itemsize, source.memory, batch
