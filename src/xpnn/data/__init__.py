@@ -1,4 +1,4 @@
-"""Data: readers that name the file and the line of what is wrong, and handwritten digits."""
+"""Data: readers that name the file and the line of what is wrong, streams, handwritten digits."""
 
 from xpnn.data.digits_csv import read_digits_csv
 from xpnn.data.files import DataFileError, reading, replacing

@@ -216,14 +216,14 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features), or Source
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows; an array of any library. Sparse ones are made dense batch by batch. A
             source, see `xpnn.data.stream`, brings labels and weights.
         y : array_like, shape (n,) or (n, outputs)
             Labels, on the host or beside `X`; a table of 0 and 1 for multi-label.
         sample_weight : array_like, shape (n,), optional
             Weights of the rows.
-        validation_data : pair (X, y), optional
+        validation_data : pair (X, y) or Source, optional
             Rows to look at after each epoch; early stopping then sets none apart.
         callbacks : iterable of Callback or callable
             Called after each epoch with a run whose `network` is the model; a text that
@@ -274,7 +274,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows, where those of `fit` were.
 
         Returns
@@ -314,7 +314,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
 
         Returns
@@ -344,7 +344,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
 
         Returns
@@ -361,7 +361,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
 
         Returns
@@ -378,10 +378,10 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
         y : array_like
-            Labels.
+            Labels; a source brings its own.
         sample_weight : array_like, shape (n,), optional
             Weights of the rows.
 

@@ -175,13 +175,13 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows, where those of `fit` were.
 
         Returns
         -------
         array, shape (n,) or (n, outputs)
-            On the library and device of `X`.
+            On the library and device of `X`; of a source on the host.
         """
         return self._decide(*self._scores(X, "predict"))
 
@@ -196,7 +196,7 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
         y : array_like, shape (n,) or (n, outputs)
             Values.

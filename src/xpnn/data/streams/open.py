@@ -57,6 +57,7 @@ def stream(
         All labels. Default: a classifier looks for them in a pass over the targets.
     memory : int or str, default 256 MiB
         What the two buffers take together, such as ``"1 GiB"``; at least a batch each.
+        Every source in use has buffers of its own.
     shuffle : BlockShuffle, optional
         How rows are mixed, by a training that mixes them.
 

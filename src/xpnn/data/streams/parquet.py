@@ -108,7 +108,7 @@ class ParquetSource(Source):
         if self.target is None:
             yield from super().targets()
             return
-        for where, table in self._tables(None, PIECE, [self.target]):
+        for where, table in self._tables(None, PIECE // 8, [self.target]):
             yield self._values(table, self.target, where)
 
     def _tables(

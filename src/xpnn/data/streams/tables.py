@@ -60,11 +60,11 @@ class TableSource(Source):
             check_numbers(weight.dtype, weight.name)
         super().__init__(x.name, len(left), dtype, int(x.shape[0]))
 
-    def _bounds(self, block_rows: int) -> list[int]:
-        """Row numbers where blocks begin, and the end; small chunks are put together."""
+    def _bounds(self, block_rows: int) -> Sequence[int]:
+        """Row numbers where blocks begin, and one behind; small chunks are put together."""
         rows = self.rows or 0
         if not self.x.chunks:
-            return [*range(0, rows, block_rows), rows]
+            return range(0, rows + block_rows, block_rows)
         bounds = [0]
         for end in accumulate(self.x.chunks):
             if end - bounds[-1] >= block_rows or end == rows:
@@ -88,7 +88,7 @@ class TableSource(Source):
                 if isinstance(table, Column)
             }
             for number in range(len(bounds) - 1) if order is None else order:
-                first, last = bounds[number], bounds[number + 1]
+                first, last = bounds[number], min(bounds[number + 1], self.x.shape[0])
                 for start in range(first, last, step or max(last - first, 1)):
                     stop = min(start + (step or last), last)
                     rows = read(start, stop)
