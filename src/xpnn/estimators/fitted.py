@@ -22,8 +22,10 @@ from xpnn.backends import (
     select,
     to_host,
 )
+from xpnn.data.streams import Source
 from xpnn.engine import HostRows, Predictor
 from xpnn.estimators.inputs import bring, bring_rows, check_namespace, check_rows, is_foreign
+from xpnn.estimators.streamed import check_stream, in_pieces
 from xpnn.estimators.structure import Structure, make_structure
 from xpnn.layers import Chain, unflatten, walk
 
@@ -182,7 +184,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _scores_of(self, x: Any) -> Array:
         """Outputs before their activation, for checked rows beside the parameters."""
         predictor = self._predictor()
-        if isinstance(x, HostRows):
+        if isinstance(x, HostRows | Source):
             return self._in_chunks(predictor, x)
         if predictor.plannable:
             return predictor(x)
@@ -192,6 +194,8 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _in_chunks(self, function: Callable[[Array], Array], x: Any) -> Array:
         """Apply a function to rows that stay on the host, a few thousand at a time."""
         xp, device = self._place()
+        if isinstance(x, Source):
+            return in_pieces(self, x, function, xp, device)
         dtype = getattr(xp, self._dtype_name)
         with on_device(device):
             starts = range(0, x.shape[0], CHUNK)
@@ -204,6 +208,10 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _rows(self, X: Any, method: str) -> tuple[Any, Callable[[Array], Array]]:
         """Rows beside the parameters, and what brings results to where `X` is."""
+        if isinstance(X, Source):
+            check_stream(self, X)
+            there = self._library == "numpy"
+            return X, stay if there else lambda result: to_host(result)
         x = check_rows(self, X, method)
         plain = x is X and type(X) is np.ndarray and x.dtype == self._dtype_name
         if plain and self._library == "numpy":
@@ -261,7 +269,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
         layer : int, default -1
             Which hidden layer; -1 is the last one.
@@ -284,7 +292,8 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             def activations(rows: Array) -> Array:
                 return part.forward(params, rows, None, xp=xp)[0]
 
-            found = self._in_chunks(activations, x) if isinstance(x, HostRows) else activations(x)
+            chunks = isinstance(x, HostRows | Source)
+            found = self._in_chunks(activations, x) if chunks else activations(x)
         return give(found)
 
 

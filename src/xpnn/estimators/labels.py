@@ -8,8 +8,6 @@ import numpy as np
 from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import unique_labels
 
-from xpnn.backends import Namespace
-
 
 def check_known(y: Any, known: Any, exactly: bool) -> None:
     """Refuse labels that a model cannot learn any more.
@@ -68,8 +66,3 @@ def row_weights(class_weight: Any, known: Any, y: Any, sample_weight: Any) -> An
     else:
         weight = compute_sample_weight(class_weight, y)
     return weight if sample_weight is None else weight * sample_weight
-
-
-def wide_integers(xp: Namespace) -> bool:
-    """Whether a library's integers have 64 bits, where nobody asks for others."""
-    return str(xp.__array_namespace_info__().default_dtypes()["integral"]).endswith("int64")

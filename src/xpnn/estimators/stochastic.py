@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -174,7 +175,8 @@ def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Dat
 
 
 def batch_size(model: BaseMLP, rows: int) -> int:
-    """Rows in a step."""
+    """Rows in a step; `rows` is 0 where nobody knows how many there are."""
+    rows = rows or sys.maxsize
     if model.batch_size == "auto":
         return min(200, rows)
     if model.batch_size > rows:
@@ -234,7 +236,7 @@ class Training:
     def go(self) -> None:
         """Run epochs until one of the rules says stop."""
         model = self.model
-        order = np.arange(self.data.rows)
+        order = self._in_order()
         for call in self.callbacks:
             call.on_start(self.run)
         model.n_iter_ = 0
@@ -245,7 +247,7 @@ class Training:
             ended = bool(self.history.stopped)
             while not ended and model.n_iter_ < epochs:
                 if model.shuffle:
-                    order = shuffle(order, random_state=model._random_state)
+                    order = self._shuffled(order)
                 ended = self._epoch(order)
                 if self.history.stopped != "diverged":
                     ended = self._keep(order, ended or model.n_iter_ == epochs) or ended
@@ -282,6 +284,14 @@ class Training:
         )
         self.history.stopped = self.history.stopped or failed or ""
         return failed is not None
+
+    def _in_order(self) -> Any:
+        """Order of the rows as they are."""
+        return np.arange(self.data.rows)
+
+    def _shuffled(self, order: Any) -> Any:
+        """Order of the next epoch's rows."""
+        return shuffle(order, random_state=self.model._random_state)
 
     def _epoch(self, order: Any) -> bool:
         """Run an epoch and everything that comes after it; True ends the training."""

@@ -11,34 +11,22 @@ from typing import TYPE_CHECKING, Any
 from xpnn.backends import (
     ArrayLike,
     HostGenerator,
-    Namespace,
     device_of,
     generator,
     on_device,
-    to_device,
 )
+from xpnn.data.streams import Source
 from xpnn.engine import Plan
 from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.checkpoints import Checkpoint, describe
+from xpnn.training.gather import gather
 from xpnn.training.history import History
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
 from xpnn.training.trainer import Data, Trainer
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
-
-
-def _split(data: Data, share: float, source: HostGenerator, xp: Namespace) -> tuple[Data, Data]:
-    """Set a share of the rows, drawn at random, apart for validation."""
-    held = round(data.rows * share)
-    if not 0 < share < 1 or not 0 < held < data.rows:
-        raise ValueError(
-            f"validation is {share!r}; expected a share above 0 and below 1 that leaves rows on "
-            f"both sides of {data.rows}, or a pair (x, t)"
-        )
-    numbers = to_device(source.permutation(data.rows), xp, device_of(data.x))
-    return data.take(numbers[held:], xp), data.take(numbers[:held], xp)
 
 
 def _check_count(name: str, value: Any, none_allowed: bool = False) -> None:
@@ -50,8 +38,8 @@ def _check_count(name: str, value: Any, none_allowed: bool = False) -> None:
 
 def fit(
     network: Network,
-    x: ArrayLike,
-    t: ArrayLike,
+    x: ArrayLike | Source,
+    t: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
     epochs: int = 10,
@@ -60,7 +48,7 @@ def fit(
     rate: float | Schedule | None = None,
     l2: float = 0.0,
     shuffle: bool = True,
-    validation: tuple[ArrayLike, ArrayLike] | float | None = None,
+    validation: tuple[ArrayLike, ArrayLike] | Source | float | None = None,
     early_stopping: EarlyStopping | int | bool | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool = False,
@@ -76,8 +64,10 @@ def fit(
     ----------
     network : Network
         Trained in place: its `theta` is replaced.
-    x : array_like, shape (n, inputs)
-        One row for each example; decides the library and device.
+    x : array_like, shape (n, inputs), or Source
+        One row for each example; decides the library and device. A source, which
+        `xpnn.data.stream` makes of data larger than memory, brings targets and weights;
+        its rows go where the network is.
     t : array_like, shape (n,) or (n, outputs)
         Targets: integer labels or probabilities for softmax cross-entropy, 0 and 1 for
         binary cross-entropy and hinge, values for the others.
@@ -94,9 +84,11 @@ def fit(
     l2 : float, default 0
         Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
     shuffle : bool, default True
-        Whether each epoch goes through the rows in a new order.
-    validation : (x, t) or float, optional
-        Data to look at after each epoch, or the share of the rows to set apart for it.
+        Whether each epoch goes through the rows in a new order; those of a source are
+        mixed as its `BlockShuffle` says.
+    validation : (x, t), Source or float, optional
+        Data to look at after each epoch, or the share of the rows to set apart for it
+        (not of a source).
     early_stopping : EarlyStopping, int or bool, optional
         When to stop early; an integer is the patience, True takes the defaults.
     callbacks : iterable of Callback
@@ -150,17 +142,10 @@ def fit(
     source = network.generator if seed is None else generator(seed)
     keeper = Keeper("network", checkpoint, resume)
     keeper.start(source)
-    x, xp, _ = network.prepare(x)
-    train, held = Data(x, *network.prepare_targets(x, t, sample_weight)), None
-    if isinstance(validation, int | float):
-        train, held = _split(train, validation, source, xp)
-    elif validation is not None:
-        if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise ValueError(
-                f"validation is a {type(validation).__name__}; expected a share or a pair (x, t)"
-            )
-        held_x, _, _ = network.prepare(validation[0])
-        held = Data(held_x, *network.prepare_targets(held_x, validation[1], None))
+    train, held, xp = gather(
+        network, x, {"t": t, "sample_weight": sample_weight}, batch_size, epochs, schedule,
+        validation, source,
+    )  # fmt: skip
     calls = list(callbacks)
     if isinstance(early_stopping, bool):
         early_stopping = EarlyStopping() if early_stopping else None
@@ -173,7 +158,7 @@ def fit(
         from xpnn.training.progress import ProgressBar
 
         calls.append(ProgressBar())
-    with on_device(device_of(x)):
+    with on_device(device_of(train.x)):
         if keeper.active:
             options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
             keeper.check(_made_for(network, train, held, early_stopping, *options), source, epochs)
@@ -267,6 +252,7 @@ def _run(
                     "for NaN and very large values in x and t"
                 )
             network.theta = theta
+            history.rows = trainer.train.rows
             history.epoch.append(number)
             history.loss.append(loss)
             history.rate.append(trainer.rate)
