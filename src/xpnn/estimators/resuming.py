@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnn.backends import Array, Device, Namespace, is_half, scalar
-from xpnn.training.checkpoints import CheckpointError, Saved, describe
+from xpnn.training.checkpoints import CheckpointError, Saved, describe, source_of
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
 from xpnn.training.step import widened
 
@@ -69,6 +69,7 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
         return
     given: dict[str, Any] = {k: v for k, v in model.get_params().items() if k not in _FREE}
     given |= {"X": data.x, "y": data.t, "sample_weight": data.weight, "rows": data.rows}
+    given["source"] = source_of(data)
     given["dtype"] = model._dtype_name
     if hasattr(model, "classes_"):
         given["classes"] = list(model.classes_)
@@ -89,6 +90,18 @@ def carry(keeper: Keeper, training: Training, theta: Array, xp: Namespace, devic
     training.kept.state = found
     training.model._set_theta(found[0])
     return found[0]
+
+
+def keep(training: Training, order: Any, last: bool) -> bool:
+    """Write a checkpoint when it is time; True ends the training."""
+    history = training.history
+    if history.stopped == "diverged":
+        return False
+    failed = training.keeper.after_epoch(
+        training.model.n_iter_, lambda: take(training, order), last
+    )
+    history.stopped = history.stopped or failed or ""
+    return failed is not None
 
 
 def take(training: Training, order: Any) -> Snapshot:

@@ -247,8 +247,7 @@ class Training:
                 if model.shuffle:
                     order = shuffle(order, random_state=model._random_state)
                 ended = self._epoch(order)
-                if self.history.stopped != "diverged":
-                    ended = self._keep(order, ended or model.n_iter_ == epochs) or ended
+                ended = resuming.keep(self, order, ended or model.n_iter_ == epochs) or ended
             if not ended and not self.incremental:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
@@ -274,14 +273,6 @@ class Training:
                     model._best_theta = None
             for call in self.callbacks:
                 call.on_end(self.run)
-
-    def _keep(self, order: Any, last: bool) -> bool:
-        """Write a checkpoint when it is time; True ends the training."""
-        failed = self.keeper.after_epoch(
-            self.model.n_iter_, lambda: resuming.take(self, order), last
-        )
-        self.history.stopped = self.history.stopped or failed or ""
-        return failed is not None
 
     def _epoch(self, order: Any) -> bool:
         """Run an epoch and everything that comes after it; True ends the training."""
