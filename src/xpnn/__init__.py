@@ -52,12 +52,9 @@ __all__ = ["__version__", *_WHERE, *_MODULES]
 if TYPE_CHECKING:
     from xpnn.backends import available as available
     from xpnn.backends import select as select
-    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron
+    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron, TableModel
     from xpnn.files import load as load
     from xpnn.files import save as save
-    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron, TableModel
-    from xpnn.export import load as load
-    from xpnn.export import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
     from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
     from xpnn.training import Callback, Checkpoint, EarlyStopping, History, Loss, Network

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnn.backends import Array, Device, Namespace, is_half, scalar
-from xpnn.training.checkpoints import CheckpointError, Saved, describe
+from xpnn.training.checkpoints import CheckpointError, Saved, describe, source_of
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
 from xpnn.training.step import widened
 
@@ -68,7 +68,8 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     if not keeper.active:
         return
     given: dict[str, Any] = {k: v for k, v in model.get_params().items() if k not in _FREE}
-    given |= {"X": data.x, "y": data.t, "sample_weight": data.weight}
+    given |= {"X": data.x, "y": data.t, "sample_weight": data.weight, "rows": data.rows}
+    given["source"] = source_of(data)
     given["dtype"] = model._dtype_name
     if hasattr(model, "classes_"):
         given["classes"] = list(model.classes_)
@@ -91,6 +92,18 @@ def carry(keeper: Keeper, training: Training, theta: Array, xp: Namespace, devic
     return found[0]
 
 
+def keep(training: Training, order: Any, last: bool) -> bool:
+    """Write a checkpoint when it is time; True ends the training."""
+    history = training.history
+    if history.stopped == "diverged":
+        return False
+    failed = training.keeper.after_epoch(
+        training.model.n_iter_, lambda: take(training, order), last
+    )
+    history.stopped = history.stopped or failed or ""
+    return failed is not None
+
+
 def take(training: Training, order: Any) -> Snapshot:
     """Take a snapshot after an epoch."""
     model, rates = training.model, training.kept.rates
@@ -98,7 +111,9 @@ def take(training: Training, order: Any) -> Snapshot:
         "model": {name: _copied(getattr(model, name)) for name in _ATTRIBUTES},
         "rates": {name: _copied(getattr(rates, name)) for name in _RATES},
     }
-    arrays = {"order": order.astype(np.int32 if len(order) < 2**31 else np.int64)}
+    arrays: dict[str, Any] = {}
+    if isinstance(order, np.ndarray):  # else each epoch has an order of its own
+        arrays["order"] = order.astype(np.int32 if len(order) < 2**31 else np.int64)
     if model._best_theta is not None:
         arrays["best_theta"] = model._best_theta
     learner = training.learner
@@ -140,7 +155,7 @@ def restore(keeper: Keeper, training: Training, order: Any) -> Any:
     if "best_theta" in found.arrays:
         theta = model._theta()
         model._best_theta = found.array("best_theta", theta, learner.xp, learner.device)
-    return _order(found, order)
+    return order if order is None else _order(found, order)
 
 
 def _has(values: Any, key: str, fits: Any) -> bool:

@@ -249,8 +249,7 @@ class Training:
                 if model.shuffle:
                     order = self._shuffled(order)
                 ended = self._epoch(order)
-                if self.history.stopped != "diverged":
-                    ended = self._keep(order, ended or model.n_iter_ == epochs) or ended
+                ended = resuming.keep(self, order, ended or model.n_iter_ == epochs) or ended
             if not ended and not self.incremental:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
@@ -276,14 +275,6 @@ class Training:
                     model._best_theta = None
             for call in self.callbacks:
                 call.on_end(self.run)
-
-    def _keep(self, order: Any, last: bool) -> bool:
-        """Write a checkpoint when it is time; True ends the training."""
-        failed = self.keeper.after_epoch(
-            self.model.n_iter_, lambda: resuming.take(self, order), last
-        )
-        self.history.stopped = self.history.stopped or failed or ""
-        return failed is not None
 
     def _in_order(self) -> Any:
         """Order of the rows as they are."""

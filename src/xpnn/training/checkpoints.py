@@ -138,6 +138,11 @@ def describe(value: Any) -> str:
     return f"{name}({', '.join(f'{key}={describe(v)}' for key, v in parts.items())})"
 
 
+def source_of(data: Any) -> Any:
+    """How the rows of a source are mixed; None for arrays, which are no source."""
+    return getattr(getattr(data, "source", None), "shuffle", None)
+
+
 def fingerprint(x: Any) -> str:
     """Say what an array is: dtype, shape, and a checksum of up to `SAMPLE` rows of it."""
     shape = tuple(x.shape)

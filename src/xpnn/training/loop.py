@@ -19,7 +19,7 @@ from xpnn.data.streams import Source
 from xpnn.engine import Plan
 from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
-from xpnn.training.checkpoints import Checkpoint, describe
+from xpnn.training.checkpoints import Checkpoint, describe, source_of
 from xpnn.training.gather import gather
 from xpnn.training.history import History
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
@@ -170,7 +170,7 @@ def fit(
 
 
 def _made_for(
-    network: Network, train: Data, held: Data | None, early_stopping: Any, batch_size: Any,
+    network: Network, train: Any, held: Any, early_stopping: Any, batch_size: Any,
     optimizer: Any, rate: Any, l2: float, shuffle: bool, report_every: int, engine: str, seed: Any,
 ) -> dict[str, str]:  # fmt: skip
     """Describe what a checkpoint has to be of."""
@@ -178,7 +178,7 @@ def _made_for(
     network, train, held = (given.pop(name) for name in ("network", "train", "held"))
     given |= {"inputs": network.inputs, "layers": network.layers, "loss": network.loss}
     given |= {"dtype": network.dtype, "x": train.x, "t": train.t, "sample_weight": train.weight}
-    given |= {"rows": train.rows}
+    given |= {"rows": train.rows, "source": source_of(train)}
     if held is not None:
         given |= {"x of validation": held.x, "t of validation": held.t}
     return {name: describe(value) for name, value in given.items()}
