@@ -25,6 +25,7 @@ FLOORS = [
     {"plots", "export"},
     {"distributed"},
     {"estimators"},
+    {"files"},
     {"demos", "checks", "bench"},
     {"cli"},
 ]

@@ -23,6 +23,7 @@ _WHERE = {
     "Loss": "xpnn.training",
     "EarlyStopping": "xpnn.training",
     "Callback": "xpnn.training",
+    "Checkpoint": "xpnn.training",
     "History": "xpnn.training",
     "Activation": "xpnn.layers",
     "Chain": "xpnn.layers",
@@ -39,12 +40,12 @@ _WHERE = {
     "McCullochPitts": "xpnn.units",
     "available": "xpnn.backends",
     "select": "xpnn.backends",
-    "load": "xpnn.export",
-    "save": "xpnn.export",
+    "load": "xpnn.files",
+    "save": "xpnn.files",
 }
 _MODULES = (
     "backends", "bench", "checks", "data", "demos", "engine", "estimators", "export",
-    "functional", "layers", "optimizers", "plots", "training", "units",
+    "files", "functional", "layers", "optimizers", "plots", "training", "units",
 )  # fmt: skip
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
@@ -53,11 +54,11 @@ if TYPE_CHECKING:
     from xpnn.backends import available as available
     from xpnn.backends import select as select
     from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron, TableModel
-    from xpnn.export import load as load
-    from xpnn.export import save as save
+    from xpnn.files import load as load
+    from xpnn.files import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
     from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
-    from xpnn.training import Callback, EarlyStopping, History, Loss, Network
+    from xpnn.training import Callback, Checkpoint, EarlyStopping, History, Loss, Network
     from xpnn.units import McCullochPitts, Neuron
 
 

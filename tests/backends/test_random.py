@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from xpnn.backends import generator, uniform_noise
+from xpnn.backends import generator, generator_state, restore_generator, uniform_noise
 
 
 def test_a_seed_means_the_same_numbers():
@@ -43,3 +45,54 @@ def test_noise_is_below_one_even_after_rounding():
     noise = uniform_noise(AlmostOne(), (3,))
     assert noise.dtype == np.float32
     assert (noise < 1.0).all()
+
+
+KINDS = ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "RandomState"])
+def test_a_generator_goes_on_from_its_state(kind):
+    def make(seed):
+        if kind == "RandomState":
+            return np.random.RandomState(seed)
+        return np.random.Generator(getattr(np.random, kind)(seed))
+
+    first, second = make(1), make(2)
+    first.normal(size=3)
+    if kind != "RandomState":
+        first.integers(0, 9, 3, dtype="int32")  # leaves half a word behind
+    state = json.loads(json.dumps(generator_state(first)))
+    restore_generator(second, state)
+    assert (first.normal(size=9) == second.normal(size=9)).all()
+    assert (first.permutation(9) == second.permutation(9)).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: {},
+        lambda s: 3,
+        lambda s: {**s, "bit_generator": "PCG65"},
+        lambda s: {**s, "more": 1},
+        lambda s: {**s, "state": {**s["state"], "pos": 10**4}},  # NumPy would read there
+        lambda s: {**s, "state": {**s["state"], "pos": -1}},
+        lambda s: {**s, "state": {**s["state"], "key": [0] * 623}},
+        lambda s: {**s, "state": {**s["state"], "key": [2**32] * 624}},
+        lambda s: {**s, "gauss": "a"},
+    ],
+)
+def test_a_state_that_is_not_whole_is_refused(change):
+    source = np.random.RandomState(1)
+    state = generator_state(source)
+    with pytest.raises(ValueError, match="state is not whole, or not one of NumPy's"):
+        restore_generator(source, change(state))
+    assert generator_state(source) == state
+
+
+def test_a_state_of_another_generator_is_refused():
+    source = np.random.default_rng(1)
+    other = generator_state(np.random.Generator(np.random.SFC64(1)))
+    with pytest.raises(ValueError, match="state is of a SFC64; the generator is a PCG64"):
+        restore_generator(source, other)
+    with pytest.raises(TypeError, match=r"state of a 'PCG64' generator cannot be kept"):
+        generator_state(np.random.RandomState(np.random.PCG64(1)))

@@ -33,6 +33,30 @@ def test_replacing_keeps_the_old_file_when_the_block_raises(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_replacing_writes_over_what_a_killed_process_left(tmp_path):
+    path, left = tmp_path / "b.txt", tmp_path / ".b.part"
+    left.write_text("what a killed process left, which is longer")
+    with replacing(path, beside=".b.part") as beside:
+        assert beside == left
+        beside.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are synced on POSIX")
+def test_replacing_syncs_the_file_then_its_folder(tmp_path, monkeypatch):
+    path, real, synced = tmp_path / "b.txt", os.fsync, []
+
+    def fsync(handle):
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), path.exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(path) as beside:
+        beside.write_text("whole")
+    assert synced == [(False, False), (True, True)]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="rights of other users are a POSIX matter")
 def test_replacing_gives_the_usual_rights(tmp_path):
     usual, path = tmp_path / "usual", tmp_path / "b.txt"

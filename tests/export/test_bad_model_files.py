@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+import sealing
 import xpnn
 from xpnn.export import (
     ModelFileError,
@@ -79,17 +79,7 @@ def good(tmp_path):
 
 def edited(tmp_path, change=None, tensors=None):
     """A model file with its header, or its tensors, changed."""
-    path = good(tmp_path)
-    with safe_open(path, framework="numpy") as file:
-        header = json.loads(file.metadata()["xpnn"])
-    if change is not None:
-        header = change(header)
-    arrays = load_file(path)
-    if tensors is not None:
-        tensors(arrays)
-    text = header if isinstance(header, str) else json.dumps(header)
-    save_file(arrays, tmp_path / "edited", metadata={"xpnn": text})
-    return tmp_path / "edited"
+    return sealing.edited(good(tmp_path), tmp_path / "edited", change, tensors)
 
 
 def refused(path, message, read=load):
@@ -122,7 +112,9 @@ def test_a_file_that_is_not_whole(tmp_path, damage, read):
 def test_a_foreign_safetensors_file(tmp_path, read):
     for metadata in (None, {"format": "pt"}):
         save_file({"a": np.zeros(3)}, tmp_path / "foreign", metadata=metadata)
-        refused(tmp_path / "foreign", "safetensors file, but not one that xpnn wrote", read)
+        refused(
+            tmp_path / "foreign", "safetensors file, but not a model file that xpnn wrote", read
+        )
 
 
 def test_a_folder_and_a_missing_file(tmp_path):
@@ -132,9 +124,9 @@ def test_a_folder_and_a_missing_file(tmp_path):
 
 
 def test_a_newer_format(tmp_path):
-    path = edited(tmp_path, lambda header: {**header, "format": 2, "xpnn": "9.0"})
+    path = edited(tmp_path, lambda header: {**header, "format": 3, "xpnn": "9.0"})
     version = xpnn.__version__
-    message = rf"its format is 2, written by xpnn 9\.0; xpnn {version} reads up to format 1: inst"
+    message = rf"its format is 3, written by xpnn 9\.0; xpnn {version} reads up to format 2: inst"
     refused(path, message)
     refused(path, message, read_record)
 
@@ -143,12 +135,13 @@ def test_a_newer_format(tmp_path):
     ("change", "message"),
     [
         (lambda h: "{", "its header is not JSON: "),
-        (lambda h: [1], "its header has the format None; expected 1"),
-        (lambda h: {**h, "format": "1"}, "its header has the format '1'; expected 1"),
+        (lambda h: [1], "its header has the format None; expected 2"),
+        (lambda h: {**h, "format": "1"}, "its header has the format '1'; expected 2"),
         (lambda h: {**h, "format": True}, "its header has the format True"),
         (lambda h: {**h, "network": None}, "its header has the network None"),
         (lambda h: {k: h[k] for k in h if k != "dtype"}, "its header has the dtype None"),
         (lambda h: {**h, "record": []}, r"its header has the record \[\]"),
+        (lambda h: {**h, "kind": 3}, "its header has the kind 3"),
         (lambda h: {**h, "dtype": "int8"}, "dtype 'int8' is not known; expected one of float16"),
         (lambda h: "[" * 100_000 + "]" * 100_000, "nested too deeply"),
     ],
@@ -156,7 +149,25 @@ def test_a_newer_format(tmp_path):
 def test_a_header_that_is_not_ours(tmp_path, change, message):
     path = edited(tmp_path, change)
     refused(path, message)
-    refused(path, message, read_record)
+    if not any(word in message for word in ("network", "dtype")):
+        refused(path, message, read_record)
+
+
+@pytest.mark.parametrize("read", [load, read_record])
+def test_another_kind_of_model_names_what_reads_it(tmp_path, read):
+    path = edited(tmp_path, lambda header: {**header, "kind": "forest"})
+    if read is load:
+        refused(path, "it holds a model of the kind 'forest'; xpnn.load reads it")
+    else:
+        assert read(path) == {}
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    content, other = good(tmp_path).read_bytes(), tmp_path / "flipped"
+    for place in range(len(content)):
+        flipped = bytes([content[place] ^ 1 << place % 8])
+        other.write_bytes(content[:place] + flipped + content[place + 1 :])
+        refused(other, "damaged|not whole|not a model file|format|not JSON")
 
 
 def structure(**changes):
@@ -198,13 +209,13 @@ def test_a_structure_that_is_wrong(tmp_path, change, message):
         (lambda a: a.update(more=np.zeros(1)), "do not fit its layers: more is not a parameter$"),
         (
             lambda a: a.update({"0.weights": np.zeros((3, 2))}),
-            r"0\.weights has shape \(3, 2\) and type F64; expected \(2, 3\) and F64",
+            r"0\.weights has shape \(3, 2\) and type float64; expected \(2, 3\) and float64",
         ),
         (
             lambda a: a.update({"0.bias": np.zeros(3, "float32")}),
-            r"0\.bias has shape \(3,\) and type F32; expected \(3,\) and F64",
+            r"0\.bias has shape \(3,\) and type float32; expected \(3,\) and float64",
         ),
-        (lambda a: a.update({"0.bias": np.zeros(3, "int64")}), "type I64; expected"),
+        (lambda a: a.update({"0.bias": np.zeros(3, "int64")}), "type int64; expected"),
     ],
 )
 def test_parameters_that_do_not_fit(tmp_path, tensors, message):

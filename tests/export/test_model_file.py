@@ -1,5 +1,7 @@
+import errno
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,9 +182,11 @@ def test_the_file_is_readable_without_xpnn(tmp_path):
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     assert shapes == {"0.weights": (2, 3), "0.bias": (3,), "2.weights": (3, 1), "2.bias": (1,)}
     dense = {"type": "Dense", "bias": True, "scale": None}
+    assert {len(header.pop("sha256")), len(header.pop("arrays_sha256"))} == {64}
     assert header == {
-        "format": 1,
+        "format": 2,
         "xpnn": xpnn.__version__,
+        "kind": "network",
         "network": {
             "inputs": 2,
             "layers": [
@@ -207,19 +211,41 @@ def test_arrays_that_do_not_lie_in_order_are_written_in_order(tmp_path, monkeypa
     assert found["0.bias"].tolist() == [0, 2, 4, 6]
 
 
-def test_a_crash_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     path = save(network(), tmp_path / "a")
     old = path.read_bytes()
 
-    def crash(tensors, beside, metadata):
-        beside.write_bytes(old[:50])
-        raise OSError("no space left on device")
+    def full(place, content):
+        with place.open("wb") as file:
+            file.write(content[:50])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("safetensors.numpy.save_file", crash)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
         save(network(), path, record={"new": True})
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_format_1_is_read():
+    """Written by the first version, whose files had no checksums.
+
+    The command, with the source of commit 04fddad and NumPy:
+
+    python -c "from xpnn import *; import numpy as np; r = np.random.default_rng(1);
+    x = r.normal(size=(20, 3)).astype('float32'); n = Network(3, [4, 'tanh', Dropout(0.25), 2],
+    loss=Loss('softmax_cross_entropy', 0.1), seed=0); h = n.fit(x, (x[:, 0] > 0).astype(int),
+    epochs=2); save(n, 'format1.safetensors', record={'scores': n.scores(x[:2]), 'x': x[:2]})"
+    """
+    path = Path(__file__).parent / "files" / "format1.safetensors"
+    record, found = read_record(path), load(path)
+    assert found.layers == Chain(
+        (Dense(4, init="glorot_uniform"), Activation("tanh"), Dropout(0.25), Dense(2))
+    )
+    assert found.loss == Loss("softmax_cross_entropy", 0.1)
+    assert found.dtype == "float32"
+    scores = found.scores(np.asarray(record["x"], "float32"))
+    assert np.allclose(scores, record["scores"], rtol=1e-6)
 
 
 # Layers that cannot be saved

@@ -22,6 +22,7 @@ from xpnn.backends.dispatch import (
 from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.random import generator, uniform_noise
+from xpnn.backends.random_state import generator_state, restore_generator
 from xpnn.backends.select import (
     DTYPES,
     Backend,
@@ -62,6 +63,7 @@ __all__ = [
     "epoch_scan",
     "erf",
     "generator",
+    "generator_state",
     "host",
     "host_erf",
     "host_view",
@@ -73,6 +75,7 @@ __all__ = [
     "namespace",
     "on_device",
     "placement",
+    "restore_generator",
     "scalar",
     "select",
     "status",

@@ -15,13 +15,16 @@ from xpnn.data.mnist import (
     scale_pixels,
     square_picture,
 )
+from xpnn.data.streams import BlockShuffle, Source, stream
 from xpnn.data.tables import read_table, stream_table, table_format
 
 __all__ = [
+    "BlockShuffle",
     "Column",
     "DataFileError",
     "Mnist",
     "MnistFiles",
+    "Source",
     "ascii_digit",
     "describe",
     "digit_targets",
@@ -36,6 +39,7 @@ __all__ = [
     "replacing",
     "scale_pixels",
     "square_picture",
+    "stream",
     "stream_table",
     "table_format",
     "write_idx",

@@ -8,7 +8,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -165,14 +165,29 @@ class _Limited(_Unpacked):
         return data
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the system write down which files a folder holds, where it can be asked to."""
+    if os.name != "posix":  # Windows opens no folders
+        return
+    with suppress(OSError):  # some network file systems refuse
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, beside: str | None = None) -> Iterator[Path]:
     """Write a file beside its place, and move it there once it is whole.
 
     Parameters
     ----------
     path : path
         Where the file shall be; its folder is made if it is missing.
+    beside : str, optional
+        Name of the temporary file. Default: one that nobody else has. With a name, what
+        a killed process left is written over, but only one process may write at a time.
 
     Yields
     ------
@@ -182,17 +197,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
+    if beside is None:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+        place = Path(name)
+    else:
+        place = path.parent / beside
     try:
-        yield beside
-        with beside.open("rb") as written:
+        yield place
+        with place.open("rb") as written:
             os.fsync(written.fileno())
         # mkstemp makes files that only their owner can read; give the usual rights back.
         mask = os.umask(0)
         os.umask(mask)
-        beside.chmod(0o666 & ~mask)
-        beside.replace(path)
+        place.chmod(0o666 & ~mask)
+        place.replace(path)
+        sync_folder(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)

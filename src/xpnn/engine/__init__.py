@@ -5,10 +5,10 @@ as bound calls with output buffers. On JAX an epoch becomes one compiled scan. E
 and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
-from xpnn.engine.compile import MODES, Runner, make_runner
+from xpnn.engine.compile import MODES, Runner, make_runner, show
 from xpnn.engine.make import Plan
 from xpnn.engine.predict import Predictor
 from xpnn.engine.run_numpy import NumpyRunner
 from xpnn.engine.run_pure import HostRows
 
-__all__ = ["MODES", "HostRows", "NumpyRunner", "Plan", "Predictor", "Runner", "make_runner"]
+__all__ = ["MODES", "HostRows", "NumpyRunner", "Plan", "Predictor", "Runner", "make_runner", "show"]

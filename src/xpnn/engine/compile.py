@@ -58,6 +58,25 @@ def _seen_by_numpy(carry: Any, columns: Any, xp: Namespace) -> Any:
     return views if library_name(xp) == "torch" and complete else None
 
 
+def show(runner: Runner, columns: tuple[Any, ...]) -> None:
+    """Hand a runner other data of the same kinds.
+
+    Parameters
+    ----------
+    runner : Runner
+        From `make_runner`.
+    columns : tuple of array
+        Data with the same dtypes and trailing shapes, and where the other data was; any
+        number of rows. A runner on NumPy must not be shown fewer rows than a batch without
+        an order: it would take them for all that there ever are.
+    """
+    if isinstance(runner, NumpyRunner):  # sees PyTorch's tensors as NumPy's arrays
+        columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
+        if runner._pure is not None:
+            runner._pure.columns = columns
+    runner.columns = columns
+
+
 def make_runner(
     make_update: Callable[[Namespace], Update],
     carry: Any,
@@ -124,3 +143,21 @@ def make_runner(
     if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype)
+
+
+def mode_of(runner: Runner) -> str:
+    """Name the mode that makes such a runner again, whatever the number of steps.
+
+    Parameters
+    ----------
+    runner : Runner
+        From `make_runner`.
+
+    Returns
+    -------
+    str
+        One of `MODES`.
+    """
+    if isinstance(runner, NumpyRunner):
+        return "kernels" if runner.kernels else "plan"
+    return "pure" if isinstance(runner, PureRunner) else "auto"

@@ -44,10 +44,11 @@ class JaxRunner:
         self.scan = epoch_scan(make_update(xp))
 
     def run(
-        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
-    ) -> tuple[Array, ...]:
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
+        before: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """Go through the rows once; see `PureRunner.run`."""
-        totals = tuple(scalar(0.0, self.xp, self.device, self.dtype) for _ in range(sums))
+        totals = before or tuple(scalar(0.0, self.xp, self.device, self.dtype) for _ in range(sums))
         numbers = host.arange(rows) if order is None else order
         spans = batches(rows, size)
         start = 0

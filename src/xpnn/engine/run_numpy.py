@@ -147,20 +147,21 @@ class NumpyRunner:
         return _Bound(plan, [leaves(c) for c in sets], replays, leaves(noises), rate, 1.0)
 
     def run(
-        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
-    ) -> tuple[Array, ...]:
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
+        before: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """Go through the rows once; see `PureRunner.run`."""
         if self._pure is not None:
-            return self._pure.run(rows, size, order, rates, noise, sums)
+            return self._pure.run(rows, size, order, rates, noise, sums, before)
         totals = self._sums(sums)
-        for total in totals:
-            total[...] = 0.0
+        for i, total in enumerate(totals):
+            total[...] = 0.0 if before is None else before[i]
         drawn = noise(min(size, rows))
         try:
             self._bind_all(rows, size, order is None, drawn, totals)
         except UnknownOperationError as error:
             self._fall_back(str(error))
-            return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums)
+            return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums, before)
         with threads_for(size, len(rates)):
             self._steps(rows, size, order, rates, noise, drawn, sums)
         return totals

@@ -83,8 +83,9 @@ class PureRunner:
         return map_tree(lambda c: c[start:stop, ...], self.columns)
 
     def run(
-        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
-    ) -> tuple[Array, ...]:
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
+        before: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """Go through the rows once.
 
         Parameters
@@ -101,13 +102,15 @@ class PureRunner:
             Draws a batch's noise on the host.
         sums : int
             Number of sums that the update keeps over the steps.
+        before : tuple of array, 0-d, optional
+            What an earlier call returned: the sums go on from there.
 
         Returns
         -------
         tuple of array, 0-d
             The sums, on the device.
         """
-        totals = tuple(self.number(0.0) for _ in range(sums))
+        totals = before or tuple(self.number(0.0) for _ in range(sums))
         numbers = None if order is None else to_device(order, self.xp, self.device)
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
             drawn = map_tree(lambda n: to_device(n, self.xp, self.device), noise(stop - start))

@@ -24,6 +24,8 @@ from xpnn.backends import (
     select,
     to_host,
 )
+from xpnn.data.streams import Source
+from xpnn.estimators import resuming
 from xpnn.estimators.combinations import check_combinations
 from xpnn.estimators.fitted import FittedMLP
 from xpnn.estimators.inputs import (
@@ -40,6 +42,8 @@ from xpnn.estimators.lbfgs import fit_lbfgs
 from xpnn.estimators.parameters import CONSTRAINTS
 from xpnn.estimators.rows import SparseRows
 from xpnn.estimators.stochastic import Data, Training, split
+from xpnn.estimators.stream_training import StreamTraining
+from xpnn.estimators.streamed import StreamData, check_stream, take_source
 from xpnn.estimators.structure import hidden_widths, start_weights
 from xpnn.training import as_callback
 
@@ -132,24 +136,17 @@ class BaseMLP(FittedMLP):
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any,
-        callbacks: Iterable[Any],
+        callbacks: Iterable[Any], checkpoint: Any = None, resume: Any = False,
     ) -> Any:  # fmt: skip
         self._check_parameters()
         hidden, callbacks = hidden_widths(self.hidden_layer_sizes), as_list(callbacks)
-        check_combinations(self, hidden, validation_data, callbacks)
+        check_combinations(self, hidden, validation_data, callbacks, checkpoint, resume)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        x, y = self._validate(X, y, first)
-        if sample_weight is not None:
-            places = np.broadcast_to(np.zeros(1), (int(x.shape[0]), 1))
-            sample_weight = _check_sample_weight(
-                host_column(sample_weight), places, dtype=np.float64
-            )
-        if not first and self._follows:
-            check_namespace(self, x, "partial_fit" if incremental else "fit")
-        labels, targets, outputs = self._outputs(x, y, incremental, first)
+        take = take_source if isinstance(X, Source) else BaseMLP._take_arrays
+        x, outputs, bring_data = take(self, X, y, sample_weight, incremental, first)
         objective = self._make_objective()
-        weight = self._weights(labels, sample_weight)
         self._random_state = check_random_state(self.random_state)
+        keeper = resuming.begin(self, checkpoint, resume)
         xp, device = self._where(x) if first else self._place()
         if first:
             self._begin(hidden, outputs, x, xp, device)
@@ -161,7 +158,7 @@ class BaseMLP(FittedMLP):
         else:
             self._go_on()
         self._objective = objective
-        data = self._bring_data(x, targets, labels, weight, xp, device)
+        data: Any = bring_data(xp, device)
         theta = self._theta()
         calls = [as_callback(c) for c in callbacks]
         if self.progress:
@@ -172,7 +169,9 @@ class BaseMLP(FittedMLP):
             if self.early_stopping and incremental and validation_data is None:
                 raise ValueError("partial_fit does not support early_stopping=True")
             data, held = self._hold_out(data, validation_data, xp, device)
-            Training(self, data, held, theta, xp, device, calls, incremental).go()
+            resuming.check(keeper, self, data, held)
+            kind = StreamTraining if isinstance(data, StreamData) else Training
+            kind(self, data, held, theta, xp, device, calls, incremental, keeper).go()
         else:
             fit_lbfgs(self, data, theta, xp, device)
         if not all(np.isfinite(to_host(w)).all() for w in [*self.coefs_, *self.intercepts_]):
@@ -181,6 +180,26 @@ class BaseMLP(FittedMLP):
                 "values and need to be preprocessed."
             )
         return self
+
+    def _take_arrays(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
+    ) -> tuple[Any, int, Callable[[Namespace, Device], Any]]:
+        """Check arrays to learn from: rows, outputs, and what brings the data to its place."""
+        x, y = self._validate(X, y, first)
+        if sample_weight is not None:
+            places = np.broadcast_to(np.zeros(1), (int(x.shape[0]), 1))
+            sample_weight = _check_sample_weight(
+                host_column(sample_weight), places, dtype=np.float64
+            )
+        if not first and self._follows:
+            check_namespace(self, x, "partial_fit" if incremental else "fit")
+        labels, targets, outputs = self._outputs(x, y, incremental, first)
+        weight = self._weights(labels, sample_weight)
+        return (
+            x,
+            outputs,
+            lambda xp, device: self._bring_data(x, targets, labels, weight, xp, device),
+        )
 
     def _begin(
         self, hidden: list[int], outputs: int, x: Any, xp: Namespace, device: Device
@@ -216,7 +235,8 @@ class BaseMLP(FittedMLP):
 
     def _go_on(self) -> None:
         """Take activations and dropout as they are now; refuse to move in silence."""
-        if self._asked != (self.dtype, self.backend, self.device):
+        now = (self.dtype, self.backend, self.device)
+        if self.__dict__.setdefault("_asked", now) != now:
             raise ValueError(
                 f"dtype, backend and device are {self.dtype!r}, {self.backend!r} and "
                 f"{self.device!r}; warm_start and partial_fit go on with {self._asked} of the "
@@ -238,15 +258,24 @@ class BaseMLP(FittedMLP):
         return Data(x, t, y, weight)
 
     def _hold_out(
-        self, data: Data, validation_data: Any, xp: Namespace, device: Device
-    ) -> tuple[Data, Data | None]:
+        self, data: Any, validation_data: Any, xp: Namespace, device: Device
+    ) -> tuple[Any, Any]:
+        if isinstance(validation_data, Source):
+            check_stream(self, validation_data)
+            return data, StreamData(self, validation_data, xp, device)
         if validation_data is None:
             if not self.early_stopping:
                 return data, None
+            if isinstance(data, StreamData):
+                raise ValueError(
+                    "early_stopping=True sets no rows of a source apart; give validation_data, "
+                    "a pair (X, y) or another source"
+                )
             return split(self, data, self._stratify(data), xp)
         if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
             raise ValueError(
                 f"validation_data is a {type(validation_data).__name__}; expected a pair (X, y)"
+                " or a source"
             )
         x, y = self._validate(validation_data[0], validation_data[1], False)
         labels, targets, outputs = self._outputs(x, y, True, False, held=True)

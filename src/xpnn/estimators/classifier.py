@@ -21,12 +21,14 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_host
+from xpnn.data.streams import Source
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.fitted import stay
-from xpnn.estimators.inputs import float_of, host_column
+from xpnn.estimators.inputs import float_of, is_wide
 from xpnn.estimators.labels import check_known, row_weights
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, loss_name
 from xpnn.estimators.stochastic import Data
+from xpnn.estimators.streamed import first_labels, score
 from xpnn.functional import sigmoid, softmax
 from xpnn.training import Loss
 
@@ -176,8 +178,7 @@ out_activation_
             given = y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(given)
-            self.classes_ = self._label_binarizer.classes_
+            self._learn_classes(given)
         else:
             check_known(y, self.classes_, exactly=self.warm_start and not held)
         if self._make_objective().kind == "labels":
@@ -187,6 +188,10 @@ out_activation_
         if issparse(table):
             table = table.toarray()
         return y, table.astype(np.float64), int(table.shape[1])
+
+    def _learn_classes(self, labels: Any) -> None:
+        self._label_binarizer = LabelBinarizer().fit(labels)
+        self.classes_ = self._label_binarizer.classes_
 
     def _out_activation(self) -> str:
         names = {"softmax_cross_entropy": "softmax", "hinge": "identity"}
@@ -206,35 +211,38 @@ out_activation_
     # Learning
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
-        callbacks: Iterable[Any] = (),
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
+        callbacks: Iterable[Any] = (), checkpoint: Any = None, resume: Any = False,
     ) -> MLPClassifier:  # fmt: skip
         """Learn from labelled rows.
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
-            Rows; an array of any library. Sparse ones are made dense batch by batch.
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
+            Rows; an array of any library. Sparse ones are made dense batch by batch. A
+            source, see `xpnn.data.stream`, brings labels and weights.
         y : array_like, shape (n,) or (n, outputs)
             Labels, on the host or beside `X`; a table of 0 and 1 for multi-label.
         sample_weight : array_like, shape (n,), optional
             Weights of the rows.
-        validation_data : pair (X, y), optional
+        validation_data : pair (X, y) or Source, optional
             Rows to look at after each epoch; early stopping then sets none apart.
         callbacks : iterable of Callback or callable
             Called after each epoch with a run whose `network` is the model; a text that
             one returns ends the training. A method ``on_batch(run, number, loss)`` is
             called after each step.
+        checkpoint, resume
+            As in `xpnn.training.fit`; parameters but `max_iter` have to be as they were.
 
         Returns
         -------
         MLPClassifier
         """
-        return self._fit(X, y, sample_weight, False, validation_data, callbacks)
+        return self._fit(X, y, sample_weight, False, validation_data, callbacks, checkpoint, resume)
 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None, *,
         validation_data: Any = None, callbacks: Iterable[Any] = (),
     ) -> MLPClassifier:  # fmt: skip
         """Go through the rows once, going on from what was learned before.
@@ -255,8 +263,9 @@ out_activation_
                 "class_weight 'balanced' is not supported for partial_fit, which never sees all "
                 "rows; hand in a dict, say of sklearn.utils.compute_class_weight"
             )
+        classes = X.classes if classes is None and isinstance(X, Source) else classes
         if _check_partial_fit_first_call(self, classes):
-            host = host_column(y)
+            host = first_labels(X, y)
             self._label_binarizer = LabelBinarizer()
             multilabel = type_of_target(host).startswith("multilabel")
             self._label_binarizer.fit(host if multilabel else classes)
@@ -269,7 +278,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows, where those of `fit` were.
 
         Returns
@@ -286,7 +295,7 @@ out_activation_
         kind = self._label_binarizer.y_type_
         with on_device(device_of(scores)):
             if kind.startswith("multilabel"):
-                return give(xp.astype(scores > 0, xp.int64 if _wide(xp) else xp.int32))
+                return give(xp.astype(scores > 0, xp.int64 if is_wide(xp) else xp.int32))
             if len(self.classes_) == 1:
                 codes = xp.zeros(scores.shape[0], dtype=xp.int32)
             elif scores.shape[1] == 1:
@@ -310,7 +319,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
 
         Returns
@@ -340,7 +349,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
 
         Returns
@@ -357,7 +366,7 @@ out_activation_
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
 
         Returns
@@ -369,15 +378,15 @@ out_activation_
         with on_device(device_of(proba)), np.errstate(divide="ignore"):
             return give(xp.log(proba))
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of rows whose label is predicted right.
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
         y : array_like
-            Labels.
+            Labels; a source brings its own.
         sample_weight : array_like, shape (n,), optional
             Weights of the rows.
 
@@ -385,18 +394,9 @@ out_activation_
         -------
         float
         """
-        predicted = self._decide(*self._scores(X, "predict"))
-        return float(
-            accuracy_score(
-                host_column(y), to_host(predicted), sample_weight=host_column(sample_weight)
-            )
-        )
+        return score(self, X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _wide(xp: Any) -> bool:
-    return str(xp.__array_namespace_info__().default_dtypes()["integral"]).endswith("int64")

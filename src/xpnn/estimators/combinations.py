@@ -22,8 +22,9 @@ def _own_decay(optimizer: Optimizer) -> bool:
 
 
 def check_combinations(
-    model: BaseMLP, hidden: Sequence[int], validation_data: Any, callbacks: Any
-) -> None:
+    model: BaseMLP, hidden: Sequence[int], validation_data: Any, callbacks: Any,
+    checkpoint: Any = None, resume: Any = False,
+) -> None:  # fmt: skip
     """Refuse what would have no effect, or two of them.
 
     scikit-learn's own parameters are left to its rules.
@@ -34,7 +35,7 @@ def check_combinations(
         Its parameters are looked at.
     hidden : sequence of int
         Widths of the hidden layers.
-    validation_data, callbacks : object
+    validation_data, callbacks, checkpoint, resume : object
         What `fit` was given.
 
     Raises
@@ -53,6 +54,8 @@ def check_combinations(
             "progress": model.progress,
             "validation_data": validation_data is not None,
             "callbacks": bool(callbacks),
+            "checkpoint": checkpoint is not None,
+            "resume": resume is not False,
         }
         wrong = [name for name, given in idle.items() if given]
         if wrong:

@@ -23,9 +23,11 @@ from xpnn.backends import (
     select,
     to_host,
 )
+from xpnn.data.streams import Source
 from xpnn.engine import HostRows, Predictor
 from xpnn.estimators.inputs import bring, bring_rows, check_namespace, check_rows, is_foreign
 from xpnn.estimators.rows import chunks
+from xpnn.estimators.streamed import check_stream, in_pieces
 from xpnn.estimators.structure import Structure, make_structure
 from xpnn.layers import Chain, unflatten, walk
 
@@ -189,7 +191,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _scores_of(self, x: Any) -> Array:
         """Outputs before their activation, for checked rows beside the parameters."""
         predictor = self._predictor()
-        if isinstance(x, HostRows):
+        if isinstance(x, HostRows | Source):
             return self._in_chunks(predictor, x)
         if predictor.plannable:
             return predictor(x)
@@ -199,6 +201,8 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _in_chunks(self, function: Callable[[Array], Array], x: Any) -> Array:
         """Apply a function to rows that stay on the host, part by part."""
         xp, device = self._place()
+        if isinstance(x, Source):
+            return in_pieces(self, x, function, xp, device)
         dtype = getattr(xp, self._dtype_name)
         with on_device(device):
             return xp.concat([function(bring(x[part], xp, device, dtype)) for part in chunks(x)])
@@ -210,6 +214,10 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _rows(self, X: Any, method: str) -> tuple[Any, Callable[[Array], Array]]:
         """Rows beside the parameters, and what brings results to where `X` is."""
+        if isinstance(X, Source):
+            check_stream(self, X)
+            there = self._library == "numpy"
+            return X, stay if there else lambda result: to_host(result)
         x = check_rows(self, X, method)
         plain = type(x) is np.ndarray is type(X) and x.dtype == self._dtype_name
         if plain and self._library == "numpy":
@@ -285,7 +293,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
         layer : int, default -1
             Which hidden layer; -1 is the last one.
@@ -308,7 +316,8 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             def activations(rows: Array) -> Array:
                 return part.forward(params, rows, None, xp=xp)[0]
 
-            found = self._in_chunks(activations, x) if isinstance(x, HostRows) else activations(x)
+            on_host = isinstance(x, HostRows | Source)
+            found = self._in_chunks(activations, x) if on_host else activations(x)
         if _get_output_config("transform", self)["dense"] != "default":
             self._made_width = int(found.shape[1])
         return give(found)

@@ -203,3 +203,8 @@ def float_of(dtype: Any, xp: Namespace, device: Device) -> str:
 def floating_like(y: Any) -> bool:
     """Whether an array of another library holds floats."""
     return is_foreign(y) and is_floating(y, namespace(y=y))
+
+
+def is_wide(xp: Namespace) -> bool:
+    """Whether a library's integers have 64 bits."""
+    return str(xp.__array_namespace_info__().default_dtypes()["integral"]).endswith("int64")

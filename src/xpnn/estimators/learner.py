@@ -12,7 +12,6 @@ from xpnn.backends import (
     Device,
     HostGenerator,
     Namespace,
-    host_view,
     is_half,
     on_device,
     scalar,
@@ -20,7 +19,7 @@ from xpnn.backends import (
     to_host,
     uniform_noise,
 )
-from xpnn.engine import HostRows, NumpyRunner, Runner, make_runner
+from xpnn.engine import make_runner, show
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.structure import Structure
 from xpnn.optimizers import Optimizer
@@ -91,6 +90,21 @@ class Learner:
 
         Parameters
         ----------
+        order, batch, rates, source
+            As in `run`.
+        """
+        sums = self.run(order, batch, rates, source)
+        with on_device(self.device):
+            return to_float(sums[0]) / len(order)
+
+    def run(
+        self, order: Any, batch: int, rates: Sequence[float], source: HostGenerator,
+        before: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        """Take steps and return the loss summed over the rows, on the device.
+
+        Parameters
+        ----------
         order : numpy.ndarray
             Numbers of the rows, in order.
         batch : int
@@ -99,14 +113,15 @@ class Learner:
             Learning rate of each step.
         source : generator
             For dropout.
+        before : tuple of array, optional
+            What the call before returned: the sum goes on.
         """
 
         def noise(rows: int) -> Any:
             return _noise(self.structure.layers.noise(self.structure.widths[0], rows), source)
 
         with on_device(self.device):
-            sums = self.runner.run(len(order), batch, order, rates, noise, 1)
-            return to_float(sums[0]) / len(order)
+            return self.runner.run(len(order), batch, order, rates, noise, 1, before)
 
     def theta(self) -> Array:
         """Copy the parameters."""
@@ -162,7 +177,7 @@ class Kept:
             self.learner, self.state = None, None
             return
         if live:
-            _show(learner.runner, ())
+            show(learner.runner, ())
         self.learner, self.state = (learner, None) if live else (None, learner.state())
 
     def learner_for(
@@ -177,7 +192,7 @@ class Kept:
             with on_device(device):
                 same = bool(to_float(xp.all(old.runner.theta() == theta)))
             if same:
-                _show(old.runner, columns)
+                show(old.runner, columns)
                 return old
         state = self.carry()
         carry = theta if state is None else (theta, *state[1:])
@@ -185,15 +200,6 @@ class Kept:
             structure, objective, self.optimizer, carry, columns[0], columns[1], columns[2], alpha,
             xp=xp, device=device, engine=engine, steps=steps,
         )  # fmt: skip
-
-
-def _show(runner: Runner, columns: tuple[Any, ...]) -> None:
-    """Hand a runner other data of the same kinds."""
-    if isinstance(runner, NumpyRunner):  # sees PyTorch's tensors as NumPy's arrays
-        columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
-        if runner._pure is not None:
-            runner._pure.columns = columns
-    runner.columns = columns
 
 
 def _kinds(columns: tuple[Any, ...]) -> list[Any]:
@@ -212,5 +218,5 @@ def slope(
 
 
 def steps_in(rows: int, batch: int) -> int:
-    """Number of batches, the last smaller one included."""
-    return math.ceil(rows / batch)
+    """Number of batches, the last smaller one included; 1 where no rows are known."""
+    return max(math.ceil(rows / batch), 1)

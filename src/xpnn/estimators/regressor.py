@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
-from xpnn.backends import Array, device_of, on_device, to_host
+from xpnn.backends import Array, device_of, on_device
 from xpnn.estimators.base import BaseMLP, stochastic
-from xpnn.estimators.inputs import host_column
 from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
+from xpnn.estimators.streamed import score
 from xpnn.training import Loss
 
 
@@ -132,14 +132,14 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
     # Learning
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
-        callbacks: Iterable[Any] = (),
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
+        callbacks: Iterable[Any] = (), checkpoint: Any = None, resume: Any = False,
     ) -> MLPRegressor:  # fmt: skip
         """Learn from rows and their values.
 
         Parameters
         ----------
-        X, sample_weight, validation_data, callbacks
+        X, sample_weight, validation_data, callbacks, checkpoint, resume
             As in `MLPClassifier.fit`.
         y : array_like, shape (n,) or (n, outputs)
             Values, on the host or beside `X`.
@@ -148,11 +148,11 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         -------
         MLPRegressor
         """
-        return self._fit(X, y, sample_weight, False, validation_data, callbacks)
+        return self._fit(X, y, sample_weight, False, validation_data, callbacks, checkpoint, resume)
 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None,
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
         callbacks: Iterable[Any] = (),
     ) -> MLPRegressor:  # fmt: skip
         """Go through the rows once, going on from what was learned before.
@@ -175,13 +175,13 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows, where those of `fit` were.
 
         Returns
         -------
         array, shape (n,) or (n, outputs)
-            On the library and device of `X`.
+            On the library and device of `X`; of a source on the host.
         """
         return self._decide(*self._scores(X, "predict"))
 
@@ -191,12 +191,12 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
                 scores = Loss("poisson").mean(scores, xp=self._place()[0])
             return give(scores[:, 0] if scores.shape[1] == 1 else scores)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R squared of the prediction.
 
         Parameters
         ----------
-        X : array_like, sparse matrix or frame, shape (n, features)
+        X : array_like, sparse matrix, frame or Source, shape (n, features)
             Rows.
         y : array_like, shape (n,) or (n, outputs)
             Values.
@@ -207,5 +207,4 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         -------
         float
         """
-        predicted = to_host(self.predict(X))
-        return float(r2_score(host_column(y), predicted, sample_weight=host_column(sample_weight)))
+        return score(self, X, y, sample_weight)

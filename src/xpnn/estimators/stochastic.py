@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,10 +18,12 @@ from sklearn.utils import shuffle
 
 from xpnn.backends import Array, Device, Namespace, device_of, on_device, to_device
 from xpnn.engine import HostRows
+from xpnn.estimators import resuming
 from xpnn.estimators.learner import Kept, steps_in
 from xpnn.estimators.watching import validation_loss, validation_score
 from xpnn.optimizers import SGD, Adam, Clipped, Decayed, Optimizer, Progress, Schedule
 from xpnn.training import Callback, History, Run
+from xpnn.training.keeping import Keeper
 
 if TYPE_CHECKING:
     from xpnn.estimators.base import BaseMLP
@@ -171,7 +174,8 @@ def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Dat
 
 
 def batch_size(model: BaseMLP, rows: int) -> int:
-    """Rows in a step."""
+    """Rows in a step; `rows` is 0 where nobody knows how many there are."""
+    rows = rows or sys.maxsize
     if model.batch_size == "auto":
         return min(200, rows)
     if model.batch_size > rows:
@@ -199,13 +203,15 @@ class Training:
         Called on the way.
     incremental : bool
         Whether this is `partial_fit`: one epoch, going on with what was kept.
+    keeper : Keeper
+        Writes checkpoints, and knows the one to go on from.
     """
 
     def __init__(
         self, model: BaseMLP, data: Data, held: Data | None, theta: Array, xp: Namespace,
-        device: Device, callbacks: Sequence[Callback], incremental: bool,
+        device: Device, callbacks: Sequence[Callback], incremental: bool, keeper: Keeper,
     ) -> None:  # fmt: skip
-        self.model, self.data, self.held = model, data, held
+        self.model, self.data, self.held, self.keeper = model, data, held, keeper
         self.incremental, self.callbacks = incremental, callbacks
         self.batch = batch_size(model, data.rows)
         self.steps = steps_in(data.rows, self.batch)
@@ -214,12 +220,13 @@ class Training:
             optimizer = make_optimizer(model)
             kept = Kept(optimizer, Rates(model, optimizer))
         self.kept = kept
+        theta = resuming.carry(keeper, self, theta, xp, device)
         weight = data.weight
         if weight is not None:
             weight = to_device(weight, xp, device, model._numbers(xp))
         self.learner = kept.learner_for(
             model._structure, model._objective, theta, (data.x, data.t, weight),
-            float(model.alpha), xp=xp, device=device, engine=model.engine,
+            float(model.alpha), xp=xp, device=device, engine=keeper.engine(model.engine, xp),
             steps=self.steps * (1 if incremental else model.max_iter),
         )  # fmt: skip
         self.diverged = False
@@ -229,25 +236,29 @@ class Training:
     def go(self) -> None:
         """Run epochs until one of the rules says stop."""
         model = self.model
-        order = np.arange(self.data.rows)
+        order = self._in_order()
         for call in self.callbacks:
             call.on_start(self.run)
         model.n_iter_ = 0
         model.stopped_ = model.stopped_ and self.incremental
+        epochs = 1 if self.incremental else model.max_iter
         try:
-            for _ in range(1 if self.incremental else model.max_iter):
+            order = resuming.restore(self.keeper, self, order)
+            ended = bool(self.history.stopped)
+            while not ended and model.n_iter_ < epochs:
                 if model.shuffle:
-                    order = shuffle(order, random_state=model._random_state)
-                if self._epoch(order):
-                    break
-                if not self.incremental and model.n_iter_ == model.max_iter:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
-                        "and the optimization hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=4,
-                    )
+                    order = self._shuffled(order)
+                ended = self._epoch(order)
+                ended = resuming.keep(self, order, ended or model.n_iter_ == epochs) or ended
+            if not ended and not self.incremental:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
+                    "and the optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
         except KeyboardInterrupt:
+            self.keeper.interrupted()
             warnings.warn("Training interrupted by user.", stacklevel=4)
             theta = self.learner.theta()
             if self.learner.finite(theta):
@@ -264,6 +275,14 @@ class Training:
                     model._best_theta = None
             for call in self.callbacks:
                 call.on_end(self.run)
+
+    def _in_order(self) -> Any:
+        """Order of the rows as they are."""
+        return np.arange(self.data.rows)
+
+    def _shuffled(self, order: Any) -> Any:
+        """Order of the next epoch's rows."""
+        return shuffle(order, random_state=self.model._random_state)
 
     def _epoch(self, order: Any) -> bool:
         """Run an epoch and everything that comes after it; True ends the training."""

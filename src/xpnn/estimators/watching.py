@@ -10,6 +10,7 @@ from sklearn.metrics import get_scorer
 from xpnn.backends import on_device, to_device, to_host
 from xpnn.estimators.fitted import stay
 from xpnn.estimators.rows import SparseRows
+from xpnn.estimators.streamed import StreamData, score
 
 if TYPE_CHECKING:
     from xpnn.estimators.base import BaseMLP
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def validation_loss(model: BaseMLP, held: Data) -> float:
     """Loss on the validation rows, without the penalty; a mean over the rows."""
+    if isinstance(held, StreamData):
+        return held.loss()
     xp, device = model._place()
     objective = model._objective
     with on_device(device):
@@ -47,6 +50,13 @@ def validation_score(model: BaseMLP, held: Data) -> float:
     monitor = model.monitor
     if monitor == "loss":
         return -model.validation_loss_curve_[-1]
+    if isinstance(held, StreamData):
+        if monitor != "score":
+            raise ValueError(
+                f"monitor is {monitor!r}; on validation data from a source it can be 'score' or "
+                "'loss'"
+            )
+        return score(model, held.source, None, None)
     if monitor == "score":
         predicted = to_host(model._decide(model._scores_of(held.x), stay))
         if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():

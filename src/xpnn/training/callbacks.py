@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from xpnn.backends import Array
+from xpnn.backends import Array, placement, to_device
 from xpnn.training.history import History
 
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ class Callback:
 
     def on_end(self, run: Run) -> None:
         """After the last epoch, also when the training was interrupted."""
+
+    def save_state(self) -> dict[str, Any]:
+        """What a checkpoint shall keep of this callback: plain values and arrays by name."""
+        return {}
+
+    def load_state(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on from what `save_state` gave, its arrays on the host; after `on_start`."""
 
 
 class OnEpoch(Callback):
@@ -159,6 +166,32 @@ class EarlyStopping(Callback):
             return None
         self._waited += 1
         return "early stopping" if self._waited >= self.patience else None
+
+    def save_state(self) -> dict[str, Any]:
+        """The best weights so far, their figure, and for how long there were no better ones."""
+        best = {} if self._best_theta is None else {"theta": self._best_theta, "best": self._best}
+        return {"waited": self._waited, **best}
+
+    def load_state(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on from what `save_state` gave.
+
+        Raises
+        ------
+        ValueError
+            It is not a state of early stopping, or is one of another network.
+        """
+        waited, best, theta = state["waited"], state.get("best"), state.get("theta")
+        if isinstance(waited, bool) or not isinstance(waited, int) or waited < 0:
+            raise ValueError(f"waited is {waited!r}; expected an integer, 0 or more")
+        if theta is None:
+            self._waited = waited
+            return
+        own = run.network.theta
+        if not isinstance(best, float) or theta.shape != tuple(own.shape):
+            raise ValueError(f"best is {best!r} with weights of shape {theta.shape}")
+        xp, device = placement(theta=own)
+        self._best, self._waited = best, waited
+        self._best_theta = to_device(theta, xp, device, own.dtype)
 
     def on_end(self, run: Run) -> None:
         """Restore the best weights."""

@@ -5,37 +5,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
     ArrayLike,
     HostGenerator,
-    Namespace,
     device_of,
     generator,
     on_device,
-    to_device,
 )
+from xpnn.data.streams import Source
 from xpnn.engine import Plan
 from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
+from xpnn.training.checkpoints import Checkpoint, describe, source_of
+from xpnn.training.gather import gather
 from xpnn.training.history import History
+from xpnn.training.keeping import Keeper, Snapshot, snapshot
 from xpnn.training.trainer import Data, Trainer
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
-
-
-def _split(data: Data, share: float, source: HostGenerator, xp: Namespace) -> tuple[Data, Data]:
-    """Set a share of the rows, drawn at random, apart for validation."""
-    held = round(data.rows * share)
-    if not 0 < share < 1 or not 0 < held < data.rows:
-        raise ValueError(
-            f"validation is {share!r}; expected a share above 0 and below 1 that leaves rows on "
-            f"both sides of {data.rows}, or a pair (x, t)"
-        )
-    numbers = to_device(source.permutation(data.rows), xp, device_of(data.x))
-    return data.take(numbers[held:], xp), data.take(numbers[:held], xp)
 
 
 def _check_count(name: str, value: Any, none_allowed: bool = False) -> None:
@@ -47,8 +38,8 @@ def _check_count(name: str, value: Any, none_allowed: bool = False) -> None:
 
 def fit(
     network: Network,
-    x: ArrayLike,
-    t: ArrayLike,
+    x: ArrayLike | Source,
+    t: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
     epochs: int = 10,
@@ -57,13 +48,15 @@ def fit(
     rate: float | Schedule | None = None,
     l2: float = 0.0,
     shuffle: bool = True,
-    validation: tuple[ArrayLike, ArrayLike] | float | None = None,
+    validation: tuple[ArrayLike, ArrayLike] | Source | float | None = None,
     early_stopping: EarlyStopping | int | bool | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool = False,
     report_every: int = 1,
     seed: int | HostGenerator | None = None,
     engine: str = "auto",
+    checkpoint: Checkpoint | str | Path | None = None,
+    resume: bool | str | Path = False,
 ) -> History:
     """Train a network.
 
@@ -71,8 +64,10 @@ def fit(
     ----------
     network : Network
         Trained in place: its `theta` is replaced.
-    x : array_like, shape (n, inputs)
-        One row for each example; decides the library and device.
+    x : array_like, shape (n, inputs), or Source
+        One row for each example; decides the library and device. A source, which
+        `xpnn.data.stream` makes of data larger than memory, brings targets and weights;
+        its rows go where the network is.
     t : array_like, shape (n,) or (n, outputs)
         Targets: integer labels or probabilities for softmax cross-entropy, 0 and 1 for
         binary cross-entropy and hinge, values for the others.
@@ -89,9 +84,11 @@ def fit(
     l2 : float, default 0
         Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
     shuffle : bool, default True
-        Whether each epoch goes through the rows in a new order.
-    validation : (x, t) or float, optional
-        Data to look at after each epoch, or the share of the rows to set apart for it.
+        Whether each epoch goes through the rows in a new order; those of a source are
+        mixed as its `BlockShuffle` says.
+    validation : (x, t), Source or float, optional
+        Data to look at after each epoch, or the share of the rows to set apart for it
+        (not of a source).
     early_stopping : EarlyStopping, int or bool, optional
         When to stop early; an integer is the patience, True takes the defaults.
     callbacks : iterable of Callback
@@ -108,6 +105,14 @@ def fit(
     engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
         How steps run; see `xpnn.engine.make_runner`. 'pure' runs every step as the plain
         pure function, for comparisons.
+    checkpoint : Checkpoint or path, optional
+        Where to write down what the training needs to go on, and how often; a path means
+        after every report. Ctrl-C writes one more.
+    resume : bool or path, default False
+        True goes on from the file of `checkpoint`, and begins anew where there is none; a
+        path goes on from there. Everything else has to be as it was, but for `epochs`,
+        which may be more: then a training that was killed ends, on NumPy, with the bytes
+        of one that was not.
 
     Returns
     -------
@@ -120,6 +125,8 @@ def fit(
         An argument is out of range, or a shape does not fit.
     MixedArraysError
         Arrays live on different libraries or devices.
+    CheckpointError
+        The checkpoint cannot be read, or is one of another training; says what differs.
     FloatingPointError
         The loss became infinite or NaN; the network keeps the weights of the last report.
     """
@@ -133,17 +140,12 @@ def fit(
     optimizer = Adam() if optimizer is None else optimizer
     schedule = as_schedule(optimizer.rate if rate is None else rate)
     source = network.generator if seed is None else generator(seed)
-    x, xp, _ = network.prepare(x)
-    train, held = Data(x, *network.prepare_targets(x, t, sample_weight)), None
-    if isinstance(validation, int | float):
-        train, held = _split(train, validation, source, xp)
-    elif validation is not None:
-        if not isinstance(validation, tuple | list) or len(validation) != 2:
-            raise ValueError(
-                f"validation is a {type(validation).__name__}; expected a share or a pair (x, t)"
-            )
-        held_x, _, _ = network.prepare(validation[0])
-        held = Data(held_x, *network.prepare_targets(held_x, validation[1], None))
+    keeper = Keeper("network", checkpoint, resume)
+    keeper.start(source)
+    train, held, xp = gather(
+        network, x, {"t": t, "sample_weight": sample_weight}, batch_size, epochs, schedule,
+        validation, source,
+    )  # fmt: skip
     calls = list(callbacks)
     if isinstance(early_stopping, bool):
         early_stopping = EarlyStopping() if early_stopping else None
@@ -156,12 +158,30 @@ def fit(
         from xpnn.training.progress import ProgressBar
 
         calls.append(ProgressBar())
-    with on_device(device_of(x)):
+    with on_device(device_of(train.x)):
+        if keeper.active:
+            options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
+            keeper.check(_made_for(network, train, held, early_stopping, *options), source, epochs)
         trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
-            shuffle, engine, epochs, xp,
+            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found,
         )  # fmt: skip
-        return _run(trainer, epochs, report_every, calls)
+        return _run(trainer, epochs, report_every, calls, keeper)
+
+
+def _made_for(
+    network: Network, train: Any, held: Any, early_stopping: Any, batch_size: Any,
+    optimizer: Any, rate: Any, l2: float, shuffle: bool, report_every: int, engine: str, seed: Any,
+) -> dict[str, str]:  # fmt: skip
+    """Describe what a checkpoint has to be of."""
+    given = dict(locals())
+    network, train, held = (given.pop(name) for name in ("network", "train", "held"))
+    given |= {"inputs": network.inputs, "layers": network.layers, "loss": network.loss}
+    given |= {"dtype": network.dtype, "x": train.x, "t": train.t, "sample_weight": train.weight}
+    given |= {"rows": train.rows, "source": source_of(train)}
+    if held is not None:
+        given |= {"x of validation": held.x, "t of validation": held.t}
+    return {name: describe(value) for name, value in given.items()}
 
 
 def plan_step(
@@ -203,14 +223,22 @@ def plan_step(
     ).plan()  # fmt: skip
 
 
-def _run(trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback]) -> History:
+def _run(
+    trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback], keeper: Keeper
+) -> History:
     network = trainer.network
     history = History(rows=trainer.train.rows)
     run = Run(network, history, epochs)
     for call in calls:
         call.on_start(run)
+
+    def take() -> Snapshot:
+        own = {"steps": trainer.taken}
+        return snapshot(trainer.runner, trainer.xp, history, trainer.source, calls, own, {})
+
     try:
-        while history.epochs < epochs:
+        keeper.restore(run, history, trainer.source, calls)
+        while history.epochs < epochs and not history.stopped:
             began, before = time.perf_counter(), history.epochs
             number = min(before + report_every, epochs)
             trainer.pass_over(before, number - 1, epochs, history.watched)
@@ -224,6 +252,7 @@ def _run(trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callb
                     "for NaN and very large values in x and t"
                 )
             network.theta = theta
+            history.rows = trainer.train.rows
             history.epoch.append(number)
             history.loss.append(loss)
             history.rate.append(trainer.rate)
@@ -233,14 +262,16 @@ def _run(trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callb
             ends = [end for call in calls if (end := call.on_epoch(run)) is not None]
             if ends:
                 history.stopped = ends[0]
-                break
-        else:
-            history.stopped = "finished"
+            last = bool(ends) or number == epochs
+            if failed := keeper.after_epoch(number, take, last):
+                history.stopped = history.stopped or failed
+        history.stopped = history.stopped or "finished"
     except KeyboardInterrupt:
         theta = trainer.runner.theta()
         if trainer.finite(theta):
             network.theta = theta
         history.stopped = "interrupted"
+        keeper.interrupted()
     finally:
         for call in calls:
             call.on_end(run)

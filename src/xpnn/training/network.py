@@ -15,11 +15,13 @@ from xpnn.backends import (
     as_array_like,
     backend_of,
     device_of,
+    host,
     is_floating,
     on_device,
     placement,
     to_host,
 )
+from xpnn.data.streams import Source
 from xpnn.engine import Predictor
 from xpnn.layers import Chain, LayerSpec, Tree, size, unflatten, walk
 from xpnn.training.history import History
@@ -27,6 +29,7 @@ from xpnn.training.loop import fit
 from xpnn.training.objective import Loss, as_loss
 from xpnn.training.placed import PlacedLayers
 from xpnn.training.step import loss_and_gradient
+from xpnn.training.streaming import CHUNK, Stream, over
 
 
 class Network(PlacedLayers):
@@ -184,7 +187,7 @@ class Network(PlacedLayers):
             return function(self._theta, x, t, weight, None)
 
     def prepare_targets(
-        self, x: Array, t: ArrayLike, sample_weight: ArrayLike | None
+        self, x: Array, t: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> tuple[Array, Array | None]:
         """Check targets and weights against prepared data.
 
@@ -195,6 +198,8 @@ class Network(PlacedLayers):
         MixedArraysError
             They live elsewhere than the data.
         """
+        if t is None:
+            raise ValueError("t is None; expected targets, one for each row of x")
         t = as_array_like("t", t, x)
         weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
         xp, device = placement(x=x, t=t, sample_weight=weight)
@@ -212,19 +217,21 @@ class Network(PlacedLayers):
 
     # Use
 
-    def scores(self, x: ArrayLike) -> Array:
+    def scores(self, x: ArrayLike | Source) -> Array:
         """Compute the raw outputs (logits for a cross-entropy).
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs) or (inputs,)
+        x : array_like, shape (n, inputs) or (inputs,), or Source
             One row for each example, or a single row.
 
         Returns
         -------
         array, shape (n, outputs) or (outputs,)
-            On the library and device of `x`.
+            On the library and device of `x`; of a source on the host.
         """
+        if isinstance(x, Source):
+            return over(self, x, self.scores)
         x, xp, single = self.prepare(x)
         scores = self._scores(x, xp)
         return scores[0, :] if single else scores
@@ -246,12 +253,12 @@ class Network(PlacedLayers):
 
         return forward
 
-    def predict(self, x: ArrayLike) -> Array:
+    def predict(self, x: ArrayLike | Source) -> Array:
         """Predict labels, yes-or-no answers or values, as the loss says.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs) or (inputs,)
+        x : array_like, shape (n, inputs) or (inputs,), or Source
             One row for each example, or a single row.
 
         Returns
@@ -261,17 +268,19 @@ class Network(PlacedLayers):
             cross-entropy and hinge, values for the others, of shape (n, outputs), or (n,)
             where there is one output. Without the first axis for a single row.
         """
+        if isinstance(x, Source):
+            return over(self, x, self.predict)
         x, xp, single = self.prepare(x)
         with on_device(device_of(x)):
             predicted = self.loss.predict(self._scores(x, xp), xp=xp)
         return predicted[0, ...] if single else predicted
 
-    def predict_proba(self, x: ArrayLike) -> Array:
+    def predict_proba(self, x: ArrayLike | Source) -> Array:
         """Predict probabilities: softmax or sigmoid of the scores, as the loss says.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs) or (inputs,)
+        x : array_like, shape (n, inputs) or (inputs,), or Source
             One row for each example, or a single row.
 
         Returns
@@ -287,26 +296,33 @@ class Network(PlacedLayers):
             raise ValueError(
                 f"the loss {self.loss.name!r} has no probabilities; use predict or scores"
             )
+        if isinstance(x, Source):
+            return over(self, x, self.predict_proba)
         x, xp, single = self.prepare(x)
         with on_device(device_of(x)):
             probabilities = self.loss.mean(self._scores(x, xp), xp=xp)
         return probabilities[0, :] if single else probabilities
 
-    def evaluate(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Array | None]:
+    def evaluate(
+        self, x: ArrayLike | Source, t: ArrayLike | None = None
+    ) -> tuple[Array, Array | None]:
         """Loss and accuracy on data, as 0-d arrays; no accuracy where labels are not the point.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs)
+        x : array_like, shape (n, inputs), or Source
             One row for each example.
         t : array_like, shape (n,) or (n, outputs)
-            Targets.
+            Targets; a source brings its own.
 
         Returns
         -------
         loss : array, 0-d
         accuracy : array, 0-d, or None
         """
+        if isinstance(x, Source):
+            loss, right = Stream(self, x, CHUNK).evaluate()
+            return host.asarray(loss), None if right is None else host.asarray(right)
         x, xp, _ = self.prepare(x)
         t, _ = self.prepare_targets(x, t, None)
         with on_device(device_of(x)):
@@ -314,7 +330,7 @@ class Network(PlacedLayers):
             loss, _ = self.loss.forward(scores, t, None, xp=xp)
             return loss, self.loss.accuracy(scores, t, xp=xp)
 
-    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
+    def accuracy(self, x: ArrayLike | Source, t: ArrayLike | None = None) -> float:
         """Share of rows read right.
 
         Raises
@@ -327,15 +343,15 @@ class Network(PlacedLayers):
             raise ValueError(f"the loss {self.loss.name!r} is about values; there is no accuracy")
         return float(to_host(right))
 
-    def fit(self, x: ArrayLike, t: ArrayLike, **options: Any) -> History:
+    def fit(self, x: ArrayLike | Source, t: ArrayLike | None = None, **options: Any) -> History:
         """Train the network; the options are those of `xpnn.training.fit`.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs)
-            One row for each example.
+        x : array_like, shape (n, inputs), or Source
+            One row for each example; `xpnn.data.stream` makes a source.
         t : array_like, shape (n,) or (n, outputs)
-            Targets.
+            Targets; a source brings its own.
         **options
             `epochs`, `batch_size`, `optimizer`, `rate`, `l2`, `validation`, ...
 

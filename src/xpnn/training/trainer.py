@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,13 @@ from xpnn.backends import (
     to_float,
     uniform_noise,
 )
-from xpnn.engine import NumpyRunner, Plan, make_runner
+from xpnn.engine import NumpyRunner, Plan, make_runner, show
 from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
+from xpnn.training.checkpoints import Saved
 from xpnn.training.history import History
 from xpnn.training.step import make_step, make_update, widened
+from xpnn.training.streaming import Stream
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
@@ -45,6 +48,12 @@ class Data:
         weight = None if self.weight is None else xp.take(self.weight, index, axis=0)
         return Data(xp.take(self.x, index, axis=0), xp.take(self.t, index, axis=0), weight)
 
+    def passes(
+        self, random: HostGenerator | None, number: int
+    ) -> Generator[tuple[tuple[Any, ...] | None, int, Any]]:
+        """Go through the rows once: other columns, of which there are none, rows and order."""
+        yield None, self.rows, None if random is None else random.permutation(self.rows)
+
 
 def _draw_noise(shapes: Tree, source: HostGenerator) -> Tree:
     if shapes is None:
@@ -61,21 +70,23 @@ class Trainer:
     ----------
     network, batch_size, optimizer, schedule, l2, shuffle, engine, epochs
         As in `xpnn.training.fit`, `schedule` being its rate.
-    train : Data
+    train : Data or Stream
         Rows to learn from.
-    held : Data or None
+    held : Data, Stream or None
         Rows to validate on.
     source : generator
         For row orders and noise.
     xp : module
         Namespace of the data.
+    found : Saved, optional
+        The checkpoint to go on from.
     """
 
     def __init__(
         self,
         network: Network,
-        train: Data,
-        held: Data | None,
+        train: Data | Stream,
+        held: Data | Stream | None,
         batch_size: int,
         optimizer: Optimizer,
         schedule: Schedule,
@@ -85,11 +96,12 @@ class Trainer:
         engine: str,
         epochs: int,
         xp: Namespace,
+        found: Saved | None = None,
     ) -> None:
         self.network, self.train, self.held, self.xp = network, train, held, xp
-        self.batch_size = min(batch_size, train.rows)
+        self.batch_size = min(batch_size, train.rows or batch_size)
         self.schedule, self.source = schedule, source
-        self.shuffle = shuffle and train.rows > self.batch_size
+        self.shuffle = shuffle and not 0 < train.rows <= self.batch_size
         self.steps = -(-train.rows // self.batch_size)
         self.sums = 1 if train.weight is None or not network.loss.averages else 2
         self.taken = 0
@@ -98,6 +110,11 @@ class Trainer:
         # A 16-bit float could neither count past 2048 steps nor hold small rates.
         numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
         state = optimizer.init(widened(theta, xp), xp=xp)
+        carry: Any = (theta, state, scalar(0.0, xp, device, numbers))
+        if found is not None:
+            carry = found.carry(carry, xp, device)
+            self.taken = found.steps
+            network.theta = carry[0]
 
         def update(namespace: Namespace) -> Callable[..., Any]:
             step = make_step(
@@ -107,7 +124,7 @@ class Trainer:
 
         self.runner = make_runner(
             update,
-            (theta, state, scalar(0.0, xp, device, numbers)),
+            carry,
             (train.x, train.t, train.weight),
             xp=xp,
             device=device,
@@ -126,13 +143,13 @@ class Trainer:
             )
         return self.runner.plan(self.batch_size, self._noise, self.sums)
 
-    def _rates(self, number: int, epochs: int, watched: Sequence[float]) -> list[float]:
-        """Return the learning rate of each step of an epoch."""
+    def _rates(self, number: int, epochs: int, watched: Sequence[float], steps: int) -> list[float]:
+        """Return the learning rate of each of the next steps of an epoch."""
         if isinstance(self.schedule, Constant):
-            return [self.schedule.rate] * self.steps
+            return [self.schedule.rate] * steps
         return [
             self.schedule.at(Progress(self.taken + i, number, self.steps, epochs, watched))
-            for i in range(self.steps)
+            for i in range(steps)
         ]
 
     def _noise(self, rows: int) -> Tree:
@@ -141,12 +158,19 @@ class Trainer:
     def _run(
         self, number: int, epochs: int, watched: Sequence[float], sums: int
     ) -> tuple[Array, ...]:
-        rates = self._rates(number, epochs, watched)
-        rows = self.train.rows
-        order = self.source.permutation(rows) if self.shuffle else None
-        totals = self.runner.run(rows, self.batch_size, order, rates, self._noise, sums)
-        self.taken += self.steps
-        self.rate = rates[-1]
+        totals: tuple[Array, ...] | None = None
+        # Closed here and now, so that a thread that reads ends with whatever ends the epoch.
+        with closing(self.train.passes(self.source if self.shuffle else None, number)) as parts:
+            for columns, rows, order in parts:
+                if columns is not None:
+                    show(self.runner, columns)
+                rates = self._rates(number, epochs, watched, -(-rows // self.batch_size))
+                totals = self.runner.run(
+                    rows, self.batch_size, order, rates, self._noise, sums, totals
+                )
+                self.taken += len(rates)
+                self.rate = rates[-1]
+        assert totals is not None  # there is at least one row
         return totals
 
     def pass_over(self, first: int, last: int, epochs: int, watched: Sequence[float]) -> None:
@@ -155,6 +179,7 @@ class Trainer:
             self.steps == 1
             and isinstance(self.schedule, Constant)
             and isinstance(self.runner, NumpyRunner)
+            and isinstance(self.train, Data)
             and self._noise(0) is None
         ):
             self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
@@ -165,8 +190,8 @@ class Trainer:
 
     def epoch(self, number: int, epochs: int, watched: Sequence[float]) -> float:
         """Run the steps of one epoch and return its mean loss: the one wait for the device."""
-        rows = self.train.rows
         sums = self._run(number, epochs, watched, self.sums)
+        rows = self.train.rows  # of a source that may be known only now
         if not self.network.loss.averages:
             return to_float(sums[0])
         # Weights of no row at all leave a loss of 0, not 0 / 0.
@@ -181,6 +206,12 @@ class Trainer:
         if self.held is None:
             return
         network, xp = self.network, self.xp
+        if isinstance(self.held, Stream):
+            value, share = self.held.evaluate()
+            history.validation_loss.append(value)
+            if share is not None:
+                history.validation_accuracy.append(share)
+            return
         scores = network.scores(self.held.x)
         loss, _ = network.loss.forward(scores, self.held.t, self.held.weight, xp=xp)
         history.validation_loss.append(to_float(loss))

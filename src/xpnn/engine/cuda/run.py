@@ -140,11 +140,12 @@ class CudaRunner:
     # Running
 
     def run(
-        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int
-    ) -> tuple[Array, ...]:
+        self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
+        before: tuple[Array, ...] | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """Go through the rows once; see `PureRunner.run`."""
         if self._pure is not None:
-            return self._pure.run(rows, size, order, rates, noise, sums)
+            return self._pure.run(rows, size, order, rates, noise, sums, before)
         drawn, direct = noise(min(size, rows)), order is None and size >= rows
         size = min(size, rows)
         try:
@@ -154,10 +155,13 @@ class CudaRunner:
                 self._connect(bound)
         except UnknownOperationError as error:
             self._fall_back(str(error))
-            return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums)
+            return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums, before)
         totals = self._totals(sums)
-        for array in (*totals, self.count):
+        for array in (*([] if before is not None else totals), self.count):
             self.cuda.zero(array)
+        for array, place in zip(before or (), totals, strict=before is not None):
+            if array is not place:
+                self.cuda.copy(array, place)
         waiting, spans = first_drawn(drawn, noise), batches(rows, size)
         for number, (start, stop) in enumerate(spans):
             bound = self.bound[stop - start, sums, direct]

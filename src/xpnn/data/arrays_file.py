@@ -1,0 +1,256 @@
+"""Arrays and plain values in one file: safetensors, with JSON in its header and checksums.
+
+Model files and checkpoints are files of this kind. Nothing in them is run when they are
+read, and what is read takes memory in proportion to the file: no size is believed that the
+file does not have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpnn import __version__
+from xpnn.backends import is_array, to_host
+from xpnn.data.files import replacing
+
+# safetensors' names of the dtypes that are read. It knows more, which NumPy does not.
+_DTYPES = {
+    "BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64",
+}  # fmt: skip
+_SEAL = ', "sha256": "'
+_HEADER_BYTES = 90_000_000  # safetensors reads no header above 100 million
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What a file of arrays is for.
+
+    Parameters
+    ----------
+    key : str
+        Name of the JSON text in safetensors' metadata; tells such files from others.
+    name : str
+        What errors call it.
+    format : int
+        Newest format that is known, and the one that is written.
+    sealed : int
+        First format with checksums.
+    error : type
+        Raised where such a file cannot be read or written.
+    """
+
+    key: str
+    name: str
+    format: int
+    sealed: int
+    error: type[ValueError]
+
+
+def _plain(value: Any) -> Any:
+    """Give JSON the values of arrays and NumPy numbers."""
+    if is_array(value):
+        return to_host(value).tolist()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def _digest(arrays: Mapping[str, Any]) -> str:
+    """Checksum of arrays with their names, dtypes and shapes."""
+    sum_ = sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        sum_.update(f"{name!r} {array.dtype.str} {array.shape}\n".encode())
+        # A view as bytes: no copy.
+        sum_.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
+    return sum_.hexdigest()
+
+
+def to_json(value: Any) -> str:
+    """Write plain values as JSON, arrays and NumPy's numbers among them as lists and numbers."""
+    return json.dumps(value, default=_plain)
+
+
+def seal(header: Mapping[str, Any]) -> str:
+    """Write a header as JSON that ends with its own checksum.
+
+    Parameters
+    ----------
+    header : dict
+        Plain values and arrays; arrays become lists.
+
+    Returns
+    -------
+    str
+        Its last entry, ``sha256``, is of the text before that.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is something in it that JSON cannot hold.
+    """
+    text = to_json(header)[:-1]
+    return f'{text}{_SEAL}{sha256(text.encode()).hexdigest()}"}}'
+
+
+def write_arrays(
+    path: str | Path, kind: FileKind, header: Mapping[str, Any], arrays: Mapping[str, Any],
+    *, beside: str | None = None,
+) -> Path:  # fmt: skip
+    """Write a file of arrays: beside its place, synced, and renamed.
+
+    Parameters
+    ----------
+    path : path
+        Where it shall be. An older file there stays whole until the new one is.
+    kind : FileKind
+        What it is for.
+    header : dict
+        Plain values and arrays; arrays become lists.
+    arrays : dict of str to numpy.ndarray
+        Numbers and truth values.
+    beside : str, optional
+        As in `xpnn.data.replacing`.
+
+    Returns
+    -------
+    Path
+        Where it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is something in the header that JSON cannot hold.
+    OSError
+        The file cannot be written; nothing was changed.
+    """
+    from safetensors.numpy import save
+
+    # safetensors writes the memory as it lies, so it must lie in C order.
+    tensors = {
+        name: np.array(a, a.dtype.newbyteorder("="), order="C", copy=None)
+        for name, a in arrays.items()
+    }
+    text = seal(
+        {
+            "format": kind.format,
+            "xpnn": __version__,
+            **header,
+            "arrays_sha256": _digest(tensors),
+        }
+    )
+    if len(text) > _HEADER_BYTES:
+        raise kind.error(
+            f"{path}: its values beside the arrays take {len(text):,} bytes; a {kind.name} has "
+            f"room for {_HEADER_BYTES:,}"
+        )
+    content = save(tensors, metadata={kind.key: text})
+    with replacing(path, beside=beside) as place:
+        place.write_bytes(content)
+    return Path(path)
+
+
+@contextmanager
+def _opened(path: str | Path, kind: FileKind) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Open such a file: the safetensors file, and xpnn's header in it."""
+    from safetensors import SafetensorError, safe_open
+
+    if Path(path).is_dir():
+        raise kind.error(f"{path}: a folder; expected a {kind.name}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file, _read_header(file.metadata() or {}, kind)
+    except SafetensorError as error:
+        raise kind.error(f"{path}: not a safetensors file, or not whole: {error}") from error
+    except kind.error as error:
+        raise kind.error(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise kind.error(f"{path}: its header is nested too deeply") from error
+
+
+def _read_header(metadata: dict[str, str], kind: FileKind) -> dict[str, Any]:
+    if kind.key not in metadata:
+        raise kind.error(f"a safetensors file, but not a {kind.name} that xpnn wrote")
+    text = metadata[kind.key]
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise kind.error(f"its header is not JSON: {error}") from error
+    form = header.get("format") if isinstance(header, dict) else None
+    if not isinstance(form, int) or isinstance(form, bool) or form < 1:
+        raise kind.error(f"its header has the format {form!r}; expected {kind.format}")
+    if form > kind.format:
+        raise kind.error(
+            f"its format is {form}, written by xpnn {header.get('xpnn')}; xpnn {__version__} reads "
+            f"up to format {kind.format}: install a newer xpnn"
+        )
+    if form >= kind.sealed:
+        body, _, own = text.rpartition(_SEAL)
+        if own != sha256(body.encode(errors="surrogatepass")).hexdigest() + '"}':
+            raise kind.error("its header is damaged: its checksum is another")
+        del header["sha256"]
+    return header
+
+
+def read_header(path: str | Path, kind: FileKind) -> dict[str, Any]:
+    """Read what a file says beside its arrays.
+
+    Parameters
+    ----------
+    path : path
+        A file that `write_arrays` wrote.
+    kind : FileKind
+        What it is for.
+
+    Returns
+    -------
+    dict
+        The header that was written, and ``format`` and ``xpnn``, the version that wrote it.
+
+    Raises
+    ------
+    ValueError
+        `kind.error`: the file is not whole, not of that kind, or from a newer xpnn.
+    """
+    with _opened(path, kind) as (_, header):
+        return header
+
+
+def read_arrays(path: str | Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a file of arrays.
+
+    Parameters
+    ----------
+    path : path
+        A file that `write_arrays` wrote.
+    kind : FileKind
+        What it is for.
+
+    Returns
+    -------
+    header : dict
+        As from `read_header`.
+    arrays : dict of str to numpy.ndarray
+
+    Raises
+    ------
+    ValueError
+        `kind.error`: the file is not whole, not of that kind, or from a newer xpnn, or a
+        bit of it is not what was written.
+    """
+    with _opened(path, kind) as (file, header):
+        arrays = {}
+        for name in sorted(file.keys()):
+            found = file.get_slice(name).get_dtype()
+            if found not in _DTYPES:
+                raise kind.error(f"{name} has the type {found}; expected one of {sorted(_DTYPES)}")
+            arrays[name] = file.get_tensor(name)
+        if header["format"] >= kind.sealed and header.get("arrays_sha256") != _digest(arrays):
+            raise kind.error("its arrays are damaged: their checksum is another")
+    return header, arrays

@@ -1,0 +1,94 @@
+"""Layers as plain values, and back."""
+
+from __future__ import annotations
+
+from typing import Any, get_type_hints
+
+from xpnn.layers import Activation, Chain, Dense, Dropout, Layer, RawErrorDense
+
+LAYERS: dict[str, type[Layer]] = {
+    kind.__name__: kind for kind in (Activation, Chain, Dense, Dropout, RawErrorDense)
+}
+
+
+class ModelFileError(ValueError):
+    """A model file cannot be written or read; the message says why."""
+
+
+def layer_to_config(layer: Layer) -> dict[str, Any]:
+    """Write a layer as plain values.
+
+    Parameters
+    ----------
+    layer : Layer
+        One of `LAYERS`; a chain may hold chains.
+
+    Returns
+    -------
+    dict
+        ``{"type": name, field: value, ...}``.
+
+    Raises
+    ------
+    ModelFileError
+        The layer's class is not one that xpnn knows.
+    """
+    name = type(layer).__name__
+    if LAYERS.get(name) is not type(layer):
+        raise ModelFileError(
+            f"a layer of the class {type(layer).__module__}.{name} cannot be saved: a model file "
+            f"holds no code, so only {', '.join(LAYERS)} can be made again from it. Save "
+            "network.parameters() instead, and build the network in your program"
+        )
+    if isinstance(layer, Chain):
+        return {"type": name, "layers": [layer_to_config(inner) for inner in layer.layers]}
+    return {"type": name, **vars(layer)}
+
+
+def layer_from_config(config: Any) -> Layer:
+    """Make a layer from what `layer_to_config` gave.
+
+    Parameters
+    ----------
+    config : dict
+        ``{"type": name, field: value, ...}``.
+
+    Returns
+    -------
+    Layer
+
+    Raises
+    ------
+    ModelFileError
+        The type is not known, or the fields are not its own.
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("type"), str):
+        raise ModelFileError(f"a layer is {config!r}; expected a type and its fields")
+    kind = LAYERS.get(config["type"])
+    if kind is None:
+        raise ModelFileError(
+            f"layer type {config['type']!r} is not known; expected one of {', '.join(LAYERS)}"
+        )
+    given = {name: value for name, value in config.items() if name != "type"}
+    try:
+        _check_fields(kind, given)
+        if kind is Chain:
+            given["layers"] = tuple(layer_from_config(inner) for inner in given.get("layers", ()))
+        return kind(**given)
+    except ModelFileError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"layer {config['type']} cannot be made: {error}") from error
+
+
+def _check_fields(kind: type[Layer], given: dict[str, Any]) -> None:
+    """Hold the values against the annotations, so that no layer fails only in use."""
+    hints = {"layers": list} if kind is Chain else get_type_hints(kind)
+    for name, value in given.items():
+        if name not in hints:
+            raise ValueError(f"it has no {name}")
+        # As in Python itself, an integer goes for a truth value and for a fraction.
+        allowed = hints[name] if hints[name] in (str, list) else hints[name] | int
+        if not isinstance(value, allowed):
+            expected = getattr(hints[name], "__name__", None) or str(hints[name])
+            raise ValueError(f"{name} is {value!r}; expected {expected}")

@@ -1,0 +1,158 @@
+"""Rows from a source, in place of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from xpnn.backends import (
+    Array,
+    HostGenerator,
+    host,
+    library_name,
+    placement,
+    to_device,
+    to_float,
+    to_host,
+)
+from xpnn.data.streams import Source, Window, Windows
+
+if TYPE_CHECKING:
+    from xpnn.training.network import Network
+
+CHUNK = 4096  # rows that are predicted at once where nobody trains
+
+
+class Stream:
+    """Rows of a source, brought where a network is; to a trainer it is what `Data` is.
+
+    Parameters
+    ----------
+    network : Network
+        Takes its place from the first row, where it has none.
+    source : Source
+        Where the rows come from.
+    batch : int
+        Rows of a step.
+    targets : bool, default True
+        Whether targets are needed.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of a pass; 0 until they are known.
+    x, t, weight : array
+        The first row: dtypes and shapes of all.
+    """
+
+    def __init__(self, network: Network, source: Source, batch: int, targets: bool = True) -> None:
+        self.network, self.source, self.rows = network, source, source.rows or 0
+        first = source.sample()
+        if targets:
+            source.target_of(first)
+        network.prepare(self._beside(first.x))
+        self.t: Any = None
+        self.x, self.t, self.weight = self._placed(Window(first.x, first.t, first.weight, None, 0))
+        # bfloat16 is not NumPy's; its rows travel as float32.
+        dtype = host.result_type(to_host(self.x).dtype)
+        self.windows = Windows(source, batch, dtype)
+
+    def _beside(self, x: Any) -> Any:
+        """Bring rows where the network is; it follows them where it is nowhere yet."""
+        if not self.network._placed:
+            return x
+        xp, device = placement(theta=self.network.theta)
+        if library_name(xp) == "numpy":
+            return x
+        return to_device(x, xp, device, self.network.theta.dtype)
+
+    def _placed(self, window: Window) -> tuple[Any, ...]:
+        """Bring a window's rows, targets and weights to the network, checked."""
+        x, xp, _ = self.network.prepare(self._beside(window.x))
+        if window.t is None:
+            return x, None, None
+        t, weight = window.t, window.weight
+        if library_name(xp) != "numpy":
+            _, device = placement(x=x)
+            floats = t.dtype.kind == "f"
+            t = to_device(t, xp, device, x.dtype if floats else None)
+            weight = None if weight is None else to_device(weight, xp, device, x.dtype)
+        try:
+            t, weight = self.network.prepare_targets(x, t, weight)
+            if self.t is not None:  # a plan takes dtypes and shapes for granted
+                if t.shape[1:] != self.t.shape[1:] or (weight is None) != (self.weight is None):
+                    raise ValueError("targets or weights unlike those of the first row")
+                t = xp.astype(t, self.t.dtype, copy=False)
+        except ValueError as error:
+            last = window.first + window.rows - 1
+            raise ValueError(
+                f"{self.source.name}, rows {window.first} to {last}: {error}"
+            ) from None
+        return x, t, weight
+
+    def passes(
+        self, random: HostGenerator | None, number: int
+    ) -> Generator[tuple[tuple[Any, ...], int, Any]]:
+        """Go through the rows once: ``(columns, rows, order)`` of each window.
+
+        Parameters
+        ----------
+        random : generator or None
+            For the order of the rows; None means as they come.
+        number : int
+            Number of the epoch.
+        """
+        seed: Any = None
+        if random is not None:
+            own = self.source.shuffle.seed
+            seed = int(random.integers(2**63)) if own is None else (own, number)
+        seen = 0
+        with closing(self.windows.go(seed)) as windows:
+            for window in windows:
+                seen += window.rows
+                order = window.order
+                if order is None and window.rows <= self.windows.batch:
+                    order = host.arange(window.rows)  # see `xpnn.engine.show`
+                yield self._placed(window), window.rows, order
+        self.rows = seen
+
+    def evaluate(self) -> tuple[float, float | None]:
+        """Loss and accuracy of all rows, their weights left out."""
+        loss, right, seen = 0.0, 0.0, 0
+        rule, labels, (xp, _) = self.network.loss, True, placement(x=self.x)
+        for (x, t, _), rows, _ in self.passes(None, 0):
+            scores = self.network.scores(x)
+            value = to_float(rule.forward(scores, t, None, xp=xp)[0])
+            loss += value * rows if rule.averages else value
+            share = rule.accuracy(scores, t, xp=xp)
+            labels = labels and share is not None
+            right += 0.0 if share is None else to_float(share) * rows
+            seen += rows
+        return (loss / seen if rule.averages else loss), (right / seen if labels else None)
+
+
+def over(network: Network, source: Source, function: Callable[[Array], Array]) -> Any:
+    """Apply a function of rows to all rows of a source.
+
+    Parameters
+    ----------
+    network : Network
+        Where it is, the rows go.
+    source : Source
+        Where they come from; its targets are left out.
+    function : callable
+        ``function(x)``, say a method of the network.
+
+    Returns
+    -------
+    numpy.ndarray
+        The results, on the host.
+    """
+    stream = Stream(network, source, CHUNK, targets=False)
+    found = []
+    with closing(stream.windows.go()) as windows:
+        for window in windows:
+            x, _, _ = network.prepare(stream._beside(window.x))
+            found.append(host.array(to_host(function(x))))
+    return host.concatenate(found)

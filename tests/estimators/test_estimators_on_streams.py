@@ -1,0 +1,240 @@
+"""The estimators learn from sources as from arrays."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from small import COMMON, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, assert_same_bytes
+
+from xpnn import Callback, MLPClassifier, MLPRegressor
+from xpnn.data import BlockShuffle, stream
+from xpnn.optimizers import CosineWarmup
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+ORDERED = COMMON | {"shuffle": False, "batch_size": 7}
+WORDS = np.array(["no", "maybe", "yes"])[LABELS]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays():
+    yield
+    assert [t.name for t in threading.enumerate() if t.name.startswith("xpnn")] == []
+
+
+def small(*data, block=3, buffer=3, seed=None, **options):
+    return stream(*data, shuffle=BlockShuffle(block, buffer, seed), **options)
+
+
+CASES = {
+    "labels": (MLPClassifier, LABELS, {}),
+    "two": (MLPClassifier, TWO, {}),
+    "small integers": (MLPClassifier, TWO.astype("int8"), {}),
+    "words": (MLPClassifier, WORDS, {}),
+    "several": (MLPClassifier, SEVERAL, {}),
+    "sgd": (MLPClassifier, LABELS, {"solver": "sgd", "learning_rate": "invscaling"}),
+    "schedule": (MLPClassifier, LABELS, {"learning_rate": CosineWarmup(0.01, warmup=3)}),
+    "dropout": (MLPClassifier, LABELS, {"dropout": 0.3}),
+    "balanced": (MLPClassifier, LABELS, {"class_weight": "balanced"}),
+    "class weights": (MLPClassifier, LABELS, {"class_weight": {0: 2.0, 1: 0.5}}),
+    "one by one": (MLPClassifier, LABELS, {"batch_size": 1}),
+    "all at once": (MLPClassifier, LABELS, {"batch_size": 40}),
+    "float32": (MLPClassifier, LABELS, {"dtype": "float32"}),
+    "values": (MLPRegressor, SCORES, {}),
+    "one value": (MLPRegressor, SCORES[:, 0], {}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_rows_in_order_give_the_same_bytes(name):
+    kind, y, options = CASES[name]
+    expected = kind(**ORDERED | options).fit(X, y)
+    found = kind(**ORDERED | options).fit(small(X, y))
+    assert_same_bytes(found, expected)
+    assert found.loss_curve_ == expected.loss_curve_
+    assert (found.t_, found.n_outputs_) == (expected.t_, expected.n_outputs_)
+    predicted = found.predict(small(X))
+    np.testing.assert_array_equal(predicted, expected.predict(X))
+    assert predicted.dtype == expected.predict(X).dtype
+    assert found.score(small(X, y)) == pytest.approx(expected.score(X, y))
+    assert found.transform(small(X)).shape == (40, 6)
+    if kind is MLPClassifier:
+        np.testing.assert_array_equal(found.classes_, expected.classes_)
+        assert found.classes_.dtype == expected.classes_.dtype
+        proba = found.predict_proba(small(X))
+        np.testing.assert_allclose(proba, expected.predict_proba(X), rtol=1e-12)
+        scores = found.decision_function(small(X))
+        np.testing.assert_allclose(scores, expected.decision_function(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("given", [None, "balanced", {0: 2.0}])
+def test_weights_of_rows(given):
+    options = ORDERED | {"class_weight": given}
+    expected = MLPClassifier(**options).fit(X, LABELS, sample_weight=WEIGHT)
+    found = MLPClassifier(**options).fit(small(X, LABELS, weight=WEIGHT))
+    assert_same_bytes(found, expected)
+    assert found.score(small(X, LABELS, weight=WEIGHT)) == pytest.approx(
+        expected.score(X, LABELS, WEIGHT)
+    )
+
+
+def batches():
+    for start in range(0, 40, 9):
+        yield X[start : start + 9], LABELS[start : start + 9]
+
+
+def test_classes_may_be_given():
+    found = MLPClassifier(**ORDERED).fit(small(X, LABELS, classes=[0, 1, 2, 3]))
+    assert found.classes_.tolist() == [0, 1, 2, 3]
+    assert found.predict_proba(small(X)).shape == (40, 4)
+    with pytest.raises(ValueError, match="`y` has classes not in"):
+        MLPClassifier(**ORDERED).fit(small(X, LABELS, classes=[0, 1]))
+
+
+@pytest.mark.parametrize("make", [
+    lambda: small(batches()), lambda: small(batches), lambda: small(X, LABELS),
+])  # fmt: skip
+def test_partial_fit(make):
+    expected, found = MLPClassifier(**ORDERED), MLPClassifier(**ORDERED)
+    for _ in range(3):
+        expected.partial_fit(X, LABELS, classes=[0, 1, 2])
+        found.partial_fit(make(), classes=[0, 1, 2])
+    assert_same_bytes(found, expected)
+    assert found.loss_curve_ == expected.loss_curve_
+    assert found.t_ == expected.t_ == 120
+
+
+def test_partial_fit_takes_the_source_s_classes():
+    found = MLPClassifier(**ORDERED).partial_fit(small(X, WORDS, classes=np.unique(WORDS)))
+    assert found.classes_.tolist() == ["maybe", "no", "yes"]
+    several = MLPClassifier(**ORDERED).partial_fit(small(X, SEVERAL), classes=[0, 1, 2])
+    assert several.predict(small(X)).shape == (40, 3)
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        MLPClassifier(**ORDERED).partial_fit(small(X, LABELS))
+
+
+def test_a_warm_start_goes_on():
+    expected, found = (MLPClassifier(**ORDERED, warm_start=True) for _ in range(2))
+    for _ in range(2):
+        expected.fit(X, LABELS)
+        found.fit(small(X, LABELS))
+    assert_same_bytes(found, expected)
+    with pytest.raises(ValueError, match="same classes as in the previous call"):
+        found.fit(small(X, TWO))
+
+
+@pytest.mark.parametrize("monitor", ["score", "loss"])
+@pytest.mark.parametrize("y", [LABELS, SCORES], ids=["classes", "values"])
+def test_early_stopping_on_a_source(monitor, y):
+    kind = MLPClassifier if y.ndim == 1 else MLPRegressor
+    options = ORDERED | {"early_stopping": True, "monitor": monitor, "max_iter": 30}
+    options |= {"learning_rate_init": 0.2, "n_iter_no_change": 3}
+    held = (X[28:], y[28:])
+    expected = kind(**options).fit(X[:28], y[:28], validation_data=held)
+    found = kind(**options).fit(small(X[:28], y[:28]), validation_data=small(*held))
+    assert found.stopped_
+    assert found.n_iter_ == expected.n_iter_ < 30
+    assert found.validation_scores_ == pytest.approx(expected.validation_scores_)
+    assert found.validation_loss_curve_ == pytest.approx(expected.validation_loss_curve_)
+    assert_same_bytes(found, expected)
+
+
+def test_callbacks():
+    class Watch(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_batch(self, run, number, loss):
+            self.seen.append(loss)
+            return "enough" if len(self.seen) == 10 else None
+
+    one, two = Watch(), Watch()
+    expected = MLPClassifier(**ORDERED).fit(X, LABELS, callbacks=[one])
+    found = MLPClassifier(**ORDERED).fit(small(X, LABELS), callbacks=[two])
+    assert one.seen == two.seen
+    assert len(two.seen) == 10
+    assert_same_bytes(found, expected)
+
+
+def test_the_seed_decides():
+    def trained(seed, own=None):
+        options = COMMON | {"random_state": seed}
+        return MLPClassifier(**options).fit(small(X, LABELS, seed=own)).loss_curve_
+
+    assert trained(1) == trained(1) != trained(2)
+    first, second = MLPClassifier(**COMMON), MLPClassifier(**COMMON)
+    assert (
+        first.fit(small(X, LABELS, seed=1)).loss_curve_
+        != second.fit(small(X, LABELS, seed=2)).loss_curve_
+    )
+
+
+def test_every_library(backend):
+    if backend.name == "array_api_strict":
+        pytest.skip("its devices cannot be named again")
+    options = COMMON | {"dtype": str(backend.dtype).rpartition(".")[2].strip("'>")}
+    options |= {"backend": backend.name, "shuffle": False}
+    expected = MLPClassifier(**options).fit(X, LABELS)
+    found = MLPClassifier(**options).fit(small(X, LABELS))
+    assert found.loss_curve_ == pytest.approx(expected.loss_curve_, rel=1e-5)
+    labels = found.predict(small(X))
+    assert isinstance(labels, np.ndarray)
+    np.testing.assert_array_equal(labels, expected.predict(X))
+    assert found.score(small(X, LABELS)) == expected.score(X, LABELS)
+
+
+BAD = {
+    "y": (lambda: fit(small(X, LABELS), LABELS), "y is given beside a source"),
+    "weights": (lambda: fit(small(X, LABELS), None, WEIGHT), "sample_weight is given beside a"),
+    "lbfgs": (lambda: fit(small(X, LABELS), solver="lbfgs"), "solver='lbfgs' looks at all rows at"),
+    "split": (
+        lambda: fit(small(X, LABELS), early_stopping=True), "sets no rows of a source apart; give",
+    ),
+    "generator": (lambda: fit(small(batches())), "gone through once, and 3 epochs were asked"),
+    "classes": (lambda: fit(small(batches()), max_iter=1), r"say stream\(..., classes=\[...\]\)"),
+    "targets": (lambda: fit(small(X)), "x has no targets"),
+    "values": (lambda: fit(small(X, SCORES[:, 0])), "Unknown label type: continuous"),
+    "NaN": (
+        lambda: fit(small(np.where(np.arange(40)[:, None] == 20, np.nan, X), LABELS)),
+        "rows 14 to 20: Input X contains NaN, infinity",
+    ),
+    "NaN in y": (
+        lambda: MLPRegressor(**ORDERED).fit(small(X, np.where(np.arange(40) == 20, np.inf, 0.0))),
+        "from row 14 on: Input y contains NaN or infinity",
+    ),
+    "monitor": (
+        lambda: MLPClassifier(**ORDERED, early_stopping=True, monitor="f1_macro").fit(
+            small(X, LABELS), validation_data=small(X, LABELS)
+        ),
+        "monitor is 'f1_macro'; on validation data from a source it can be 'score' or 'loss'",
+    ),
+    "width": (
+        lambda: fit(small(X, LABELS)).predict(small(X[:, :3])), "X has 3 features, but MLPClassifi",
+    ),
+    "width of held": (
+        lambda: MLPClassifier(**ORDERED).fit(X, LABELS, validation_data=small(X[:, :3], LABELS)),
+        "X has 3 features, but MLPClassifier is expecting 4",
+    ),
+    "no y": (lambda: fit(X), "requires y to be passed, but the target y is None"),
+    "score": (lambda: fit(X, LABELS).score(small(X, LABELS), LABELS), "y is given beside a source"),
+}  # fmt: skip
+
+
+def fit(x, y=None, weight=None, **options):
+    return MLPClassifier(**ORDERED | options).fit(x, y, weight)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    call, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_an_estimator_that_is_not_fitted():
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predict(small(X))

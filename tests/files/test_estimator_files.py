@@ -1,0 +1,391 @@
+"""Fitted estimators as model files."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.linear_model import LogisticRegression
+
+import sealing
+import xpnn
+from xpnn import MLPClassifier, MLPRegressor, Network, backends
+from xpnn.export import ModelFileError, read_record
+from xpnn.layers import Activation, OwnActivation
+from xpnn.optimizers import AdamW, Clipped, CosineWarmup, RMSprop
+from xpnn.training import Loss
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+GENERATOR = np.random.default_rng(3)
+X = GENERATOR.normal(size=(40, 4))
+SCORES = X @ GENERATOR.normal(size=(4, 3))
+LABELS, TWO, SEVERAL = SCORES.argmax(axis=1), (SCORES[:, 0] > 0).astype(int), SCORES > 0
+COMMON = {"hidden_layer_sizes": (6,), "random_state": 1, "max_iter": 3, "batch_size": 16}
+DATES = np.asarray(["2020-01-01", "2021-01-01", "1950-01-01"], "M8[D]")
+WORDS = np.asarray(["Äpfel", "b", "\ud800c"])
+
+
+def classifier(y=LABELS, x=X, **options):
+    return MLPClassifier(**COMMON | options).fit(x, y)
+
+
+def regressor(y=SCORES, **options):
+    return MLPRegressor(**COMMON | options).fit(X, y)
+
+
+def of_frame():
+    pandas = pytest.importorskip("pandas", reason="frames need pandas")
+    return MLPClassifier(**COMMON).fit(pandas.DataFrame(X, columns=["a", "b", "c", "ü"]), LABELS)
+
+
+def with_names(model, x):
+    if not hasattr(model, "feature_names_in_"):
+        return x
+    import pandas
+
+    return pandas.DataFrame(x, columns=model.feature_names_in_)
+
+
+MODELS = {
+    "numbers": classifier,
+    "two classes": lambda: classifier(TWO),
+    "one class": lambda: classifier(np.zeros(40)),
+    "several labels": lambda: classifier(SEVERAL),
+    "sparse labels": lambda: classifier(csr_array(SEVERAL.astype(int))),
+    "words": lambda: classifier(WORDS[LABELS]),
+    "words as objects": lambda: classifier(WORDS.astype(object)[LABELS]),
+    "dates": lambda: classifier(DATES[LABELS]),
+    "truth values": lambda: classifier(TWO > 0),
+    "fractions": lambda: classifier(np.asarray([0.0, 1.0, 7.0])[LABELS]),
+    "small integers": lambda: classifier(LABELS.astype("int8")),
+    "names of features": of_frame,
+    "everything": lambda: classifier(
+        hidden_layer_sizes=[5, np.int64(4)], activation=["gelu", Activation("elu", 0.5)],
+        dropout=[0.1, 0], loss=Loss("softmax_cross_entropy", 0.1),
+        optimizer=Clipped(AdamW(CosineWarmup(0.01, 1)), 2.0), class_weight={0: 2.0, 1: 1, 2: 1},
+        early_stopping=True, monitor="f1_macro",
+    ),
+    "array as sizes": lambda: classifier(hidden_layer_sizes=np.asarray([5, 4])),
+    "hinge": lambda: classifier(loss="hinge"),
+    "balanced": lambda: classifier(class_weight="balanced", weight_decay=0.1, clip_norm=1.0),
+    "sgd": lambda: classifier(solver="sgd", learning_rate="adaptive", momentum=1.0),
+    "lbfgs": lambda: classifier(solver="lbfgs"),
+    "early stopping": lambda: regressor(early_stopping=True, learning_rate="constant"),
+    "endless patience": lambda: regressor(n_iter_no_change=np.inf),
+    "one column": lambda: regressor(SCORES[:, 0], loss="huber", delta=2.0),
+    "counts": lambda: regressor(np.floor(np.exp(SCORES)), loss="poisson", dtype="float32"),
+    "half precision": lambda: regressor(dtype="float16"),
+    "no hidden layer": lambda: regressor(hidden_layer_sizes=()),
+    "initialized": lambda: MLPClassifier(**COMMON).initialize(X, LABELS),
+    "generator": lambda: classifier(random_state=np.random.RandomState(4)),
+    "partial": lambda: MLPClassifier(**COMMON, early_stopping=True).partial_fit(
+        X, LABELS, classes=[0, 1, 2], validation_data=(X, LABELS)
+    ),
+}  # fmt: skip
+
+
+def outputs(model):
+    """Everything that a model says of rows."""
+    x = with_names(model, X)
+    found = [model.predict(x)]
+    for name in ("predict_proba", "decision_function"):
+        if hasattr(model, name):
+            found.append(getattr(model, name)(x))
+    if model._hidden:
+        found.append(model.transform(x))
+    return [f.toarray() if hasattr(f, "toarray") else f for f in found]
+
+
+def same_arrays(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        assert a.tolist() == b.tolist()
+        if a.dtype.kind != "O":
+            assert a.tobytes() == b.tobytes()
+    return True
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return MODELS[request.param]()
+
+
+def test_it_predicts_the_same_bits(model, tmp_path):
+    path = xpnn.save(model, tmp_path / "m.safetensors", {"by": "me"})
+    found = xpnn.load(path)
+    assert type(found) is type(model)
+    assert same_arrays(outputs(found), outputs(model))
+    assert read_record(path) == {"by": "me"}
+    assert found.n_iter_ == model.n_iter_
+    for name in ("loss_curve_", "validation_scores_", "best_loss_", "t_", "stopped_", "loss_"):
+        assert getattr(found, name, None) == getattr(model, name, None)
+    again = xpnn.save(found, tmp_path / "again", {"by": "me"})
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_parameters_come_back(model, tmp_path):
+    found, given = xpnn.load(xpnn.save(model, tmp_path / "m")).get_params(), model.get_params()
+    assert found.keys() == given.keys()
+    for name, value in given.items():
+        if name == "random_state" and not isinstance(value, int):
+            assert backends.generator_state(found[name]) == backends.generator_state(value)
+        else:
+            assert np.all(found[name] == value), name
+            assert type(found[name]) is type(value) or isinstance(value, np.generic)
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n != "lbfgs"])
+def test_it_goes_on_learning_the_same(name, tmp_path):
+    model = MODELS[name]()
+    if isinstance(model, MLPClassifier):
+        y = model.classes_[LABELS % len(model.classes_)]
+        if model._label_binarizer.y_type_.startswith("multilabel"):
+            y = SEVERAL.astype(int)
+        if model.class_weight == "balanced":
+            model.class_weight = None
+    else:
+        y = np.abs(SCORES[:, : model.n_outputs_])
+        y = y[:, 0] if model.n_outputs_ == 1 else y
+    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
+    for m in (model, found):
+        given = {"validation_data": (with_names(m, X), y)} if m.early_stopping else {}
+        m.partial_fit(with_names(m, X), y, **given)
+    assert same_arrays(outputs(found), outputs(model))
+
+
+def test_a_warm_start_goes_on_the_same(tmp_path):
+    model = classifier(warm_start=True)
+    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
+    assert same_arrays(outputs(found.fit(X, LABELS)), outputs(model.fit(X, LABELS)))
+    assert found.loss_curve_ == model.loss_curve_
+    assert len(found.loss_curve_) == 6
+
+
+def test_weights_of_the_users_own_are_saved(tmp_path):
+    model = classifier()
+    model.coefs_ = [np.zeros_like(w) for w in model.coefs_]
+    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
+    assert same_arrays(outputs(found), outputs(model))
+
+
+def test_every_library(backend, tmp_path):
+    x = backend.asarray(X)
+    model = MLPClassifier(**COMMON).fit(x, LABELS)
+    path = xpnn.save(model, tmp_path / "m")
+    for found in (xpnn.load(path), xpnn.load(path, backend)):
+        probabilities = found.predict_proba(x)
+        assert backends.device_of(probabilities) == backend.device
+        same = backends.to_host(probabilities) == backends.to_host(model.predict_proba(x))
+        assert same.all()
+    host = xpnn.load(path, "numpy").predict_proba(X)
+    assert isinstance(host, np.ndarray)
+    assert np.allclose(host, backends.to_host(model.predict_proba(x)), atol=1e-5)
+
+
+def test_another_dtype(tmp_path):
+    path = xpnn.save(classifier(), tmp_path / "m")
+    found = xpnn.load(path, dtype="float32").partial_fit(X, LABELS)
+    assert {w.dtype.name for w in found.coefs_} == {"float32"}
+    assert xpnn.load(path, backends.select("numpy", dtype="float16")).coefs_[0].dtype == "float16"
+    with pytest.raises(ValueError, match="dtype='bfloat16' is not one of estimators"):
+        xpnn.load(path, dtype="bfloat16")
+    with pytest.raises(ValueError, match="device='cpu' goes with a backend"):
+        xpnn.load(path, device="cpu")
+
+
+def test_a_library_that_is_not_there_is_a_warning(tmp_path):
+    path = xpnn.save(classifier(), tmp_path / "m")
+
+    def moved(header):
+        header["estimator"]["fitted"] |= {"_library": "cupy", "_device_name": "cuda:99"}
+        return header
+
+    other = sealing.edited(path, tmp_path / "other", moved)
+    with pytest.warns(UserWarning, match=r"the model was on cupy \(cuda:99\).*on NumPy now"):
+        found = xpnn.load(other)
+    assert same_arrays(outputs(found), outputs(xpnn.load(path)))
+
+
+def test_networks_and_records_too(tmp_path):
+    net = Network(4, [3, "tanh", 2], seed=0, backend="numpy")
+    path = xpnn.save(net, tmp_path / "n", {"a": 1})
+    assert (xpnn.load(path).scores(X) == net.scores(X)).all()
+    assert read_record(path) == {"a": 1}
+    with pytest.raises(ModelFileError, match=r"kind 'estimator'; xpnn\.load reads it"):
+        xpnn.export.load(xpnn.save(classifier(), tmp_path / "m"))
+
+
+# What cannot be saved
+
+
+def score(model, x, y):
+    return 0.0
+
+
+class Own(MLPClassifier):
+    pass
+
+
+class OwnSGD(RMSprop):
+    pass
+
+
+OWN = OwnActivation(lambda z, xp: z, lambda z, a, da, xp: da)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: classifier(activation=OWN), "^activation cannot be saved: a layer of the class"),
+        (
+            lambda: classifier(activation=(OWN.function, OWN.derivative)),
+            "^activation holds <function .*, which cannot be saved: a model file holds no code",
+        ),
+        (lambda: classifier(early_stopping=True, monitor=score), "^monitor holds <function score"),
+        (lambda: classifier(optimizer=OwnSGD(0.1)), r"^optimizer holds OwnSGD\("),
+        (lambda: MLPClassifier(), "the MLPClassifier is not fitted; call fit, and save it then"),
+        (lambda: Own(**COMMON).fit(X, LABELS), r"Own cannot be saved; expected a Network, a Table"),
+        (LogisticRegression, "LogisticRegression cannot be saved; expected a Network"),
+        (lambda: classifier().set_params(alpha=-1), "cannot be saved: The 'alpha' parameter"),
+    ],
+)
+def test_what_cannot_be_saved_is_named(make, message, tmp_path):
+    with pytest.raises(ModelFileError, match=message):
+        xpnn.save(make(), tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_record_that_json_cannot_hold(tmp_path):
+    with pytest.raises(ModelFileError, match="record cannot be saved: "):
+        xpnn.save(classifier(), tmp_path / "m", {"a": object()})
+
+
+# Files that contradict themselves
+
+
+def put(*path, value):
+    """A change of one place in the estimator's part of the header."""
+
+    def change(header):
+        place = header["estimator"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        return header
+
+    return change
+
+
+def optimizer(**given):
+    return put("optimizer", value={"object": "Adam", "fields": given})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: {**h, "estimator": 3}, "the estimator is a 3; expected one of MLPClassifier"),
+        (put("class", value="Pipeline"), "the estimator is a 'Pipeline'; expected one of"),
+        (put("fitted", value=[]), r"its fitted are \[\]"),
+        (put("parameters", "alpha", value=-1), "cannot be made: The 'alpha' parameter"),
+        (put("parameters", "beta", value=1), "cannot be made: .*unexpected keyword.*beta"),
+        (put("parameters", "activation", value={"layer": {"type": "os"}}), "layer type 'os'"),
+        (put("parameters", "alpha", value={"pickle": "x"}), "alpha is .*nothing can be made of"),
+        (put("parameters", "alpha", value={"float": "1"}), "alpha cannot be made"),
+        (put("parameters", "dtype", value={"array": "nowhere"}), "dtype cannot be made: 'nowhere'"),
+        (put("fitted", "_hidden", value=[10**12]), r"shape .*; expected \(4, 1000000000000\)"),
+        (put("fitted", "_hidden", value=[0]), r"_hidden is \[0\], which no estimator has"),
+        (put("fitted", "n_outputs_", value=2), "there are 3 classes and 2 outputs"),
+        (put("fitted", "_dtype_name", value="float32"), "type float64; expected .* float32"),
+        (put("fitted", "loss_curve_", value=["a"]), r"loss_curve_ is \['a'\], which no"),
+        (put("labels", value=None), "its labels are None; expected y_type_, sparse_input_"),
+        (put("labels", "y_type_", value="x"), "y_type_ of its labels is 'x'"),
+        (optimizer(rate="a"), "optimizer cannot be made: rate of Adam is 'a'"),
+        (optimizer(beta=1), "optimizer cannot be made: beta of Adam is 1"),
+        (optimizer(rate=-1.0), "optimizer cannot be made: rate is -1.0"),
+        (put("optimizer", value=3), "optimizer is 3"),
+        (
+            put("optimizer", value={"object": "SGD", "fields": {"rate": 0.1}}),
+            "state.0 has shape|do not fit",
+        ),
+        (put("optimizer", value={"object": "Popen", "fields": {}}), "cannot be made: 'Popen'"),
+        (put("rates", "mode", value="x"), "mode of its rates is 'x'"),
+        (put("fitted", "_library", value=3), "_library is 3, which no estimator has"),
+    ],
+)
+def test_a_file_that_contradicts_itself(change, message, tmp_path):
+    path = sealing.edited(xpnn.save(classifier(), tmp_path / "m"), tmp_path / "other", change)
+    with pytest.raises(ModelFileError, match=message) as error:
+        xpnn.load(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("coefs.0"), "coefs.0 is missing"),
+        (lambda a: a.update({"state.0": np.zeros(2)}), r"state.0 has shape \(2,\)"),
+        (lambda a: a.update(best=np.zeros(2)), r"best has shape \(2,\)"),
+        (lambda a: a.pop("classes_"), "classes_ cannot be made"),
+        (lambda a: a.update(classes_=np.zeros((3, 1))), r"classes_ is array"),
+    ],
+)
+def test_arrays_that_do_not_fit(change, message, tmp_path):
+    path = xpnn.save(classifier(), tmp_path / "m")
+    with pytest.raises(ModelFileError, match=message):
+        xpnn.load(sealing.edited(path, tmp_path / "other", arrays=change))
+
+
+def test_texts_wider_than_they_are_take_no_memory(tmp_path):
+    path = xpnn.save(classifier(WORDS[LABELS]), tmp_path / "m")
+
+    def wide(header):
+        header["estimator"]["fitted"]["classes_"]["as"] = "<U500000000"
+        return header
+
+    with pytest.raises(ModelFileError, match="texts of up to 5 characters with the dtype"):
+        xpnn.load(sealing.edited(path, tmp_path / "other", wide))
+
+    def many(header):
+        texts = ["a" * 30_000, *"b" * 30_000]
+        value = {"texts": texts, "as": "<U30000", "shape": [30_001]}
+        header["estimator"]["fitted"]["classes_"] = value
+        return header
+
+    with pytest.raises(ModelFileError, match="would take 3,600,120,000 bytes"):
+        xpnn.load(sealing.edited(path, tmp_path / "other", many))
+
+
+def test_numbers_that_are_not_finite_are_plain_json(tmp_path):
+    model = regressor(n_iter_no_change=math.inf)
+    header = sealing.header_of(xpnn.save(model, tmp_path / "m"))
+    assert header["estimator"]["parameters"]["n_iter_no_change"] == {"float": "inf"}
+
+
+def test_a_table_model(tmp_path):
+    tables = pytest.importorskip("xpnn.estimators.table_model", reason="there are no tables")
+    pandas = pytest.importorskip("pandas", reason="tables need pandas")
+    frame = pandas.DataFrame({"a": X[:, 0], "b": np.asarray(["x", "y", "z"])[LABELS], "y": TWO})
+    model = tables.TableModel().fit(frame, "y", max_iter=3, hidden_layer_sizes=(5,))
+    path = xpnn.save(model, tmp_path / "m", {"by": "me"})
+    found = xpnn.load(path)
+    assert type(found) is tables.TableModel
+    assert list(found.predict(frame)) == list(model.predict(frame))
+    assert same_arrays(outputs_of_table(found, frame), outputs_of_table(model, frame))
+    assert read_record(path) == {"by": "me"}
+    assert xpnn.save(found, tmp_path / "n", {"by": "me"}).read_bytes() == path.read_bytes()
+    other = sealing.edited(path, tmp_path / "other", lambda h: {**h, "table": 3})
+    with pytest.raises(ModelFileError, match="other: the table's model cannot be made: "):
+        xpnn.load(other)
+
+
+def outputs_of_table(model, frame):
+    return [np.asarray(model.predict_proba(frame)), *model.estimator.coefs_]
+
+
+def test_no_warning_on_the_way(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        xpnn.load(xpnn.save(MLPClassifier(**COMMON).initialize(X, LABELS), tmp_path / "m"))

@@ -1,0 +1,292 @@
+"""A network learns from a source as from arrays."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from xpnn import Dense, EarlyStopping, Network
+from xpnn.backends import to_host
+from xpnn.data import BlockShuffle, stream
+from xpnn.layers import Dropout
+from xpnn.optimizers import SGD, AdamW, StepDecay
+from xpnn.training import OnEpoch
+
+ROWS = 203
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, 4)).astype("float32")
+LABELS = (X @ RNG.normal(size=(4, 3))).argmax(axis=1).astype("int16")
+VALUES = np.sin(X[:, :2])
+W = RNG.uniform(0.5, 2.0, ROWS).astype("float32")
+HELD = (X[:77] + 1, LABELS[:77])
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays():
+    yield
+    assert [t.name for t in threading.enumerate() if t.name.startswith("xpnn")] == []
+
+
+def network(*layers, **options):
+    return Network(4, layers or [8, "tanh", 3], **{"seed": 1} | options)
+
+
+def small(*data, block=11, buffer=3, seed=None, **options):
+    return stream(*data, shuffle=BlockShuffle(block, buffer, seed), **options)
+
+
+CASES = {
+    "labels": ({}, {}),
+    "one step": ({}, {"batch_size": 1000}),
+    "one by one": ({}, {"batch_size": 1}),
+    "schedule": ({}, {"rate": StepDecay(0.1, 0.5, 2), "optimizer": SGD(momentum=0.9)}),
+    "penalty": ({}, {"l2": 0.1, "optimizer": AdamW()}),
+    "reports": ({}, {"report_every": 2}),
+    "pure": ({}, {"engine": "pure"}),
+    "dropout": ({"layers": [8, "relu", Dropout(0.5), 3]}, {}),
+    "float64": ({"dtype": "float64"}, {}),
+}
+
+
+@pytest.mark.parametrize(("block", "buffer"), [(11, 3), (1, 1), (500, 1)])
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_rows_in_order_give_the_same_bytes(name, block, buffer):
+    made, options = CASES[name]
+    made = dict(made)
+    layers = made.pop("layers", ())
+    options = {"batch_size": 16, "epochs": 3, "shuffle": False} | options
+    one, two = network(*layers, **made), network(*layers, **made)
+    expected = one.fit(X, LABELS, **options)
+    found = two.fit(small(X, LABELS, block=block, buffer=buffer), **options)
+    assert found.loss == expected.loss
+    assert (found.rows, found.rate, found.epoch) == (ROWS, expected.rate, expected.epoch)
+    assert two.theta.tobytes() == one.theta.tobytes()
+
+
+def batches():
+    for start in range(0, ROWS, 30):
+        part = slice(start, start + 30)
+        yield X[part], VALUES[part], W[part]
+
+
+@pytest.mark.parametrize("source", [
+    lambda: small(X, VALUES, weight=W),
+    lambda: small(batches),
+    lambda: small(list(batches())),
+    lambda: small(batches, rows=ROWS),
+])  # fmt: skip
+def test_weights_and_unknown_lengths_give_the_same_bytes(source):
+    options = {"batch_size": 17, "epochs": 2, "shuffle": False}
+    one, two = (network(6, "tanh", 2, loss="mean_squared_error") for _ in range(2))
+    expected = one.fit(X, VALUES, sample_weight=W, **options)
+    found = two.fit(source(), **options)
+    assert (found.loss, found.rows) == (expected.loss, ROWS)
+    assert two.theta.tobytes() == one.theta.tobytes()
+
+
+def test_a_schedule_counts_the_rows_of_a_function_first():
+    options = {"rate": StepDecay(0.1, 0.5, 1), "batch_size": 17, "epochs": 2, "shuffle": False}
+    one, two = (network(2, loss="mean_squared_error") for _ in range(2))
+    one.fit(X, VALUES, sample_weight=W, **options)
+    two.fit(small(batches), **options)
+    assert two.theta.tobytes() == one.theta.tobytes()
+
+
+def test_a_generator_is_good_for_an_epoch():
+    one, two = (network(2, loss="mean_squared_error") for _ in range(2))
+    options = {"batch_size": 17, "epochs": 1, "shuffle": False}
+    one.fit(X, VALUES, sample_weight=W, **options)
+    assert two.fit(small(batches()), **options).rows == ROWS
+    assert two.theta.tobytes() == one.theta.tobytes()
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_every_row_is_seen_once_in_every_epoch(seed):
+    """Scores 0, whatever it learns: with targets 2**i the loss tells which rows were seen."""
+    x, t = np.zeros((40, 1)), 2.0 ** np.arange(40)
+    made = Network(1, [Dense(1, bias=False, init="zeros")], loss="sum_squared_errors", seed=0)
+    source = stream(x, t, shuffle=BlockShuffle(4, 3, seed))
+    history = made.fit(source, epochs=3, batch_size=3, optimizer=SGD(0.1))
+    assert history.loss == [sum(4.0**i for i in range(40))] * 3
+
+
+def test_the_seed_decides():
+    def trained(seed, own=None):
+        made = network()
+        made.fit(small(X, LABELS, seed=own), epochs=2, seed=seed)
+        return made.theta.tobytes()
+
+    assert trained(3) == trained(3) != trained(4)
+    assert trained(3, own=5) == trained(4, own=5) != trained(3, own=6)
+
+
+def test_a_shuffled_source_learns_as_well_as_arrays():
+    one, two = network(), network()
+    expected = one.fit(X, LABELS, epochs=20, rate=0.01)
+    found = two.fit(small(X, LABELS), epochs=20, rate=0.01)
+    assert found.loss[-1] == pytest.approx(expected.loss[-1], rel=0.05)
+    assert two.accuracy(X, LABELS) > 0.9
+
+
+def test_validation_on_a_source_is_that_on_arrays():
+    def watched(held, data):
+        return network().fit(*data, epochs=3, shuffle=False, validation=held)
+
+    expected = watched(HELD, (X, LABELS))
+    for held in (HELD, small(*HELD), small(lambda: iter([HELD]))):
+        found = watched(held, (small(X, LABELS),))
+        assert found.loss == expected.loss
+        assert found.validation_loss == pytest.approx(expected.validation_loss, rel=1e-6)
+        assert found.validation_accuracy == pytest.approx(expected.validation_accuracy)
+
+
+def test_validation_of_a_sum():
+    options = {"epochs": 2, "shuffle": False, "rate": 1e-4}
+    one, two = (network(2, loss="sum_squared_errors") for _ in range(2))
+    expected = one.fit(X, VALUES, validation=(X, VALUES), **options)
+    found = two.fit(small(X, VALUES), validation=small(X, VALUES), **options)
+    assert found.validation_loss == pytest.approx(expected.validation_loss, rel=1e-6)
+    assert found.validation_accuracy == []
+
+
+def test_early_stopping_and_callbacks():
+    seen = []
+    made = network()
+    history = made.fit(
+        small(X, LABELS), epochs=50, rate=0.5, validation=small(*HELD),
+        early_stopping=EarlyStopping(2), callbacks=[OnEpoch(lambda run: seen.append(run.epochs))],
+    )  # fmt: skip
+    assert history.stopped == "early stopping"
+    assert len(seen) == history.epochs < 50
+    best = history.validation_loss[history.best_epoch - 1]
+    assert float(made.evaluate(*HELD)[0]) == pytest.approx(best, rel=1e-5)
+
+
+def interrupted():
+    yield X[:100], LABELS[:100]
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_what_was_learned_and_ends_the_thread():
+    made = network()
+    history = made.fit(small(interrupted), epochs=5)
+    assert (history.stopped, history.epochs) == ("interrupted", 0)
+    assert np.isfinite(made.theta).all()
+    assert made.theta.tobytes() != network(dtype="float32").theta.astype("float32").tobytes()
+
+
+def test_an_error_of_a_callback_ends_the_thread():
+    def fail(run):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        network().fit(small(X, LABELS), callbacks=[OnEpoch(fail)])
+
+
+@pytest.mark.parametrize("rows", [ROWS, 1])
+def test_use(rows):
+    made = network()
+    made.fit(X, LABELS, epochs=1)
+    x, t = X[:rows], LABELS[:rows]
+    source = small(x, t)
+    np.testing.assert_allclose(made.scores(source), made.scores(x), rtol=1e-5)
+    np.testing.assert_allclose(made.predict_proba(source), made.predict_proba(x), rtol=1e-5)
+    np.testing.assert_array_equal(made.predict(stream(x)), made.predict(x))
+    assert made.accuracy(source) == pytest.approx(made.accuracy(x, t))
+    loss, right = made.evaluate(source)
+    expected = made.evaluate(x, t)
+    assert (float(loss), float(right)) == pytest.approx(tuple(map(float, expected)), rel=1e-5)
+
+
+def test_values_and_answers_are_predicted_from_a_source():
+    for loss, outputs in (("mean_squared_error", 2), ("binary_cross_entropy", 1)):
+        made = network(outputs, loss=loss)
+        assert made.predict(small(X)).shape == made.predict(X).shape
+    with pytest.raises(ValueError, match="has no probabilities"):
+        network(2, loss="mean_squared_error").predict_proba(small(X))
+
+
+def test_every_library(backend, assert_close):
+    """A network that is somewhere takes the rows of a source there."""
+    name = str(backend.dtype).rpartition(".")[2].strip("'>")
+    options = {"epochs": 2, "batch_size": 16, "shuffle": False, "rate": 0.01}
+    one, two = network(dtype="float64"), network(backend=backend)
+    x = X.astype("float64")
+    expected = one.fit(x, LABELS, sample_weight=W, **options)
+    found = two.fit(small(x, LABELS, weight=W), validation=small(x, LABELS), **options)
+    assert name in ("float32", "float64")
+    assert_close(two.theta, one.theta, backend, factor=100)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-4)
+    np.testing.assert_allclose(
+        two.predict_proba(small(x)), one.predict_proba(x), rtol=1e-3, atol=1e-5
+    )
+    assert two.accuracy(small(x, LABELS)) == found.validation_accuracy[-1]
+    two.fit(small(x, LABELS), epochs=1)  # mixed
+    assert np.isfinite(to_host(two.theta)).all()
+
+
+def test_memory_does_not_grow_with_the_rows():
+    def source(blocks):
+        def make():
+            rng = np.random.default_rng(0)
+            for _ in range(blocks):
+                yield rng.random((1000, 50), "float32"), rng.integers(0, 3, 1000)
+
+        return stream(make, memory="2 MiB")
+
+    def peak(blocks):
+        made = Network(50, [8, "relu", 3], seed=0)
+        tracemalloc.start()
+        made.fit(source(blocks), epochs=1, batch_size=100)
+        made.predict(source(blocks))
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(20)
+    first, last = peak(20), peak(80)
+    assert 2 * 2**20 < first < 4 * 2**20
+    # Labels of 60,000 rows are what predict gives; nothing else grows.
+    assert last - first < 60_000 * 8 * 2 + 2**16
+
+
+BAD = {
+    "t": (lambda: fit(small(X, LABELS), LABELS), "t is given beside a source, which brings its"),
+    "weights": (lambda: fit(small(X, LABELS), sample_weight=W), "sample_weight is given beside a"),
+    "no targets": (lambda: fit(small(X)), "x has no targets; name them"),
+    "no t": (lambda: fit(X), "t is None; expected targets"),
+    "all rows": (lambda: fit(small(X, LABELS), batch_size=None), "batch_size is None, for all row"),
+    "share": (lambda: fit(small(X, LABELS), validation=0.1), "no share can be set apart from a so"),
+    "held": (lambda: fit(small(X, LABELS), validation=small(X)), "x has no targets; name them"),
+    "generator": (lambda: fit(small(batches())), "can be gone through once, and 10 epochs were"),
+    "schedule": (
+        lambda: fit(small(batches()), epochs=1, rate=StepDecay(0.1, 0.5, 2)),
+        "a schedule needs to know the number of rows; say it: stream",
+    ),
+    "width": (lambda: fit(small(X[:, :3], LABELS)), r"x has shape \(1, 3\); expected \(n, 4\)"),
+    "label": (
+        lambda: fit(small(X, np.where(np.arange(ROWS) == 100, 3, LABELS)), batch_size=10),
+        r"x, rows 90 to 119: t holds the label 3; expected labels 0 to 2",
+    ),
+    "targets change": (
+        lambda: fit(
+            small([(X[:30], LABELS[:30]), (X[:30], np.eye(3)[LABELS[:30]])], block=30, buffer=1),
+            batch_size=10,
+        ),
+        "rows 30 to 59: targets or weights unlike those of the first row",
+    ),
+}  # fmt: skip
+
+
+def fit(*data, **options):
+    return network().fit(*data, **{"shuffle": False} | options)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name):
+    call, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        call()
