@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from xpnn import Dense, EarlyStopping, Network
-from xpnn.backends import to_host
 from xpnn.data import BlockShuffle, stream
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, AdamW, StepDecay
@@ -211,21 +210,18 @@ def test_values_and_answers_are_predicted_from_a_source():
 
 def test_every_library(backend, assert_close):
     """A network that is somewhere takes the rows of a source there."""
-    name = str(backend.dtype).rpartition(".")[2].strip("'>")
     options = {"epochs": 2, "batch_size": 16, "shuffle": False, "rate": 0.01}
     one, two = network(dtype="float64"), network(backend=backend)
     x = X.astype("float64")
+    source = small(x, LABELS, weight=W, block=96, buffer=1)
     expected = one.fit(x, LABELS, sample_weight=W, **options)
-    found = two.fit(small(x, LABELS, weight=W), validation=small(x, LABELS), **options)
-    assert name in ("float32", "float64")
+    found = two.fit(source, validation=source, **options)
     assert_close(two.theta, one.theta, backend, factor=100)
     assert found.loss == pytest.approx(expected.loss, rel=1e-4)
-    np.testing.assert_allclose(
-        two.predict_proba(small(x)), one.predict_proba(x), rtol=1e-3, atol=1e-5
-    )
-    assert two.accuracy(small(x, LABELS)) == found.validation_accuracy[-1]
-    two.fit(small(x, LABELS), epochs=1)  # mixed
-    assert np.isfinite(to_host(two.theta)).all()
+    proba = two.predict_proba(source)
+    assert isinstance(proba, np.ndarray)
+    np.testing.assert_allclose(proba, one.predict_proba(x), rtol=1e-3, atol=1e-5)
+    assert two.accuracy(source) == found.validation_accuracy[-1]
 
 
 def test_memory_does_not_grow_with_the_rows():
