@@ -35,6 +35,11 @@ print(*[name for name in {HEAVY.split()!r} if name in sys.modules])
             "import xpnn; xpnn.Network(2, [3, 'tanh', 2]).fit([[1., 2.]], [0], epochs=1)",
             {"numpy", "scipy"},
         ),
+        (
+            "import xpnn, tempfile; p = xpnn.save(xpnn.Network(2, [3]), tempfile.mktemp()); "
+            "xpnn.load(p); p.unlink()",
+            {"numpy", "scipy", "safetensors"},
+        ),
         ("import xpnn; xpnn.select('array_api_strict')", {"numpy", "array_api_strict"}),
     ],
 )
