@@ -16,6 +16,7 @@ from xpnn.plots.labels import coded, label_column
 MOST_CLASSES = 50
 _BOTH = 20  # classes up to which each cell also holds the share
 _WIDE, _NARROW = 0.7, 0.52  # inches of a cell, up to ten classes and beyond
+_LEAST = 1.4  # inches of a table
 _UPRIGHT = 5  # letters of a class name that fit below a cell
 
 
@@ -61,7 +62,7 @@ def _draw(counts: Any, names: list[str]) -> Figure:
     many = len(names)
     whole = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(whole, 1)
-    figure, side = bare_figure(), (_WIDE if many <= 10 else _NARROW) * many
+    figure, side = bare_figure(), max(_LEAST, (_WIDE if many <= 10 else _NARROW) * many)
     axes = add_box(figure, 0.0, 0.0, side, side)
     image = axes.imshow(shares, cmap=AMOUNT, vmin=0.0, vmax=1.0)
     _fill(axes, counts, shares, image)
@@ -89,7 +90,9 @@ def _draw(counts: Any, names: list[str]) -> Figure:
 def _fill(axes: Axes, counts: Any, shares: Any, image: Any) -> None:
     """Write into the cells; those without a row stay empty."""
     many = len(counts)
-    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9 if many <= 10 else 7}
+    size = 9 if many <= 10 else 7
+    # Inside the table: there is no need to measure them all.
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size, "in_layout": False}
     for row, column in zip(*np.nonzero(counts), strict=True):
         text, share = f"{counts[row, column]:,}", shares[row, column]
         if many <= _BOTH:

@@ -157,7 +157,10 @@ def _units(
 
 
 def _number(value: float) -> str:
-    text = f"{value:.2f}" if 0.095 <= abs(value) < 100 else f"{value:.2g}"
+    size = abs(value)
+    if 100 <= size < 10_000:
+        return f"{value:.0f}"
+    text = f"{value:.2f}" if 0.095 <= size < 100 else f"{value:.2g}"
     return text.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
@@ -269,12 +272,12 @@ def _blocks(views: list[DenseView], widths: list[int], heads: list[str]) -> Figu
             "", (right, height / 2), (left, height / 2),
             arrowprops={"arrowstyle": "-|>", "color": "black", "shrinkA": 4, "shrinkB": 4},
         )  # fmt: skip
-        size = math.sqrt(float(np.square(view.weights).mean()))
+        size = float(np.abs(view.weights).mean())
         lines = [f"{view.weights.size:,} weights", f"about {_number(size)} in size"]
         biases = "no biases" if view.bias is None else f"{view.bias.size:,} biases"
         look: dict[str, Any] = {"ha": "center", "fontsize": 8.5}
         axes.text((left + right) / 2, height / 2 + 0.08, "\n".join(lines), va="bottom", **look)
         axes.text((left + right) / 2, height / 2 - 0.1, biases, va="top", **look)
-    note = f"{_sizes(views)}; sizes are root mean squares"
+    note = f"{_sizes(views)}; sizes are means"
     axes.text(0.0, -0.15, note, ha="left", va="top", fontsize=9)
     return fit_around(figure)

@@ -24,7 +24,7 @@ _INDIGO, _ROSE, _CYAN, _GREEN = "#332288", "#CC6677", "#88CCEE", "#117733"
 _SAND, _WINE, _PURPLE, _BLACK = "#DDCC77", "#882255", "#AA4499", "#000000"
 
 # For lines: dark enough on white paper, the first three told apart by lightness alone.
-COLOURS = (_INDIGO, _ROSE, _BLACK, _GREEN, _WINE, _PURPLE)
+COLOURS = (_INDIGO, _ROSE, _BLACK, _GREEN, _PURPLE, _WINE)
 # For areas and for markers with a dark edge: neighbours differ in lightness.
 FILLS = (_INDIGO, _CYAN, _ROSE, _BLACK, _GREEN, _SAND, _WINE, _PURPLE)
 LINES = ("-", "--", "-.", ":")
@@ -172,4 +172,4 @@ def lightness(colour: Any) -> float:
 
 def ink(ground: Any) -> str:
     """Black or white, whichever can be read on a colour."""
-    return "black" if lightness(ground) > 55 else "white"
+    return "black" if lightness(ground) > 49.5 else "white"

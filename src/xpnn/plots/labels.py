@@ -85,14 +85,10 @@ def coded(
     else:
         names = list(classes or ())
         listed = values.tolist()
-        numbers = values.dtype.kind in "biu" and not set(listed) <= set(map(_plain, names))
+        numbers = values.dtype.kind in "biu" and not set(listed) <= set(names)
         fit = numbers and min(listed) >= 0 and max(listed) < len(names)
         codes = values.astype(np.int64) if fit else _places(listed, names)
     return list(np.split(codes, ends)), names
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _sorted(values: list[Any]) -> list[Any]:
@@ -103,7 +99,7 @@ def _sorted(values: list[Any]) -> list[Any]:
 
 
 def _places(values: list[Any], names: list[Any]) -> Any:
-    place = {_plain(name): i for i, name in enumerate(names)}
+    place = {name: i for i, name in enumerate(names)}
     strange = next((value for value in values if value not in place), None)
     if strange is not None:
         some = ", ".join(map(str, names[:10])) + (", ..." if len(names) > 10 else "")

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from scipy.ndimage import distance_transform_edt, minimum_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, minimum_filter
 
 from xpnn.backends import (
     Array,
@@ -222,7 +222,8 @@ def _classes(
     )  # fmt: skip
     present = np.unique(regions)
     for k in present if len(present) > 1 else ():
-        axes.contour(plane.x, plane.y, regions == k, levels=[0.5], colors="0.25", linewidths=0.8)
+        inside = gaussian_filter((regions == k).astype(np.float64), 0.9)  # no stairs
+        axes.contour(plane.x, plane.y, inside, levels=[0.5], colors="0.25", linewidths=0.8)
     if y is None:
         axes.plot(*points[shown].T, ".", color="black", markersize=3)
         handles: list[Any] = [Patch(facecolor=t, edgecolor="0.25") for t in tints]

@@ -151,4 +151,6 @@ def _write(axes: Axes, weights: Any, image: Any) -> None:
     for (row, column), value in np.ndenumerate(weights):
         colour = ink(image.cmap(image.norm(value)))
         text = f"{value:.2g}" if abs(value) < 1e4 else f"{value:.0e}"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        axes.text(
+            column, row, text, ha="center", va="center", color=colour, fontsize=8, in_layout=False
+        )

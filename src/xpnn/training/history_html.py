@@ -44,7 +44,9 @@ def history_html(history: History) -> str:
     columns["epoch"] = columns["epoch"][-_ROWS:]
     rows = list(zip(*columns.values(), strict=True))
     left_out = len(history.loss) - len(rows)
-    said = [repr(history), *([f"{left_out:,} reports before these"] if left_out else [])]
+    said = [repr(history)]
+    if left_out:
+        said.append(f"{left_out:,} report{'' if left_out == 1 else 's'} before these")
     if history.best_epoch is not None:
         said.append(f"weights of epoch {history.best_epoch:,}")
     table = html_table(list(columns), rows, "; ".join(said))
@@ -53,14 +55,14 @@ def history_html(history: History) -> str:
 
 def _curves(history: History) -> str:
     """Draw the losses over the epochs; nothing where no two of them are finite."""
-    lists = {"training": history.loss, "validation": history.validation_loss}
-    finite = [v for values in lists.values() for v in values if math.isfinite(v)]
+    lists = [values for values in (history.loss, history.validation_loss) if values]
+    finite = [v for values in lists for v in values if math.isfinite(v)]
     if len(finite) < 2 or len(history.loss) < 2:
         return ""
     low, high = min(finite), max(finite)
-    logarithmic = low > 0 and high > 1000 * low
+    logarithmic = low > 0 and high / 1000 > low
     parts = []
-    for style, values in zip(_STYLES, lists.values(), strict=True):
+    for style, values in zip(_STYLES, lists, strict=False):
         for points in _pieces(values, low, high, logarithmic):
             parts.append(f'<polyline fill="none" stroke-width="1.5" {style} points="{points}"/>')
     scale = ", logarithmic" if logarithmic else ""
@@ -75,11 +77,11 @@ def _curves(history: History) -> str:
 
 
 def _pieces(values: list[float], low: float, high: float, logarithmic: bool) -> list[str]:
-    """Turn a curve into polylines, broken where a value is not finite."""
+    """Turn a curve of at least one value into polylines, broken where one is not finite."""
 
     def place(value: float) -> float:
         if logarithmic:
-            return math.log(value / low) / math.log(high / low)
+            return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
         # Halved, since the range of large numbers of either sign may overflow.
         return (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5
 
