@@ -98,16 +98,17 @@ def test_a_network(backend):
     assert np.mean(said == expected.reshape(20, 20)) > 0.99
 
 
-def test_lists_and_frames():
-    import pandas
-    import polars
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(library):
+    frames = pytest.importorskip(library, reason=f"{library} is not installed")
+    frame = frames.DataFrame({"width": X[:, 0], "height of $": X[:, 1]})
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, LEFT)
+    figure = draw_regions(model, frame, LEFT, resolution=30)
+    assert figure.axes[0].get_ylabel() == "height of $"
+    check_layout(figure)
 
-    for make in (pandas.DataFrame, polars.DataFrame):
-        frame = make({"width": X[:, 0], "height of $": X[:, 1]})
-        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, LEFT)
-        figure = draw_regions(model, frame, LEFT, resolution=30)
-        assert figure.axes[0].get_ylabel() == "height of $"
-        check_layout(figure)
+
+def test_lists():
     figure = draw_regions(Perceptron().fit(X, LEFT), X.tolist(), LEFT.tolist(), resolution=30)
     assert legend_names(figure) == ["left", "right"]
 
