@@ -98,7 +98,7 @@ def test_a_network_of_every_library(backend):
     assert len(circles(draw_network(net))) == 7
 
 
-@pytest.mark.parametrize("widths", [(1, 1), (2, 3, 1), (4, 5, 4, 3), (12, 12), (3, 1, 3, 1, 3)])
+@pytest.mark.parametrize("widths", [(1, 1), (2, 3, 1), (4, 5, 4, 3), (12, 8, 3), (3, 1, 3, 1, 3)])
 def test_nothing_is_cut_off_and_values_keep_clear(widths):
     figure = draw_network(random_network(*widths))
     check_layout(figure)
@@ -114,7 +114,9 @@ def test_nothing_is_cut_off_and_values_keep_clear(widths):
         assert gaps.min() > 0.08
 
 
-@pytest.mark.parametrize("widths", [(784, 100, 10), (2, 13, 1), (2, 3, 3, 3, 3, 3, 3, 1)])
+@pytest.mark.parametrize(
+    "widths", [(784, 100, 10), (2, 13, 1), (12, 12, 2), (2, 3, 3, 3, 3, 3, 3, 1)]
+)
 def test_larger_networks_are_blocks(widths):
     net = random_network(*widths)
     figure = draw_network(net)

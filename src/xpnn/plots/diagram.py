@@ -17,6 +17,7 @@ from xpnn.plots.figure import COLOURS, add_box, bare_figure, fit_around, literal
 from xpnn.plots.model import DenseView, dense_views, input_names, last_step
 
 MOST_UNITS = 12  # in a layer; a larger network is drawn as blocks
+MOST_WEIGHTS = 100  # between two layers: more lines are a grey veil
 MOST_LAYERS = 6
 # Inches: between layers and units, of a unit's radius, and of a letter of a weight.
 _ACROSS, _DOWN, _RADIUS, _LETTER = 2.3, 0.62, 0.21, 0.062
@@ -44,8 +45,8 @@ def draw_network(
 
     A positive weight is a solid line and a negative one a dashed line, as wide as the
     weight is large; its value is written where it fits. In a unit stands its bias. A
-    network with more than 12 units in a layer, or more than 6 layers, is drawn as blocks
-    with the numbers and sizes of their weights.
+    network with more than 12 units in a layer, 100 weights between two of them, or 6 layers
+    is drawn as blocks with the numbers and sizes of its weights.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def draw_network(
         if given is not None and len(given) != width:
             raise ValueError(f"{name} holds {len(given)}; expected {width}")
     heads = _heads(views)
-    if max(widths) > MOST_UNITS or len(views) > MOST_LAYERS:
+    weights = max(view.weights.size for view in views)
+    if max(widths) > MOST_UNITS or weights > MOST_WEIGHTS or len(views) > MOST_LAYERS:
         return _blocks(views, widths, heads)
     return _units(views, widths, heads, names, classes)
 
