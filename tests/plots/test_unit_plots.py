@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn import check_layout
 
 from xpnn import Perceptron
 from xpnn.plots import neuron as neuron_plots
@@ -106,3 +107,11 @@ def test_a_boundary_needs_two_features_classes_and_details(tmp_path):
     with pytest.raises(ValueError, match="no details; fit with record=True"):
         plot_boundaries(plain, SQUARE, [0, 0, 0, 1], path)
     assert not path.exists()
+
+
+def test_names_of_classes_are_no_formulas(tmp_path, drawn):
+    names = ["$", "cost in $\\frac"]
+    unit = tutorial().fit(SQUARE, [names[i] for i in (0, 0, 0, 1)])
+    plot_boundaries(unit, SQUARE, [names[i] for i in (0, 0, 0, 1)], tmp_path / "and.png")
+    check_layout(drawn[0])
+    assert "class cost in $\\frac" in [t.get_text() for t in drawn[0].legends[0].get_texts()]

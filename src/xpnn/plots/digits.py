@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from xpnn.backends import Array, ArrayLike, as_array, host, to_host
 from xpnn.data import square_picture
-from xpnn.plots.figure import new_figure, save_figure
+from xpnn.plots.figure import literal, new_figure, save_figure
 
 _CELL = 0.95  # inches of a picture
 _LETTER = 0.075  # inches of a title's letter, about
@@ -27,7 +27,7 @@ def _grid(pictures: Sequence[Array], titles: Sequence[str], columns: int) -> Fig
     for axis, picture in zip(axes.flat, pictures, strict=False):
         axis.imshow(picture, cmap="gray_r", interpolation="nearest")
     for axis, title in zip(axes.flat, titles, strict=False):
-        axis.set_title(title, fontsize=8, pad=3)
+        literal([axis.set_title(title, fontsize=8, pad=3)])
     return figure
 
 

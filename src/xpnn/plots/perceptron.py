@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from xpnn.backends import ArrayLike, host, to_host
-from xpnn.plots.figure import COLOURS, MARKERS, new_figure, save_figure
+from xpnn.plots.figure import COLOURS, MARKERS, literal, new_figure, save_figure
 from xpnn.units import Epoch
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
         axes.set_ylabel("input[1]")
     handles = max((axes.get_legend_handles_labels()[0] for axes in panels), key=len)
     fires = Patch(color=_SHADE, label=f"the unit fires (class {perceptron.classes_[1]})")
-    figure.legend(handles=[*handles, fires], loc="outside lower center", ncols=len(handles) + 1)
+    legend = figure.legend(
+        handles=[*handles, fires], loc="outside lower center", ncols=len(handles) + 1
+    )
+    literal(legend.get_texts())
     return save_figure(figure, path)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from xpnn.training.history_html import history_html
+
 
 @dataclass
 class History:
@@ -68,6 +70,10 @@ class History:
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, for JSON."""
         return dict(vars(self))
+
+    def _repr_html_(self) -> str:
+        """A curve and the last reports, for a notebook."""
+        return history_html(self)
 
     def __repr__(self) -> str:
         parts = [f"{self.epochs} epochs"]

@@ -30,6 +30,7 @@ from xpnn.training.objective import Loss, as_loss
 from xpnn.training.placed import PlacedLayers
 from xpnn.training.step import loss_and_gradient
 from xpnn.training.streaming import CHUNK, Stream, over
+from xpnn.units.html import html_table
 
 
 class Network(PlacedLayers):
@@ -101,17 +102,28 @@ class Network(PlacedLayers):
 
     def summary(self) -> str:
         """Describe the layers as a table: output width and number of parameters."""
-        rows = [("layer", "output", "parameters")]
-        widths = self.layers.widths(self.inputs)[1:]
-        for layer, width, branch in zip(self.layers.layers, widths, self.tree, strict=True):
-            rows.append((repr(layer), f"(n, {width})", f"{size(branch):,}"))
+        rows = [("layer", "output", "parameters"), *self._rows()]
         first = max(len(row[0]) for row in rows)
         second = max(len(row[1]) for row in rows)
         lines = [f"{a:<{first}}  {b:<{second}}  {c:>12}" for a, b, c in rows]
-        where = backend_of(self.theta).describe() if self._placed else "not placed yet"
         rule = "-" * len(lines[0])
-        total = f"{self.size:,} parameters, loss {self.loss.name}, {where}"
-        return "\n".join([lines[0], rule, *lines[1:], rule, total])
+        return "\n".join([lines[0], rule, *lines[1:], rule, self._total()])
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        widths = self.layers.widths(self.inputs)[1:]
+        return [
+            (repr(layer), f"(n, {width})", f"{size(branch):,}")
+            for layer, width, branch in zip(self.layers.layers, widths, self.tree, strict=True)
+        ]
+
+    def _total(self) -> str:
+        where = backend_of(self.theta).describe() if self._placed else "not placed yet"
+        return f"{self.size:,} parameters, loss {self.loss.name}, {where}"
+
+    def _repr_html_(self) -> str:
+        """The summary for a notebook."""
+        heads = ("layer", "output", "parameters")
+        return html_table(heads, self._rows(), f"{self.inputs:,} inputs; {self._total()}", words=1)
 
     # Mathematics
 

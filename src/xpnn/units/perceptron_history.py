@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xpnn.units.html import html_table
+
+_HTML_ROWS, _NUMBERS = 40, 8  # rows, and numbers of a list, that a notebook shows
 _FIGURES = ("target", "prediction", "error", "old_weights", "old_bias", "new_weights", "new_bias")
 _HEADS = ("epoch", "example", "unit", "input", *_FIGURES)
 
@@ -206,6 +209,23 @@ class PerceptronHistory:
             lines.append(f"epochs {len(self) - missing + 1} to {len(self)}: no details recorded")
         return "\n".join([*lines, self.verdict()])
 
+    def _repr_html_(self) -> str:
+        """The table for a notebook: the first rows and the last, long ones shortened."""
+        rows: list[Any] = self.to_rows()
+        detailed = bool(rows)
+        rows = rows if detailed else list(self.epochs)
+        left_out = max(0, len(rows) - _HTML_ROWS)
+        half = _HTML_ROWS // 2
+        shown: list[Any] = [*rows[:half], *rows[-half:]] if left_out else rows
+        if detailed:
+            heads = [head for head in _HEADS if head != "unit" or len(self.units) > 1]
+            body = [[_text(row[head], _NUMBERS) for head in heads] for row in shown]
+        else:
+            heads = ["epoch", "updates"]
+            body = [[str(epoch.number), f"{sum(epoch.updates):,}"] for epoch in shown]
+        named = [head.replace("_", " ") for head in heads]
+        return html_table(named, body, self.verdict(), left_out=left_out)
+
     def _epoch_lines(self) -> list[str]:
         return [f"epoch {e.number}: {sum(e.updates)} updates" for e in self.epochs]
 
@@ -226,9 +246,11 @@ def _whole(value: float) -> float:
     return int(value) if value.is_integer() else value
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, most: int | None = None) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(_text(v) for v in value)}]"
+        shown = [_text(v) for v in value[:most]]
+        more = [f"... {len(value) - len(shown)} more"] if len(shown) < len(value) else []
+        return f"[{', '.join(shown + more)}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

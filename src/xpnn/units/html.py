@@ -1,0 +1,60 @@
+"""Tables for notebooks: small, well-formed HTML from plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+
+def html_table(
+    heads: Sequence[object],
+    rows: Sequence[Sequence[object]],
+    caption: str = "",
+    *,
+    words: int = 0,
+    left_out: int = 0,
+) -> str:
+    """Write a table; every text is escaped.
+
+    Parameters
+    ----------
+    heads : sequence
+        What stands above the columns.
+    rows : sequence of sequence
+        One entry for each head.
+    caption : str, optional
+        A line below.
+    words : int, default 0
+        Columns from the left that hold words, and are not set to the right like numbers.
+    left_out : int, default 0
+        Rows that are missing in the middle; a line there says so.
+
+    Returns
+    -------
+    str
+    """
+    lines = [_row(row, words) for row in rows]
+    if left_out:
+        middle = f'<td colspan="{len(heads)}" {_CENTRE}>... {left_out:,} more ...</td>'
+        lines.insert((len(lines) + 1) // 2, f"<tr>{middle}</tr>")
+    below = f"<caption {_BELOW}>{escape(caption)}</caption>" if caption else ""
+    head = "".join(f"<th{_align(i < words)}>{escape(str(h))}</th>" for i, h in enumerate(heads))
+    body = "".join(lines)
+    return f"<table {_RIGHT}>{below}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_BELOW = 'style="caption-side:bottom;text-align:left"'
+_RIGHT = 'style="text-align:right"'
+_LEFT = 'style="text-align:left"'
+_CENTRE = 'style="text-align:center"'
+
+
+def _align(word: bool) -> str:
+    return f" {_LEFT}" if word else ""
+
+
+def _row(cells: Sequence[object], words: int) -> str:
+    inside = "".join(
+        f"<td{_align(i < words)}>{escape(str(cell))}</td>" for i, cell in enumerate(cells)
+    )
+    return f"<tr>{inside}</tr>"

@@ -1,0 +1,136 @@
+"""The one door to the pictures: what fits which source, and what the errors say."""
+
+import numpy as np
+import pytest
+from drawn import contents, legend_names
+from matplotlib.figure import Figure
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from xpnn import Network
+from xpnn.export import read_record, save
+from xpnn.plots import KINDS, draw, fitting, lacks, save_figure
+from xpnn.training import History
+
+X = np.random.default_rng(0).normal(size=(30, 2))
+Y = (X[:, 0] > 0).astype(int)
+WIDE = np.random.default_rng(1).normal(size=(30, 5))
+
+
+@pytest.fixture
+def net():
+    return Network(2, [3, "tanh", 2], seed=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn(kind, net):
+    source = History([2.0, 1.0]) if kind == "loss" else net
+    figure = draw(kind, source, X, Y)
+    assert isinstance(figure, Figure)
+    assert contents(figure)
+
+
+@pytest.mark.parametrize(
+    ("make", "data", "expected"),
+    [
+        (lambda: History([1.0]), (), ["loss"]),
+        (lambda: [1.0, 0.5], (), ["loss"]),
+        (lambda: {"loss": [1.0]}, (X, Y), ["loss"]),
+        (lambda: np.ones((4, 2)), (), ["weights"]),
+        (lambda: Network(2, [2]), (), ["weights", "network"]),
+        (lambda: Network(2, [2]), (X,), ["weights", "regions", "network"]),
+        (lambda: Network(2, [2]), (X, Y), ["weights", "confusion", "regions", "network"]),
+        (lambda: Network(5, [2]), (WIDE, Y), ["weights", "confusion", "network"]),
+        (lambda: Network(2, [1], loss="huber"), (X, Y), ["weights", "regions", "network"]),
+        (lambda: LinearRegression().fit(WIDE, Y), (WIDE, Y), ["weights", "network"]),
+        (
+            lambda: make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y),
+            (X, Y),
+            ["weights", "confusion", "regions", "network"],
+        ),
+        (lambda: "a text", (X, Y), []),
+    ],
+)
+def test_what_fits(make, data, expected):
+    source = make()
+    assert [kind for kind in fitting(source, *data) if kind != "loss" or "loss" in expected] == (
+        expected
+    )
+    for kind in expected:
+        assert lacks(kind, source, *data) == ""
+        assert isinstance(draw(kind, source, *data), Figure)
+
+
+def test_options_go_to_the_picture(net):
+    figure = draw("confusion", net, X, Y, classes=["no", "yes"])
+    assert {"no", "yes"} <= set(contents(figure))
+    figure = draw("network", net, names=["width", "height"], classes=None)
+    assert "height" in contents(figure)
+    assert draw("loss", [2.0, 1.0], log=True).axes[0].get_yscale() == "log"
+
+
+def test_confusion_takes_the_models_classes():
+    model = LogisticRegression().fit(X, np.where(Y, "yes", "no"))
+    found = contents(draw("confusion", model, X[:1], ["yes"]))
+    assert {"yes  (1)", "no  (0)"} <= set(found)
+
+
+def test_a_models_record(net, tmp_path):
+    history = net.fit(X, Y, epochs=3, validation=0.2)
+    path = save(net, tmp_path / "m.safetensors", record=history.to_dict())
+    figure = draw("loss", read_record(path))
+    assert legend_names(figure)[:2] == ["training", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "data", "message"),
+    [
+        ("curves", lambda: History([1.0]), (), "kind is 'curves'; expected one of loss, weights"),
+        ("loss", lambda: Network(2, [2]), (), "a Network holds no record of its training; hand"),
+        ("loss", History, (), "cannot draw 'loss': history holds no epoch"),
+        ("loss", lambda: LogisticRegression(), (), "source is a LogisticRegression; expected"),
+        ("weights", lambda: History([1.0]), (), "model is a History without weights"),
+        ("network", lambda: np.ones((2, 2)), (), "model is a ndarray without weights"),
+        ("confusion", lambda: Network(2, [2]), (), "X and y not given: the data to look at"),
+        ("confusion", lambda: Network(2, [2]), (X,), "y not given: the data to look at"),
+        ("confusion", lambda: Network(2, [1], loss="huber"), (X, Y), "'huber' is about values"),
+        ("confusion", lambda: LinearRegression().fit(X, Y), (X, Y), "has no classes_; it is no"),
+        ("confusion", lambda: [1.0], (X, Y), "a list predicts nothing; hand in a fitted model"),
+        ("regions", lambda: Network(5, [2]), (WIDE,), "the model has 5 inputs; decision regions "
+         "need exactly two. It is drawn from a fitted model of exactly two inputs"),
+        ("regions", lambda: LinearRegression().fit(WIDE, Y), (), "the model has 5 inputs"),
+        ("regions", lambda: Network(2, [2]), (), "X not given: the data to look at"),
+        ("regions", lambda: {"loss": [1.0]}, (X,), "a dict predicts nothing; hand in a fitted"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_is_missing(kind, make, data, message):
+    with pytest.raises(ValueError, match=message):
+        draw(kind, make(), *data)
+
+
+def test_a_strange_option(net):
+    with pytest.raises(ValueError, match="'network' takes no size; its options are names, classes"):
+        draw("network", net, size=3)
+
+
+def test_options_are_those_of_the_functions():
+    import inspect
+
+    from xpnn import plots
+
+    functions = {"loss": "history"} | {k: k for k in KINDS if k != "loss"}
+    for kind, name in functions.items():
+        parameters = inspect.signature(getattr(plots, f"draw_{name}")).parameters.values()
+        only = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        assert KINDS[kind].options == only, kind
+
+
+def test_no_figure_is_left_open(net, tmp_path):
+    import matplotlib.pyplot as pyplot
+
+    before = pyplot.get_fignums()
+    for kind in KINDS:
+        figure = draw(kind, History([2.0, 1.0]) if kind == "loss" else net, X, Y)
+        assert save_figure(figure, tmp_path / f"{kind}.svg").stat().st_size < 200_000
+    assert pyplot.get_fignums() == before
