@@ -1,4 +1,4 @@
-"""Export: a trained network as a file that holds data and nothing that runs."""
+"""Export: a trained network as a file that holds data and nothing that runs; and import."""
 
 from xpnn.export.model_file import (
     ModelFileError,
@@ -8,12 +8,17 @@ from xpnn.export.model_file import (
     read_record,
     save,
 )
+from xpnn.export.onnx_file import to_onnx
+from xpnn.export.onnx_graph import OPSETS, OnnxError
 
 __all__ = [
+    "OPSETS",
     "ModelFileError",
+    "OnnxError",
     "layer_from_config",
     "layer_to_config",
     "load",
     "read_record",
     "save",
+    "to_onnx",
 ]

@@ -1,0 +1,40 @@
+"""Running ONNX models, and holding what comes out against what xpnn predicts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xpnn.checks.tolerance import deviation, tolerance
+
+
+def runtime():
+    """Return onnxruntime, or skip the test where it, or onnx, is not installed."""
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    return pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+
+def run(model, feeds):
+    """Run a model, or the file that holds one, on NumPy arrays; outputs by name."""
+    ort = runtime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    source = model.SerializeToString() if hasattr(model, "SerializeToString") else str(model)
+    session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds), strict=True))
+
+
+def assert_values(found, expected, dtype):
+    """Hold numbers to the dtype's tolerance, and to the same shape and dtype."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.dtype == dtype
+    assert found.shape == expected.shape
+    _, relative = deviation(found, expected)
+    assert relative <= tolerance(dtype), f"deviates by {relative:.3g}"
+
+
+def metadata(model):
+    """The model's properties as a dictionary."""
+    return {entry.key: entry.value for entry in model.metadata_props}
