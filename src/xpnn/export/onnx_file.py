@@ -18,7 +18,7 @@ from xpnn.training import Loss, Network
 ONNX_DTYPES = ("float16", "float32", "float64")
 
 
-def check_dtype(dtype: str | None, own: str | None) -> str:
+def check_dtype(dtype: str | None, own: str | None, name: str = "dtype") -> str:
     """Choose the dtype of a model: the one asked for, else that of the parameters.
 
     Raises
@@ -27,7 +27,7 @@ def check_dtype(dtype: str | None, own: str | None) -> str:
         It is none of `ONNX_DTYPES`.
     """
     if dtype is not None and dtype not in ONNX_DTYPES:
-        raise OnnxError(f"dtype is {dtype!r}; expected one of {', '.join(ONNX_DTYPES)}")
+        raise OnnxError(f"{name} is {dtype!r}; expected one of {', '.join(ONNX_DTYPES)}")
     # As in a model file: NumPy has no bfloat16, and what was never placed is float64.
     return dtype or {"bfloat16": "float32", None: "float64"}.get(own, own) or "float64"
 
