@@ -1,5 +1,6 @@
 """Export: a trained network as a file that holds data and nothing that runs; and import."""
 
+from xpnn.export.imports import NetworkImportError, from_torch, from_weights
 from xpnn.export.model_file import (
     ModelFileError,
     layer_from_config,
@@ -14,7 +15,10 @@ from xpnn.export.onnx_graph import OPSETS, OnnxError
 __all__ = [
     "OPSETS",
     "ModelFileError",
+    "NetworkImportError",
     "OnnxError",
+    "from_torch",
+    "from_weights",
     "layer_from_config",
     "layer_to_config",
     "load",
