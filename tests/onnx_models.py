@@ -26,13 +26,13 @@ def run(model, feeds):
     return dict(zip(names, session.run(None, feeds), strict=True))
 
 
-def assert_values(found, expected, dtype):
-    """Hold numbers to the dtype's tolerance, and to the same shape and dtype."""
+def assert_values(found, expected, dtype, computed=None):
+    """Hold numbers to a shape, a dtype, and the tolerance of the dtype they are computed in."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.dtype == dtype
     assert found.shape == expected.shape
     _, relative = deviation(found, expected)
-    assert relative <= tolerance(dtype), f"deviates by {relative:.3g}"
+    assert relative <= tolerance(computed or dtype), f"deviates by {relative:.3g}"
 
 
 def metadata(model):

@@ -16,6 +16,7 @@ from xpnn.backends import to_host
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.onnx_blocks import Block, Part
 from xpnn.estimators.onnx_steps import add_step, holds_text
+from xpnn.estimators.onnx_table import add_table, is_table, table_inputs
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.export import onnx_file
@@ -145,7 +146,9 @@ def _add_perceptron(graph: Graph, model: Perceptron, x: str, dtype: str) -> None
     graph.output(scores, "scores", dtype, len(coef))
 
 
-def add_estimator(graph: Graph, model: Estimator, x: str, dtype: str) -> None:
+def add_estimator(
+    graph: Graph, model: Estimator, x: str, dtype: str, units: tuple[float, float] | None = None
+) -> None:
     """Add a fitted estimator and its outputs.
 
     Parameters
@@ -158,6 +161,9 @@ def add_estimator(graph: Graph, model: Estimator, x: str, dtype: str) -> None:
         Name of the features, of shape (n, features) and the dtype.
     dtype : str
         'float16', 'float32' or 'float64'.
+    units : pair of float, optional
+        What predictions of a regressor are multiplied by, and what is then added; they are
+        float64 then.
     """
     if isinstance(model, Perceptron):
         _add_perceptron(graph, model, x, dtype)
@@ -171,6 +177,10 @@ def add_estimator(graph: Graph, model: Estimator, x: str, dtype: str) -> None:
         return
     loss = "poisson" if model.out_activation_ == "exp" else "mean_squared_error"
     value, columns = add_column(graph, add_mean(graph, scores, width, dtype, loss), width)
+    if units is not None:
+        value, dtype = graph.cast(value, np.float64), "float64"
+        value = graph.add("Mul", value, graph.constant(np.asarray(units[0])))
+        value = graph.add("Add", value, graph.constant(np.asarray(units[1])))
     graph.output(value, "prediction", dtype, columns)
 
 
@@ -207,7 +217,11 @@ def to_onnx(
     column is an input of its own, of shape (n, 1), under its name (`X0`, `X1`, ... where
     it has none): numbers (also truth values) as floats with NaN for a missing one,
     categories and other text as text with the empty one for a missing one. Columns that
-    are dropped are no inputs.
+    are dropped are no inputs. Of a `TableModel` each column that it uses is an input too:
+    numbers and yes/no as float64 (NaN for a missing one, 1 for yes), categories as text
+    ("" for a missing one; whole numbers without a point, truth values as true and false),
+    dates as int64, seconds since 1970 in UTC (the lowest number for a missing one, as NumPy
+    has it: ``column.astype("datetime64[s]").astype("int64")``).
 
     The outputs have the values and shapes of `predict` and `predict_proba`: `label` and
     `probabilities` (for 'hinge' and `Perceptron`: `scores`), or `prediction`. Labels are
@@ -215,7 +229,7 @@ def to_onnx(
 
     Parameters
     ----------
-    model : MLPClassifier, MLPRegressor, Perceptron, Pipeline or Network
+    model : MLPClassifier, MLPRegressor, Perceptron, Pipeline, TableModel or Network
         Fitted, on any library and device. A pipeline may hold the steps that
         `xpnn.estimators.onnx_steps.STEPS` lists, nested too. An unknown category is encoded
         as the encoder does; with ``handle_unknown='error'`` the runtime fails.
@@ -250,6 +264,10 @@ def to_onnx(
         if input_dtype is not None:
             raise OnnxError(f"input_dtype is {input_dtype!r}; a Network has no preprocessing")
         return onnx_file.to_onnx(model, path, opset=opset, dtype=dtype, doc=doc)
+    if is_table(model):
+        if input_dtype is not None:
+            raise OnnxError(f"input_dtype is {input_dtype!r}; a table's numbers are float64")
+        return _table_to_onnx(model, path, check_opset(opset), dtype, doc)
     steps, last = _unwrap(model)
     graph = Graph(check_opset(opset))
     dtype = check_dtype(dtype, last._dtype_name)
@@ -265,6 +283,22 @@ def to_onnx(
     x = x if outer == dtype else graph.cast(x, dtype)
     add_estimator(graph, last, x, dtype)
     return write(graph.model("xpnn", doc or str(model), _properties(model, last)), path)
+
+
+def _table_to_onnx(model: Any, path: Any, opset: int, dtype: str | None, doc: str) -> Any:
+    """A `TableModel`; see `to_onnx`."""
+    if model.target is None:
+        raise OnnxError("the table's model has learned nothing yet; call fit")
+    _, last = _unwrap(model.estimator)
+    graph, codes = Graph(opset), model.preprocessing.codes
+    x, chosen = add_table(graph, codes), check_dtype(dtype, last._dtype_name)
+    x = x if chosen == "float32" else graph.cast(x, chosen)
+    regress = model.target.task == "regress"
+    units = (float(model.target.scale), float(model.target.mean)) if regress else None
+    add_estimator(graph, last, x, chosen, units)
+    properties = {**_properties(last, last), "feature_names": table_inputs(codes)}
+    properties["target"] = [model.target.name]
+    return write(graph.model("xpnn", doc or repr(model), properties), path)
 
 
 def _properties(model: Any, last: Estimator) -> dict[str, Sequence[str] | None]:
