@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,11 +18,15 @@ def runtime():
 
 def run(model, feeds):
     """Run a model, or the file that holds one, on NumPy arrays; outputs by name."""
+    import onnx
+
     ort = runtime()
+    if not isinstance(model, Path):
+        onnx.checker.check_model(model, full_check=True)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    source = model.SerializeToString() if hasattr(model, "SerializeToString") else str(model)
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
     session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, feeds), strict=True))

@@ -9,6 +9,7 @@ import pytest
 from beside_sklearn import quietly
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
@@ -317,6 +318,16 @@ def test_steps_that_are_refused(step, message, frame, tmp_path):
     with pytest.raises(OnnxError, match=message):
         to_onnx(pipeline, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_steps_that_are_not_fitted():
+    model = quietly(MLPClassifier(max_iter=1).fit, np.ones((4, 2)), [0, 1, 0, 1])
+    columns = ColumnTransformer([("s", StandardScaler(), [0, 1])])
+    for step in (StandardScaler(), columns, OneHotEncoder()):
+        with pytest.raises(NotFittedError):
+            to_onnx(make_pipeline(step, model))
+        with pytest.raises(NotFittedError):
+            to_onnx(make_pipeline(StandardScaler().fit(np.ones((2, 2))), step, model))
 
 
 def test_categories_that_are_refused(frame):

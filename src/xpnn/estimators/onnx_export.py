@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from xpnn.backends import to_host
 from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.onnx_blocks import Block, Part
-from xpnn.estimators.onnx_steps import add_step, holds_text
 from xpnn.estimators.onnx_table import add_table, is_table, table_inputs
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
@@ -25,35 +21,6 @@ from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
 from xpnn.training import Network
 
 Estimator = MLPClassifier | MLPRegressor | Perceptron
-
-
-# What comes in
-
-
-def _columns_used(step: Any) -> tuple[list[str], list[bool | None]]:
-    """Names of the columns of a fitted `ColumnTransformer`, and which hold text."""
-    names = getattr(step, "feature_names_in_", None)
-    width = int(step.n_features_in_)
-    names = [f"X{i}" for i in range(width)] if names is None else list(map(str, names))
-    return names, holds_text(step, width)
-
-
-def _add_inputs(graph: Graph, first: Any, width: int, dtype: str) -> Block:
-    """Declare the inputs: one for each column of a frame, or one for all of an array."""
-    if isinstance(first, ColumnTransformer):
-        names, texts = _columns_used(first)
-    else:
-        names, texts = [], holds_text(first, width)
-    if not names and len(set(texts)) == 1:
-        value = graph.input("X", object if texts[0] else dtype, width)
-        return Block(graph, dtype, (Part(value, width, bool(texts[0])),))
-    names = names or [f"X{i}" for i in range(width)]
-    parts = []
-    for name, text in zip(names, texts, strict=True):
-        # What no step looks at is no input; its place is kept, and nobody reads it.
-        value = "" if text is None else graph.input(name, object if text else dtype, 1)
-        parts.append(Part(value, 1, bool(text)))
-    return Block(graph, dtype, tuple(parts))
 
 
 # What comes out
@@ -186,6 +153,9 @@ def add_estimator(
 
 def _unwrap(model: Any) -> tuple[list[Any], Any]:
     """Take a pipeline apart: its preprocessing, and the estimator at its end."""
+    # Not needed before, and neither are scikit-learn's modules that come with it.
+    from sklearn.pipeline import Pipeline
+
     steps = [model]
     while any(isinstance(step, Pipeline) for step in steps):
         parts = [[inner for _, inner in s.steps] if isinstance(s, Pipeline) else [s] for s in steps]
@@ -274,12 +244,12 @@ def to_onnx(
     outer = check_dtype(input_dtype, "float64" if steps else dtype, "input_dtype")
     if steps and outer == "float16":
         raise OnnxError("input_dtype is 'float16'; preprocessing needs 'float32' or 'float64'")
-    first = steps[0] if steps else None
-    width = int((first if first is not None else last).n_features_in_)
-    block = _add_inputs(graph, first, width, outer)
-    for step in steps:
-        block = add_step(step, block)
-    x = block.matrix()
+    if steps:
+        from xpnn.estimators.onnx_steps import add_steps
+
+        x = add_steps(graph, steps, outer)
+    else:
+        x = graph.input("X", outer, int(last.n_features_in_))
     x = x if outer == dtype else graph.cast(x, dtype)
     add_estimator(graph, last, x, dtype)
     return write(graph.model("xpnn", doc or str(model), _properties(model, last)), path)

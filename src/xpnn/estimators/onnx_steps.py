@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnn.estimators.onnx_blocks import Block, Part
 from xpnn.estimators.onnx_encoders import add_imputer, add_one_hot, add_ordinal, is_word
-from xpnn.export.onnx_graph import OnnxError
+from xpnn.export.onnx_graph import Graph, OnnxError
 
 
 def _shift_and_scale(block: Block, shift: Any, scale: Any) -> Block:
@@ -189,3 +189,51 @@ def _texts_of_columns(step: Any, width: int) -> list[bool | None]:
                 )
             found[place] = text if found[place] is None else found[place]
     return found
+
+
+def _names(step: Any, width: int) -> list[str]:
+    """Names of the columns that a fitted step saw."""
+    names = getattr(step, "feature_names_in_", None)
+    return [f"X{i}" for i in range(width)] if names is None else list(map(str, names))
+
+
+def _add_inputs(graph: Graph, first: Any, dtype: str) -> Block:
+    """Declare the inputs: one for each column of a frame, or one for all of an array."""
+    _known(first)
+    check_is_fitted(first)
+    width = int(first.n_features_in_)
+    texts = holds_text(first, width)
+    names = _names(first, width) if isinstance(first, ColumnTransformer) else []
+    if not names and len(set(texts)) == 1:
+        value = graph.input("X", object if texts[0] else dtype, width)
+        return Block(graph, dtype, (Part(value, width, bool(texts[0])),))
+    names = names or [f"X{i}" for i in range(width)]
+    parts = []
+    for name, text in zip(names, texts, strict=True):
+        # What no step looks at is no input; its place is kept, and nobody reads it.
+        value = "" if text is None else graph.input(name, object if text else dtype, 1)
+        parts.append(Part(value, 1, bool(text)))
+    return Block(graph, dtype, tuple(parts))
+
+
+def add_steps(graph: Graph, steps: list[Any], dtype: str) -> str:
+    """Add the inputs that the first of several steps takes, and all the steps.
+
+    Parameters
+    ----------
+    graph : Graph
+        Where to.
+    steps : list of transformer
+        Fitted, in order; see `add_step`.
+    dtype : str
+        Of the numbers.
+
+    Returns
+    -------
+    str
+        Name of the features.
+    """
+    block = _add_inputs(graph, steps[0], dtype)
+    for step in steps:
+        block = add_step(step, block)
+    return block.matrix()
