@@ -16,6 +16,13 @@ def runtime():
     return pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 
+def known(opset):
+    """The opset, or the newest one that the installed onnx knows."""
+    import onnx
+
+    return min(opset, onnx.defs.onnx_opset_version())
+
+
 def run(model, feeds):
     """Run a model, or the file that holds one, on NumPy arrays; outputs by name."""
     import onnx

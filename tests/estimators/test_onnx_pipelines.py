@@ -23,7 +23,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from onnx_models import assert_values, run, runtime
+from onnx_models import assert_values, known, run, runtime
 from xpnn import MLPClassifier, MLPRegressor
 from xpnn.estimators import to_onnx
 from xpnn.export import OPSETS, OnnxError
@@ -125,7 +125,7 @@ def test_scalers(name, opset):
     pipeline = make_pipeline(SCALERS[name], MLPClassifier((5,), random_state=0, max_iter=3))
     quietly(pipeline.fit, x, y)
     x = x * 2 - 1  # out of the range that was learned
-    found = run(to_onnx(pipeline, opset=opset), {"X": x})
+    found = run(to_onnx(pipeline, opset=known(opset)), {"X": x})
     assert found["label"].tolist() == pipeline.predict(x).tolist()
     assert_values(found["probabilities"], pipeline.predict_proba(x), "float64")
 
@@ -153,7 +153,7 @@ def test_imputers(name, opset):
         quietly(pipeline.fit, x, y)
         x[1::3, 3] = gone  # where nothing was missing before
         x[:5] = np.nan_to_num(x[:5])
-        found = run(to_onnx(pipeline, opset=opset), {"X": x})
+        found = run(to_onnx(pipeline, opset=known(opset)), {"X": x})
         assert_values(found["prediction"], pipeline.predict(x), "float64")
 
 
@@ -187,7 +187,7 @@ def test_encoders(name, frame, opset):
     )  # fmt: skip
     pipeline = fitted(preprocessing, frame)
     for rows in (frame, strange(frame)):
-        assert_same(pipeline, rows, [*NUMBERS, *columns], opset=opset)
+        assert_same(pipeline, rows, [*NUMBERS, *columns], opset=known(opset))
 
 
 @every_opset
@@ -205,7 +205,7 @@ def test_missing_categories(frame, opset):
          ("c", OneHotEncoder(), [*TEXTS, "rooms"]), ("o", coded, [*TEXTS, "rooms"]),
          ("f", filled, ["size"]), ("?", named, ["size"])]
     )  # fmt: skip
-    assert_same(fitted(preprocessing, frame), frame, opset=opset)
+    assert_same(fitted(preprocessing, frame), frame, opset=known(opset))
 
 
 def test_rare_missing_categories(frame):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from onnx_models import assert_values, metadata, run, runtime
+from onnx_models import assert_values, known, metadata, run, runtime
 from xpnn.estimators.onnx_export import to_onnx
 from xpnn.estimators.onnx_table import NO_DATE, add_table
 from xpnn.export import OPSETS, OnnxError
@@ -37,7 +37,7 @@ def date_code(hours):
 def test_every_day_of_four_centuries(hours, opset):
     days = np.arange("1799-01-01", "2202-01-01", dtype="datetime64[D]")
     seconds = days.astype("datetime64[s]") + np.arange(len(days)) * 7919 % 86400
-    graph = Graph(opset)
+    graph = Graph(known(opset))
     features = add_table(graph, [date_code(hours)])
     graph.output(features, "features", np.float32, 6 if hours else 5)
     given = np.append(seconds, np.datetime64("NaT")).astype("int64")[:, None]
@@ -107,7 +107,7 @@ def learned(frame, target, **options):
 def test_raw_rows_in_labels_out(frame, opset):
     model = learned(frame, "fruit")
     frame.loc[:9, "town"], frame.loc[10:14, "town"] = "Xanten", "N/A"
-    exported = to_onnx(model, opset=opset)
+    exported = to_onnx(model, opset=known(opset))
     found, frame = run(exported, feeds(frame)), frame.drop(columns="price")
     assert found["label"].tolist() == model.predict(frame).tolist()
     assert_values(found["probabilities"], model.predict_proba(frame), "float32")
@@ -123,7 +123,10 @@ def test_raw_rows_in_labels_out(frame, opset):
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
 def test_raw_rows_in_values_out(frame, opset, loss):
     model = learned(frame, "price", loss=loss)
-    found, frame = run(to_onnx(model, opset=opset), feeds(frame)), frame.drop(columns="fruit")
+    found, frame = (
+        run(to_onnx(model, opset=known(opset)), feeds(frame)),
+        frame.drop(columns="fruit"),
+    )
     # In float64, as the target's mean and scale are, but of a network in float32.
     assert_values(found["prediction"], model.predict(frame), "float64", "float32")
 

@@ -205,9 +205,9 @@ def to_onnx(
         as the encoder does; with ``handle_unknown='error'`` the runtime fails.
     path : path, optional
         Where to write it; an older file there stays whole until the new one is.
-    opset : int, optional
-        Version of ONNX's operators, one of 18 to 26. Default: the newest of them that the
-        installed onnx knows.
+    opset : int, default 18
+        Version of ONNX's operators, one of 18 to 26. Runtimes know 18 since 2023; newer ones
+        have an operator for GELU (20), and nothing else that these models need.
     dtype : {'float16', 'float32', 'float64'}, optional
         What the network computes in, and of its outputs. Default: as it was fitted.
     input_dtype : {'float32', 'float64'}, optional

@@ -47,7 +47,7 @@ def check_opset(opset: int | None) -> int:
     Parameters
     ----------
     opset : int or None
-        None is the newest of `OPSETS` that the installed onnx knows.
+        None is the oldest of `OPSETS`, which the most runtimes know.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def check_opset(opset: int | None) -> int:
     """
     oldest, newest = OPSETS[0], min(OPSETS[1], import_onnx().defs.onnx_opset_version())
     if opset is None:
-        return newest
+        return oldest
     if isinstance(opset, bool) or not isinstance(opset, int) or not oldest <= opset <= newest:
         raise OnnxError(f"opset is {opset!r}; expected an integer from {oldest} to {newest}")
     return opset
