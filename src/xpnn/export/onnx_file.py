@@ -1,0 +1,190 @@
+"""A network as an ONNX model, for the runtimes that serve such."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xpnn.backends import host, to_host
+from xpnn.engine.trace import NAMESPACE
+from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
+from xpnn.export.onnx_layers import add_activation, add_layer
+from xpnn.export.onnx_trace import add_function
+from xpnn.functional import loss_rule
+from xpnn.layers import unflatten
+from xpnn.training import Loss, Network
+
+ONNX_DTYPES = ("float16", "float32", "float64")
+
+
+def check_dtype(dtype: str | None, own: str | None, name: str = "dtype") -> str:
+    """Choose the dtype of a model: the one asked for, else that of the parameters.
+
+    Raises
+    ------
+    OnnxError
+        It is none of `ONNX_DTYPES`.
+    """
+    if dtype is not None and dtype not in ONNX_DTYPES:
+        raise OnnxError(f"{name} is {dtype!r}; expected one of {', '.join(ONNX_DTYPES)}")
+    # As in a model file: NumPy has no bfloat16, and what was never placed is float64.
+    return dtype or {"bfloat16": "float32", None: "float64"}.get(own, own) or "float64"
+
+
+def check_texts(name: str, texts: Sequence[str] | None, count: int) -> list[str] | None:
+    """Check a list of names.
+
+    Raises
+    ------
+    OnnxError
+        They are no list, or not as many as expected.
+    """
+    if texts is None:
+        return None
+    if isinstance(texts, str) or len(texts) != count:
+        raise OnnxError(f"{name} is {texts!r}; expected {count} names")
+    return [str(text) for text in texts]
+
+
+def add_scores(
+    graph: Graph, layers: Any, tree: Any, theta: Any, inputs: int, x: str, dtype: str
+) -> tuple[str, int]:
+    """Add the layers of a network; return the name of the scores and their number.
+
+    Parameters
+    ----------
+    graph : Graph
+        Where to.
+    layers : Chain
+        The layers.
+    tree : nested tuples of Parameter
+        Where their parameters lie.
+    theta : array
+        The parameters, on any library.
+    inputs : int
+        Width of `x`.
+    x : str
+        Name of the input.
+    dtype : str
+        Of the input, the parameters and the scores.
+    """
+    params = unflatten(tree, to_host(theta).astype(dtype), xp=host)
+    return add_layer(graph, layers, x, inputs, dtype, params, _names(tree))
+
+
+def _names(tree: Any) -> Any:
+    return tuple(map(_names, tree)) if isinstance(tree, tuple) else tree.name
+
+
+def add_mean(graph: Graph, scores: str, width: int, dtype: str, loss: str) -> str:
+    """Add what turns scores into probabilities or expected values."""
+    mean = loss_rule(loss).mean
+    if mean is None:
+        return scores
+    if mean.__name__ in ("sigmoid", "softmax"):
+        return add_activation(graph, scores, width, dtype, mean.__name__)
+
+    def formula(_: Any, z: Any) -> Any:
+        return mean(z, xp=NAMESPACE)
+
+    return add_function(graph, formula, scores, width, dtype, what=f"the loss {loss!r}")[0]
+
+
+def add_column(graph: Graph, value: str, width: int) -> tuple[str, int | None]:
+    """Drop the second axis of a single column, as predictions do."""
+    if width != 1:
+        return value, width
+    return graph.add("Squeeze", value, graph.constant(host.asarray([1], host.int64))), None
+
+
+def _add_meaning(graph: Graph, scores: str, width: int, dtype: str, loss: Loss) -> None:
+    """Add the outputs that the loss gives a meaning to."""
+    mean = add_mean(graph, scores, width, dtype, loss.name)
+    if loss.kind == "values":
+        value, columns = add_column(graph, mean, width)
+        graph.output(value, "prediction", dtype, columns)
+        return
+    if loss.kind == "labels":
+        label = graph.add("ArgMax", scores, axis=1, keepdims=0)
+        graph.output(label, "label", host.int64, None)
+    else:
+        yes = graph.add("Greater", scores, graph.constant(host.asarray(0, dtype)))
+        label, columns = add_column(graph, graph.cast(yes, host.int64), width)
+        graph.output(label, "label", host.int64, columns)
+    if loss_rule(loss.name).mean is not None:
+        graph.output(mean, "probabilities", dtype, width)
+
+
+def to_onnx(
+    network: Network,
+    path: str | Path | None = None,
+    *,
+    opset: int | None = None,
+    dtype: str | None = None,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    doc: str = "",
+) -> Any:
+    """Make an ONNX model of a network.
+
+    Its input is `x` of shape (n, inputs), any n. Its outputs are `scores` and what
+    `Network.predict` and `predict_proba` make of them: `label` (int64) and, where the loss
+    has them, `probabilities`; `prediction` for losses of values.
+
+    Parameters
+    ----------
+    network : Network
+        On any library and device. Dropout is left out; layers of the user's own are
+        written as the operations that they consist of.
+    path : path, optional
+        Where to write it; an older file there stays whole until the new one is.
+    opset : int, default 18
+        Version of ONNX's operators, one of 18 to 26. Runtimes know 18 since 2023; newer ones
+        have an operator for GELU (20), and nothing else that these models need.
+    dtype : {'float16', 'float32', 'float64'}, optional
+        Of the input, the parameters and the outputs. Default: that of the parameters,
+        float32 for bfloat16. In float16 each formula is computed in float32, as in xpnn.
+    feature_names, class_names : sequence of str, optional
+        Written into the metadata, as JSON.
+    doc : str, optional
+        Description; default, the network's layers.
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Raises
+    ------
+    OnnxError
+        The loss is the user's own, a layer does something that ONNX lacks, or an argument
+        is wrong.
+    ImportError
+        The package onnx is not installed.
+    """
+    if not isinstance(network, Network):
+        raise OnnxError(
+            f"network is a {type(network).__name__}; expected a Network. Estimators and "
+            "pipelines are for xpnn.estimators.to_onnx"
+        )
+    if type(network.loss) is not Loss:
+        raise OnnxError(
+            f"a loss of the class {type(network.loss).__name__} cannot be written as ONNX: what "
+            "it makes of scores is code"
+        )
+    graph = Graph(check_opset(opset))
+    chosen = check_dtype(dtype, network.dtype)
+    features = check_texts("feature_names", feature_names, network.inputs)
+    if class_names is not None and network.loss.kind == "values":
+        raise OnnxError(f"class_names is {class_names!r}; the loss is about values, not classes")
+    # One yes-or-no answer tells two classes apart.
+    two = network.loss.kind == "yes_no" and network.outputs == 1
+    classes = check_texts("class_names", class_names, 2 if two else network.outputs)
+    x = graph.input("x", chosen, network.inputs)
+    scores, width = add_scores(
+        graph, network.layers, network.tree, network.theta, network.inputs, x, chosen
+    )
+    graph.output(scores, "scores", chosen, width)
+    _add_meaning(graph, scores, width, chosen, network.loss)
+    properties = {"feature_names": features, "class_names": classes}
+    return write(graph.model("xpnn", doc or repr(network), properties), path)
