@@ -26,6 +26,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz_models import MODEL_READERS, MODEL_TOKENS
+
 SLOW = 5.0  # seconds of one core for one small input
 HANGS = 120.0  # seconds that it may take in all, on a busy machine
 FLOOD = 256  # MiB that may come on top of what the readers hold after the first inputs
@@ -184,6 +186,10 @@ READERS = {
         Reader("npy", ".npy", npy_seeds, whole, data_errors, (b"|O", b"(9999999999,)", b"<U9")),
         Reader("parquet", ".parquet", parquet_seeds, whole, data_errors, (b"PAR1", b"\xff\xff")),
         Reader("packed", ".csv.gz", pack_seeds, whole_and_streamed, data_errors, (b"(\xb5/\xfd",)),
+        *(
+            Reader(name, ".safetensors", seeds, read, errors, MODEL_TOKENS)
+            for name, seeds, read, errors in MODEL_READERS
+        ),
     )
 }
 

@@ -94,7 +94,7 @@ def build(source: str) -> ctypes.CDLL:
             )
         code = path.with_suffix(".cpp")
         code.write_text("\n".join(text))
-        flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w"]
+        flags = ["-std=c++17", "-O0", "-ffp-contract=off", "-fno-strict-aliasing", "-w"]
         made = subprocess.run(
             [compiler(), *flags, "-shared", "-fPIC", str(code), "-o", str(path)],
             capture_output=True, text=True, check=False,
@@ -110,8 +110,6 @@ class HostCuda:
     ----------
     backwards : bool, default False
         Whether threads and blocks run in the opposite order.
-    graphs : bool, default True
-        Whether launches can be recorded.
     """
 
     def __init__(self, backwards: bool = False) -> None:

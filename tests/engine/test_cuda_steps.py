@@ -18,7 +18,7 @@ from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
 from xpnn.training.step import make_step, make_update
 from xpnn.training.trainer import _draw_noise
 
-ROWS, INPUTS = 53, 6
+ROWS, INPUTS = 50, 6
 SOURCE = np.random.default_rng(0)
 X = SOURCE.normal(size=(ROWS, INPUTS))
 WEIGHT = SOURCE.random(ROWS)
@@ -97,17 +97,20 @@ class Both:
         return self
 
 
+# Compiling takes a second for each shape of a batch: a few networks show much.
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation(activation, dtype):
-    Both([8, activation, 3], dtype=dtype).run()
+def test_every_activation(dtype):
+    layers = [spec for i, name in enumerate(ACTIVATIONS) for spec in (4 + i % 3, name)]
+    Both([*layers, 3], dtype=dtype).run()
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("loss", LOSSES)
+ONE_OUTPUT = [("binary_cross_entropy", 1), ("mean_squared_error", 1)]
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [*((loss, 3) for loss in LOSSES), *ONE_OUTPUT])
 def test_every_loss(loss, outputs):
-    if LOSSES[loss].kind == "labels" and outputs == 1:
-        outputs = 2
     Both([5, "tanh", outputs], loss=loss, weight=WEIGHT, l2=0.01).run()
 
 
@@ -131,11 +134,11 @@ def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
     assert (both.cuda.products > 0) == (limit == 0)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 53, 100])
 @pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("batch", [1, 7, 50, 100])
 def test_every_size_of_batch(batch, shuffle):
-    both = Both([4, "relu", 3], batch=batch, shuffle=shuffle).run()
-    assert both.cuda.graphs == (1 if ROWS % batch == 0 or batch > ROWS else 2)
+    both = Both([4, "relu", Dropout(0.2), 3], batch=batch, shuffle=shuffle).run()
+    assert both.cuda.graphs == (2 if batch == 7 else 1)
 
 
 def test_the_order_of_threads_and_blocks_does_not_matter():
@@ -149,7 +152,7 @@ def test_the_order_of_threads_and_blocks_does_not_matter():
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_long_vector_is_summed_by_one_block(monkeypatch):
+def test_a_long_vector_is_summed_by_one_block():
     Both([400, "relu", 30, "relu", 3], optimizer=Clipped(SGD(0.1), norm=0.01), batch=30).run(1)
 
 
@@ -162,7 +165,7 @@ def test_a_step_is_a_few_launches_and_nothing_else():
     assert both.cuda.graphs == before  # recorded once
     steps = -(-ROWS // both.batch)
     assert len(both.cuda.launches) % steps == 0
-    assert len(both.cuda.launches) // steps <= 16
+    assert len(both.cuda.launches) // steps <= 18
 
 
 def test_other_data_in_the_same_place_is_read():
@@ -202,4 +205,4 @@ def test_a_plan_can_be_read():
     assert "one CUDA graph a step" in text
     assert "matmul 20 x 6 x 100" in text
     assert 'extern "C" __global__ void k0(' in text
-    assert text.count("__global__") <= 14
+    assert text.count("__global__") <= 16

@@ -6,6 +6,7 @@ differences. `host` is NumPy in its role as the host's library.
 
 import numpy as host
 
+from xpnn.backends.cuda import CupyDevice
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
     as_array,
@@ -45,6 +46,7 @@ __all__ = [
     "ArrayLike",
     "Backend",
     "BackendUnavailableError",
+    "CupyDevice",
     "DType",
     "Device",
     "HostGenerator",

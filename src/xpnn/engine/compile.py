@@ -9,6 +9,7 @@ from typing import Any
 from xpnn.backends import (
     HOST_NAMESPACE,
     BackendUnavailableError,
+    CupyDevice,
     Device,
     DType,
     Namespace,
@@ -18,13 +19,14 @@ from xpnn.backends import (
     library_name,
     to_device,
 )
+from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.kernels import available
 from xpnn.engine.run_jax import JaxRunner
 from xpnn.engine.run_numpy import Names, NumpyRunner
 from xpnn.engine.run_pure import HostRows, PureRunner, Update
 from xpnn.engine.trees import leaves, map_tree
 
-Runner = PureRunner | NumpyRunner | JaxRunner
+Runner = PureRunner | NumpyRunner | JaxRunner | CudaRunner
 
 MODES = ("auto", "plan", "kernels", "pure")
 
@@ -74,6 +76,8 @@ def show(runner: Runner, columns: tuple[Any, ...]) -> None:
         columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
         if runner._pure is not None:
             runner._pure.columns = columns
+    if isinstance(runner, CudaRunner) and runner._pure is not None:
+        runner._pure.columns = columns
     runner.columns = columns
 
 
@@ -112,7 +116,9 @@ def make_runner(
         How updates of NumPy's arrays, and of PyTorch's on the CPU, run: replayed as NumPy
         calls ('plan'), the same with compiled kernels ('kernels', needs Numba), or with
         kernels where Numba is installed and the training is long enough to pay for
-        compiling them ('auto'). 'pure' calls the update as it is, on every library.
+        compiling them ('auto'). On CuPy 'kernels' makes CUDA kernels and graphs; as long
+        as nobody has seen them on a GPU, 'auto' runs the update as it is there. 'pure'
+        calls it as it is on every library.
     names : pair of sequences of str, optional
         What the parts of the carry and the columns are called in `Plan.describe`.
 
@@ -124,7 +130,7 @@ def make_runner(
     if mode not in MODES:
         raise ValueError(f"engine={mode!r} is not known; expected one of {', '.join(MODES)}")
     name = library_name(xp)
-    if mode == "kernels" and not available():
+    if mode == "kernels" and name != "cupy" and not available():
         raise BackendUnavailableError(
             "engine='kernels' needs Numba, which is not installed. Install it with: "
             'python -m pip install numba  (extra "fast")'
@@ -140,6 +146,10 @@ def make_runner(
             runner.hand_out = lambda theta: to_device(theta, xp, device)
         return runner
     on_host = any(isinstance(column, HostRows) for column in leaves(columns))
+    if mode == "kernels" and name == "cupy" and not on_host:
+        return CudaRunner(
+            make_update, carry, columns, xp, device, dtype, CupyDevice(device), names
+        )
     if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype)

@@ -26,19 +26,11 @@ from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.fitted import stay
 from xpnn.estimators.inputs import float_of, is_wide
 from xpnn.estimators.labels import check_known, row_weights
-from xpnn.estimators.losses import CLASSIFIER, classifier_loss, loss_name
+from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
 from xpnn.estimators.stochastic import Data
 from xpnn.estimators.streamed import first_labels, score
 from xpnn.functional import sigmoid, softmax
 from xpnn.training import Loss
-
-
-def _has_probabilities(model: Any) -> bool:
-    return loss_name(model.loss) != "hinge"
-
-
-def _has_no_probabilities(model: Any) -> bool:
-    return not _has_probabilities(model)
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
@@ -313,7 +305,7 @@ out_activation_
             classes = to_device(self.classes_, xp, device, dtype)
             return give(xp.take(classes, codes, axis=0))
 
-    @available_if(_has_no_probabilities)  # type: ignore[untyped-decorator]
+    @available_if(has_only_scores)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Any:
         """Scores, for ``loss='hinge'``: others have probabilities, and scikit-learn's only those.
 
@@ -343,7 +335,7 @@ out_activation_
                 return p / xp.where(whole > 0, whole, xp.ones_like(whole)), give
             return (xp.concat([1.0 - p, p], axis=1) if p.shape[1] == 1 else p), give
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    @available_if(has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Any:
         """Predict probabilities.
 
@@ -360,7 +352,7 @@ out_activation_
         proba, give = self._proba(X, "predict_proba")
         return give(proba)
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    @available_if(has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the probabilities.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from xpnn.estimators.moving import land, move
 from xpnn.estimators.plain import read, write
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.stochastic import Rates
+from xpnn.estimators.table_model import TableModel
 from xpnn.export.layer_config import ModelFileError
 from xpnn.export.model_file import MODEL, check_arrays, check_place, kind_of, naming, write_model
 from xpnn.optimizers import Optimizer, Schedule
@@ -120,20 +120,12 @@ def save_estimator(model: Any, path: str | Path, *, record: dict[str, Any] | Non
     ModelFileError
         It is not fitted, of a class of the user's own, or a parameter cannot be saved.
     """
-    table = _table_model()
-    if table is None or type(model) is not table:
+    if type(model) is not TableModel:
         content, arrays = estimator_content(model)
         return write_model(path, ESTIMATOR, {"estimator": content}, arrays, record)
     content, arrays = estimator_content(model.estimator)
     whole = {"table": model.to_config(), "estimator": content}
     return write_model(path, TABLE, whole, arrays, record)
-
-
-def _table_model() -> Any:
-    try:
-        return import_module("xpnn.estimators.table_model").TableModel
-    except ModuleNotFoundError:
-        return None
 
 
 def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -226,11 +218,8 @@ def load_estimator(
 
 
 def _table_from(config: Any, estimator: Any) -> Any:
-    table = _table_model()
-    if table is None:
-        raise ModelFileError("it holds a table's model, which this xpnn does not have")
     try:
-        return table.from_config(config, estimator)
+        return TableModel.from_config(config, estimator)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"the table's model cannot be made: {error}") from error
 

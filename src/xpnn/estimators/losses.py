@@ -27,6 +27,16 @@ def loss_name(loss: str | Loss) -> str:
     return loss.name if isinstance(loss, Loss) else loss
 
 
+def has_probabilities(model: Any) -> bool:
+    """Whether a classifier's loss speaks of probabilities."""
+    return loss_name(model.loss) != "hinge"
+
+
+def has_only_scores(model: Any) -> bool:
+    """Whether it does not."""
+    return not has_probabilities(model)
+
+
 def _own(loss: Loss, names: dict[str, str], option: str, value: Any, default: Any) -> Loss:
     """Check a `Loss` that the user made, which has its own options."""
     if loss.name not in names.values():

@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnn.backends import to_host
 from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.onnx_table import add_table, is_table, table_inputs
+from xpnn.estimators.onnx_table import add_table, table_inputs
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
+from xpnn.estimators.table_model import TableModel
 from xpnn.export import onnx_file
 from xpnn.export.onnx_file import add_column, add_mean, add_scores, check_dtype
 from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
@@ -234,7 +235,7 @@ def to_onnx(
         if input_dtype is not None:
             raise OnnxError(f"input_dtype is {input_dtype!r}; a Network has no preprocessing")
         return onnx_file.to_onnx(model, path, opset=opset, dtype=dtype, doc=doc)
-    if is_table(model):
+    if isinstance(model, TableModel):
         if input_dtype is not None:
             raise OnnxError(f"input_dtype is {input_dtype!r}; a table's numbers are float64")
         return _table_to_onnx(model, path, check_opset(opset), dtype, doc)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from xpnn.data.cells import MISSING
 from xpnn.estimators.onnx_blocks import Block, Part
 from xpnn.export.onnx_graph import Graph
 
@@ -16,11 +16,6 @@ NO_DATE = int(np.iinfo(np.int64).min)
 
 _LARGEST = float(np.finfo(np.float32).max)
 _DAY = 86400
-
-
-def is_table(model: Any) -> bool:
-    """Whether a model is a `TableModel`: a preprocessing, a target and an estimator."""
-    return all(hasattr(model, name) for name in ("preprocessing", "target", "estimator"))
 
 
 def table_inputs(codes: Sequence[Any]) -> list[str]:
@@ -91,7 +86,7 @@ def _add_category(graph: Graph, code: Any, value: str) -> Part:
     other = count if code.rare else -1
     places = {word: i for i, word in enumerate(code.categories)}
     # What the table's reader takes for nothing is the same here; "" stands for it.
-    for word in importlib.import_module("xpnn.data.cells").MISSING:
+    for word in MISSING:
         places[word] = places.get("", other)
     place = graph.add(
         "LabelEncoder", value, ml=True, keys_strings=list(places),

@@ -136,7 +136,7 @@ class Trainer:
 
     def plan(self) -> Plan:
         """Plan of a step with a whole batch; arrays on the CPU that NumPy can look at only."""
-        if not isinstance(self.runner, NumpyRunner):
+        if not isinstance(self.runner, NumpyRunner | CudaRunner):
             raise ValueError(
                 "only steps on NumPy arrays and CPU tensors of PyTorch have a plan; x is an "
                 "array of another library"
