@@ -25,7 +25,7 @@ import references
 from xpnn import MLPClassifier, MLPRegressor, optimizers
 from xpnn.estimators.losses import CLASSIFIER, REGRESSOR
 from xpnn.functional import LOSSES
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop, StepDecay
+from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop, StepDecay
 from xpnn.training import Loss, loss_and_gradient
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -177,6 +177,7 @@ def test_counts_are_predicted_as_rates():
 OPTIMIZERS = [
     SGD(0.1), SGD(0.1, momentum=0.9), SGD(0.1, momentum=0.9, nesterov=True), Adam(0.01),
     AdamW(0.01, weight_decay=0.3), RMSprop(0.01), Clipped(RMSprop(0.01), 0.01),
+    Decayed(SGD(0.1), 0.3),
 ]  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def test_moving_in_silence_is_refused(changed):
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_a_training_that_ran_away_can_go_on(solver):
     options = {"solver": solver, "learning_rate_init": 1e-3, "random_state": 0}
-    model = xpnn.MLPRegressor((6,), **options).partial_fit(X, VALUES)
+    model = xpnn.MLPRegressor(hidden_layer_sizes=(6,), **options).partial_fit(X, VALUES)
     kept = [w.copy() for w in model.coefs_]
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"became (inf|nan) in epoch 1"):
         model.partial_fit(X * 1e200, VALUES)

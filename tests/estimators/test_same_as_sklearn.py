@@ -324,11 +324,12 @@ def test_lbfgs_where_probabilities_are_0_and_1(load, iterations):
     )
     assert models[0].n_iter_ == models[1].n_iter_
     if iterations <= 20:
-        assert_same(models, x, y)
+        with np.errstate(divide="ignore"):  # of probabilities that are 0
+            assert_same(models, x, y)
     assert models[0].score(x, y) == pytest.approx(models[1].score(x, y), abs=0.01)
 
 
-@pytest.mark.parametrize("iterations", [1, 3, 20])
+@pytest.mark.parametrize("iterations", [1, 3, 4])
 def test_lbfgs_where_rates_are_infinite(iterations):
     x, y = problem("counts", rows=300)
     with np.errstate(all="ignore"):

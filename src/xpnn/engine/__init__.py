@@ -6,9 +6,22 @@ and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
 from xpnn.engine.compile import MODES, Runner, make_runner, show
+from xpnn.engine.cuda.plan import CudaPlan
+from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.make import Plan
 from xpnn.engine.predict import Predictor
 from xpnn.engine.run_numpy import NumpyRunner
 from xpnn.engine.run_pure import HostRows
 
-__all__ = ["MODES", "HostRows", "NumpyRunner", "Plan", "Predictor", "Runner", "make_runner", "show"]
+__all__ = [
+    "MODES",
+    "CudaPlan",
+    "CudaRunner",
+    "HostRows",
+    "NumpyRunner",
+    "Plan",
+    "Predictor",
+    "Runner",
+    "make_runner",
+    "show",
+]

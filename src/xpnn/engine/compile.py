@@ -147,9 +147,7 @@ def make_runner(
         return runner
     on_host = any(isinstance(column, HostRows) for column in leaves(columns))
     if mode == "kernels" and name == "cupy" and not on_host:
-        return CudaRunner(
-            make_update, carry, columns, xp, device, dtype, CupyDevice(device), names
-        )
+        return CudaRunner(make_update, carry, columns, xp, device, dtype, CupyDevice(device), names)
     if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype)

@@ -16,8 +16,12 @@ from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 CHUNK = 4096  # rows that go through at once: bounds memory, and stays in the cache
 _KEPT = 4  # plans that are kept, the latest ones
 
-Forward = Callable[[Array, Array], Array]
-"""``forward(theta, x) -> scores``: pure."""
+Forward = Callable[[Array, Array], Any]
+"""``forward(theta, x)``: pure; gives scores, or scores and a witness.
+
+A witness is a number that says of the rows what the caller would otherwise have to look
+through them for: it is made where they are in the cache.
+"""
 
 
 class Predictor:
@@ -59,15 +63,20 @@ class Predictor:
         array, shape (n, outputs)
             Memory of its own.
         """
+        return self.witnessed(x)[0]
+
+    def witnessed(self, x: Array) -> tuple[Array, list[Any]]:
+        """Compute scores, and the witnesses of all parts that the rows went through in."""
         rows = x.shape[0]
         if rows <= CHUNK:
-            return self._chunk(x)
-        parts = (self._chunk(x[i : min(i + CHUNK, rows), :]) for i in range(0, rows, CHUNK))
-        return self.xp.concat(list(parts))
+            scores, witness = self._chunk(x)
+            return scores, [witness]
+        parts = [self._chunk(x[i : min(i + CHUNK, rows), :]) for i in range(0, rows, CHUNK)]
+        return self.xp.concat([scores for scores, _ in parts]), [w for _, w in parts]
 
-    def _chunk(self, x: Array) -> Array:
+    def _chunk(self, x: Array) -> tuple[Array, Any]:
         if not self.plannable:
-            return self.forward(self.theta, x)
+            return _pair(self.forward(self.theta, x))
         rows = x.shape[0]
         found = self.plans.get(rows)
         if found is None:
@@ -83,17 +92,18 @@ class Predictor:
         if not self.lock.acquire(blocking=False):  # another thread is using the buffers
             return self._pure(x)
         try:
-            replay, scores, _ = found
+            replay, (scores, *witness), _ = found
             replay(x)
-            return scores.copy()
+            return scores.copy(), witness[0].copy() if witness else None
         finally:
             self.lock.release()
 
-    def _pure(self, x: Any) -> Any:
+    def _pure(self, x: Any) -> tuple[Any, Any]:
         """Run the forward function on NumPy as it is; a view of its input is copied."""
-        scores = self.forward(self.theta, x)
-        shared = (x, self.theta)
-        return scores.copy() if any(host.may_share_memory(scores, a) for a in shared) else scores
+        scores, witness = _pair(self.forward(self.theta, x))
+        if any(host.may_share_memory(scores, a) for a in (x, self.theta)):
+            scores = scores.copy()
+        return scores, witness
 
     def _keep(self, rows: int, plan: Any) -> None:
         with self.lock:
@@ -104,14 +114,19 @@ class Predictor:
 
     def _plan(self, x: Array) -> tuple[Callable[..., None], Any, Plan]:
         plan = make_plan(self.make_forward(NAMESPACE), (self.theta, x), ["theta", "x"], {})
-        calls, scores = plan.calls, plan.outputs[0]
-        if host.may_share_memory(scores, x) or not _only_whole(calls, x):
+        calls, outputs = plan.calls, plan.outputs
+        if host.may_share_memory(outputs[0], x) or not _only_whole(calls, x):
             # Something looks at a part of x: give the plan a place of its own for it.
             place = host.empty(x.shape, x.dtype)
             host.copyto(place, x)
             plan = make_plan(self.make_forward(NAMESPACE), (self.theta, place), ["theta", "x"], {})
-            calls, scores = [Call(host.copyto, (place, x), "copy"), *plan.calls], plan.outputs[0]
-        return compile_calls(calls, parameter=x)(unmoved), scores, plan
+            calls = [Call(host.copyto, (place, x), "copy"), *plan.calls]
+            outputs = plan.outputs
+        return compile_calls(calls, parameter=x)(unmoved), outputs, plan
+
+
+def _pair(result: Any) -> tuple[Any, Any]:
+    return result if isinstance(result, tuple) else (result, None)
 
 
 def _only_whole(calls: list[Call], x: Any) -> bool:

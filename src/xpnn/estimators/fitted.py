@@ -25,7 +25,14 @@ from xpnn.backends import (
 )
 from xpnn.data.streams import Source
 from xpnn.engine import HostRows, Predictor
-from xpnn.estimators.inputs import bring, bring_rows, check_namespace, check_rows, is_foreign
+from xpnn.estimators.inputs import (
+    bring,
+    bring_rows,
+    check_namespace,
+    check_rows,
+    is_foreign,
+    plain_rows,
+)
 from xpnn.estimators.rows import chunks
 from xpnn.estimators.streamed import check_stream, in_pieces
 from xpnn.estimators.structure import Structure, make_structure
@@ -176,17 +183,26 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         theta = self._theta()
         if self._model.predictor is None:
             xp, _ = self._place()
-            structure = self._structure
-
-            def make_forward(namespace: Namespace) -> Callable[[Array, Array], Array]:
-                def forward(theta: Array, x: Array) -> Array:
-                    params = unflatten(structure.tree, theta, xp=namespace)
-                    return structure.layers.forward(params, x, None, xp=namespace)[0]
-
-                return forward
-
-            self._model.predictor = Predictor(make_forward, theta, xp)
+            self._model.predictor = Predictor(self._make_forward, theta, xp)
         return self._model.predictor
+
+    def _make_forward(self, xp: Namespace) -> Callable[[Array, Array], Any]:
+        """Make ``(theta, x) -> (scores, sum of the first layer's)``.
+
+        An infinity or a NaN in a row makes all of the first weighted sums infinite or NaN,
+        whatever the weights are; the layers behind may hide it.
+        """
+        tree, layers = self._structure.tree, self._structure.layers.layers
+
+        def forward(theta: Array, x: Array) -> tuple[Array, Array]:
+            params = unflatten(tree, theta, xp=xp)
+            scores = layers[0].forward(params[0], x, None, xp=xp)[0]
+            witness = xp.sum(scores)
+            for layer, own in zip(layers[1:], params[1:], strict=True):
+                scores = layer.forward(own, scores, None, xp=xp)[0]
+            return scores, witness
+
+        return forward
 
     def _scores_of(self, x: Any) -> Array:
         """Outputs before their activation, for checked rows beside the parameters."""
@@ -194,7 +210,8 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if isinstance(x, HostRows | Source):
             return self._in_chunks(predictor, x)
         if predictor.plannable:
-            return predictor(x)
+            with np.errstate(over="ignore", invalid="ignore"):
+                return predictor(x)
         with on_device(device_of(x)):
             return predictor(x)
 
@@ -209,6 +226,13 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _scores(self, X: Any, method: str) -> tuple[Array, Callable[[Array], Array]]:
         """Outputs before their activation, and what brings results to where `X` is."""
+        x = plain_rows(self, X)
+        if x is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                scores, witnesses = self._predictor().witnessed(x)
+                fine = all(np.isfinite(w) for w in witnesses)
+            if fine:
+                return scores, stay
         x, give = self._rows(X, method)
         return self._scores_of(x), give
 

@@ -69,6 +69,38 @@ def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
     return x
 
 
+def plain_rows(model: Any, X: Any) -> Any:
+    """Take the short way with NumPy's rows for a model on NumPy: all is right but, maybe, values.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted or not.
+    X : object
+        Rows.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        The rows in the model's dtype; None where there is more to look at.
+    """
+    if (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.shape[0] > 0
+        and "coefs_" in vars(model)
+        and X.dtype.kind == "f"
+        and X.shape[1] == model.n_features_in_
+        and model._library == "numpy"
+        and "feature_names_in_" not in vars(model)
+    ):
+        if X.dtype == model._dtype_name:
+            return X
+        with np.errstate(over="ignore"):
+            return X.astype(model._dtype_name)
+    return None
+
+
 def check_rows(model: Any, X: Any, method: str) -> Any:
     """Check rows to predict; NumPy's take the short way where nothing can be wrong with them.
 
@@ -92,20 +124,9 @@ def check_rows(model: Any, X: Any, method: str) -> Any:
     NotFittedError
         The model is not fitted.
     """
-    if (
-        type(X) is np.ndarray
-        and X.ndim == 2
-        and X.shape[0] > 0
-        and "coefs_" in vars(model)
-        and X.dtype.kind == "f"
-        and X.shape[1] == model.n_features_in_
-        and model._library == "numpy"
-        and "feature_names_in_" not in vars(model)
-    ):
-        with np.errstate(over="ignore"):
-            x = X if X.dtype == model._dtype_name else X.astype(model._dtype_name)
-        if _finite(x):
-            return x
+    x = plain_rows(model, X)
+    if x is not None and _finite(x):
+        return x
     check_is_fitted(model)
     if is_foreign(X):
         return check_foreign(model, X, "X", reset=False)

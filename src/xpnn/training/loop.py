@@ -16,7 +16,7 @@ from xpnn.backends import (
     on_device,
 )
 from xpnn.data.streams import Source
-from xpnn.engine import Plan
+from xpnn.engine import CudaPlan, Plan
 from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.checkpoints import Checkpoint, describe, source_of
@@ -193,7 +193,7 @@ def plan_step(
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
     engine: str = "plan",
-) -> Plan:
+) -> Plan | CudaPlan:
     """Show what a training step on NumPy is made of; trains nothing.
 
     Parameters

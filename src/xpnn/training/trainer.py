@@ -18,7 +18,7 @@ from xpnn.backends import (
     to_float,
     uniform_noise,
 )
-from xpnn.engine import NumpyRunner, Plan, make_runner, show
+from xpnn.engine import CudaPlan, CudaRunner, NumpyRunner, Plan, make_runner, show
 from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
 from xpnn.training.checkpoints import Saved
@@ -134,7 +134,7 @@ class Trainer:
             names=(("theta", "state", "count"), ("x", "t", "weight")),
         )
 
-    def plan(self) -> Plan:
+    def plan(self) -> Plan | CudaPlan:
         """Plan of a step with a whole batch; arrays on the CPU that NumPy can look at only."""
         if not isinstance(self.runner, NumpyRunner | CudaRunner):
             raise ValueError(
