@@ -1,0 +1,92 @@
+"""Steps as kernels and CUDA graphs, on a GPU: the same numbers as the pure step's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xpnn import Network, backends, select
+from xpnn.functional import ACTIVATIONS, LOSSES
+from xpnn.layers import Dropout
+from xpnn.optimizers import SGD, Adam, Clipped
+from xpnn.training import plan_step
+
+STATUS = backends.status("cupy")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
+]
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(230, 6))
+LABELS = (X @ GENERATOR.normal(size=(6, 3))).argmax(axis=1)
+
+
+def trained(engine, layers=(40, "relu", 3), loss="softmax_cross_entropy", t=LABELS, **options):
+    """A network after three epochs on the GPU; the last batch is a smaller one."""
+    where = select("cupy", dtype="float64")
+    network = Network(6, list(layers), loss=loss, seed=1)
+    options = {"epochs": 3, "batch_size": 20, "seed": 2, "optimizer": Adam(0.01)} | options
+    history = network.fit(where.asarray(X), where.asarray(t), engine=engine, **options)
+    return backends.to_host(network.theta), history.loss
+
+
+def assert_same(**options):
+    theta, losses = trained("kernels", **options)
+    expected, right = trained("pure", **options)
+    np.testing.assert_allclose(losses, right, rtol=1e-9)
+    np.testing.assert_allclose(theta, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(activation):
+    assert_same(layers=(16, activation, 3))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss(loss):
+    t = LABELS if LOSSES[loss].kind == "labels" else np.eye(3)[LABELS]
+    assert_same(layers=(16, "tanh", 3), loss=loss, t=t)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Clipped(Adam(0.01), 0.05)])
+@pytest.mark.parametrize("batch_size", [1, 64, None])
+def test_batches_and_optimizers(batch_size, optimizer):
+    assert_same(batch_size=batch_size, optimizer=optimizer, l2=0.01)
+
+
+def test_dropout_row_weights_and_validation():
+    weight = select("cupy", dtype="float64").asarray(GENERATOR.random(230))
+    assert_same(layers=(64, "gelu", Dropout(0.3), 3), sample_weight=weight, validation=0.2)
+
+
+def test_products_by_cublas(monkeypatch):
+    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", 0)
+    assert_same(layers=(64, "relu", 32, "relu", 3))
+
+
+def test_two_runs_are_the_same_bytes():
+    one, other = (trained("kernels", layers=(64, "relu", Dropout(0.2), 3))[0] for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_an_epoch_reads_nothing_from_the_gpu(monkeypatch):
+    import cupy
+
+    where = select("cupy", dtype="float32")
+    network = Network(6, [16, "relu", 3], seed=0)
+    x, t = where.asarray(X), where.asarray(LABELS)
+    network.fit(x, t, epochs=1, engine="kernels")
+    reads = []
+    plain = cupy.ndarray.get
+    monkeypatch.setattr(
+        cupy.ndarray, "get", lambda a, *o, **k: reads.append(a) or plain(a, *o, **k)
+    )
+    network.fit(x, t, epochs=5, engine="kernels")
+    assert len(reads) <= 2 * 5 + 2  # the loss, and whether all is finite, once an epoch
+
+
+def test_a_plan_says_what_a_step_is_made_of():
+    where = select("cupy", dtype="float32")
+    network = Network(6, [16, "relu", 3], seed=0)
+    plan = plan_step(network, where.asarray(X), where.asarray(LABELS), engine="kernels")
+    assert "one CUDA graph a step" in plan.describe()
