@@ -68,7 +68,8 @@ hidden = st.one_of(
     st.sampled_from([2, 4, 4096]),
 )
 def test_random_networks_and_rows(monkeypatch, layers, inputs, calls, dtype, chunk):
-    monkeypatch.setattr(predict, "CHUNK", chunk)
+    monkeypatch.setattr(predict, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(predict, "FEWEST", chunk)
     source = np.random.default_rng(0)
     network = Network(inputs, layers, loss="mean_squared_error", seed=0, dtype=dtype)
     for rows in calls:
@@ -96,7 +97,8 @@ def test_a_single_row_without_its_first_axis():
 
 @pytest.mark.parametrize("rows", [7, 8, 9, 16, 17, 63])
 def test_many_rows_go_through_in_chunks(rows, monkeypatch, plans):
-    monkeypatch.setattr(predict, "CHUNK", 8)
+    monkeypatch.setattr(predict, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(predict, "FEWEST", 8)
     network = Network(5, LAYERS, seed=0)
     expected = np.concatenate([pure(network, X[i : min(i + 8, rows)]) for i in range(0, rows, 8)])
     for _ in range(3):
@@ -106,10 +108,12 @@ def test_many_rows_go_through_in_chunks(rows, monkeypatch, plans):
 
 
 def test_the_usual_chunk():
-    x = np.random.default_rng(0).normal(size=(2 * predict.CHUNK + 5, 5)).astype("float32")
-    network = Network(5, LAYERS, seed=0, dtype="float32")
+    network = Network(5, [512, "relu", 3], seed=0, dtype="float32")
+    rows = predict.CHUNK_BYTES // (512 * 4)
+    x = np.random.default_rng(0).normal(size=(2 * rows + 5, 5)).astype("float32")
     for _ in range(2):
         np.testing.assert_allclose(network.scores(x), pure(network, x), rtol=1e-4, atol=1e-6)
+    assert network._predictor.rows == rows == 4096
 
 
 def test_only_a_few_plans_are_kept(plans):
@@ -294,7 +298,8 @@ def test_a_copy_has_plans_of_its_own():
 
 @pytest.mark.parametrize("sizes", [[8], [1, 3, 8, 20]])
 def test_threads_predict_at_the_same_time(sizes, monkeypatch):
-    monkeypatch.setattr(predict, "CHUNK", 8)
+    monkeypatch.setattr(predict, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(predict, "FEWEST", 8)
     layers = [64, "tanh", 64, "gelu", 3]
     network = Network(5, layers, seed=0)
     network.scores(X)
@@ -345,7 +350,7 @@ def test_an_operation_without_a_rule_runs_as_it_is():
     for _ in range(4):
         np.testing.assert_array_equal(network.scores(X), pure(network, X))
     theta = np.asarray(network.theta)
-    predictor = Predictor(network._make_forward, theta, np)
+    predictor = Predictor(network._make_forward, theta, np, 8)
     assert predictor.reason == ""
     for _ in range(3):
         np.testing.assert_array_equal(predictor(X), pure(network, X))
@@ -360,7 +365,7 @@ def test_a_predictor_alone():
         return lambda theta, x: xp.matmul(x, xp.reshape(theta[:10], (5, 2))) + theta[10:]
 
     theta = np.arange(12.0)
-    predictor = Predictor(make_forward, theta, np)
+    predictor = Predictor(make_forward, theta, np, 8)
     for i in range(4):
         x = X[i : i + 2]
         np.testing.assert_array_equal(predictor(x), x @ theta[:10].reshape(5, 2) + theta[10:])
@@ -382,7 +387,7 @@ def test_a_predictor_alone():
 )
 def test_odd_forwards(function):
     theta = np.arange(5.0)
-    predictor = Predictor(lambda xp: lambda theta, x: function(xp, theta, x), theta, np)
+    predictor = Predictor(lambda xp: lambda theta, x: function(xp, theta, x), theta, np, 8)
     kept = []
     for i in range(4):
         x = X[i : i + 3].copy()

@@ -79,9 +79,12 @@ def test_hinge_has_no_probabilities():
 def test_many_rows_go_through_in_chunks(chunk, monkeypatch):
     network = make()
     expected = network.scores(X)
-    monkeypatch.setattr(engine_predict, "CHUNK", chunk)
+    monkeypatch.setattr(engine_predict, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(engine_predict, "FEWEST", chunk)
+    network = make()
     np.testing.assert_allclose(network.scores(X), expected, rtol=1e-14)
     np.testing.assert_array_equal(network.predict(X), expected.argmax(axis=1))
+    assert network._predictor.rows == chunk
 
 
 def test_predictions_do_not_remember_earlier_ones():

@@ -7,13 +7,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from xpnn.backends import Array, Namespace, host, library_name
+from xpnn.backends import Array, Namespace, dtype_name, host, library_name
 from xpnn.engine.calls import Call
 from xpnn.engine.make import Plan, make_plan
 from xpnn.engine.replay import compile_calls, unmoved
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 
-CHUNK = 4096  # rows that go through at once: bounds memory, and stays in the cache
+# Bytes of the widest result of the rows that go through at once. It bounds memory; in smaller
+# parts cores wait for each other more often. On two cores 20,000 rows through 784-100-10 took
+# 57 ms at once and 67 ms in parts of 4096 rows.
+CHUNK_BYTES = 2**23
+FEWEST = 256  # rows
 _KEPT = 4  # plans that are kept, the latest ones
 
 Forward = Callable[[Array, Array], Any]
@@ -38,11 +42,15 @@ class Predictor:
         The parameters; a plan reads them where they are.
     xp : module
         Namespace of `theta`.
+    width : int
+        Numbers in a row of the widest result.
     """
 
     def __init__(
-        self, make_forward: Callable[[Namespace], Forward], theta: Array, xp: Namespace
+        self, make_forward: Callable[[Namespace], Forward], theta: Array, xp: Namespace, width: int
     ) -> None:
+        size = 8 if "64" in dtype_name(theta.dtype) else 4
+        self.rows = max(CHUNK_BYTES // (width * size), FEWEST)
         self.make_forward, self.theta, self.xp = make_forward, theta, xp
         self.forward = make_forward(xp)
         self.lock = threading.Lock()
@@ -68,10 +76,11 @@ class Predictor:
     def witnessed(self, x: Array) -> tuple[Array, list[Any]]:
         """Compute scores, and the witnesses of all parts that the rows went through in."""
         rows = x.shape[0]
-        if rows <= CHUNK:
+        if rows <= self.rows:
             scores, witness = self._chunk(x)
             return scores, [witness]
-        parts = [self._chunk(x[i : min(i + CHUNK, rows), :]) for i in range(0, rows, CHUNK)]
+        starts = range(0, rows, self.rows)
+        parts = [self._chunk(x[i : min(i + self.rows, rows), :]) for i in starts]
         return self.xp.concat([scores for scores, _ in parts]), [w for _, w in parts]
 
     def _chunk(self, x: Array) -> tuple[Array, Any]:

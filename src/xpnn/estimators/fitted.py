@@ -183,7 +183,9 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         theta = self._theta()
         if self._model.predictor is None:
             xp, _ = self._place()
-            self._model.predictor = Predictor(self._make_forward, theta, xp)
+            self._model.predictor = Predictor(
+                self._make_forward, theta, xp, max(self._structure.widths[1:])
+            )
         return self._model.predictor
 
     def _make_forward(self, xp: Namespace) -> Callable[[Array, Array], Any]:

@@ -250,7 +250,9 @@ class Network(PlacedLayers):
 
     def _scores(self, x: Array, xp: Namespace) -> Array:
         if self._predictor is None or self._predictor.theta is not self._theta:
-            self._predictor = Predictor(self._make_forward, self._theta, xp)
+            self._predictor = Predictor(
+                self._make_forward, self._theta, xp, max(self.layers.widths(self.inputs)[1:])
+            )
         if self._predictor.plannable:
             return self._predictor(x)
         with on_device(device_of(x)):
