@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import io
+import sys
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -26,14 +27,14 @@ def _tables():
 
 @pytest.fixture(scope="module")
 def fuzz():
+    sys.path.insert(0, str(SCRIPT.parent))  # as for a script that is run
     spec = importlib.util.spec_from_file_location("xpnn_fuzz", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules["xpnn_fuzz"] = module  # a dataclass looks its module up
     spec.loader.exec_module(module)
     yield module
     del sys.modules["xpnn_fuzz"]
+    sys.path.remove(str(SCRIPT.parent))
 
 
 def read_both_ways(path, content):

@@ -21,47 +21,48 @@ import pytest
 SHIM = r"""
 #include <cmath>
 #include <cstdlib>
-#include <functional>
 #include <ucontext.h>
-#include <vector>
 using namespace std;
 #define __global__
 #define __device__ inline
 #define __shared__ static
 struct Place { int x; };
 static Place threadIdx, blockIdx, blockDim, gridDim;
-static const size_t STACK = 1 << 15;
-static ucontext_t home;
-static vector<ucontext_t> threads;
-static vector<char> stacks;
-static vector<bool> done;
+static const int MOST = 1024, STACK = 1 << 15;
+static ucontext_t home, threads[MOST];
+static char* stacks;
+static bool done[MOST];
 static int current;
-static function<void()> body;
+static void (*body)(void**);
+static void** given;
 static void hand_over() { swapcontext(&threads[current], &home); }
 static void __syncthreads() { hand_over(); }
-static void enter() { body(); done[current] = true; hand_over(); }
-static void launch(int blocks, int count, bool waits, bool backwards, function<void()> work) {
-  blockDim.x = count; gridDim.x = blocks; body = work;
-  if (threads.size() < (size_t)count) { threads.resize(count); stacks.resize(count * STACK); }
+static void enter() { body(given); done[current] = true; hand_over(); }
+static void run_block(int count, bool waits, bool backwards) {
+  for (int t = 0; waits && t < count; t++) {
+    done[t] = false;
+    getcontext(&threads[t]);
+    threads[t].uc_stack.ss_sp = stacks + t * STACK;
+    threads[t].uc_stack.ss_size = STACK;
+    threads[t].uc_link = &home;
+    makecontext(&threads[t], enter, 0);
+  }
+  for (bool again = true; again;) {
+    again = false;
+    for (int t = 0; t < count; t++) {
+      current = threadIdx.x = backwards ? count - 1 - t : t;
+      if (!waits) { body(given); continue; }
+      if (!done[current]) { swapcontext(&home, &threads[current]); again = true; }
+    }
+  }
+}
+static void launch(int blocks, int count, bool waits, bool backwards, void (*work)(void**),
+                   void** a) {
+  blockDim.x = count; gridDim.x = blocks; body = work; given = a;
+  if (!stacks) stacks = (char*)malloc(MOST * STACK);
   for (int b = 0; b < blocks; b++) {
     blockIdx.x = backwards ? blocks - 1 - b : b;
-    done.assign(count, false);
-    for (int t = 0; waits && t < count; t++) {
-      getcontext(&threads[t]);
-      threads[t].uc_stack.ss_sp = &stacks[t * STACK];
-      threads[t].uc_stack.ss_size = STACK;
-      threads[t].uc_link = &home;
-      makecontext(&threads[t], enter, 0);
-    }
-    for (bool again = true; again;) {
-      again = false;
-      for (int t = 0; t < count; t++) {
-        current = backwards ? count - 1 - t : t;
-        threadIdx.x = current;
-        if (!waits) { work(); continue; }
-        if (!done[current]) { swapcontext(&home, &threads[current]); again = true; }
-      }
-    }
+    run_block(count, waits, backwards);
   }
 }
 """
@@ -89,8 +90,9 @@ def build(source: str) -> ctypes.CDLL:
             given = ", ".join(f"({kind})a[{i}]" for i, kind in enumerate(kinds))
             waits = "true" if "together<" in body or "__syncthreads" in body else "false"
             text.append(
+                f"static void call_{name}(void** a) {{ {name}({given}); }}\n"
                 f'extern "C" void run_{name}(int blocks, int count, int backwards, void** a) {{\n'
-                f"  launch(blocks, count, {waits}, backwards, [=] {{ {name}({given}); }});\n}}\n"
+                f"  launch(blocks, count, {waits}, backwards, call_{name}, a);\n}}\n"
             )
         code = path.with_suffix(".cpp")
         code.write_text("\n".join(text))
