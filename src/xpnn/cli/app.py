@@ -88,7 +88,10 @@ def main() -> None:
         raise SystemExit(0) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except (BackendUnavailableError, ValueError, OSError) as error:
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        _fail(f"{error.filename}: {error.strerror}" if named else str(error))
+    except (BackendUnavailableError, ValueError) as error:
         _fail(str(error))
     except ImportError as error:
         # A package that is an extra; any other import that fails is a defect of xpnn.

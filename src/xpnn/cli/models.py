@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xpnn import TableModel
+    from xpnn.estimators.table_target import Target
 
 
 def open_model(path: Path, backend: str | None = None, device: str | None = None) -> Any:
@@ -25,12 +26,17 @@ def open_model(path: Path, backend: str | None = None, device: str | None = None
     -------
     TableModel, MLPClassifier, MLPRegressor or Network
     """
-    from xpnn import files, select
+    from xpnn import Network, files, select
+    from xpnn.backends import device_name
 
     if backend is None:
         return files.load(path)
     chosen = select(backend, device)
-    return files.load(path, chosen.name, chosen.device)
+    model = files.load(path, chosen.name, chosen.device)
+    if not isinstance(model, Network):  # tables come from the host, and shall go there
+        inner = getattr(model, "estimator", model)
+        inner.set_params(backend=chosen.name, device=device_name(chosen.device))
+    return model
 
 
 def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None = None) -> Any:
@@ -132,34 +138,40 @@ class _Values(_Labels):
 
 
 def _numeric(model: Any, target: str | None, frame: pd.DataFrame | None) -> TableModel:
+    """A model that takes numbers, with preprocessing that does nothing."""
     from xpnn import Network, TableModel
+
+    if isinstance(model, Network):
+        classes, estimator = _of_network(model)
+        inputs, dtype = model.inputs, model.dtype or "float64"
+    else:
+        classes, estimator = _of_estimator(model), model
+        inputs, dtype = model.n_features_in_, model._dtype_name
+    dtype = dtype if dtype in ("float32", "float64") else "float32"
+    found = _target(target or "", classes, frame)
+    made = TableModel(found.task)
+    made.target, made.estimator = found, estimator
+    made.preprocessing = _AsTheyAre(inputs, dtype)  # type: ignore[assignment]
+    return made
+
+
+def _target(name: str, classes: Any, frame: pd.DataFrame | None) -> Target:
+    """What such a model tells; the baseline is learned from the rows, if there are any."""
     from xpnn.estimators.table_split import with_target
     from xpnn.estimators.table_target import Target, with_rows
 
-    made = TableModel()
-    if isinstance(model, Network):
-        classes, made.estimator = _of_network(model)
-        inputs, dtype = model.inputs, model.dtype or "float64"
-        dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
-    else:
-        classes, made.estimator = _of_estimator(model), model
-        inputs, dtype = model.n_features_in_, model._dtype_name
-    name = target or ""
-    if classes is None:
-        found = Target(name, "regress")
-    else:
+    target = Target(name, "regress")
+    if classes is not None:
         kinds = {"b": "bool", "i": "int64", "u": "int64", "f": "float64"}
-        found = Target(name, "classify", "", kinds.get(classes.dtype.kind, "str"))
-        found = Target(name, "classify", "", found.dtype, tuple(classes.tolist()))
-    made.task = found.task
-    if frame is not None:
-        rows = with_target(frame, name)
-        if not len(rows):
-            raise ValueError(f"no row has a target in column {name!r}")
-        known = rows[found.codes(rows[name]) >= 0] if classes is not None else rows
-        found = with_rows(found, known[name], scaled=False)
-    made.target, made.preprocessing = found, _AsTheyAre(inputs, dtype)  # type: ignore[assignment]
-    return made
+        dtype = kinds.get(classes.dtype.kind, "str")
+        target = Target(name, "classify", "", dtype, tuple(classes.tolist()))
+    if frame is None:
+        return target
+    rows = with_target(frame, name)[name]
+    known = rows if classes is None else rows[target.codes(rows) >= 0]
+    if not len(known):
+        raise ValueError(f"no row has a target in column {name!r} that the model can tell")
+    return with_rows(target, known, scaled=False)
 
 
 def _of_network(network: Any) -> tuple[Any, Any]:

@@ -195,8 +195,14 @@ def train_table(table: Table, order: Order, screen: Screen) -> dict[str, Any] | 
 
 
 def _say_resume(order: Order, screen: Screen) -> None:
-    if order.resume and not order.checkpoint.exists():
+    if not order.resume:
+        return
+    if not order.checkpoint.exists():
         screen.note(f"there is no {order.checkpoint} to go on from; beginning with the first epoch")
+        return
+    from xpnn.training.checkpoints import read_checkpoint
+
+    screen.say(f"going on after epoch {read_checkpoint(order.checkpoint).history().epochs}")
 
 
 def _in_words(error: ValueError) -> ValueError:
