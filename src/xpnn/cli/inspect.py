@@ -8,6 +8,8 @@ from typing import Any
 from xpnn.cli.options import JsonOption, ModelArgument
 from xpnn.cli.output import Screen
 
+_COUNTS = ("rows", "validation_rows", "seconds")
+
 
 def layers_of(estimator: Any) -> list[dict[str, Any]]:
     """List the dense layers of an estimator: widths, activation, number of parameters."""
@@ -113,25 +115,30 @@ def _layer_lines(layers: list[dict[str, Any]]) -> list[str]:
 
 
 def _record_lines(record: dict[str, Any]) -> list[str]:
-    lines = []
-    if record.get("rows"):
-        lines.append(
-            f"  {record['rows']:,} rows to learn from, {record.get('validation_rows', 0):,} held "
-            f"out, {record.get('seconds', 0.0):.1f} s"
-        )
-    for name, value in (record.get("options") or {}).items():
-        lines.append(f"  {name}: {value}")
-    history = record.get("history") if isinstance(record.get("history"), dict) else record
-    for name in ("loss", "validation_loss", "validation_accuracy"):
-        values = history.get(name) if isinstance(history, dict) else None
-        if isinstance(values, list) and values and isinstance(values[0], int | float):
-            lines.append(f"  {name}: {values[0]:.4g} after epoch 1, {values[-1]:.4g} at the end")
-    known = {"rows", "validation_rows", "seconds", "options", "history", "validation"}
-    known |= {"rows_without_target", "features", "loss", "validation_loss", "validation_accuracy"}
-    for name in sorted(set(record) - known):
-        text = str(record[name])
-        lines.append(f"  {name}: {text if len(text) <= 90 else text[:87] + '...'}")
+    """Write a record; one that the user gave to `save` may hold anything."""
+    lines, rest = [], dict(record)
+    if all(isinstance(record.get(name), int | float) for name in _COUNTS):
+        rows, held, seconds = (rest.pop(name) for name in _COUNTS)
+        lines.append(f"  {rows:,} rows to learn from, {held:,} held out, {seconds:.1f} s")
+    for name in ("options", "history"):
+        if isinstance(rest.get(name), dict):
+            rest = {**rest, **rest.pop(name)}
+    measured = rest.get("validation")
+    if isinstance(measured, dict) and "baseline" in measured:
+        del rest["validation"]
+    for name, value in rest.items():
+        if name in ("epoch", "seconds") and isinstance(value, list):
+            continue
+        if isinstance(value, list) and len(value) > 1 and _are_numbers(value):
+            lines.append(f"  {name}: {value[0]:.4g} at first, {value[-1]:.4g} at the end")
+        elif value is not None and value != []:
+            text = str(value)
+            lines.append(f"  {name}: {text if len(text) <= 90 else text[:87] + '...'}")
     return lines
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
 
 
 def text_of(model: Any, found: dict[str, Any]) -> str:
@@ -157,10 +164,11 @@ def text_of(model: Any, found: dict[str, Any]) -> str:
     told = _record_lines(record)
     if told:
         lines += ["", "training", *told]
-    if isinstance(record.get("validation"), dict):
-        lines += ["", "on the held-out rows", *_indented(score_lines(record["validation"]))]
-        if "confusion" in record["validation"]:
-            lines += ["", *confusion_lines(record["validation"]["confusion"])]
+    measured = record.get("validation")
+    if isinstance(measured, dict) and "baseline" in measured:
+        lines += ["", "on the held-out rows", *_indented(score_lines(measured))]
+        if "confusion" in measured:
+            lines += ["", *confusion_lines(measured["confusion"])]
     return "\n".join(lines)
 
 

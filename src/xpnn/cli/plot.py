@@ -11,7 +11,7 @@ import typer
 from xpnn.cli.options import HeaderOption, JsonOption, LabelsOption, QuietOption
 from xpnn.cli.output import Screen
 from xpnn.cli.places import check_picture
-from xpnn.cli.tables import Table, opened
+from xpnn.cli.tables import opened
 
 _SMALL = 12  # units in a layer that a diagram is the default for
 
@@ -128,7 +128,12 @@ def _plane(model: Any) -> list[str]:
 
 
 def make_figure(
-    model: Any, record: dict[str, Any], kind: str | None, frame: Any, screen: Screen
+    model: Any,
+    record: dict[str, Any],
+    kind: str | None,
+    frame: Any,
+    screen: Screen,
+    target: str | None = None,
 ) -> tuple[str, Any]:
     """Draw a picture.
 
@@ -144,6 +149,8 @@ def make_figure(
         Rows to look at.
     screen : Screen
         For notes.
+    target : str or None
+        Column of the rows, for models that know no names.
 
     Returns
     -------
@@ -151,6 +158,7 @@ def make_figure(
     figure : matplotlib.figure.Figure
     """
     from xpnn import TableModel
+    from xpnn.cli.models import for_tables
     from xpnn.plots import KINDS, draw, fitting, lacks
 
     if kind is not None and kind not in KINDS:
@@ -167,7 +175,9 @@ def make_figure(
     if frame is None:
         raise ValueError(f"--kind {kind} needs rows to look at: --data FILE")
     if not isinstance(model, TableModel):
-        raise ValueError(f"{kind!r} is drawn of models that xpnn train made; this is none")
+        if kind == "regions":
+            raise ValueError("regions are drawn of models that xpnn train made; this is none")
+        model = for_tables(model, target, frame)
     source, X, y = _with_rows(model, kind, frame, screen)
     missing = lacks(kind, source, X, y)
     if missing:
@@ -234,6 +244,10 @@ def plot(
             help="Ends in .png, .svg or .pdf; default: the name of MODEL, the kind, and .png.",
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="For models of plain numbers, which know no names."),
+    ] = None,
     header: HeaderOption = True,
     labels: LabelsOption = None,
     json: JsonOption = False,
@@ -255,14 +269,11 @@ def plot(
         frame = None
         if data is not None:
             with opened(data, header, labels) as table:
-                frame = _read(table)
-        kind, figure = make_figure(model, record, kind, frame, screen)
+                frame = table.read()
+                target = target or table.own_target()
+        kind, figure = make_figure(model, record, kind, frame, screen, target)
         from xpnn.plots import save_figure
 
         path = save_figure(figure, out or Path(f"{source.stem}-{kind}.png"))
         screen.say(f"{kind}: {path}")
         screen.result({"source": str(source), "kind": kind, "out": str(path)})
-
-
-def _read(table: Table) -> Any:
-    return table.read()

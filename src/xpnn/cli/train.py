@@ -61,8 +61,13 @@ class Order:
     def options(self) -> dict[str, Any]:
         """Parameters of the estimator."""
         from xpnn import select
+        from xpnn.functional import ACTIVATIONS
 
         chosen = select(self.backend, self.device)
+        if self.activation not in ACTIVATIONS and self.activation != "logistic":
+            raise ValueError(
+                f"--activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}"
+            )
         options: dict[str, Any] = {
             "hidden_layer_sizes": widths(self.hidden),
             "activation": self.activation,
@@ -206,12 +211,13 @@ def _say_resume(order: Order, screen: Screen) -> None:
 
 
 def _in_words(error: ValueError) -> ValueError:
-    """An error in the words of the command's options."""
+    """An error of the estimator in the words of the command's options."""
     text = str(error)
-    for name, option in (
-        ("hidden_layer_sizes", "--hidden"), ("learning_rate_init", "--rate"),
-        ("max_iter", "--epochs"), ("batch_size", "--batch-size"), ("clip_norm, or", "or"),
-    ):  # fmt: skip
+    _, runaway, rest = text.partition("The loss became")
+    if runaway:
+        return ValueError(f"the loss became{rest.partition(';')[0]}; a smaller --rate helps")
+    names = {"hidden_layer_sizes": "--hidden", "learning_rate_init": "--rate", "max_iter": "epochs"}
+    for name, option in names.items():
         text = text.replace(name, option)
     return ValueError(text)
 
@@ -308,9 +314,9 @@ def train(
         str, typer.Option(help="Widths of the hidden layers, such as 100,50; none for none.")
     ] = "100",
     activation: Annotated[str, typer.Option(help="Of the hidden layers.")] = "relu",
-    epochs: Annotated[int, typer.Option(help="Times through the rows, at most.")] = 200,
+    epochs: Annotated[int, typer.Option(min=1, help="Times through the rows, at most.")] = 200,
     batch_size: Annotated[
-        int | None, typer.Option(help="Rows in a step; default: 200, or all of fewer.")
+        int | None, typer.Option(min=1, help="Rows in a step; default: 200, or all of fewer.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 0.001,
     alpha: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = 0.0001,
