@@ -109,6 +109,8 @@ def _fail(text: str) -> None:
 
 def _wrong_words(error: Any) -> None:
     """Say what is wrong with a command's words; pass on what is no such error."""
+    if type(error).__name__ == "Abort":  # what older versions make of Ctrl-C
+        raise SystemExit(130) from None
     if not hasattr(error, "format_message"):  # typer has click in it, or beside it
         raise error
     if type(error).__name__ == "NoArgsIsHelpError":

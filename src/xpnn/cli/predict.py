@@ -114,7 +114,7 @@ def predict(
     Rows come out in their order. The table is read and written chunk by chunk,
     however large it is (all at once with --json and no --out).
 
-    Example: gzip -dc pets.csv.gz | xpnn predict pets.safetensors - --proba > said.csv
+    Example: cat new-pets.csv | xpnn predict pets.safetensors - --proba
     """
     from xpnn import TableModel
     from xpnn.cli.models import for_tables, open_model

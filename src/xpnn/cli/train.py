@@ -271,7 +271,7 @@ def _say_result(model: TableModel, order: Order, screen: Screen) -> None:
         screen.say(f"rows: {record['rows']:,} to learn from, {held:,} held out{without}\n")
         lines = ["on the held-out rows:", *score_lines(scores)]
         if order.early_stop:
-            lines.append("These rows also chose the epoch: new rows will be read a little worse.")
+            lines.append("These rows also chose the epoch: new rows may be read a little worse.")
         if "confusion" in scores:
             lines += ["", *confusion_lines(scores["confusion"])]
         screen.say("\n".join(lines) + "\n")
