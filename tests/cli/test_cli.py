@@ -9,24 +9,7 @@ import pytest
 
 from xpnn import backends
 from xpnn.checks import cases
-from xpnn.cli import main
 from xpnn.demos import DEMOS
-
-
-@pytest.fixture
-def xpnn(monkeypatch, capsys):
-    """Run a command in this process; returns exit code, output and errors."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setenv("COLUMNS", "160")
-        monkeypatch.setattr(sys, "argv", ["xpnn", *words])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        code = leaving.value.code
-        caught = capsys.readouterr()
-        return 0 if code is None else code, caught.out, caught.err
-
-    return run
 
 
 def test_backends_lists_every_library_with_its_version_or_the_reason(xpnn):

@@ -367,3 +367,14 @@ def test_on_every_library(table, backend):
     assert isinstance(found, np.ndarray)
     assert set(found) <= {"buys", "leaves"}
     assert isinstance(model.predict_proba(table), np.ndarray)
+
+
+def test_a_training_cut_short_goes_on_to_the_same_model(table, tmp_path):
+    kept = {"checkpoint": tmp_path / "kept.safetensors"}
+    whole = train(table, "buys")
+    train(table, "buys", max_iter=7, **kept)
+    resumed = train(table, "buys", resume=True, **kept)
+    assert resumed.record["history"]["loss"] == whole.record["history"]["loss"]
+    assert resumed.evaluate(table) == whole.evaluate(table)
+    with pytest.raises(ValueError, match="a checkpoint of another training"):
+        train(table[:300], "buys", resume=True, **kept)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from xpnn.cli.bench import bench
 from xpnn.cli.demo import demos
+from xpnn.cli.evaluate import evaluate
+from xpnn.cli.export import export
+from xpnn.cli.inspect import inspect
+from xpnn.cli.output import OutputClosed
+from xpnn.cli.plot import plot
+from xpnn.cli.predict import predict
+from xpnn.cli.train import train
+
+_TABLES, _MORE = "Your own table", "Around it"
 
 app = typer.Typer(
     help="Neural networks written once for every array library.",
@@ -19,8 +28,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(bench)
-app.add_typer(demos, name="demo", help="Run a tutorial, or the digit reader.")
+for command in (train, predict, evaluate, inspect, plot, export):
+    app.command(rich_help_panel=_TABLES)(command)
+app.command(rich_help_panel=_MORE)(bench)
+app.add_typer(
+    demos, name="demo", help="Run a tutorial, or the digit reader.", rich_help_panel=_MORE
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -36,7 +49,7 @@ def _version(
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=_MORE)
 def backends() -> None:
     """List the array libraries: version, devices, memory, or why one cannot be used."""
     from xpnn.cli.report import show_backends
@@ -44,7 +57,7 @@ def backends() -> None:
     show_backends()
 
 
-@app.command()
+@app.command(rich_help_panel=_MORE)
 def check(
     backends: Annotated[
         str,
@@ -70,9 +83,39 @@ def main() -> None:
     from xpnn.backends import BackendUnavailableError
 
     try:
-        app()
-    except (BackendUnavailableError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except OutputClosed:
+        raise SystemExit(0) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        _fail(f"{error.filename}: {error.strerror}" if named else str(error))
+    except (BackendUnavailableError, ValueError) as error:
+        _fail(str(error))
+    except ImportError as error:
+        # A package that is an extra; any other import that fails is a defect of xpnn.
+        if "pip install" not in str(error):
+            raise
+        _fail(str(error))
+    except Exception as error:
+        _wrong_words(error)
+
+
+def _fail(text: str) -> None:
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _wrong_words(error: Any) -> None:
+    """Say what is wrong with a command's words; pass on what is no such error."""
+    if type(error).__name__ == "Abort":  # what older versions make of Ctrl-C
+        raise SystemExit(130) from None
+    if not hasattr(error, "format_message"):  # typer has click in it, or beside it
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        raise SystemExit(2) from None
+    context = getattr(error, "ctx", None)
+    where = f" See {context.command_path} --help" if context else ""
+    _fail(f"{error.format_message()}{where}")

@@ -27,3 +27,27 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything rand
 NoProgressOption = Annotated[
     bool, typer.Option("--no-progress", help="Do not draw a progress bar.")
 ]
+
+# Of the commands about a user's own table
+
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="CSV or TSV (plain, gzip, zstd), Parquet, NPZ, NPY, IDX, the tutorial's digits; "
+        "- reads standard input.",
+    ),
+]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file of xpnn.")]
+HeaderOption = Annotated[
+    bool,
+    typer.Option("--header/--no-header", help="Whether text begins with a line of names."),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option("--labels", help="Labels of IDX pictures; default: the file beside them."),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print notes and errors only.")]

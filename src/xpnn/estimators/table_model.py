@@ -78,6 +78,8 @@ class TableModel:
         *,
         seed: int = 0,
         callbacks: Iterable[Any] = (),
+        checkpoint: Any = None,
+        resume: Any = False,
         **options: Any,
     ) -> TableModel:
         """Learn from a table.
@@ -94,7 +96,9 @@ class TableModel:
         seed : int, default 0
             For what is set apart, for start weights and for row orders.
         callbacks : iterable of Callback or callable
-            As in `MLPClassifier.fit`.
+            As in `MLPClassifier.fit`. When they start, the columns are learned.
+        checkpoint, resume
+            As in `xpnn.training.fit`: the same rows and options go on to the same model.
         **options
             Parameters of `MLPClassifier` or `MLPRegressor`, such as
             ``hidden_layer_sizes``, ``max_iter``, ``early_stopping``, ``progress``.
@@ -125,10 +129,13 @@ class TableModel:
         keep = KeepHistory()
         x, y = self._arrays(train)
         if estimator.solver == "lbfgs":
-            estimator.fit(x, y, callbacks=callbacks)
+            estimator.fit(x, y, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
         else:
             pair = None if held is None else self._arrays(held)
-            estimator.fit(x, y, validation_data=pair, callbacks=[keep, *callbacks])
+            calls = [keep, *callbacks]
+            estimator.fit(
+                x, y, validation_data=pair, callbacks=calls, checkpoint=checkpoint, resume=resume
+            )
         self.record = {
             "rows": len(train),
             "validation_rows": 0 if held is None else len(held),

@@ -1,0 +1,191 @@
+"""`xpnn inspect`: what a model file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xpnn.cli.options import JsonOption, ModelArgument
+from xpnn.cli.output import Screen
+
+_COUNTS = ("rows", "validation_rows", "seconds")
+
+
+def layers_of(estimator: Any) -> list[dict[str, Any]]:
+    """List the dense layers of an estimator: widths, activation, number of parameters."""
+    hidden = estimator.activation
+    if isinstance(hidden, str) or not isinstance(hidden, list | tuple) or callable(hidden[0]):
+        hidden = [hidden] * (len(estimator.coefs_) - 1)
+    names = [h if isinstance(h, str) else str(getattr(h, "name", h)) for h in hidden]
+    names.append(estimator.out_activation_)
+    return [
+        {
+            "inputs": weights.shape[0],
+            "outputs": weights.shape[1],
+            "activation": name,
+            "parameters": weights.shape[0] * weights.shape[1] + weights.shape[1],
+        }
+        for weights, name in zip(estimator.coefs_, names, strict=True)
+    ]
+
+
+def _layers_of_network(network: Any) -> list[dict[str, Any]]:
+    from xpnn.layers import size
+
+    sizes = network.layers.widths(network.inputs)
+    parts = zip(network.layers.layers, sizes, sizes[1:], network.tree, strict=False)
+    return [
+        {"layer": repr(layer), "inputs": wide, "outputs": out, "parameters": size(tree)}
+        for layer, wide, out, tree in parts
+    ]
+
+
+def columns_of(model: Any) -> list[dict[str, str]]:
+    """List what the columns of a table were taken for."""
+    return [
+        {"name": column.name, "kind": column.kind, "taken_for": column.taken_for}
+        for column in model.preprocessing.columns
+    ]
+
+
+def facts(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `xpnn.save` wrote.
+
+    Returns
+    -------
+    model : TableModel, MLPClassifier, MLPRegressor or Network
+    facts : dict
+        What there is to know about it, as plain values.
+    """
+    from xpnn import Network, TableModel, __version__
+    from xpnn.cli.models import open_model
+    from xpnn.data.arrays_file import read_header
+    from xpnn.export.model_file import MODEL
+
+    model = open_model(path)
+    header = read_header(path, MODEL)
+    found: dict[str, Any] = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "format": header["format"],
+        "written_by": header.get("xpnn"),
+        "read_by": __version__,
+        "class": type(model).__name__,
+    }
+    record: Any = header.get("record") or {}
+    if isinstance(model, Network):
+        layers = _layers_of_network(model)
+        found |= {"loss": model.loss.name, "dtype": model.dtype}
+    else:
+        inner = model
+        if isinstance(model, TableModel):
+            inner, record = model.estimator, {**record, **model.record}
+            assert model.target is not None
+            found |= {
+                "target": {"name": model.target.name, "task": model.target.task},
+                "columns": columns_of(model),
+                "features": model.preprocessing.feature_names,
+            }
+            if model.target.task == "classify":
+                found["classes"] = model.classes.tolist()
+        elif hasattr(model, "classes_"):
+            found["classes"] = model.classes_.tolist()
+        layers = layers_of(inner)
+        found |= {"dtype": inner._dtype_name, "backend": inner._library, "epochs": inner.n_iter_}
+    found |= {"layers": layers, "parameters": sum(layer["parameters"] for layer in layers)}
+    return model, {**found, "record": record}
+
+
+def _layer_lines(layers: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        (
+            layer.get("layer")
+            or f"{layer['inputs']:,} to {layer['outputs']:,}, {layer['activation']}",
+            f"{layer['parameters']:,}",
+        )
+        for layer in layers
+    ]
+    wide, high = (max(len(row[i]) for row in rows) for i in (0, 1))
+    return [f"  {text:<{wide}}  {count:>{high}} parameters" for text, count in rows]
+
+
+def _record_lines(record: dict[str, Any]) -> list[str]:
+    """Write a record; one that the user gave to `save` may hold anything."""
+    lines, rest = [], dict(record)
+    if all(isinstance(record.get(name), int | float) for name in _COUNTS):
+        rows, held, seconds = (rest.pop(name) for name in _COUNTS)
+        lines.append(f"  {rows:,} rows to learn from, {held:,} held out, {seconds:.1f} s")
+    for name in ("options", "history"):
+        if isinstance(rest.get(name), dict):
+            rest = {**rest, **rest.pop(name)}
+    measured = rest.get("validation")
+    if isinstance(measured, dict) and "baseline" in measured:
+        del rest["validation"]
+    for name, value in rest.items():
+        if name in ("epoch", "seconds") and isinstance(value, list):
+            continue
+        if isinstance(value, list) and len(value) > 1 and _are_numbers(value):
+            lines.append(f"  {name}: {value[0]:.4g} at first, {value[-1]:.4g} at the end")
+        elif value is not None and value != []:
+            text = str(value)
+            lines.append(f"  {name}: {text if len(text) <= 90 else text[:87] + '...'}")
+    return lines
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+def text_of(model: Any, found: dict[str, Any]) -> str:
+    """Write what `facts` gave for a person."""
+    from xpnn.cli.scores import confusion_lines, score_lines
+
+    lines = [
+        f"{found['file']}: {found['class']}, {found['bytes']:,} bytes, format {found['format']}, "
+        f"written by xpnn {found['written_by']}"
+    ]
+    if "columns" in found:
+        lines += ["", "columns", *_indented(model.preprocessing.describe(joined=True).split("\n"))]
+        lines += [f"  {model.target.describe()}"]
+        lines += [f"  {len(found['features']):,} features come out of the preprocessing"]
+    elif "classes" in found:
+        lines += ["", f"classes: {', '.join(map(str, found['classes']))}"]
+    where = f" on {found['backend']}" if found.get("backend") else ""
+    lines += ["", f"network: {found['parameters']:,} parameters, {found['dtype']}{where}"]
+    lines += _layer_lines(found["layers"])
+    if "loss" in found:
+        lines.append(f"  loss: {found['loss']}")
+    record = found["record"]
+    told = _record_lines(record)
+    if told:
+        lines += ["", "training", *told]
+    measured = record.get("validation")
+    if isinstance(measured, dict) and "baseline" in measured:
+        lines += ["", "on the held-out rows", *_indented(score_lines(measured))]
+        if "confusion" in measured:
+            lines += ["", *confusion_lines(measured["confusion"])]
+    return "\n".join(lines)
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def inspect(model: ModelArgument, json: JsonOption = False) -> None:
+    """Say what a model file holds.
+
+    Layers and parameters, what each column is taken for, the record of the
+    training with its scores, and the versions that wrote the file.
+
+    Example: xpnn inspect pets.safetensors
+    """
+    screen = Screen(json)
+    with screen.notes():
+        read, found = facts(model)
+        screen.say(text_of(read, found))
+        screen.result(found)

@@ -1,0 +1,279 @@
+"""`xpnn plot`: pictures of a model or of a training."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xpnn.cli.options import HeaderOption, JsonOption, LabelsOption, QuietOption
+from xpnn.cli.output import Screen
+from xpnn.cli.places import check_picture
+from xpnn.cli.tables import opened
+
+_SMALL = 12  # units in a layer that a diagram is the default for
+
+
+def read_source(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Read what shall be drawn.
+
+    Parameters
+    ----------
+    path : Path
+        A model file, a checkpoint, or JSON: what ``xpnn train --json`` printed, a history,
+        or a list of losses.
+
+    Returns
+    -------
+    model : TableModel, MLPClassifier, MLPRegressor, Network or None
+    record : dict
+        With the history, where there is one.
+    """
+    from xpnn.cli.models import open_model
+    from xpnn.data.arrays_file import read_header
+    from xpnn.export import ModelFileError
+    from xpnn.export.model_file import MODEL
+    from xpnn.training.checkpoints import CheckpointError, read_checkpoint
+
+    with path.open("rb") as file:
+        begin = file.read(4096).lstrip()[:1]
+    if begin in (b"{", b"["):
+        return None, _from_json(path)
+    try:
+        header = read_header(path, MODEL)
+    except ModelFileError:
+        try:
+            return None, read_checkpoint(path).history().to_dict()
+        except CheckpointError:
+            pass
+        raise
+    model = open_model(path, "numpy", "cpu")
+    record = {**(header.get("record") or {}), **getattr(model, "record", {})}
+    return model, record
+
+
+def _from_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json_format.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: no JSON: {error}") from error
+    if isinstance(found, list):
+        return {"loss": found}
+    record = found.get("record")
+    return dict(record) if isinstance(record, dict) else dict(found)
+
+
+class _Named:
+    """A table's model with the names that pictures ask for."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        if model.target.task == "classify":
+            self.classes_ = model.classes
+
+    def predict(self, frame: Any) -> Any:
+        """Labels or values of raw rows."""
+        return self.model.predict(frame)
+
+
+def _options(model: Any, kind: str) -> dict[str, Any]:
+    """Names that a table's model knows."""
+    from xpnn import TableModel
+
+    if not isinstance(model, TableModel):
+        return {}
+    target, names = model._target(), model.preprocessing.feature_names
+    # Pixels are shown as pictures, where the names would ask for a table.
+    pixels = all(column.kind in ("pixel", "left out") for column in model.preprocessing.columns)
+    if kind == "weights":
+        return {"names": None if pixels and len(names) == _pixels(model) else names}
+    if kind == "network":
+        classes = [str(c) for c in model.classes] if target.task == "classify" else None
+        outputs = model.estimator.n_outputs_
+        told = [target.name] if outputs == 1 else classes
+        return {"names": names, "classes": told}
+    return {}
+
+
+def _pixels(model: Any) -> int:
+    return sum(column.kind == "pixel" for column in model.preprocessing.columns)
+
+
+def default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
+    """Choose the picture that fits what there is."""
+    from xpnn import TableModel
+    from xpnn.plots import fitting
+
+    if frame is not None and isinstance(model, TableModel):
+        if len(_plane(model)) == 2:
+            return "regions"
+        if model.target is not None and model.target.task == "classify":
+            return "confusion"
+    if fitting(record):
+        return "loss"
+    inner = getattr(model, "estimator", model)
+    found = fitting(inner)
+    if not found:
+        raise ValueError("there is nothing in it to be drawn; --data brings rows to look at")
+    widths = getattr(inner, "_hidden", None)
+    small = widths is not None and max([*widths, inner.n_features_in_]) <= _SMALL
+    return next(k for k in ("loss", "network" if small else "weights", *found) if k in found)
+
+
+def _plane(model: Any) -> list[str]:
+    """The columns that a table's model uses."""
+    return [column.name for column in model.preprocessing.columns if column.kind != "left out"]
+
+
+def make_figure(
+    model: Any,
+    record: dict[str, Any],
+    kind: str | None,
+    frame: Any,
+    screen: Screen,
+    target: str | None = None,
+) -> tuple[str, Any]:
+    """Draw a picture.
+
+    Parameters
+    ----------
+    model : TableModel, MLPClassifier, MLPRegressor, Network or None
+        What learned.
+    record : dict
+        Of the training.
+    kind : str or None
+        One of `xpnn.plots.KINDS`; None for the one that fits.
+    frame : pandas.DataFrame or None
+        Rows to look at.
+    screen : Screen
+        For notes.
+    target : str or None
+        Column of the rows, for models that know no names.
+
+    Returns
+    -------
+    kind : str
+    figure : matplotlib.figure.Figure
+    """
+    from xpnn import TableModel
+    from xpnn.cli.models import for_tables
+    from xpnn.plots import KINDS, draw, fitting, lacks
+
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"--kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    kind = kind or default_kind(model, record, frame)
+    if kind == "loss":
+        fits = model is None or bool(fitting(record))
+        inner = getattr(model, "estimator", model)
+        return kind, draw("loss", record if fits else inner)
+    if model is None:
+        raise ValueError(f"{kind!r} is drawn from a model; this file holds a training's history")
+    if kind in ("weights", "network"):
+        return kind, draw(kind, getattr(model, "estimator", model), **_options(model, kind))
+    if frame is None:
+        raise ValueError(f"--kind {kind} needs rows to look at: --data FILE")
+    if not isinstance(model, TableModel):
+        if kind == "regions":
+            raise ValueError("regions are drawn of models that xpnn train made; this is none")
+        model = for_tables(model, target, frame)
+    source, X, y = _with_rows(model, kind, frame, screen)
+    missing = lacks(kind, source, X, y)
+    if missing:
+        raise ValueError(f"cannot draw {kind!r}: {missing}")
+    return kind, draw(kind, source, X, y)
+
+
+def _with_rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any, Any]:
+    """Rows and targets as the pictures take them."""
+    from xpnn.estimators.table_split import with_target
+
+    target, y = model.target, None
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    if kind == "confusion" or target.name in frame.columns:
+        frame = with_target(frame, target.name)
+        if target.task == "classify":
+            codes = target.codes(frame[target.name])
+            if (codes < 0).any():
+                screen.note(f"{int((codes < 0).sum()):,} rows of unknown classes are left out")
+            frame, y = frame[codes >= 0], target.labels[codes[codes >= 0]]
+        else:
+            y = target.values(frame[target.name])
+    if kind != "regions":
+        return _Named(model), frame.drop(columns=target.name), y
+    used = _plane(model)
+    kinds = {column.kind for column in model.preprocessing.columns} - {"left out"}
+    if len(used) != 2 or kinds != {"number"}:
+        raise ValueError(
+            f"decision regions need a model of exactly two columns of numbers; this one uses "
+            f"{len(used)} columns"
+        )
+    points = frame[used].astype("float64")
+    whole = points.notna().all(axis=1).to_numpy()
+    if not whole.all():
+        screen.note(f"{int((~whole).sum()):,} rows with missing numbers are left out")
+    return _Named(model), points[whole], None if y is None else y[whole]
+
+
+def plot(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL|HISTORY",
+            help="A model file, a checkpoint, or JSON: a history, or what train --json printed.",
+        ),
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            "-k",
+            help="loss, weights, network, confusion or regions; default: what fits best.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Rows to look at: for confusion and regions."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Ends in .png, .svg or .pdf; default: the name of MODEL, the kind, and .png.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="For models of plain numbers, which know no names."),
+    ] = None,
+    header: HeaderOption = True,
+    labels: LabelsOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw a training's curves, a model's weights or diagram, or what it makes of data.
+
+    loss: curves by epoch. weights: of the first layer. network: units and weights.
+    confusion: what was there and what was read. regions: what a model of two
+    columns says over their plane. The last two look at --data.
+
+    Example: xpnn plot pets.safetensors --kind confusion --data new-pets.csv
+    """
+    screen = Screen(json, quiet)
+    if out is not None:
+        check_picture(out, "--out")
+    with screen.notes():
+        model, record = read_source(source)
+        frame = None
+        if data is not None:
+            with opened(data, header, labels) as table:
+                frame = table.read()
+                target = target or table.own_target()
+        kind, figure = make_figure(model, record, kind, frame, screen, target)
+        from xpnn.plots import save_figure
+
+        path = save_figure(figure, out or Path(f"{source.stem}-{kind}.png"))
+        screen.say(f"{kind}: {path}")
+        screen.result({"source": str(source), "kind": kind, "out": str(path)})

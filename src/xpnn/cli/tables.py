@@ -1,0 +1,109 @@
+"""The user's DATA: any table that xpnn reads, or one from standard input."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STDIN = "-"
+# The column that such files have beside what is learned from.
+_OWN_TARGET = {"idx": "label", "digits": "label", "npz": "y"}
+_ENDINGS = (
+    ".csv", ".tsv", ".txt", ".parquet", ".npz", ".npy", ".gz", ".gzip", ".zst", ".zstd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    header : bool
+        Whether separated text begins with names.
+    labels : Path or None
+        Labels beside an IDX file of pictures.
+    """
+
+    path: Path
+    header: bool = True
+    labels: Path | None = None
+
+    def read(self) -> pd.DataFrame:
+        """All of it."""
+        from xpnn.data import read_table
+
+        return read_table(self.path, header=self.header, labels=self.labels)
+
+    def stream(self) -> Iterator[pd.DataFrame]:
+        """Chunk by chunk."""
+        from xpnn.data import stream_table
+
+        return stream_table(self.path, header=self.header, labels=self.labels)
+
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        from xpnn.data import stream_table
+
+        chunks = stream_table(self.path, 1, text=True, header=self.header, labels=self.labels)
+        return [str(name) for name in next(iter(chunks)).columns]
+
+    def own_target(self) -> str | None:
+        """The column that files of this format keep the target in; None for others."""
+        from xpnn.data import table_format
+
+        name = _OWN_TARGET.get(table_format(self.path))
+        return name if name in self.columns() else None
+
+
+@contextmanager
+def opened(data: str, header: bool = True, labels: Path | None = None) -> Iterator[Table]:
+    """Find a table; one from standard input is put into a file first, as it is read twice.
+
+    Parameters
+    ----------
+    data : str
+        Path, or ``-``.
+    header, labels
+        As in `Table`.
+
+    Yields
+    ------
+    Table
+
+    Raises
+    ------
+    ValueError
+        Standard input is a terminal.
+    """
+    if data != STDIN:
+        yield Table(Path(data), header, labels)
+        return
+    if sys.stdin.isatty():
+        raise ValueError("DATA is '-', but nothing is piped in; expected a table, or a file's name")
+    with tempfile.TemporaryDirectory(prefix="xpnn-") as folder:
+        path = Path(folder) / "stdin"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield Table(path, header, labels)
+
+
+def stem_of(data: str) -> str:
+    """Name of a table without its endings; ``model`` for standard input."""
+    if data == STDIN:
+        return "model"
+    name = Path(data).name
+    while (ending := Path(name).suffix) and ending.lower() in _ENDINGS:
+        name = name.removesuffix(ending)
+    return name

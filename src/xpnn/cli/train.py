@@ -1,0 +1,381 @@
+"""`xpnn train`: from a user's own table to a model file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xpnn.cli.options import (
+    BackendOption,
+    DataArgument,
+    DeviceOption,
+    HeaderOption,
+    JsonOption,
+    LabelsOption,
+    QuietOption,
+    SeedOption,
+)
+from xpnn.cli.output import Screen
+from xpnn.cli.places import check_picture, check_place
+from xpnn.cli.tables import Table, opened, stem_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from xpnn import TableModel
+
+_MINUTES = 1.0  # between checkpoints
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for, beside the table; the options of the command say what each is."""
+
+    out: Path
+    target: str | None = None
+    task: str = "auto"
+    kinds: tuple[str, ...] = ()
+    hidden: str = "100"
+    activation: str = "relu"
+    epochs: int = 200
+    batch_size: int | None = None
+    rate: float = 0.001
+    alpha: float = 0.0001
+    validation: str = "0.1"
+    early_stop: bool = False
+    backend: str = "auto"
+    device: str | None = None
+    seed: int = 0
+    resume: bool = False
+    checkpoint_every: int | None = None
+    plot: Path | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the training is written down on its way."""
+        return self.out.with_name(f"{self.out.stem}.checkpoint.safetensors")
+
+    def options(self) -> dict[str, Any]:
+        """Parameters of the estimator."""
+        from xpnn import select
+        from xpnn.functional import ACTIVATIONS
+
+        chosen = select(self.backend, self.device)
+        if self.activation not in ACTIVATIONS and self.activation != "logistic":
+            raise ValueError(
+                f"--activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}"
+            )
+        options: dict[str, Any] = {
+            "hidden_layer_sizes": widths(self.hidden),
+            "activation": self.activation,
+            "max_iter": self.epochs,
+            "batch_size": "auto" if self.batch_size is None else self.batch_size,
+            "learning_rate_init": self.rate,
+            "alpha": self.alpha,
+            "early_stopping": self.early_stop,
+            # Of a few rows the score moves in steps; their loss says sooner what happens.
+            "monitor": "loss" if self.early_stop else "score",
+        }
+        if chosen.name != "numpy":
+            from xpnn.backends import device_name
+
+            options |= {"backend": chosen.name, "device": device_name(chosen.device)}
+        return options
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Read widths of hidden layers, such as ``100,50``; ``none`` is a network without any."""
+    if text.strip().lower() in ("none", "0", ""):
+        return ()
+    try:
+        found = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        found = (0,)
+    if min(found) < 1:
+        raise ValueError(f"--hidden is {text!r}; expected widths such as 100 or 100,50, or none")
+    return found
+
+
+def read_kinds(words: tuple[str, ...]) -> dict[str, str]:
+    """Read what columns are, such as ``zip=category``."""
+    found = {}
+    for word in words:
+        name, mark, kind = word.rpartition("=")
+        if not mark or not name:
+            raise ValueError(f"--as is {word!r}; expected COLUMN=KIND, such as zip=category")
+        found[name] = kind
+    return found
+
+
+def choose_target(table: Table, target: str | None, screen: Screen) -> str:
+    """Take the column that is asked for, or the one that such files have."""
+    if target is not None:
+        return target
+    from xpnn.data.columns import listed
+
+    found = table.own_target()
+    if found is None:
+        raise ValueError(
+            f"{table.path}: which column shall be learned? Say --target COLUMN; the table has "
+            f"{listed(table.columns())}"
+        )
+    screen.say(f"target: {found}, as such files have it")
+    return found
+
+
+def read_validation(text: str, like: Table) -> float | pd.DataFrame | None:
+    """Read a share of the rows, or a file of other rows."""
+    try:
+        return float(text) or None
+    except ValueError:
+        pass
+    if not Path(text).is_file():
+        raise ValueError(
+            f"--validation is {text!r}; expected a share such as 0.1, 0 for none, or a file"
+        )
+    return Table(Path(text), like.header).read()
+
+
+def train_table(table: Table, order: Order, screen: Screen) -> dict[str, Any] | None:
+    """Do the work of `xpnn train`.
+
+    Parameters
+    ----------
+    table : Table
+        What to learn from.
+    order : Order
+        How.
+    screen : Screen
+        Where to say what is found.
+
+    Returns
+    -------
+    dict or None
+        What was found, for machines; None where Ctrl-C ended the training.
+    """
+    from xpnn import TableModel, save
+    from xpnn.training import Checkpoint
+    from xpnn.training.progress import ProgressBar
+
+    check_place(order.out, "--out")
+    if order.plot is not None:
+        check_picture(order.plot, "--plot")
+    target = choose_target(table, order.target, screen)
+    options, kinds = order.options(), read_kinds(order.kinds)
+    held = read_validation(order.validation, table)
+    _say_resume(order, screen)
+    every = order.checkpoint_every
+    model = TableModel(order.task, kinds)
+    calls: list[Any] = [_Describe(model, screen)]
+    calls += [ProgressBar()] if screen.watched else []
+    try:
+        model.fit(
+            table.read(), target, held, seed=order.seed, callbacks=calls,
+            checkpoint=Checkpoint(order.checkpoint, every, None if every else _MINUTES),
+            resume=order.resume, **options,
+        )  # fmt: skip
+    except ValueError as error:
+        raise _in_words(error) from error
+    if model.record["history"]["stopped"] == "interrupted":
+        screen.note(
+            f"interrupted after {model.estimator.n_iter_} epochs; the same command with --resume "
+            "goes on"
+            if order.checkpoint.exists()
+            else "interrupted before the first epoch ended"
+        )
+        return None
+    save(model, order.out)
+    if every is None:
+        order.checkpoint.unlink(missing_ok=True)
+    _say_result(model, order, screen)
+    if order.plot is not None:
+        from xpnn.plots import draw, save_figure
+
+        save_figure(draw("loss", model.record), order.plot)
+        screen.say(f"curves: {order.plot}")
+    return _as_values(model, order)
+
+
+def _say_resume(order: Order, screen: Screen) -> None:
+    if not order.resume:
+        return
+    if not order.checkpoint.exists():
+        screen.note(f"there is no {order.checkpoint} to go on from; beginning with the first epoch")
+        return
+    from xpnn.training.checkpoints import read_checkpoint
+
+    screen.say(f"going on after epoch {read_checkpoint(order.checkpoint).history().epochs}")
+
+
+def _in_words(error: ValueError) -> ValueError:
+    """An error of the estimator in the words of the command's options."""
+    text = str(error)
+    _, runaway, rest = text.partition("The loss became")
+    if runaway:
+        return ValueError(f"the loss became{rest.partition(';')[0]}; a smaller --rate helps")
+    names = {"hidden_layer_sizes": "--hidden", "learning_rate_init": "--rate", "max_iter": "epochs"}
+    for name, option in names.items():
+        text = text.replace(name, option)
+    return ValueError(text)
+
+
+class _Describe:
+    """Says what each column was taken for, once that is learned."""
+
+    def __init__(self, model: TableModel, screen: Screen) -> None:
+        self.model, self.screen = model, screen
+
+    def on_start(self, run: Any) -> None:
+        """Before the first epoch."""
+        model = self.model
+        assert model.target is not None
+        self.screen.say(model.preprocessing.describe(joined=True))
+        self.screen.say(model.target.describe())
+        shape = [run.network.n_features_in_, *run.network._hidden, run.network.n_outputs_]
+        self.screen.say(f"network: {' - '.join(f'{width:,}' for width in shape)}")
+        self.screen.say()
+
+    def on_epoch(self, run: Any) -> None:
+        """After each epoch."""
+
+    def on_end(self, run: Any) -> None:
+        """After the last one."""
+
+
+def ending_of(model: TableModel) -> str:
+    """Say in a sentence why a training ended."""
+    done, history = model.estimator.n_iter_, model.record.get("history") or {}
+    reason = history.get("stopped")
+    if model.estimator.stopped_:
+        watched = "loss on the held-out rows" if model.estimator.early_stopping else "loss"
+        return f"{done} epochs: the {watched} got no better any more"
+    if reason and reason != "finished":
+        return f"{done} epochs: {reason}"
+    return f"{done} epochs, all that were asked for; the loss may still fall with more"
+
+
+def _say_result(model: TableModel, order: Order, screen: Screen) -> None:
+    from xpnn.cli.scores import confusion_lines, score_lines
+
+    record, scores = model.record, model.record["validation"]
+    screen.say(f"trained: {ending_of(model)} ({record['seconds']:.1f} s)")
+    left = record["rows_without_target"]
+    without = f", {left:,} without a target left out" if left else ""
+    if scores is None:
+        screen.say(f"rows: {record['rows']:,}, none held out to measure on{without}\n")
+    else:
+        held = record["validation_rows"]
+        screen.say(f"rows: {record['rows']:,} to learn from, {held:,} held out{without}\n")
+        lines = ["on the held-out rows:", *score_lines(scores)]
+        if order.early_stop:
+            lines.append("These rows also chose the epoch: new rows may be read a little worse.")
+        if "confusion" in scores:
+            lines += ["", *confusion_lines(scores["confusion"])]
+        screen.say("\n".join(lines) + "\n")
+    screen.say(f"model: {order.out}")
+
+
+def _as_values(model: TableModel, order: Order) -> dict[str, Any]:
+    from xpnn.cli.inspect import columns_of, layers_of
+
+    assert model.target is not None
+    return {
+        "model": str(order.out),
+        "target": model.target.name,
+        "task": model.target.task,
+        "columns": columns_of(model),
+        "layers": layers_of(model.estimator),
+        "epochs": model.estimator.n_iter_,
+        "converged": bool(model.estimator.stopped_),
+        "record": model.record,
+        "plot": None if order.plot is None else str(order.plot),
+    }
+
+
+def train(
+    data: DataArgument,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="The column to learn.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="auto, classify or regress.")] = "auto",
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            metavar="COLUMN=KIND",
+            help="What a column is, where the rules are wrong: number, category, date, yes/no, "
+            "pixel or 'left out'. May be given several times.",
+        ),
+    ] = None,
+    hidden: Annotated[
+        str, typer.Option(help="Widths of the hidden layers, such as 100,50; none for none.")
+    ] = "100",
+    activation: Annotated[str, typer.Option(help="Of the hidden layers.")] = "relu",
+    epochs: Annotated[int, typer.Option(min=1, help="Times through the rows, at most.")] = 200,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Rows in a step; default: 200, or all of fewer.")
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 0.001,
+    alpha: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = 0.0001,
+    validation: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE|FILE", help="Rows held out to measure on: a share, or another table."
+        ),
+    ] = "0.1",
+    early_stop: Annotated[
+        bool,
+        typer.Option(
+            "--early-stop",
+            help="End when the held-out loss gets no better, and take the best epoch.",
+        ),
+    ] = False,
+    backend: BackendOption = "auto",
+    device: DeviceOption = None,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Model file; default: DATA's name with .safetensors."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of a training cut short.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs between checkpoints, and keep the last one, so that a later --resume "
+            "with more --epochs goes on. Default: one a minute, removed at the end.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the training's curves: .png, .svg or .pdf.")
+    ] = None,
+    header: HeaderOption = True,
+    labels: LabelsOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a network on a table of your own.
+
+    Finds out what each column is, learns the preprocessing on the training rows
+    only, and keeps it in the model file: predict takes raw rows. Prints what it
+    took each column for, and the score on held-out rows beside a baseline.
+
+    Example: xpnn train pets.csv --target adopted --hidden 64,32 --early-stop
+    """
+    # What is learned is worth more than what is printed.
+    screen = Screen(json, quiet, must_go_on=True)
+    order = Order(
+        out or Path(f"{stem_of(data)}.safetensors"), target, task, tuple(kind or ()), hidden,
+        activation, epochs, batch_size, rate, alpha, validation, early_stop, backend, device,
+        seed, resume, checkpoint_every, plot,
+    )  # fmt: skip
+    with screen.notes(), opened(data, header, labels) as table:
+        found = train_table(table, order, screen)
+        if found is None:
+            raise KeyboardInterrupt
+        screen.result(found)
