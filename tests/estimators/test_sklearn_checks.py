@@ -22,6 +22,7 @@ ABSENT = (
     "is not installed",
     "pandas is not installed",
     "does not have a predict_proba method",
+    "does not have a decision_function method",  # as scikit-learn's; only the hinge has
 )
 ESTIMATORS = [
     MLPClassifier(),
