@@ -261,9 +261,6 @@ class Endless(Source):
         super().__init__("endless", 1, "float32", None)
         self.asked, self.closed = 0, threading.Event()
 
-    def units(self, block_rows):
-        return None
-
     def blocks(self, order, block_rows):
         try:
             while True:

@@ -6,7 +6,7 @@ differences. `host` is NumPy in its role as the host's library.
 
 import numpy as host
 
-from xpnn.backends.cuda import CupyDevice
+from xpnn.backends.cuda import CupyDevice, NcclRing
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
     as_array,
@@ -34,8 +34,16 @@ from xpnn.backends.select import (
     status,
 )
 from xpnn.backends.special import erf, host_erf
-from xpnn.backends.threads import threads_for
-from xpnn.backends.transfer import as_array_like, host_view, scalar, to_device, to_float, to_host
+from xpnn.backends.threads import limit_threads, threads_for
+from xpnn.backends.transfer import (
+    PinnedPair,
+    as_array_like,
+    host_view,
+    scalar,
+    to_device,
+    to_float,
+    to_host,
+)
 from xpnn.backends.types import Array, ArrayLike, Device, DType, HostGenerator, Namespace
 
 __all__ = [
@@ -53,6 +61,8 @@ __all__ = [
     "LibraryStatus",
     "MixedArraysError",
     "Namespace",
+    "NcclRing",
+    "PinnedPair",
     "as_array",
     "as_array_like",
     "as_floating",
@@ -74,6 +84,7 @@ __all__ = [
     "is_half",
     "jit",
     "library_name",
+    "limit_threads",
     "namespace",
     "on_device",
     "placement",

@@ -7,6 +7,7 @@ same on the host, with the kernels compiled by its compiler.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -118,3 +119,60 @@ class CupyDevice:
             graph.launch()  # it knows addresses only: `kept` holds the memory
 
         return start
+
+
+class NcclRing:
+    """GPUs that add up a vector among themselves.
+
+    Parameters
+    ----------
+    size : int
+        Number of processes.
+    unique : tuple of int
+        What `new_id` gave to one of them.
+    rank : int
+        Number of this one.
+    like : cupy.ndarray
+        Gives the GPU.
+    """
+
+    def __init__(self, size: int, unique: Any, rank: int, like: Array) -> None:
+        self.cupy = importlib.import_module("cupy")
+        nccl = importlib.import_module("cupy.cuda.nccl")
+        self.kinds = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64, "e": nccl.NCCL_FLOAT16}
+        self.add = nccl.NCCL_SUM
+        with like.device:
+            self.ring = nccl.NcclCommunicator(size, unique, rank)
+
+    @staticmethod
+    def missing() -> str:
+        """Say why NCCL cannot be used; empty where it can."""
+        try:
+            importlib.import_module("cupy.cuda.nccl").get_version()
+        except (ImportError, AttributeError, RuntimeError) as error:
+            return f"NCCL is not there: {error}"
+        return ""
+
+    @staticmethod
+    def new_id() -> Any:
+        """Make what the processes of one ring know each other by."""
+        return importlib.import_module("cupy.cuda.nccl").get_unique_id()
+
+    @staticmethod
+    def place(array: Array) -> str:
+        """Name the GPU of an array, different from all others of all machines."""
+        runtime = importlib.import_module("cupy").cuda.runtime
+        found = runtime.getDeviceProperties(array.device.id)
+        return f"{found.get('uuid', b'')!r} {found.get('pciBusID')} {os.uname().nodename}"
+
+    def sum(self, vector: Array) -> Array:
+        """Add up over all GPUs; queued on the current stream like everything else."""
+        with vector.device:
+            source = self.cupy.ascontiguousarray(vector)
+            found = self.cupy.empty_like(source)
+            stream = self.cupy.cuda.get_current_stream()
+            self.ring.allReduce(
+                source.data.ptr, found.data.ptr, source.size, self.kinds[source.dtype.char],
+                self.add, stream.ptr,
+            )  # fmt: skip
+        return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -41,3 +42,22 @@ def threads_for(size: int, steps: int) -> AbstractContextManager[Any]:
         return nullcontext()
     limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
     return limited
+
+
+@contextmanager
+def limit_threads(most: int) -> Iterator[None]:
+    """Keep BLAS and OpenMP to a number of threads, where they have more.
+
+    Parameters
+    ----------
+    most : int
+        Threads of each library.
+    """
+    found = _controller()
+    limits = {
+        library.prefix: min(most, library.num_threads)
+        for library in found.lib_controllers
+        if library.num_threads
+    }
+    with found.limit(limits=limits):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import array_api_compat
@@ -136,3 +137,30 @@ def as_array_like(name: str, x: ArrayLike, like: Array) -> Array:
     # A device that has no float64 must not be handed one.
     floats = made.dtype.kind == "f" and is_floating(like, xp)
     return to_device(made, xp, device, like.dtype if floats else None)
+
+
+class PinnedPair:
+    """Room on the host that a GPU copies to and from without a detour.
+
+    Parameters
+    ----------
+    like : cupy.ndarray
+        What is to be copied.
+    """
+
+    def __init__(self, like: Array) -> None:
+        self.room = importlib.import_module("cupyx").empty_pinned(like.shape, like.dtype)
+
+    def down(self, array: Array) -> Any:
+        """Copy to the host, and wait until it is there; NumPy's array of that memory."""
+        array.get(out=self.room)
+        return self.room
+
+    def up(self, like: Array) -> Array:
+        """Copy what is in the room to the GPU of `like`."""
+        with like.device:
+            found = importlib.import_module("cupy").empty_like(like)
+            found.set(self.room)
+            # The room is written again in the next sum.
+            found.device.synchronize()
+        return found

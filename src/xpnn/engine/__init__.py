@@ -5,6 +5,7 @@ as bound calls with output buffers. On JAX an epoch becomes one compiled scan. E
 and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
+from xpnn.engine.across import Exchange, across
 from xpnn.engine.compile import MODES, Runner, make_runner, show
 from xpnn.engine.cuda.plan import CudaPlan
 from xpnn.engine.cuda.run import CudaRunner
@@ -17,11 +18,13 @@ __all__ = [
     "MODES",
     "CudaPlan",
     "CudaRunner",
+    "Exchange",
     "HostRows",
     "NumpyRunner",
     "Plan",
     "Predictor",
     "Runner",
+    "across",
     "make_runner",
     "show",
 ]

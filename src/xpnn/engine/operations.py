@@ -85,6 +85,8 @@ def outcome(op: str, values: tuple[Any, ...], attributes: dict[str, Any]) -> Any
         if inner != other:
             raise ValueError(f"matmul of {values[0].shape} and {values[1].shape}")
         return blank((rows, columns), host.result_type(*values))
+    if op == "across":
+        return blank(values[0].shape, values[0].dtype)
     if op == "concat":
         return blank((sum(v.size for v in values),), host.result_type(*values))
     # NumPy's rules for dtypes look at dtypes only: one number says what many would give.

@@ -197,7 +197,9 @@ class Planner(Memory):
             self._emit(REDUCTIONS[node.op], (a, axis, dtype, out, keep), node)
             return
         operands = tuple(self._operand(node, v) for v in node.inputs)
-        if node.op == "astype":
+        if node.op == "across":
+            self._emit(node.attributes["exchange"].into, (*operands, out), node)
+        elif node.op == "astype":
             self._emit(host.copyto, (out, operands[0], "unsafe"), node)
         elif node.op == "erf":
             self._emit(host_erf(), (*operands, out), node)

@@ -25,6 +25,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
+from xpnn.distributed import Group, as_group
 from xpnn.estimators import resuming
 from xpnn.estimators.combinations import check_combinations
 from xpnn.estimators.fitted import FittedMLP
@@ -139,14 +140,28 @@ class BaseMLP(FittedMLP):
         callbacks: Iterable[Any], checkpoint: Any = None, resume: Any = False,
     ) -> Any:  # fmt: skip
         self._check_parameters()
+        group = as_group(self.distributed)
+        given = (X, y, sample_weight, incremental, validation_data, callbacks, checkpoint, resume)
+        if group is None or group.size == 1:
+            return self._fit_on(None, *given)
+        with group.together():
+            return self._fit_on(group, *given)
+
+    def _fit_on(
+        self, group: Group | None, X: Any, y: Any, sample_weight: Any, incremental: bool,
+        validation_data: Any, callbacks: Iterable[Any], checkpoint: Any, resume: Any,
+    ) -> Any:  # fmt: skip
         hidden, callbacks = hidden_widths(self.hidden_layer_sizes), as_list(callbacks)
         check_combinations(self, hidden, validation_data, callbacks, checkpoint, resume)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        take = take_source if isinstance(X, Source) else BaseMLP._take_arrays
-        x, outputs, bring_data = take(self, X, y, sample_weight, incremental, first)
+        given = (self, X, y, sample_weight, incremental, first)
+        if isinstance(X, Source):
+            x, outputs, bring_data = take_source(*given, group)
+        else:
+            x, outputs, bring_data = BaseMLP._take_arrays(*given)
         objective = self._make_objective()
         self._random_state = check_random_state(self.random_state)
-        keeper = resuming.begin(self, checkpoint, resume)
+        keeper = resuming.begin(self, checkpoint, resume, group)
         xp, device = self._where(x) if first else self._place()
         if first:
             self._begin(hidden, outputs, x, xp, device)
@@ -159,21 +174,23 @@ class BaseMLP(FittedMLP):
             self._go_on()
         self._objective = objective
         data: Any = bring_data(xp, device)
+        if group is not None:
+            self._set_theta(group.same(self._theta()))
         theta = self._theta()
         calls = [as_callback(c) for c in callbacks]
-        if self.progress:
+        if self.progress and keeper.first:
             from xpnn.training.progress import ProgressBar
 
             calls.append(ProgressBar())
         if self.solver in STOCHASTIC or self.optimizer is not None:
             if self.early_stopping and incremental and validation_data is None:
                 raise ValueError("partial_fit does not support early_stopping=True")
-            data, held = self._hold_out(data, validation_data, xp, device)
+            data, held = self._hold_out(data, validation_data, xp, device, group)
             resuming.check(keeper, self, data, held)
             kind = StreamTraining if isinstance(data, StreamData) else Training
             kind(self, data, held, theta, xp, device, calls, incremental, keeper).go()
         else:
-            fit_lbfgs(self, data, theta, xp, device)
+            fit_lbfgs(self, data, theta, xp, device, group)
         if not all(np.isfinite(to_host(w)).all() for w in [*self.coefs_, *self.intercepts_]):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -258,11 +275,11 @@ class BaseMLP(FittedMLP):
         return Data(x, t, y, weight)
 
     def _hold_out(
-        self, data: Any, validation_data: Any, xp: Namespace, device: Device
+        self, data: Any, validation_data: Any, xp: Namespace, device: Device, group: Group | None
     ) -> tuple[Any, Any]:
         if isinstance(validation_data, Source):
             check_stream(self, validation_data)
-            return data, StreamData(self, validation_data, xp, device)
+            return data, StreamData(self, validation_data, xp, device, group=group)
         if validation_data is None:
             if not self.early_stopping:
                 return data, None

@@ -22,6 +22,7 @@ from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_host
 from xpnn.data.streams import Source
+from xpnn.distributed import MPI
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.fitted import stay
 from xpnn.estimators.inputs import float_of, is_wide
@@ -84,6 +85,9 @@ default 'log_loss'
         See `xpnn.engine.make_runner`.
     progress : bool, default False
         Whether to draw a progress bar.
+    distributed : {'mpi'}, MPI or None, default None
+        Share the rows of each batch out among the processes that `mpiexec` started; see
+        `xpnn.training.fit`.
 
     Attributes
     ----------
@@ -155,6 +159,7 @@ out_activation_
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
+        distributed: str | MPI | None = None,
     ) -> None:
         self._keep(locals())
 

@@ -24,8 +24,8 @@ from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.learner import Kept
 from xpnn.estimators.moving import land, move
 from xpnn.estimators.plain import read, write
+from xpnn.estimators.rates import Rates
 from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.stochastic import Rates
 from xpnn.estimators.table_model import TableModel
 from xpnn.export.layer_config import ModelFileError
 from xpnn.export.model_file import MODEL, check_arrays, check_place, kind_of, naming, write_model

@@ -12,8 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from xpnn.estimators.base import STOCHASTIC
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.learner import Kept
+from xpnn.estimators.rates import Rates
 from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.stochastic import Rates, make_optimizer
+from xpnn.estimators.stochastic import make_optimizer
 from xpnn.layers import unflatten, walk
 from xpnn.training import Network
 

@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from xpnn.backends import Array, Device, Namespace, on_device, to_device, to_host
-from xpnn.engine import HostRows
+from xpnn.distributed import Group, share_of
 from xpnn.estimators.inputs import bring
 from xpnn.estimators.learner import slope
-from xpnn.estimators.rows import chunks
+from xpnn.estimators.rows import SparseRows, chunks
 from xpnn.estimators.stochastic import Data
 from xpnn.functional import l2_penalty, l2_penalty_backward
 
@@ -24,19 +24,24 @@ class _Objective:
     """Loss and slope as SciPy wants them: float64, on the host, in scikit-learn's order."""
 
     def __init__(
-        self, model: BaseMLP, data: Data, xp: Namespace, device: Device, dtype: Any
-    ) -> None:
+        self, model: BaseMLP, data: Data, xp: Namespace, device: Device, dtype: Any,
+        group: Group | None,
+    ) -> None:  # fmt: skip
+        self.group = group
+        if group is not None:
+            data = self._own(group, data, model._objective.averages)
         self.data, self.xp, self.device, self.dtype = data, xp, device, dtype
         self.weight = None
         if data.weight is not None:
             self.weight = to_device(data.weight, xp, device, model._numbers(xp))
         structure = model._structure
         self.packing = structure.packing()
-        self.sparse = isinstance(data.x, HostRows)
+        self.sparse = isinstance(data.x, SparseRows)
         self.averages = model._objective.averages
         self.alpha = float(model.alpha)
-        # The penalty of a sparse matrix's chunks is added once, at the end.
-        self.slope = slope(structure, model._objective, 0.0 if self.sparse else self.alpha, xp)
+        # The penalty of several parts is added once, at the end.
+        parts = self.sparse or group is not None
+        self.slope = slope(structure, model._objective, 0.0 if parts else self.alpha, xp)
         self.decays = np.zeros(structure.size, bool)
         for p in structure.weights:
             self.decays[p.offset : p.offset + p.size] = True
@@ -46,31 +51,55 @@ class _Objective:
         flat[self.packing] = packed
         with on_device(self.device):
             theta = bring(flat, self.xp, self.device, self.dtype)
-            if self.sparse:
-                loss, gradient = self._in_chunks(theta, flat)
+            if self.sparse or self.group is not None:
+                loss, gradient = self._in_parts(theta, flat)
             else:
                 value, slopes = self.slope(theta, self.data.x, self.data.t, self.weight)
                 loss, gradient = float(to_host(value)), to_host(slopes)
         return loss, np.asarray(gradient[self.packing], np.float64)
 
-    def _in_chunks(self, theta: Array, flat: Any) -> tuple[float, Any]:
+    def _own(self, group: Group, data: Data, averages: bool) -> Data:
+        """Take this process's rows."""
+        self.mass = float(data.rows if data.weight is None else data.weight.sum())
+        first, last = share_of(data.rows, group.rank, group.size)
+        own = slice(first, last)
+        x = data.x[own] if isinstance(data.x, SparseRows) else data.x[own, ...]
+        weight = None if data.weight is None else data.weight[own]
+        return Data(x, data.t[own, ...], data.y[own], weight)
+
+    def _in_parts(self, theta: Array, flat: Any) -> tuple[float, Any]:
+        """Add up chunks of a sparse matrix, and what processes have found."""
         rows = self.data.rows
         shares = np.ones(rows) if self.data.weight is None else self.data.weight
-        loss, gradient = 0.0, np.zeros(flat.shape)
-        for part in chunks(self.data.x):
-            x = bring(self.data.x[part], self.xp, self.device, self.dtype)
-            weight = None if self.weight is None else self.weight[part]
-            value, slopes = self.slope(theta, x, self.data.t[part, ...], weight)
-            share = shares[part].sum() / shares.sum() if self.averages else 1.0
-            loss += share * float(to_host(value))
-            gradient += share * to_host(slopes)
-        penalty, saved = l2_penalty(flat * self.decays, self.alpha / shares.sum())
-        return loss + float(penalty), gradient + l2_penalty_backward(
-            saved, self.alpha / shares.sum()
+        mass = shares.sum() if self.group is None else self.mass
+        found = np.zeros(len(flat) + 1)  # the loss behind the gradient
+        for part in self._parts():
+            x, t, weight = self.data.x, self.data.t, self.weight
+            if part is not None:
+                x = bring(x[part], self.xp, self.device, self.dtype)
+                t, weight = t[part, ...], None if weight is None else weight[part]
+            value, slopes = self.slope(theta, x, t, weight)
+            own = shares if part is None else shares[part]
+            share = own.sum() / mass if self.averages else 1.0
+            found[:-1] += share * to_host(slopes)
+            found[-1] += share * float(to_host(value))
+        if self.group is not None:
+            found = self.group(found)
+        penalty, saved = l2_penalty(flat * self.decays, self.alpha / mass)
+        return found[-1] + float(penalty), found[:-1] + l2_penalty_backward(
+            saved, self.alpha / mass
         )
 
+    def _parts(self) -> Any:
+        if self.sparse:
+            return chunks(self.data.x)
+        return [None] if self.data.rows else []
 
-def fit_lbfgs(model: BaseMLP, data: Data, theta: Array, xp: Namespace, device: Device) -> None:
+
+def fit_lbfgs(
+    model: BaseMLP, data: Data, theta: Array, xp: Namespace, device: Device,
+    group: Group | None = None,
+) -> None:  # fmt: skip
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
     Parameters
@@ -83,13 +112,15 @@ def fit_lbfgs(model: BaseMLP, data: Data, theta: Array, xp: Namespace, device: D
         Where to begin.
     xp, device
         Where it lives.
+    group : Group, optional
+        Processes that share the rows out.
 
     Warns
     -----
     ConvergenceWarning
         SciPy stopped before it converged; in scikit-learn's words.
     """
-    objective = _Objective(model, data, xp, device, theta.dtype)
+    objective = _Objective(model, data, xp, device, theta.dtype, group)
     start = np.asarray(to_host(theta), np.float64)[objective.packing]
     found = minimize(
         objective, start, method="L-BFGS-B", jac=True,

@@ -13,17 +13,20 @@ from xpnn.backends import (
     HostGenerator,
     Namespace,
     is_half,
+    library_name,
     on_device,
     scalar,
     to_float,
     to_host,
     uniform_noise,
 )
+from xpnn.distributed import Group, Share
 from xpnn.engine import make_runner, show
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.structure import Structure
 from xpnn.optimizers import Optimizer
 from xpnn.training.step import loss_and_gradient, make_step, make_update, widened
+from xpnn.training.summed import make_summed_step
 
 
 def _noise(shapes: Any, source: HostGenerator) -> Any:
@@ -57,23 +60,31 @@ class Learner:
         See `xpnn.engine.make_runner`.
     steps : int
         Steps that the training may take.
+    group : Group, optional
+        Processes that share out each batch.
     """
 
     def __init__(
         self, structure: Structure, objective: Any, optimizer: Optimizer, carry: Any, x: Any,
         t: Any, weight: Any, alpha: float, *, xp: Namespace, device: Device, engine: str,
-        steps: int,
+        steps: int, group: Group | None = None,
     ) -> None:  # fmt: skip
         self.structure, self.xp, self.device = structure, xp, device
-        self.made_for = (structure, objective, optimizer, alpha, engine, xp, device)
+        self.made_for = (structure, objective, optimizer, alpha, engine, xp, device, group)
+        self.share = None if group is None else Share(group)
         self.kinds = _kinds((x, t, weight))
         layers, tree = structure.layers, structure.tree
 
         def update(namespace: Namespace) -> Callable[..., Any]:
-            step = make_step(
-                layers, tree, objective, optimizer, alpha, xp=namespace, l2_by_rows=True
-            )
+            made = (layers, tree, objective, optimizer, alpha)
+            if group is None:
+                step = make_step(*made, xp=namespace, l2_by_rows=True)
+            else:
+                step = make_summed_step(*made, xp=namespace, exchange=group, l2_by_rows=True)
             return make_update(step, objective, xp=namespace, by_rows=True)
+
+        if group is not None and library_name(xp) == "jax":
+            engine = "pure"  # the host's exchange is between two compiled functions
 
         with on_device(device):
             if not isinstance(carry, tuple):
@@ -99,7 +110,7 @@ class Learner:
 
     def run(
         self, order: Any, batch: int, rates: Sequence[float], source: HostGenerator,
-        before: tuple[Array, ...] | None = None,
+        before: tuple[Array, ...] | None = None, whole: int | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
         """Take steps and return the loss summed over the rows, on the device.
 
@@ -115,13 +126,19 @@ class Learner:
             For dropout.
         before : tuple of array, optional
             What the call before returned: the sum goes on.
+        whole : int, optional
+            Rows of all processes, where this one was dealt its own.
         """
 
         def noise(rows: int) -> Any:
             return _noise(self.structure.layers.noise(self.structure.widths[0], rows), source)
 
         with on_device(self.device):
-            return self.runner.run(len(order), batch, order, rates, noise, 1, before)
+            rows = len(order) if whole is None else whole
+            arguments = (rows, batch, order, rates, noise, 1, before)
+            if self.share is None:
+                return self.runner.run(*arguments)
+            return self.share.run(self.runner, *arguments, dealt=whole is not None)
 
     def theta(self) -> Array:
         """Copy the parameters."""
@@ -183,9 +200,10 @@ class Kept:
     def learner_for(
         self, structure: Structure, objective: Any, theta: Array, columns: tuple[Any, ...],
         alpha: float, *, xp: Namespace, device: Device, engine: str, steps: int,
+        group: Group | None = None,
     ) -> Learner:  # fmt: skip
         """Go on with the learner that there is where it fits, or make one; see `Learner`."""
-        made_for = (structure, objective, self.optimizer, alpha, engine, xp, device)
+        made_for = (structure, objective, self.optimizer, alpha, engine, xp, device, group)
         old = self.learner
         if old is not None and old.made_for == made_for and old.kinds == _kinds(columns):
             # A user may have assigned other weights meanwhile.
@@ -198,7 +216,7 @@ class Kept:
         carry = theta if state is None else (theta, *state[1:])
         return Learner(
             structure, objective, self.optimizer, carry, columns[0], columns[1], columns[2], alpha,
-            xp=xp, device=device, engine=engine, steps=steps,
+            xp=xp, device=device, engine=engine, steps=steps, group=group,
         )  # fmt: skip
 
 

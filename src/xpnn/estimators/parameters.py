@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from xpnn.distributed import MPI
 from xpnn.engine import MODES
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import Layer
@@ -47,4 +48,5 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "device": [None, str],
     "engine": [StrOptions(set(MODES))],
     "progress": ["boolean"],
+    "distributed": [None, StrOptions({"mpi"}), MPI],
 }

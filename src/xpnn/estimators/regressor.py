@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, on_device
+from xpnn.distributed import MPI
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.estimators.streamed import score
@@ -39,7 +40,8 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As in `MLPClassifier`.
     delta : float, default 1
         Where the square of 'huber' turns into a line.
-    dropout, optimizer, weight_decay, clip_norm, monitor, dtype, backend, device, engine, progress
+    dropout, optimizer, weight_decay, clip_norm, monitor, dtype, backend, device, engine, \
+progress, distributed
         As in `MLPClassifier`.
 
     Attributes
@@ -107,6 +109,7 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
+        distributed: str | MPI | None = None,
     ) -> None:
         self._keep(locals())
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnn.backends import Array, Device, Namespace, is_half, scalar
+from xpnn.distributed import Group
 from xpnn.training.checkpoints import CheckpointError, Saved, describe, source_of
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
 from xpnn.training.step import widened
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from xpnn.estimators.stochastic import Data, Training
 
 # Parameters that do not change what is learned, or say only for how long.
-_FREE = {"max_iter", "verbose", "progress", "warm_start", "backend", "device"}
+_FREE = {"max_iter", "verbose", "progress", "warm_start", "backend", "device", "distributed"}
 
 
 def _number(value: Any) -> bool:
@@ -47,12 +48,15 @@ _ATTRIBUTES: dict[str, Any] = {
 _RATES: dict[str, Any] = {"now": _number, "taken": _count, "losses": _numbers}
 
 
-def begin(model: BaseMLP, checkpoint: Any, resume: Any) -> Keeper:
+def begin(model: BaseMLP, checkpoint: Any, resume: Any, group: Group | None = None) -> Keeper:
     """Look for a checkpoint, and bring the model's generator to where that training began."""
-    keeper = Keeper("estimator", checkpoint, resume)
-    if keeper.found is not None and model._random_state is np.random.mtrand._rand:
+    keeper = Keeper("estimator", checkpoint, resume, group)
+    several = group is not None and group.size > 1
+    if (keeper.found or several) and model._random_state is np.random.mtrand._rand:
         # NumPy's own generator is everybody's: the training goes on with one of its own.
         model._random_state = np.random.RandomState()
+    if group is not None:
+        group.same_generator(model._random_state)
     keeper.start(model._random_state)
     return keeper
 

@@ -20,8 +20,9 @@ from xpnn.backends import Array, Device, Namespace, device_of, on_device, to_dev
 from xpnn.engine import HostRows
 from xpnn.estimators import resuming
 from xpnn.estimators.learner import Kept, steps_in
+from xpnn.estimators.rates import Rates
 from xpnn.estimators.watching import validation_loss, validation_score
-from xpnn.optimizers import SGD, Adam, Clipped, Decayed, Optimizer, Progress, Schedule
+from xpnn.optimizers import SGD, Adam, Clipped, Decayed, Optimizer
 from xpnn.training import Callback, History, Run
 from xpnn.training.keeping import Keeper
 
@@ -97,60 +98,6 @@ def make_optimizer(model: BaseMLP) -> Optimizer:
     return Clipped(optimizer, model.clip_norm) if model.clip_norm is not None else optimizer
 
 
-class Rates:
-    """The learning rate, epoch by epoch.
-
-    Parameters
-    ----------
-    model : BaseMLP
-        Its `learning_rate` ('constant', 'invscaling', 'adaptive' or a schedule).
-    optimizer : Optimizer
-        Its rate counts where the user handed one in.
-    """
-
-    def __init__(self, model: BaseMLP, optimizer: Optimizer) -> None:
-        own = model.optimizer is not None
-        first = optimizer.rate if own else model.learning_rate_init
-        chosen = model.learning_rate
-        if isinstance(chosen, Schedule):
-            first = chosen
-        self.schedule = first if isinstance(first, Schedule) else None
-        self.first = self.now = math.nan if isinstance(first, Schedule) else float(first)
-        # scikit-learn's modes belong to its 'sgd'.
-        self.mode = chosen if isinstance(chosen, str) and model.solver == "sgd" else "constant"
-        self.power = model.power_t
-        self.taken = 0
-        self.losses: list[float] = []
-
-    def of_epoch(self, steps: int, epochs: int) -> list[float]:
-        """Rate of each step."""
-        if self.schedule is None:
-            return [self.now] * steps
-        done = len(self.losses)
-        rates = [
-            self.schedule.at(Progress(self.taken + i, done, steps, epochs, self.losses))
-            for i in range(steps)
-        ]
-        self.taken += steps
-        self.now = rates[-1]
-        return rates
-
-    def epoch_ended(self, seen: int, loss: float) -> None:
-        """``first / (rows seen + 1)**power`` where the rate scales inversely."""
-        self.losses.append(loss)
-        if self.mode == "invscaling" and self.schedule is None:
-            self.now = self.first / (seen + 1) ** self.power
-
-    def goes_on(self) -> tuple[bool, str]:
-        """Shrink an adaptive rate that can still shrink; whether it did, and what to say."""
-        if self.mode != "adaptive" or self.schedule is not None:
-            return False, " Stopping."
-        if self.now <= 1e-6:
-            return False, " Learning rate too small. Stopping."
-        self.now /= 5.0
-        return True, f" Setting learning rate to {self.now:f}"
-
-
 def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Data, Data]:
     """Set validation rows apart, the same as scikit-learn does.
 
@@ -204,7 +151,8 @@ class Training:
     incremental : bool
         Whether this is `partial_fit`: one epoch, going on with what was kept.
     keeper : Keeper
-        Writes checkpoints, and knows the one to go on from.
+        Writes checkpoints, and knows the one to go on from, and the processes that share
+        out each batch.
     """
 
     def __init__(
@@ -212,7 +160,9 @@ class Training:
         device: Device, callbacks: Sequence[Callback], incremental: bool, keeper: Keeper,
     ) -> None:  # fmt: skip
         self.model, self.data, self.held, self.keeper = model, data, held, keeper
-        self.incremental, self.callbacks = incremental, callbacks
+        self.group = keeper.group
+        self.incremental, self.callbacks = incremental, callbacks if keeper.first else ()
+        self.talks = bool(model.verbose) and keeper.first
         self.batch = batch_size(model, data.rows)
         self.steps = steps_in(data.rows, self.batch)
         kept: Kept | None = vars(model).get("_kept") if incremental else None
@@ -227,7 +177,7 @@ class Training:
         self.learner = kept.learner_for(
             model._structure, model._objective, theta, (data.x, data.t, weight),
             float(model.alpha), xp=xp, device=device, engine=keeper.engine(model.engine, xp),
-            steps=self.steps * (1 if incremental else model.max_iter),
+            steps=self.steps * (1 if incremental else model.max_iter), group=self.group,
         )  # fmt: skip
         self.diverged = False
         self.history = History(rows=data.rows)
@@ -250,7 +200,8 @@ class Training:
                     order = self._shuffled(order)
                 ended = self._epoch(order)
                 ended = resuming.keep(self, order, ended or model.n_iter_ == epochs) or ended
-            if not ended and not self.incremental:
+                ended = self._agreed(ended)
+            if not ended and not self.incremental and self.keeper.first:
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
                     "and the optimization hasn't converged yet.",
@@ -258,6 +209,8 @@ class Training:
                     stacklevel=4,
                 )
         except KeyboardInterrupt:
+            if self.group is not None:
+                raise  # the others do not know; the checkpoint is what remains
             self.keeper.interrupted()
             warnings.warn("Training interrupted by user.", stacklevel=4)
             theta = self.learner.theta()
@@ -276,6 +229,16 @@ class Training:
             for call in self.callbacks:
                 call.on_end(self.run)
 
+    def _agreed(self, ended: bool) -> bool:
+        """Let all processes end when rank 0 does, whose callbacks may have said so."""
+        if self.group is None:
+            return ended
+        if self.history.stopped != "diverged":
+            self.group.check_same(self.model._theta(), "parameters")
+        found = (ended, self.history.stopped, self.model.stopped_)
+        ended, self.history.stopped, self.model.stopped_ = self.group.from_first(found)
+        return ended
+
     def _in_order(self) -> Any:
         """Order of the rows as they are."""
         return np.arange(self.data.rows)
@@ -293,13 +256,15 @@ class Training:
         if math.isnan(loss) or not self.learner.finite(theta):
             self.diverged = True
             loss = loss if not math.isfinite(loss) else math.nan  # it was the last steps'
-            if not self.incremental and model.early_stopping and model._best_theta is not None:
-                warnings.warn(
-                    f"The loss became {loss} in epoch {model.n_iter_ + 1}; training ends with the "
-                    "best weights so far. A smaller learning_rate_init or clip_norm helps.",
-                    ConvergenceWarning,
-                    stacklevel=5,
-                )
+            kept = model.early_stopping and model._best_theta is not None
+            if not self.incremental and kept:
+                if self.keeper.first:
+                    warnings.warn(
+                        f"The loss became {loss} in epoch {model.n_iter_ + 1}; training ends with "
+                        "the best weights so far. A smaller learning_rate_init or clip_norm helps.",
+                        ConvergenceWarning,
+                        stacklevel=5,
+                    )
                 self.history.stopped = "diverged"
                 return True
             raise ValueError(
@@ -313,7 +278,7 @@ class Training:
         model.loss_ = loss
         model.t_ += self.data.rows
         model.loss_curve_.append(loss)
-        if model.verbose:
+        if self.talks:
             print(f"Iteration {model.n_iter_}, loss = {loss:.8f}")
         self.history.epoch.append(model.n_iter_)
         self.history.loss.append(loss)
@@ -331,10 +296,16 @@ class Training:
 
     def _steps(self, order: Any, rates: Sequence[float]) -> tuple[float, str | None]:
         source = self.model._random_state
-        hooks = [f for call in self.callbacks if (f := getattr(call, "on_batch", None))]
-        if not hooks:
+        hooks = self._hooks()
+        if hooks is None:
             return self.learner.epoch(order, self.batch, rates, source), None
         return self._batches(order, rates, hooks)
+
+    def _hooks(self) -> list[Callable[..., Any]] | None:
+        """What is called after each batch; None where nothing is, on no process."""
+        hooks = [f for call in self.callbacks if (f := getattr(call, "on_batch", None))]
+        any_there = bool(hooks) if self.group is None else self.group.from_first(bool(hooks))
+        return hooks if any_there else None
 
     def _batches(
         self, order: Any, rates: Sequence[float], hooks: Sequence[Callable[..., Any]]
@@ -345,6 +316,8 @@ class Training:
             loss = self.learner.epoch(part, self.batch, [rate], self.model._random_state)
             total, seen = total + loss * len(part), seen + len(part)
             ends = [end for hook in hooks if (end := hook(self.run, number, loss))]
+            if self.group is not None:
+                ends = self.group.from_first(ends)
             if ends:
                 return total / seen, ends[0]
         return total / seen, None
@@ -353,7 +326,7 @@ class Training:
         """Look at the validation rows, and count epochs without an improvement."""
         model = self.model
         if self.held is not None:
-            value = validation_loss(model, self.held)
+            value = validation_loss(model, self.held, self.group)
             model.validation_loss_curve_.append(value)
             self.history.validation_loss.append(value)
         if not model.early_stopping or self.held is None:
@@ -362,11 +335,11 @@ class Training:
             model._no_improvement_count = model._no_improvement_count + 1 if stalled else 0
             model.best_loss_ = min(loss, model.best_loss_)
             return
-        score = validation_score(model, self.held)
+        score = validation_score(model, self.held, self.group)
         model.validation_scores_.append(score)
         if model.monitor == "score" and hasattr(model, "classes_"):
             self.history.validation_accuracy.append(score)
-        if model.verbose:
+        if self.talks:
             print(f"Validation score: {score:f}")
         stalled = score < model.best_validation_score_ + model.tol
         model._no_improvement_count = model._no_improvement_count + 1 if stalled else 0
@@ -384,7 +357,7 @@ class Training:
             f"{model.n_iter_no_change:.0f} consecutive epochs."
         )
         goes_on, what = self.kept.rates.goes_on()
-        if model.verbose:
+        if self.talks:
             print(text + what)
         if goes_on:
             model._no_improvement_count = 0

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnn.backends import Array, Device, Namespace, on_device, to_float, to_host
 from xpnn.data.streams import Source, Window, Windows
+from xpnn.distributed import DealtWindows, Group
 from xpnn.estimators.inputs import bring, host_column
 from xpnn.estimators.labels import check_known
 
@@ -103,7 +104,8 @@ class _Targets:
         if self.class_weight is not None:
             own = self.class_weight[np.searchsorted(model.classes_, labels)]
             weight = own if weight is None else own * weight
-        return Labelled(window.x, t, weight, window.order, window.first, labels)
+        kept = (window.order, window.first, window.total, window.own)
+        return Labelled(window.x, t, weight, *kept, labels=labels)
 
 
 class StreamData:
@@ -119,6 +121,8 @@ class StreamData:
         Where the rows go.
     class_weight : numpy.ndarray, optional
         Weight of each class.
+    group : Group, optional
+        Processes that read a share each.
 
     Attributes
     ----------
@@ -130,8 +134,9 @@ class StreamData:
 
     def __init__(
         self, model: BaseMLP, source: Source, xp: Namespace, device: Device,
-        class_weight: Any = None,
+        class_weight: Any = None, group: Group | None = None,
     ) -> None:  # fmt: skip
+        self.group = group
         self.model, self.source, self.xp, self.device = model, source, xp, device
         self.prepare = _Targets(model, source, class_weight)
         self.rows = source.rows or 0
@@ -142,9 +147,12 @@ class StreamData:
         self.y, self.weight = window.labels, window.weight
         self.kinds = (self.t.shape[1:], self.weight is None)
 
-    def windows(self, batch: int) -> Windows:
+    def windows(self, batch: int, group: Group | None = None) -> Windows | DealtWindows:
         """Make the buffers for batches of that many rows."""
-        return Windows(self.source, batch, np.dtype(self.model._dtype_name), self.prepare)
+        self.group, dtype = group, np.dtype(self.model._dtype_name)
+        if group is not None:
+            return DealtWindows(self.source, batch, dtype, group, self.prepare)
+        return Windows(self.source, batch, dtype, self.prepare)
 
     def bring(self, window: Window) -> tuple[Any, Any, Any]:
         """Bring a window's rows, targets and weights to the device."""
@@ -165,20 +173,30 @@ class StreamData:
 
     def loss(self) -> float:
         """Loss of all rows, without penalty and weights; a mean over the rows."""
-        total, seen, objective = 0.0, 0, self.model._objective
-        with closing(self.windows(CHUNK).go()) as windows:
+        total, seen, objective = 0.0, 0.0, self.model._objective
+        with closing(self.windows(CHUNK, self.group).go()) as windows:
             for window in windows:
+                if not window.counted:
+                    continue
                 x, t, _ = self.bring(window)
                 scores = self.model._scores_of(x)
                 with on_device(self.device):
                     value = to_float(objective.forward(scores, t, None, xp=self.xp)[0])
                 total += value * window.rows if objective.averages else value
                 seen += window.rows
+        if self.group is not None:
+            total, seen = self.group.totals([total, seen])
         return total / seen
 
 
 def take_source(
-    model: BaseMLP, source: Source, y: Any, sample_weight: Any, incremental: bool, first: bool
+    model: BaseMLP,
+    source: Source,
+    y: Any,
+    sample_weight: Any,
+    incremental: bool,
+    first: bool,
+    group: Group | None = None,
 ) -> tuple[Any, int, Callable[[Namespace, Device], StreamData]]:
     """Check a source to learn from, and find its labels.
 
@@ -225,13 +243,15 @@ def take_source(
     else:
         _check_features(model, source)
     labels = _flat(source.target_of(row))
-    weights = _find_classes(model, source, labels, incremental) if _classifies(model) else None
+    weights = (
+        _find_classes(model, source, labels, incremental, group) if _classifies(model) else None
+    )
     if not source.once:
         source.count()
     _, _, outputs = model._outputs(None, labels, True, False, held=True)
 
     def bring_data(xp: Namespace, device: Device) -> StreamData:
-        return StreamData(model, source, xp, device, weights)
+        return StreamData(model, source, xp, device, weights, group)
 
     return row.x.astype(dtype), outputs, bring_data
 
@@ -240,7 +260,9 @@ def _classifies(model: Any) -> bool:
     return hasattr(model, "class_weight")
 
 
-def _find_classes(model: Any, source: Source, first: Any, incremental: bool) -> Any:
+def _find_classes(
+    model: Any, source: Source, first: Any, incremental: bool, group: Group | None
+) -> Any:
     """Learn the labels, unless `partial_fit` knows them; return the classes' weights."""
     known, counts = source.classes, None
     balanced = isinstance(model.class_weight, str)
@@ -254,7 +276,10 @@ def _find_classes(model: Any, source: Source, first: Any, incremental: bool) -> 
                 f"{source.name} can be gone through once: say stream(..., classes=[...]), and "
                 "class_weight as a dict"
             )
-        known, counts = count_labels(source)
+        if group is None:
+            known, counts = count_labels(source)
+        else:
+            known, counts = group.by_first(lambda: count_labels(source))
     if not incremental:
         if hasattr(model, "classes_") and model.warm_start and first.ndim == 1:
             check_known(known, model.classes_, exactly=True)

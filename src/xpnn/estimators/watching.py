@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import get_scorer
 
-from xpnn.backends import on_device, to_device, to_host
+from xpnn.backends import Array, on_device, to_device, to_host
+from xpnn.distributed import Group
 from xpnn.estimators.fitted import stay
 from xpnn.estimators.rows import SparseRows
 from xpnn.estimators.streamed import StreamData, score
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from xpnn.estimators.stochastic import Data
 
 
-def validation_loss(model: BaseMLP, held: Data) -> float:
+def _scores(model: BaseMLP, x: Any, group: Group | None) -> Array:
+    """Scores of the rows; processes share them out."""
+    if group is None or isinstance(x, SparseRows):
+        return model._scores_of(x)
+    return group.rows(model._scores_of, x)
+
+
+def validation_loss(model: BaseMLP, held: Data, group: Group | None = None) -> float:
     """Loss on the validation rows, without the penalty; a mean over the rows."""
     if isinstance(held, StreamData):
         return held.loss()
@@ -27,7 +35,7 @@ def validation_loss(model: BaseMLP, held: Data) -> float:
         weight = held.weight
         if weight is not None:
             weight = to_device(weight, xp, device, model._numbers(xp))
-        scores = model._scores_of(held.x)
+        scores = _scores(model, held.x, group)
         value = float(to_host(objective.forward(scores, held.t, weight, xp=xp)[0]))
     return value if objective.averages else value / held.rows
 
@@ -42,7 +50,7 @@ def _on_host(model: BaseMLP) -> Any:
     return view
 
 
-def validation_score(model: BaseMLP, held: Data) -> float:
+def validation_score(model: BaseMLP, held: Data, group: Group | None = None) -> float:
     """What early stopping watches; larger is better.
 
     A scorer is called as ``scorer(model, X, y)`` with everything on the host.
@@ -56,9 +64,11 @@ def validation_score(model: BaseMLP, held: Data) -> float:
                 f"monitor is {monitor!r}; on validation data from a source it can be 'score' or "
                 "'loss'"
             )
-        return score(model, held.source, None, None)
+        if group is None:
+            return score(model, held.source, None, None)
+        return float(group.by_first(lambda: score(model, held.source, None, None)))
     if monitor == "score":
-        predicted = to_host(model._decide(model._scores_of(held.x), stay))
+        predicted = to_host(model._decide(_scores(model, held.x, group), stay))
         if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
             return np.nan
         return float(model._METRIC(held.y, predicted, sample_weight=held.weight))

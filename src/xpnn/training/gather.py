@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import HostGenerator, Namespace, device_of, placement, to_device
 from xpnn.data.streams import Source
+from xpnn.distributed import Group
 from xpnn.optimizers import Constant, Schedule
 from xpnn.training.streaming import CHUNK, Stream
 from xpnn.training.trainer import Data
@@ -28,7 +29,7 @@ def _split(data: Data, share: float, source: HostGenerator, xp: Namespace) -> tu
 
 def _take_source(
     network: Network, source: Source, given: dict[str, Any], batch_size: int | None, epochs: int,
-    schedule: Schedule,
+    schedule: Schedule, group: Group | None,
 ) -> Stream:  # fmt: skip
     """Check that everything else goes with a source, and look at its first row."""
     for name, value in given.items():
@@ -44,13 +45,13 @@ def _take_source(
                 "rows=...)"
             )
         source.count()
-    return Stream(network, source, batch_size)
+    return Stream(network, source, batch_size, group=group)
 
 
-def _validation_data(network: Network, given: Any) -> Data | Stream:
+def _validation_data(network: Network, given: Any, group: Group | None) -> Data | Stream:
     """Bring validation data in place."""
     if isinstance(given, Source):
-        return Stream(network, given, CHUNK)
+        return Stream(network, given, CHUNK, group=group)
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ValueError(
             f"validation is a {type(given).__name__}; expected a share or a pair (x, t), or a "
@@ -62,7 +63,7 @@ def _validation_data(network: Network, given: Any) -> Data | Stream:
 
 def gather(
     network: Network, x: Any, given: dict[str, Any], batch_size: int | None, epochs: int,
-    schedule: Schedule, validation: Any, source: HostGenerator,
+    schedule: Schedule, validation: Any, source: HostGenerator, group: Group | None = None,
 ) -> tuple[Data | Stream, Data | Stream | None, Namespace]:  # fmt: skip
     """Bring the data in place.
 
@@ -76,6 +77,8 @@ def gather(
         What came as `t` and `sample_weight`.
     source : generator
         For the rows that are set apart.
+    group : Group, optional
+        Processes that share the rows out.
 
     Returns
     -------
@@ -93,11 +96,11 @@ def gather(
                 f"validation is {validation!r}; no share can be set apart from a source: give "
                 "another source, or a pair (x, t)"
             )
-        train: Data | Stream = _take_source(network, x, given, batch_size, epochs, schedule)
+        train: Data | Stream = _take_source(network, x, given, batch_size, epochs, schedule, group)
         xp, _ = placement(x=train.x)
     else:
         x, xp, _ = network.prepare(x)
         data = train = Data(x, *network.prepare_targets(x, given["t"], given["sample_weight"]))
         if share:
             return (*_split(data, validation, source, xp), xp)
-    return train, None if validation is None else _validation_data(network, validation), xp
+    return train, None if validation is None else _validation_data(network, validation, group), xp

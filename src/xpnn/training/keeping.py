@@ -19,6 +19,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.arrays_file import write_arrays
+from xpnn.distributed import Group
 from xpnn.engine.compile import Runner, mode_of
 from xpnn.engine.trees import leaves
 from xpnn.training.callbacks import Callback, Run
@@ -63,6 +64,8 @@ class Keeper:
         Where and how often to write.
     resume : bool or path
         Whether to go on from what is there, or where from.
+    group : Group, optional
+        Processes that train together: rank 0 reads and writes.
 
     Attributes
     ----------
@@ -77,18 +80,17 @@ class Keeper:
         `resume` is a path, and there is nothing.
     """
 
-    def __init__(self, kind: str, checkpoint: Any, resume: bool | str | Path) -> None:
+    def __init__(
+        self, kind: str, checkpoint: Any, resume: bool | str | Path, group: Group | None = None
+    ) -> None:
         self.kind, self.checkpoint = kind, as_checkpoint(checkpoint)
-        self.found: Saved | None = None
         self.path = None if self.checkpoint is None else Path(self.checkpoint.path)
-        if isinstance(resume, str | Path):
-            self.found = read_checkpoint(resume)
-        elif not isinstance(resume, bool):
-            raise TypeError(f"resume is {resume!r}; expected True, False or a path")
-        elif resume and self.path is None:
-            raise ValueError("resume=True goes on from the file of checkpoint=..., which is None")
-        elif resume and self.path is not None and self.path.exists():
-            self.found = read_checkpoint(self.path)
+        self.group, self.first = group, group is None or group.first
+        self.found = self._find(resume) if self.first else None
+        if group is not None:
+            self.found = group.from_first(self.found)
+        if not self.first:
+            self.checkpoint = None
         if self.found is not None and self.found.values["kind"] != kind:
             raise CheckpointError(
                 f"{self.found.path}: it is of the kind {self.found.values['kind']!r}; this "
@@ -100,6 +102,17 @@ class Keeper:
         self._tried = 0 if self.found is None else self.found.history().epochs
         self._when = time.monotonic()
         self._warned = False
+
+    def _find(self, resume: bool | str | Path) -> Saved | None:
+        """Read what is to be gone on from."""
+        if isinstance(resume, str | Path):
+            return read_checkpoint(resume)
+        if not isinstance(resume, bool):
+            raise TypeError(f"resume is {resume!r}; expected True, False or a path")
+        if resume and self.path is None:
+            raise ValueError("resume=True goes on from the file of checkpoint=..., which is None")
+        there = resume and self.path is not None and self.path.exists()
+        return read_checkpoint(self.path) if there and self.path is not None else None
 
     @property
     def active(self) -> bool:
@@ -176,6 +189,8 @@ class Keeper:
         stopped = self.found.stopped
         history.stopped = "" if stopped == "interrupted" else stopped
         self._restore(source, "generator")
+        if not self.first:
+            return  # callbacks are rank 0's
         states = self.found.values["callbacks"]
         kept = [call for call in calls if call.save_state()]
         names = [type(call).__name__ for call in kept]

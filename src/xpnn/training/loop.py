@@ -16,6 +16,7 @@ from xpnn.backends import (
     on_device,
 )
 from xpnn.data.streams import Source
+from xpnn.distributed import MPI, Group, as_group
 from xpnn.engine import CudaPlan, Plan
 from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
@@ -57,6 +58,8 @@ def fit(
     engine: str = "auto",
     checkpoint: Checkpoint | str | Path | None = None,
     resume: bool | str | Path = False,
+    accumulate: int = 1,
+    distributed: str | MPI | None = None,
 ) -> History:
     """Train a network.
 
@@ -113,6 +116,15 @@ def fit(
         path goes on from there. Everything else has to be as it was, but for `epochs`,
         which may be more: then a training that was killed ends, on NumPy, with the bytes
         of one that was not.
+    accumulate : int, default 1
+        Parts of a batch that go through the network one after the other, their gradients
+        added up before the step: for batches whose hidden layers would not fit in memory.
+    distributed : {'mpi'}, MPI or None, default None
+        Share each batch out among the processes that `mpiexec` started, all of which make
+        this call: `batch_size` is that of the whole batch. Every rank needs the same
+        arguments (sources are read by share); the weights, seed and checkpoint are those of
+        rank 0, which alone calls callbacks and draws the progress bar. All ranks end with
+        the same network and history; to rounding those of one process.
 
     Returns
     -------
@@ -129,7 +141,31 @@ def fit(
         The checkpoint cannot be read, or is one of another training; says what differs.
     FloatingPointError
         The loss became infinite or NaN; the network keeps the weights of the last report.
+    RankError
+        Another process failed; names it and its error.
+    ImportError
+        `distributed` is given, and mpi4py or MPI is not installed.
     """
+    group = as_group(distributed)
+    _check_count("accumulate", accumulate)
+    if group is None or group.size == 1:
+        group = Group(MPI()) if accumulate > 1 else None
+    given = dict(locals())
+    for name in ("distributed", "group"):
+        del given[name]
+    if group is None:
+        return _fit(None, **given)
+    with group.together():
+        return _fit(group, **given)
+
+
+def _fit(
+    group: Group | None, network: Network, x: Any, t: Any, sample_weight: Any, epochs: int,
+    batch_size: int | None, optimizer: Optimizer | None, rate: Any, l2: float, shuffle: bool,
+    validation: Any, early_stopping: Any, callbacks: Iterable[Callback], progress: bool,
+    report_every: int, seed: Any, engine: str, checkpoint: Any, resume: Any, accumulate: int,
+) -> History:  # fmt: skip
+    """Do the work of `fit`."""
     _check_count("epochs", epochs)
     _check_count("report_every", report_every)
     _check_count("batch_size", batch_size, none_allowed=True)
@@ -140,21 +176,25 @@ def fit(
     optimizer = Adam() if optimizer is None else optimizer
     schedule = as_schedule(optimizer.rate if rate is None else rate)
     source = network.generator if seed is None else generator(seed)
-    keeper = Keeper("network", checkpoint, resume)
+    if group is not None:
+        group.same_generator(source)
+        network._theta = group.same(network.theta)
+    keeper = Keeper("network", checkpoint, resume, group)
     keeper.start(source)
     train, held, xp = gather(
         network, x, {"t": t, "sample_weight": sample_weight}, batch_size, epochs, schedule,
-        validation, source,
+        validation, source, group,
     )  # fmt: skip
-    calls = list(callbacks)
+    first = group is None or group.first
+    calls = list(callbacks) if first else []
     if isinstance(early_stopping, bool):
         early_stopping = EarlyStopping() if early_stopping else None
     elif isinstance(early_stopping, int):
         early_stopping = EarlyStopping(early_stopping)
-    if early_stopping is not None:
+    if early_stopping is not None and first:
         # First, so that every other callback's `on_end` sees the weights that were restored.
         calls.insert(0, early_stopping)
-    if progress:
+    if progress and first:
         from xpnn.training.progress import ProgressBar
 
         calls.append(ProgressBar())
@@ -164,9 +204,13 @@ def fit(
             keeper.check(_made_for(network, train, held, early_stopping, *options), source, epochs)
         trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
-            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found,
+            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found, group, accumulate,
         )  # fmt: skip
-        return _run(trainer, epochs, report_every, calls, keeper)
+        history = _run(trainer, epochs, report_every, calls, keeper, group)
+    if group is not None:  # a callback may have put other weights in, or noted something
+        network._theta = group.same(network.theta)
+        vars(history).update(group.from_first(vars(history)))
+    return history
 
 
 def _made_for(
@@ -224,8 +268,9 @@ def plan_step(
 
 
 def _run(
-    trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback], keeper: Keeper
-) -> History:
+    trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback], keeper: Keeper,
+    group: Group | None = None,
+) -> History:  # fmt: skip
     network = trainer.network
     history = History(rows=trainer.train.rows)
     run = Run(network, history, epochs)
@@ -265,8 +310,13 @@ def _run(
             last = bool(ends) or number == epochs
             if failed := keeper.after_epoch(number, take, last):
                 history.stopped = history.stopped or failed
+            if group is not None:
+                group.check_same(theta, "parameters")
+                history.stopped = group.from_first(history.stopped)
         history.stopped = history.stopped or "finished"
     except KeyboardInterrupt:
+        if group is not None and group.size > 1:
+            raise  # the others do not know; the checkpoint is what remains
         theta = trainer.runner.theta()
         if trainer.finite(theta):
             network.theta = theta

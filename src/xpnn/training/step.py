@@ -191,15 +191,17 @@ def make_update(
         theta, state, count = carry
         x, t, weight, noise, rate = batch
         count = count + 1.0
-        theta, state, value = step(theta, state, x, t, weight, noise, rate, count)
+        # A step whose batch is shared out says what all of the batch weighs.
+        whole: list[Array]
+        theta, state, value, *whole = step(theta, state, x, t, weight, noise, rate, count)
         if not sums:
             pass
         elif not loss.averages:
             sums = (sums[0] + value,)
         elif weight is None or by_rows:
-            sums = (sums[0] + value * float(x.shape[0]),)
+            sums = (sums[0] + value * (whole[1] if whole else float(x.shape[0])),)
         else:
-            share = xp.sum(widened(weight, xp), dtype=value.dtype)
+            share = whole[0] if whole else xp.sum(widened(weight, xp), dtype=value.dtype)
             sums = (sums[0] + value * share, sums[1] + share)
         return (theta, state, count), sums
 

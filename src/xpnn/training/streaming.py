@@ -17,6 +17,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source, Window, Windows
+from xpnn.distributed import DealtWindows, Group
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
@@ -37,6 +38,8 @@ class Stream:
         Rows of a step.
     targets : bool, default True
         Whether targets are needed.
+    group : Group, optional
+        Processes that read a share each, and get the rows of their part of each batch.
 
     Attributes
     ----------
@@ -46,7 +49,10 @@ class Stream:
         The first row: dtypes and shapes of all.
     """
 
-    def __init__(self, network: Network, source: Source, batch: int, targets: bool = True) -> None:
+    def __init__(
+        self, network: Network, source: Source, batch: int, targets: bool = True,
+        group: Group | None = None,
+    ) -> None:  # fmt: skip
         self.network, self.source, self.rows = network, source, source.rows or 0
         first = source.sample()
         if targets:
@@ -56,7 +62,10 @@ class Stream:
         self.x, self.t, self.weight = self._placed(Window(first.x, first.t, first.weight, None, 0))
         # bfloat16 is not NumPy's; its rows travel as float32.
         dtype = host.result_type(to_host(self.x).dtype)
-        self.windows = Windows(source, batch, dtype)
+        self.group, self.dealt = group, group is not None and group.size > 1
+        self.windows: Windows | DealtWindows = Windows(source, batch, dtype)
+        if group is not None and self.dealt:
+            self.windows = DealtWindows(source, batch, dtype, group)
 
     def _beside(self, x: Any) -> Any:
         """Bring rows where the network is; it follows them where it is nowhere yet."""
@@ -110,8 +119,11 @@ class Stream:
         seen = 0
         with closing(self.windows.go(seed)) as windows:
             for window in windows:
-                seen += window.rows
+                seen += window.whole
                 order = window.order
+                if self.dealt:
+                    yield self._placed(window), window.whole, None
+                    continue
                 if order is None and window.rows <= self.windows.batch:
                     order = host.arange(window.rows)  # see `xpnn.engine.show`
                 yield self._placed(window), window.rows, order
@@ -119,16 +131,23 @@ class Stream:
 
     def evaluate(self) -> tuple[float, float | None]:
         """Loss and accuracy of all rows, their weights left out."""
-        loss, right, seen = 0.0, 0.0, 0
+        loss, right, seen = 0.0, 0.0, 0.0
         rule, labels, (xp, _) = self.network.loss, True, placement(x=self.x)
-        for (x, t, _), rows, _ in self.passes(None, 0):
-            scores = self.network.scores(x)
-            value = to_float(rule.forward(scores, t, None, xp=xp)[0])
-            loss += value * rows if rule.averages else value
-            share = rule.accuracy(scores, t, xp=xp)
-            labels = labels and share is not None
-            right += 0.0 if share is None else to_float(share) * rows
-            seen += rows
+        with closing(self.windows.go()) as windows:
+            for window in windows:
+                rows = window.counted
+                if not rows:
+                    continue
+                x, t, _ = self._placed(window)
+                scores = self.network.scores(x)
+                value = to_float(rule.forward(scores, t, None, xp=xp)[0])
+                loss += value * rows if rule.averages else value
+                share = rule.accuracy(scores, t, xp=xp)
+                labels = labels and share is not None
+                right += 0.0 if share is None else to_float(share) * rows
+                seen += rows
+        if self.group is not None:
+            loss, right, seen = self.group.totals([loss, right, seen])
         return (loss / seen if rule.averages else loss), (right / seen if labels else None)
 
 

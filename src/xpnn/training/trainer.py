@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xpnn.backends import (
     Array,
@@ -14,10 +14,12 @@ from xpnn.backends import (
     Namespace,
     device_of,
     is_half,
+    library_name,
     scalar,
     to_float,
     uniform_noise,
 )
+from xpnn.distributed import Group, Share
 from xpnn.engine import CudaPlan, CudaRunner, NumpyRunner, Plan, make_runner, show
 from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
@@ -25,6 +27,7 @@ from xpnn.training.checkpoints import Saved
 from xpnn.training.history import History
 from xpnn.training.step import make_step, make_update, widened
 from xpnn.training.streaming import Stream
+from xpnn.training.summed import make_summed_step
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
@@ -37,6 +40,8 @@ class Data:
     x: Array
     t: Array
     weight: Array | None
+
+    dealt: ClassVar[bool] = False  # every process has all rows
 
     @property
     def rows(self) -> int:
@@ -80,6 +85,10 @@ class Trainer:
         Namespace of the data.
     found : Saved, optional
         The checkpoint to go on from.
+    group : Group, optional
+        Processes that share out each batch.
+    parts : int, default 1
+        Parts of a batch that go through the network one after the other.
     """
 
     def __init__(
@@ -97,7 +106,10 @@ class Trainer:
         epochs: int,
         xp: Namespace,
         found: Saved | None = None,
+        group: Group | None = None,
+        parts: int = 1,
     ) -> None:
+        self.share = None if group is None else Share(group)
         self.network, self.train, self.held, self.xp = network, train, held, xp
         self.batch_size = min(batch_size, train.rows or batch_size)
         self.schedule, self.source = schedule, source
@@ -117,10 +129,15 @@ class Trainer:
             network.theta = carry[0]
 
         def update(namespace: Namespace) -> Callable[..., Any]:
-            step = make_step(
-                network.layers, network.tree, network.loss, optimizer, l2, xp=namespace
-            )
+            made = (network.layers, network.tree, network.loss, optimizer, l2)
+            if group is None:
+                step = make_step(*made, xp=namespace)
+            else:
+                step = make_summed_step(*made, xp=namespace, exchange=group, parts=parts)
             return make_update(step, network.loss, xp=namespace)
+
+        if group is not None and library_name(xp) == "jax":
+            engine = "pure"  # the host's exchange is between two compiled functions
 
         self.runner = make_runner(
             update,
@@ -165,18 +182,25 @@ class Trainer:
                 if columns is not None:
                     show(self.runner, columns)
                 rates = self._rates(number, epochs, watched, -(-rows // self.batch_size))
-                totals = self.runner.run(
-                    rows, self.batch_size, order, rates, self._noise, sums, totals
-                )
+                totals = self._steps(rows, order, rates, sums, totals)
                 self.taken += len(rates)
                 self.rate = rates[-1]
         assert totals is not None  # there is at least one row
         return totals
 
+    def _steps(
+        self, rows: int, order: Any, rates: list[float], sums: int, before: Any
+    ) -> tuple[Array, ...]:
+        arguments = (rows, self.batch_size, order, rates, self._noise, sums, before)
+        if self.share is None:
+            return self.runner.run(*arguments)
+        return self.share.run(self.runner, *arguments, dealt=self.train.dealt)
+
     def pass_over(self, first: int, last: int, epochs: int, watched: Sequence[float]) -> None:
         """Run the epochs from `first` to before `last`, and look at no loss."""
         if (
             self.steps == 1
+            and self.share is None
             and isinstance(self.schedule, Constant)
             and isinstance(self.runner, NumpyRunner)
             and isinstance(self.train, Data)
@@ -212,7 +236,10 @@ class Trainer:
             if share is not None:
                 history.validation_accuracy.append(share)
             return
-        scores = network.scores(self.held.x)
+        if self.share is None:
+            scores = network.scores(self.held.x)
+        else:
+            scores = self.share.group.rows(network.scores, self.held.x)
         loss, _ = network.loss.forward(scores, self.held.t, self.held.weight, xp=xp)
         history.validation_loss.append(to_float(loss))
         right = network.loss.accuracy(scores, self.held.t, xp=xp)

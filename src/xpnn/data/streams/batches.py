@@ -54,9 +54,6 @@ class BatchSource(Source):
         x = self._block(first, 1, None).x
         super().__init__(name, int(x.shape[1]), x.dtype, rows, once)
 
-    def units(self, block_rows: int) -> None:
-        """Batches come in one order only."""
-
     def _block(self, batch: Any, number: int, features: int | None) -> Block:
         """Look at one batch."""
         where = f"batch {number} of {self.name}"

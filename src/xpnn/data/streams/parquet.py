@@ -85,9 +85,10 @@ class ParquetSource(Source):
         except arrow.ArrowException as error:
             raise DataFileError(f"{self.path}: not a readable Parquet file: {error}") from error
 
-    def units(self, block_rows: int) -> int:
-        """See `Source.units`."""
-        return int(self.metadata.num_row_groups)
+    def unit_rows(self, block_rows: int) -> list[int]:
+        """See `Source.unit_rows`."""
+        groups = range(self.metadata.num_row_groups)
+        return [int(self.metadata.row_group(group).num_rows) for group in groups]
 
     def blocks(self, order: Sequence[int] | None, block_rows: int) -> Iterator[Block]:
         """See `Source.blocks`."""

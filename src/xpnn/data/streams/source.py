@@ -160,9 +160,14 @@ class Source(ABC):
         rows = "?" if self.rows is None else f"{self.rows:,}"
         return f"<{type(self).__name__} {self.name}: {rows} rows x {self.features} {self.dtype}>"
 
-    @abstractmethod
+    def unit_rows(self, block_rows: int) -> Sequence[int] | None:
+        """Rows of each block that can be read in any order; None where there is one order only."""
+        return None
+
     def units(self, block_rows: int) -> int | None:
         """Count the blocks that can be read in any order; None where there is one order only."""
+        found = self.unit_rows(block_rows)
+        return None if found is None else len(found)
 
     @abstractmethod
     def blocks(self, order: Sequence[int] | None, block_rows: int) -> Iterator[Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -71,9 +71,10 @@ class TableSource(Source):
                 bounds.append(end)
         return bounds
 
-    def units(self, block_rows: int) -> int:
-        """See `Source.units`."""
-        return len(self._bounds(block_rows)) - 1
+    def unit_rows(self, block_rows: int) -> list[int]:
+        """See `Source.unit_rows`."""
+        ends = [min(bound, self.rows or 0) for bound in self._bounds(block_rows)]
+        return [stop - start for start, stop in pairwise(ends)]
 
     def blocks(self, order: Sequence[int] | None, block_rows: int) -> Iterator[Block]:
         """See `Source.blocks`."""
@@ -140,9 +141,9 @@ class Shards(Source):
         counts = [part.units(block_rows) or 0 for part in self.parts]
         return [0, *accumulate(counts)]
 
-    def units(self, block_rows: int) -> int:
-        """See `Source.units`."""
-        return self._bounds(block_rows)[-1]
+    def unit_rows(self, block_rows: int) -> list[int]:
+        """See `Source.unit_rows`."""
+        return [rows for part in self.parts for rows in part.unit_rows(block_rows) or ()]
 
     def blocks(self, order: Sequence[int] | None, block_rows: int) -> Iterator[Block]:
         """See `Source.blocks`."""

@@ -29,6 +29,9 @@ class Window:
         In which order the rows are to be shown; None means as they are.
     first : int
         Number of the first row in this pass.
+    total, own : int, optional
+        Where several processes share a window: rows of all of them, and rows of this one;
+        if that is 0, there is a row that does not count.
     """
 
     x: Any
@@ -36,11 +39,23 @@ class Window:
     weight: Any
     order: Any
     first: int
+    total: int | None = None
+    own: int | None = None
 
     @property
     def rows(self) -> int:
         """Number of rows."""
         return int(self.x.shape[0])
+
+    @property
+    def whole(self) -> int:
+        """Number of rows, those that other processes have included."""
+        return self.rows if self.total is None else self.total
+
+    @property
+    def counted(self) -> int:
+        """Number of this process's rows."""
+        return self.rows if self.own is None else self.own
 
 
 class _Pass:
@@ -150,13 +165,17 @@ class Windows:
     ) -> None:
         self.source, self.batch, self.prepare = source, batch, prepare
         dtype = np.dtype(dtype)
-        rows, self.block_rows = source.shuffle.sizes(
-            source.features * dtype.itemsize, source.memory, batch
-        )
-        self.rows = rows if source.rows is None else min(rows, max(source.rows, 1))
+        self.rows, self.block_rows = self.sizes(source, batch, dtype)
         # A source that fits into one buffer needs no second one.
         count = 1 if source.rows is not None and source.rows <= self.rows else 2
         self.buffers = [np.empty((self.rows, source.features), dtype) for _ in range(count)]
+
+    @staticmethod
+    def sizes(source: Source, batch: int, dtype: Any) -> tuple[int, int]:
+        """Rows of a window and of a block."""
+        width = source.features * np.dtype(dtype).itemsize
+        rows, block = source.shuffle.sizes(width, source.memory, batch)
+        return (rows if source.rows is None else min(rows, max(source.rows, 1))), block
 
     def go(self, seed: Any = None) -> Generator[Window]:
         """Go through the source once.
