@@ -8,9 +8,11 @@ order.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -51,7 +53,11 @@ def started_by_mpi() -> int:
     return 1
 
 
-def _mpi() -> Any:
+def _mpi(timeout: float) -> Any:
+    """Import MPI, which starts it; that waits for all processes, without an end of its own."""
+    started = "mpi4py.MPI" in sys.modules
+    if not started:
+        faulthandler.dump_traceback_later(timeout, exit=True)
     try:
         return importlib.import_module("mpi4py.MPI")
     except ImportError as error:
@@ -64,12 +70,14 @@ def _mpi() -> Any:
             f"mpi4py finds no MPI library: {error}. Load your cluster's MPI, or install one "
             'with: python -m pip install "xpnn[mpi]"'
         ) from error
+    finally:
+        if not started:
+            faulthandler.cancel_dump_traceback_later()
 
 
 @cache
 def _world(settings: MPI) -> Group:
-    mpi = _mpi()
-    return Group(settings, mpi.COMM_WORLD)
+    return Group(settings, _mpi(settings.timeout).COMM_WORLD)
 
 
 def as_group(distributed: str | MPI | None) -> Group | None:
@@ -122,9 +130,9 @@ class Group:
         self.comm: Any = None
         if comm is None or comm.Get_size() == 1:
             return
-        self.mpi = _mpi()
-        self.comm = comm.Dup()
-        self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
+        self.mpi = _mpi(settings.timeout)
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.comm = self._copied(comm)
         local = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = local.Get_rank(), local.Get_size()
         local.Free()
@@ -133,6 +141,17 @@ class Group:
         self._adder: Any = None
         self._done = 0
         end_job_on_errors(self.comm, self.rank)
+
+    def _copied(self, comm: Any) -> Any:
+        """Make room of one's own among the processes, as soon as all are there."""
+        copy, request = comm.Idup()
+        end = time.monotonic() + self.settings.timeout
+        while not request.Test():
+            time.sleep(0.0005)
+            if time.monotonic() > end:
+                waited = f"{self.settings.timeout:g} s for all others to begin a training"
+                end_job(comm, f"rank {self.rank} of {self.size} has waited {waited}")
+        return copy
 
     @property
     def first(self) -> bool:
@@ -267,6 +286,25 @@ class Group:
         state = self.from_first(generator_state(source) if self.first else None)
         if not self.first:
             restore_generator(source, state)
+
+    def check_given(self, given: dict[str, str]) -> None:
+        """Make sure that all processes were given the same, described.
+
+        Raises
+        ------
+        ValueError
+            Names what differs, on all of them.
+        """
+        for rank, other in enumerate(self.everybodys(given)):
+            differs = [name for name in given if given[name] != other.get(name)]
+            if differs:
+                name = differs[0]
+                raise _told(
+                    ValueError(
+                        f"rank {self.rank} was given other arguments than rank {rank}: {name} is "
+                        f"{given[name]}, there it is {other.get(name)}. All ranks need the same"
+                    )
+                )
 
     def check_same(self, array: Array, what: str) -> None:
         """Make sure that an array is the same everywhere, to the last bit.

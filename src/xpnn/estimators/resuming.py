@@ -69,7 +69,7 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     CheckpointError
         Names what differs.
     """
-    if not keeper.active:
+    if not keeper.active and keeper.group is None:
         return
     given: dict[str, Any] = {k: v for k, v in model.get_params().items() if k not in _FREE}
     given |= {"X": data.x, "y": data.t, "sample_weight": data.weight, "rows": data.rows}
@@ -80,6 +80,9 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     if held is not None:
         given |= {"X of validation": held.x, "y of validation": held.t}
     made_for = {name: describe(value) for name, value in given.items()}
+    if keeper.group is not None:
+        own = {"random_state": "rank 0's", "max_iter": str(model.max_iter)}
+        keeper.group.check_given({**made_for, **own})
     keeper.check(made_for, model._random_state, model.max_iter)
 
 

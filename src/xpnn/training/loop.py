@@ -199,9 +199,12 @@ def _fit(
 
         calls.append(ProgressBar())
     with on_device(device_of(train.x)):
-        if keeper.active:
+        if keeper.active or group is not None:
             options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
-            keeper.check(_made_for(network, train, held, early_stopping, *options), source, epochs)
+            made_for = _made_for(network, train, held, early_stopping, *options)
+            if group is not None:
+                group.check_given({**made_for, "seed": "rank 0's", "epochs": str(epochs)})
+            keeper.check(made_for, source, epochs)
         trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
             shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found, group, accumulate,

@@ -1,0 +1,114 @@
+"""What goes wrong on one process: ``mpiexec -n 3 python mpi_faults.py NAME [FOLDER]``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from xpnn import Network
+from xpnn.data import stream
+from xpnn.distributed import MPI, RankError, as_group
+from xpnn.training import OnEpoch
+
+NAME = sys.argv[1]
+SETTINGS = MPI(timeout=2.0)
+if NAME == "never begins" and os.environ.get("PMI_RANK") == "1":
+    from mpi4py import MPI as started  # noqa: F401
+
+    time.sleep(1e6)
+GROUP = as_group(SETTINGS)
+RANK = GROUP.rank
+X = np.random.default_rng(0).normal(size=(90, 4))
+T = np.arange(90) % 3
+
+
+def fit(x=X, t=T, **options):
+    network = Network(4, [6, "tanh", 3], seed=0)
+    options = {"epochs": 3, "batch_size": 9, "distributed": SETTINGS, **options}
+    return network, network.fit(x, t, **options)
+
+
+class Bad:
+    """Rows that cannot be read on one process, from some row on."""
+
+    shape, dtype, chunks = X.shape, X.dtype, ((10,) * 9, (4,))
+
+    def __init__(self, act):
+        self.act = act
+
+    def __getitem__(self, rows):
+        if RANK == 1 and rows.start >= 40:
+            self.act()
+        return X[rows]
+
+
+def fail():
+    raise OSError("the disk is gone")
+
+
+def caught(call):
+    """Say what a process ends with; all of them go on."""
+    try:
+        call()
+    except Exception as error:
+        print(f"rank {RANK}: {type(error).__name__}: {error}", flush=True)
+
+
+def slow(run):
+    if RANK == 0 and run.history.epochs == 2:
+        time.sleep(1e6)
+
+
+if NAME == "raises":
+    caught(lambda: fit(stream(Bad(fail), T, memory="1 KiB"), None))
+    network, history = fit()  # MPI is in order
+    print(f"rank {RANK} went on: {history.epochs} epochs", flush=True)
+elif NAME == "nan":
+    bad = X.copy()
+    bad[4, 0] = np.nan  # in the second rank's part of a batch
+    caught(lambda: fit(bad, shuffle=False))
+elif NAME == "other data":
+    caught(lambda: fit(X + RANK))
+elif NAME == "other rows":
+    caught(lambda: fit(X[: 90 - RANK], T[: 90 - RANK]))
+elif NAME == "argument":
+    caught(lambda: fit(epochs=0))
+elif NAME == "hangs":
+    fit(stream(Bad(lambda: time.sleep(1e6)), T, memory="1 KiB"), None)
+elif NAME == "callback hangs":
+    fit(callbacks=[OnEpoch(slow)])
+elif NAME == "stopped":
+    fit(stream(Bad(lambda: os.kill(os.getpid(), signal.SIGSTOP)), T, memory="1 KiB"), None)
+elif NAME == "dies":
+    fit(stream(Bad(lambda: os.kill(os.getpid(), signal.SIGKILL)), T, memory="1 KiB"), None)
+elif NAME == "later":
+    fit()
+    if RANK == 2:
+        raise KeyError("after the training")
+    fit()
+elif NAME == "stays away":
+    if RANK == 1:
+        time.sleep(1e6)
+    fit()
+elif NAME == "never begins":
+    fit()
+elif NAME == "resume":
+    folder, epochs = Path(sys.argv[2]), int(sys.argv[3])
+    network, history = fit(epochs=epochs, checkpoint=folder / "c.safetensors", resume=True)
+    np.savez(folder / f"{GROUP.size}.{RANK}.npz", theta=network.theta, loss=history.loss)
+elif NAME == "callback":
+    told = []
+    try:
+        fit(epochs=9, callbacks=[OnEpoch(lambda run: told.append(RANK) or (
+            "enough" if run.history.epochs == 2 else None))])  # fmt: skip
+    except RankError as error:
+        print(error)
+    network, history = fit(epochs=9, callbacks=[OnEpoch(lambda run: "enough")])
+    print(f"rank {RANK}: {history.epochs} {history.stopped} {len(told)}", flush=True)
+else:
+    raise SystemExit(f"no case {NAME}")

@@ -1,0 +1,98 @@
+"""What goes wrong on one process is known to all, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import numpy as np
+import pytest
+from mpi_runs import HERE, start
+
+from xpnn import Network
+
+FAULTS = str(HERE / "mpi_faults.py")
+SCARCE = 60  # seconds; the timeout is 2
+
+
+def ended(name, ranks=3):
+    """Run a case that ends badly; what it said, and that it took no longer than stated."""
+    begin = time.monotonic()
+    done = start(ranks, FAULTS, name)
+    assert done.returncode != 0
+    assert time.monotonic() - begin < SCARCE
+    return done.stderr + done.stdout
+
+
+def said(name, ranks=3):
+    """Run a case that all processes survive; a line of each."""
+    done = start(ranks, FAULTS, name)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_an_error_on_one_rank_is_raised_on_all_and_the_program_can_go_on():
+    text = said("raises")
+    assert "rank 1: OSError: the disk is gone" in text
+    for rank in (0, 2):
+        assert f"rank {rank}: RankError: rank 1 of 3 failed: OSError: the disk is gone" in text
+    for rank in range(3):
+        assert f"rank {rank} went on: 3 epochs" in text
+
+
+def test_a_nan_on_one_rank_stops_all_with_the_same_message():
+    found = re.findall(r"FloatingPointError: the loss became .*? in x and t", said("nan"))
+    assert len(found) == 3
+    assert len(set(found)) == 1
+    assert "the loss became nan in epoch 1; the network keeps" in found[0]
+
+
+def test_ranks_with_other_rows_are_told_so():
+    for name in ("other data", "other rows"):
+        text = said(name)
+        assert text.count("given other arguments") == 3, text
+        assert "rank 1 was given other arguments than rank 0: " in text
+
+
+def test_a_wrong_argument_is_the_same_error_on_all():
+    assert said("argument").count("ValueError: epochs is 0; expected a positive integer") == 3
+
+
+@pytest.mark.parametrize("name", ["hangs", "stopped", "stays away", "never begins"])
+def test_a_rank_that_does_not_come_is_named_and_the_job_ends(name):
+    text = ended(name)
+    if name == "never begins":
+        assert "has waited 2 s for all others to begin a training" in text
+    else:
+        assert re.search(r"has waited 2 s to .*missing: rank 1\n", text), text
+
+
+def test_a_first_rank_that_hangs_is_named():
+    assert "missing: rank 0\n" in ended("callback hangs")
+
+
+def test_a_rank_that_dies_ends_the_job():
+    assert "KILLED BY SIGNAL: 9" in ended("dies") or "signal 9" in ended("dies").lower()
+
+
+def test_an_error_after_the_training_ends_the_job_with_its_cause():
+    assert "rank 2 of 3 ended: KeyError: 'after the training'" in ended("later")
+
+
+def test_callbacks_are_the_first_ranks_and_all_end_with_it():
+    found = re.findall(r"rank \d: 1 enough \d", said("callback"))
+    assert sorted(found) == ["rank 0: 1 enough 2", "rank 1: 1 enough 0", "rank 2: 1 enough 0"]
+
+
+def test_a_training_resumes_on_another_number_of_ranks(tmp_path):
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed (extra mpi)")
+    for ranks, epochs in ((2, 2), (3, 4), (1, 6), (4, 7)):
+        done = start(ranks, FAULTS, "resume", str(tmp_path), str(epochs))
+        assert done.returncode == 0, done.stderr[-3000:]
+    x = np.random.default_rng(0).normal(size=(90, 4))
+    network = Network(4, [6, "tanh", 3], seed=0)
+    history = network.fit(x, np.arange(90) % 3, epochs=7, batch_size=9)
+    for rank in range(4):
+        found = np.load(tmp_path / f"4.{rank}.npz")
+        np.testing.assert_allclose(found["loss"], history.loss, rtol=1e-10)
+        np.testing.assert_allclose(found["theta"], network.theta, rtol=1e-8, atol=1e-12)
