@@ -81,6 +81,7 @@ def main() -> None:
     # JAX reads this when it is imported; the tutorials' figures need 64 bits.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     from xpnn.backends import BackendUnavailableError
+    from xpnn.distributed.settings import RankError
 
     try:
         raise SystemExit(app(standalone_mode=False) or 0)
@@ -91,7 +92,7 @@ def main() -> None:
     except OSError as error:
         named = error.filename is not None and error.strerror
         _fail(f"{error.filename}: {error.strerror}" if named else str(error))
-    except (BackendUnavailableError, ValueError) as error:
+    except (BackendUnavailableError, RankError, ValueError) as error:
         _fail(str(error))
     except ImportError as error:
         # A package that is an extra; any other import that fails is a defect of xpnn.

@@ -20,12 +20,14 @@ from xpnn.cli.options import (
 )
 from xpnn.cli.output import Screen
 from xpnn.cli.places import check_picture, check_place
+from xpnn.cli.ranks import ranks
 from xpnn.cli.tables import Table, opened, stem_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from xpnn import TableModel
+    from xpnn.distributed import Group
 
 _MINUTES = 1.0  # between checkpoints
 
@@ -82,7 +84,8 @@ class Order:
         if chosen.name != "numpy":
             from xpnn.backends import device_name
 
-            options |= {"backend": chosen.name, "device": device_name(chosen.device)}
+            own = None if self.device is None else device_name(chosen.device)
+            options |= {"backend": chosen.name, "device": own}
         return options
 
 
@@ -139,7 +142,9 @@ def read_validation(text: str, like: Table) -> float | pd.DataFrame | None:
     return Table(Path(text), like.header).read()
 
 
-def train_table(table: Table, order: Order, screen: Screen) -> dict[str, Any] | None:
+def train_table(
+    table: Table, order: Order, screen: Screen, group: Group | None = None
+) -> dict[str, Any] | None:
     """Do the work of `xpnn train`.
 
     Parameters
@@ -150,6 +155,8 @@ def train_table(table: Table, order: Order, screen: Screen) -> dict[str, Any] | 
         How.
     screen : Screen
         Where to say what is found.
+    group : Group, optional
+        Processes that train together.
 
     Returns
     -------
@@ -165,6 +172,9 @@ def train_table(table: Table, order: Order, screen: Screen) -> dict[str, Any] | 
         check_picture(order.plot, "--plot")
     target = choose_target(table, order.target, screen)
     options, kinds = order.options(), read_kinds(order.kinds)
+    if group is not None:
+        options["distributed"] = "mpi"
+        screen.say(f"training on {group.size} processes")
     held = read_validation(order.validation, table)
     _say_resume(order, screen)
     every = order.checkpoint_every
@@ -366,6 +376,8 @@ def train(
     took each column for, and the score on held-out rows beside a baseline.
 
     Example: xpnn train pets.csv --target adopted --hidden 64,32 --early-stop
+
+    On several processes: mpiexec -n 4 xpnn train pets.csv --target adopted
     """
     # What is learned is worth more than what is printed.
     screen = Screen(json, quiet, must_go_on=True)
@@ -374,8 +386,15 @@ def train(
         activation, epochs, batch_size, rate, alpha, validation, early_stop, backend, device,
         seed, resume, checkpoint_every, plot,
     )  # fmt: skip
-    with screen.notes(), opened(data, header, labels) as table:
-        found = train_table(table, order, screen)
-        if found is None:
-            raise KeyboardInterrupt
-        screen.result(found)
+    with ranks() as group:
+        if group is not None and not group.first:
+            from xpnn import TableModel
+
+            with Screen(quiet=True).notes():
+                TableModel().fit(None, "", distributed="mpi")
+            return
+        with screen.notes(), opened(data, header, labels) as table:
+            found = train_table(table, order, screen, group)
+            if found is None:
+                raise KeyboardInterrupt
+            screen.result(found)

@@ -1,7 +1,8 @@
 """Training on several processes, which MPI starts and through which they talk."""
 
 from xpnn.distributed.dealt import DealtWindows
-from xpnn.distributed.group import Group, as_group, started_by_mpi
+from xpnn.distributed.group import Group, as_group
+from xpnn.distributed.meeting import started_by_mpi
 from xpnn.distributed.settings import MPI, RankError
 from xpnn.distributed.share import Share, share_of
 

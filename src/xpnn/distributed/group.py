@@ -1,21 +1,12 @@
-"""The processes that train together, and what they say to each other.
-
-Whatever all of them do at once begins with `Group.meet`: a few numbers are compared, so that
-a process that failed can say so to the others, wherever they are, and one that does not
-come is missed. That costs some microseconds; so nobody waits for ever, and MPI is left in
-order.
-"""
+"""The processes that train together, and what they say to each other."""
 
 from __future__ import annotations
 
-import faulthandler
-import importlib
 import logging
-import os
-import sys
+import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from zlib import crc32
@@ -25,59 +16,23 @@ from xpnn.backends import (
     HostGenerator,
     generator_state,
     host,
-    limit_threads,
     placement,
     restore_generator,
+    status,
     to_device,
     to_host,
 )
-from xpnn.distributed.missing import Roll, end_job, end_job_on_errors
-from xpnn.distributed.settings import MPI, RankError, as_settings
+from xpnn.distributed.meeting import Meeting, load_mpi, told
+from xpnn.distributed.settings import MPI, as_settings
 from xpnn.distributed.share import share_of
 from xpnn.distributed.sums import sums_of
 
 log = logging.getLogger("xpnn.distributed")
 
-_QUICK = 2000  # looks at a request before a process lets others have its core
-_COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
-
-
-def started_by_mpi() -> int:
-    """Count the processes that `mpiexec` started together; 1 where it did not start this one."""
-    for name in _COUNTS:
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    # srun starts without mpiexec, and sets this for a job's single commands, too.
-    if "PMIX_RANK" in os.environ or "PMI_RANK" in os.environ:
-        return int(os.environ.get("SLURM_NTASKS", "1"))
-    return 1
-
-
-def _mpi(timeout: float) -> Any:
-    """Import MPI, which starts it; that waits for all processes, without an end of its own."""
-    started = "mpi4py.MPI" in sys.modules
-    if not started:
-        faulthandler.dump_traceback_later(timeout, exit=True)
-    try:
-        return importlib.import_module("mpi4py.MPI")
-    except ImportError as error:
-        raise ImportError(
-            "distributed='mpi' needs mpi4py and an MPI; install them with: "
-            'python -m pip install "xpnn[mpi]"'
-        ) from error
-    except RuntimeError as error:  # mpi4py is there, and finds no library
-        raise ImportError(
-            f"mpi4py finds no MPI library: {error}. Load your cluster's MPI, or install one "
-            'with: python -m pip install "xpnn[mpi]"'
-        ) from error
-    finally:
-        if not started:
-            faulthandler.cancel_dump_traceback_later()
-
 
 @cache
 def _world(settings: MPI) -> Group:
-    return Group(settings, _mpi(settings.timeout).COMM_WORLD)
+    return Group(settings, load_mpi(settings.timeout).COMM_WORLD)
 
 
 def as_group(distributed: str | MPI | None) -> Group | None:
@@ -103,20 +58,16 @@ def as_group(distributed: str | MPI | None) -> Group | None:
     return None if settings is None else _world(settings)
 
 
-class Group:
+class Group(Meeting):
     """The processes of one training.
 
     Parameters
     ----------
-    settings : MPI
-        How long to wait, and how sums of GPU arrays travel.
-    comm : mpi4py.MPI.Comm, optional
-        Default: this process alone.
+    settings, comm
+        As in `Meeting`.
 
     Attributes
     ----------
-    rank, size : int
-        Number of this process, and number of all.
     seconds : float
         Time spent in sums, waiting for others included.
     sums : int
@@ -124,123 +75,27 @@ class Group:
     """
 
     def __init__(self, settings: MPI, comm: Any = None) -> None:
-        self.settings, self.rank, self.size = settings, 0, 1
-        self.local_rank, self.local_size = 0, 1
+        super().__init__(settings, comm)
         self.seconds, self.sums = 0.0, 0
-        self.comm: Any = None
-        if comm is None or comm.Get_size() == 1:
-            return
-        self.mpi = _mpi(settings.timeout)
-        self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.comm = self._copied(comm)
-        local = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
-        self.local_rank, self.local_size = local.Get_rank(), local.Get_size()
-        local.Free()
-        self.roll = Roll(self.comm.Dup(), settings.timeout)
-        self._mine, self._all = host.zeros(3, host.int64), host.zeros(3, host.int64)
         self._adder: Any = None
-        self._done = 0
-        end_job_on_errors(self.comm, self.rank)
 
-    def _copied(self, comm: Any) -> Any:
-        """Make room of one's own among the processes, as soon as all are there."""
-        copy, request = comm.Idup()
-        end = time.monotonic() + self.settings.timeout
-        while not request.Test():
-            time.sleep(0.0005)
-            if time.monotonic() > end:
-                waited = f"{self.settings.timeout:g} s for all others to begin a training"
-                end_job(comm, f"rank {self.rank} of {self.size} has waited {waited}")
-        return copy
-
-    @property
-    def first(self) -> bool:
-        """Whether this process speaks for all: prints, writes, calls callbacks."""
-        return self.rank == 0
-
-    # Being together
-
-    def meet(self, what: str, amount: int = 0, *, patient: bool = False,
-             failed: BaseException | None = None) -> None:  # fmt: skip
-        """Wait until all processes are here.
+    def device(self, backend: str | None) -> str | None:
+        """Choose a GPU for this process: each process of a machine has the next one.
 
         Parameters
         ----------
-        what : str
-            What they are about to do together.
-        amount : int, default 0
-            Something about it that has to be the same everywhere.
-        patient : bool, default False
-            Whether to wait as long as it takes: another one reads a file, say.
-        failed : Exception, optional
-            Why this process does not go on.
+        backend : str or None
+            Name of the library that is to compute.
 
-        Raises
-        ------
-        RankError
-            Another one failed, or does something else.
+        Returns
+        -------
+        str or None
+            Such as ``"cuda:1"``; None where the library's own choice will do.
         """
-        if self.size == 1:
-            return
-        own = crc32(f"{what} {amount}".encode())
-        self._mine[:] = self.size if failed is None else self.rank, own, -own
-        request = self.comm.Iallreduce(self._mine, self._all, self.mpi.MIN)
-        self._wait(request, what, patient)
-        self._done += 1
-        lowest = int(self._all[0])
-        if lowest < self.size:
-            told = None if failed is None else f"{type(failed).__name__}: {failed}"
-            text = self.comm.bcast(told, root=lowest)
-            if failed is None:
-                raise _told(RankError(f"rank {lowest} of {self.size} failed: {text}"))
-        elif self._all[1] != -self._all[2]:
-            does = self.comm.allgather(f"{what} {amount}" if amount else what)
-            listed = ", ".join(f"rank {rank}: {text}" for rank, text in enumerate(does))
-            raise _told(
-                RankError(
-                    f"the ranks do not do the same ({listed}); all of them need the same data and "
-                    "the same options"
-                )
-            )
-
-    def _wait(self, request: Any, what: str, patient: bool) -> None:
-        looks, begin = 0, 0.0
-        while not request.Test():
-            looks += 1
-            if looks < _QUICK:
-                continue
-            now = time.monotonic()
-            begin = begin or now
-            time.sleep(0.0 if now - begin < 0.01 else 0.0002)
-            self.roll.answer()
-            if not patient and now - begin > self.settings.timeout:
-                missing = self.roll.call()
-                end_job(
-                    self.comm,
-                    f"rank {self.rank} of {self.size} has waited {self.settings.timeout:g} s to "
-                    f"{what} (after {self._done:,} meetings); "
-                    + (f"missing: rank {', '.join(map(str, missing))}" if missing
-                       else "all ranks answer, yet they do not meet"),
-                )  # fmt: skip
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """What all processes go through; if one raises in it, all do."""
-        try:
-            with self._threads():
-                yield
-                self.meet("end")
-        except BaseException as error:
-            if self.size > 1 and not getattr(error, "_xpnn_told", False):
-                self.meet("end", failed=_told(error))
-            raise
-
-    def _threads(self) -> AbstractContextManager[Any]:
-        """Share the machine's cores out among its processes."""
-        if self.local_size == 1:
-            return nullcontext()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return limit_threads(max((cores or 1) // self.local_size, 1))
+        if self.size == 1 or backend is None:
+            return None
+        gpus = [name for name in status(backend).devices if name.startswith("cuda")]
+        return gpus[self.local_rank % len(gpus)] if gpus else None
 
     # Saying something
 
@@ -299,7 +154,7 @@ class Group:
             differs = [name for name in given if given[name] != other.get(name)]
             if differs:
                 name = differs[0]
-                raise _told(
+                raise told(
                     ValueError(
                         f"rank {self.rank} was given other arguments than rank {rank}: {name} is "
                         f"{given[name]}, there it is {other.get(name)}. All ranks need the same"
@@ -317,6 +172,54 @@ class Group:
         if self.size > 1:
             values = host.ascontiguousarray(to_host(array))
             self.meet(f"compare {what}", crc32(_bytes(values)))
+
+    @contextmanager
+    def lent(self, arrays: list[Any]) -> Iterator[list[Any]]:
+        """Hand out host arrays of rank 0, which lie once in the memory of each machine.
+
+        Parameters
+        ----------
+        arrays : list of numpy.ndarray or None
+            Of rank 0; the others give as many, whatever they are.
+
+        Yields
+        ------
+        list of numpy.ndarray or None
+            To be read only, and not after the end of the block.
+        """
+        if self.size == 1:
+            yield arrays
+            return
+        kinds = self.from_first(
+            [None if a is None else (a.shape, a.dtype, a if a.dtype.hasobject else None)
+             for a in arrays] if self.first else None,
+            patient=True,
+        )  # fmt: skip
+        heads = self.comm.Split(0 if self.local_rank == 0 else self.mpi.UNDEFINED, self.rank)
+        found, windows = [], []
+        for given, kind in zip(arrays, kinds, strict=True):
+            if kind is None or kind[2] is not None:
+                found.append(None if kind is None else kind[2])
+                continue
+            shape, dtype = kind[:2]
+            size = dtype.itemsize * math.prod(shape)
+            own = size if self.local_rank == 0 else 0
+            window = self.mpi.Win.Allocate_shared(own, dtype.itemsize, comm=self.local)
+            windows.append(window)
+            memory, _ = window.Shared_query(0)
+            place = host.ndarray(shape, dtype, memory)
+            if self.first:
+                host.copyto(place, given)
+            if self.local_rank == 0:
+                heads.Bcast(_bytes(place), root=0)
+            found.append(place)
+        if self.local_rank == 0:
+            heads.Free()
+        self.meet("take what lies in shared memory")
+        yield found
+        self.meet("give shared memory back")
+        for window in windows:
+            window.Free()
 
     # Adding up
 
@@ -400,12 +303,6 @@ class Group:
         self.comm.Allgatherv(_bytes(values), [_bytes(whole), sizes])
         xp, device = placement(x=own)
         return to_device(whole, xp, device, own.dtype)
-
-
-def _told(error: BaseException) -> BaseException:
-    """Mark an error that the other processes know of."""
-    error._xpnn_told = True  # type: ignore[attr-defined]
-    return error
 
 
 def _bytes(array: Any) -> Any:

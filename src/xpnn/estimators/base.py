@@ -125,13 +125,15 @@ class BaseMLP(FittedMLP):
             self, X, y, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=first, **options
         )
 
-    def _where(self, x: Any) -> tuple[Namespace, Device]:
+    def _where(self, x: Any, group: Group | None = None) -> tuple[Namespace, Device]:
         """Where a new model is to live."""
         sparse = isinstance(x, SparseRows)
         xp, device = (HOST_NAMESPACE, "cpu") if sparse else (namespace(X=x), device_of(x))
         if self._follows and self.dtype is None:
             return xp, device
         where = device_name(device) if self._follows else self.device
+        if group is not None and where is None:
+            where = group.device(self.backend)
         chosen = select(self.backend or library_name(xp), where, self.dtype)
         return chosen.xp, chosen.device
 
@@ -162,7 +164,7 @@ class BaseMLP(FittedMLP):
         objective = self._make_objective()
         self._random_state = check_random_state(self.random_state)
         keeper = resuming.begin(self, checkpoint, resume, group)
-        xp, device = self._where(x) if first else self._place()
+        xp, device = self._where(x, group) if first else self._place()
         if first:
             self._begin(hidden, outputs, x, xp, device)
         elif outputs != self.n_outputs_ or hidden != self._hidden:

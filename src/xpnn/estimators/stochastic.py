@@ -128,7 +128,7 @@ def batch_size(model: BaseMLP, rows: int) -> int:
     if model.batch_size > rows:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=5,
+            stacklevel=6,
         )
     return int(min(model.batch_size, rows))
 
@@ -206,13 +206,13 @@ class Training:
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached "
                     "and the optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         except KeyboardInterrupt:
             if self.group is not None:
                 raise  # the others do not know; the checkpoint is what remains
             self.keeper.interrupted()
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
             theta = self.learner.theta()
             if self.learner.finite(theta):
                 model._set_theta(theta)
@@ -263,7 +263,7 @@ class Training:
                         f"The loss became {loss} in epoch {model.n_iter_ + 1}; training ends with "
                         "the best weights so far. A smaller learning_rate_init or clip_norm helps.",
                         ConvergenceWarning,
-                        stacklevel=5,
+                        stacklevel=6,
                     )
                 self.history.stopped = "diverged"
                 return True

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnn.data.columns import listed
 from xpnn.data.optional import need
-from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.regressor import MLPRegressor
+from xpnn.distributed import Group, as_group
 from xpnn.estimators.table_columns import TablePreprocessing
+from xpnn.estimators.table_estimator import check_estimator, make_estimator
 from xpnn.estimators.table_record import KeepHistory, plain, summary
 from xpnn.estimators.table_scores import (
     baseline_scores,
@@ -72,7 +72,7 @@ class TableModel:
 
     def fit(
         self,
-        frame: pd.DataFrame,
+        frame: pd.DataFrame | None,
         target: str,
         validation: float | pd.DataFrame | None = 0.1,
         *,
@@ -87,7 +87,8 @@ class TableModel:
         Parameters
         ----------
         frame : pandas.DataFrame
-            Raw rows. Those without a target are left out.
+            Raw rows. Those without a target are left out. With ``distributed="mpi"``, only
+            rank 0's arguments count; the others may give None.
         target : str
             The column to learn.
         validation : float or pandas.DataFrame, default 0.1
@@ -113,7 +114,54 @@ class TableModel:
             The table has no such column, or it is neither classes nor numbers; or there is
             nothing to learn from.
         """
-        began = time.perf_counter()
+        group = as_group(options.get("distributed"))
+        given = (frame, target, validation, seed, options)
+        if group is None or group.size == 1:
+            self._learn(None, given, callbacks, checkpoint, resume)
+            return self
+        with group.together():
+            self._learn(group, given, callbacks, checkpoint, resume)
+            # What only rank 0 knows.
+            state = (self.task, self.kinds, self.record)
+            self.task, self.kinds, self.record = group.from_first(state, patient=True)
+        return self
+
+    def _learn(
+        self, group: Group | None, given: tuple[Any, ...], callbacks: Iterable[Any],
+        checkpoint: Any, resume: Any,
+    ) -> None:  # fmt: skip
+        """Do the work of `fit`."""
+        began, first = time.perf_counter(), group is None or group.first
+        keep, held = KeepHistory(), None
+        counts: dict[str, int] = {}
+        arrays: list[Any] = [None] * 4
+        if first:
+            counts, held, arrays = self._prepare(*given)
+        if group is not None:
+            made = (self.preprocessing, self.target, self.estimator)
+            made = group.from_first(made, patient=True)
+            self.preprocessing, self.target, self.estimator = made
+        with nullcontext(arrays) if group is None else group.lent(arrays) as (x, y, *pair):
+            options = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
+            if self.estimator.solver != "lbfgs":
+                options["callbacks"] = [keep, *callbacks]
+                options["validation_data"] = None if pair[0] is None else tuple(pair)
+            self.estimator.fit(x, y, **options)
+        if not first:
+            return
+        self.record = {
+            **counts,
+            "features": len(self.preprocessing.feature_names),
+            "seconds": time.perf_counter() - began,
+            "options": {"seed": given[3], **{k: plain(v) for k, v in given[4].items()}},
+            "history": keep.as_plain(),
+            "validation": None if held is None else self.evaluate(held),
+        }
+
+    def _prepare(
+        self, frame: Any, target: str, validation: Any, seed: int, options: dict[str, Any]
+    ) -> tuple[dict[str, int], Any, list[Any]]:
+        """Learn the columns; return counts, the rows set apart, and all as numbers."""
         rows = with_target(frame, target)
         found = learn_target(target, rows[target], self.task)
         if validation is None or isinstance(validation, int | float):
@@ -121,32 +169,19 @@ class TableModel:
         else:
             train, held = rows, with_target(validation, target)
             check_held(found, held)
-        estimator = _make_estimator(found.task, seed, options)
+        estimator = make_estimator(found.task, seed, options)
         scaled = found.task == "regress" and getattr(estimator, "loss", "") != "poisson"
         found = with_rows(found, train[target], scaled)
         preprocessing = TablePreprocessing(self.kinds).fit(train.drop(columns=target))
         self.preprocessing, self.target, self.estimator = preprocessing, found, estimator
-        keep = KeepHistory()
-        x, y = self._arrays(train)
-        if estimator.solver == "lbfgs":
-            estimator.fit(x, y, callbacks=callbacks, checkpoint=checkpoint, resume=resume)
-        else:
-            pair = None if held is None else self._arrays(held)
-            calls = [keep, *callbacks]
-            estimator.fit(
-                x, y, validation_data=pair, callbacks=calls, checkpoint=checkpoint, resume=resume
-            )
-        self.record = {
+        lbfgs = estimator.solver == "lbfgs"
+        pair = (None, None) if held is None or lbfgs else self._arrays(held)
+        counts = {
             "rows": len(train),
             "validation_rows": 0 if held is None else len(held),
             "rows_without_target": len(frame) - len(rows),
-            "features": x.shape[1],
-            "seconds": time.perf_counter() - began,
-            "options": {"seed": seed, **{k: plain(v) for k, v in options.items()}},
-            "history": keep.as_plain(),
-            "validation": None if held is None else self.evaluate(held),
         }
-        return self
+        return counts, held, [*self._arrays(train), *pair]
 
     def _arrays(self, rows: pd.DataFrame) -> tuple[Any, Any]:
         """Numbers and targets as the estimator takes them."""
@@ -339,25 +374,8 @@ class TableModel:
         made.target, made.estimator = target, estimator
         made.preprocessing = TablePreprocessing.from_config(config["preprocessing"])
         made.record = dict(config["record"])
-        made._check_estimator()
+        check_estimator(target, estimator, len(made.preprocessing.feature_names))
         return made
-
-    def _check_estimator(self) -> None:
-        target, estimator = self._target(), self.estimator
-        kind = MLPClassifier if target.task == "classify" else MLPRegressor
-        if not isinstance(estimator, kind) or not hasattr(estimator, "coefs_"):
-            raise ValueError(f"estimator is {estimator!r}; expected a fitted {kind.__name__}")
-        features = len(self.preprocessing.feature_names)
-        if estimator.n_features_in_ != features:
-            raise ValueError(
-                f"the network takes {estimator.n_features_in_} features; the preprocessing gives "
-                f"{features}"
-            )
-        if target.task == "classify" and list(estimator.classes_) != list(target.classes):
-            raise ValueError(
-                f"the network tells the classes {listed(list(estimator.classes_))}; the target "
-                f"has {listed(list(target.classes))}"
-            )
 
     def describe(self, *, joined: bool = True) -> str:
         """Say what each column is taken for, what is learned, and what was measured."""
@@ -368,15 +386,3 @@ class TableModel:
         if self.target is None:
             return f"TableModel({self.task!r}, nothing learned)"
         return f"TableModel({self.target.task} {self.target.name!r}, {self.preprocessing!r})"
-
-
-def _make_estimator(task: str, seed: int, options: dict[str, Any]) -> Any:
-    kind = MLPClassifier if task == "classify" else MLPRegressor
-    known = kind().get_params()
-    wrong = [name for name in options if name not in known]
-    if wrong:
-        raise ValueError(
-            f"{listed(wrong)} is no parameter of {kind.__name__} for task {task!r}; expected some "
-            f"of {', '.join(sorted(known))}"
-        )
-    return kind(**{"random_state": seed, **options})

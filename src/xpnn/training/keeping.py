@@ -280,7 +280,7 @@ class Keeper:
         warnings.warn(
             f"{text}; the checkpoint before, if there is one, stays as it is",
             CheckpointWarning,
-            stacklevel=7 if self.kind == "network" else 8,
+            stacklevel=8 if self.kind == "network" else 9,
         )
 
 
