@@ -161,6 +161,7 @@ def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ModelFileError(f"the {name} cannot be saved: {error}") from error
     arrays: dict[str, Any] = {}
     given = model.get_params()
+    del given["distributed"]  # where a training ran is nothing that a model is made of
     parameters = {key: write(given[key], key, arrays) for key in sorted(given)}
     fitted = {
         key: write(getattr(model, key), key, arrays)

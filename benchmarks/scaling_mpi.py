@@ -1,0 +1,179 @@
+"""How training on several processes scales: measured on 1 and 2, predicted for 8 to 1,024 GPUs.
+
+python benchmarks/scaling_mpi.py [--tiny] [--rounds N] [--data FOLDER] [--out FILE.json]
+                                 [--gpu-rate FLOPS] [--link BYTES] [--latency SECONDS]
+
+Each process has one BLAS thread. 784-512-512-10 on MNIST (generated rows without --data) and
+on a generated set ten times larger; strong scaling keeps the batch of 1,024 rows, weak
+scaling has 1,024 for each process. Runs of 1 and 2 processes take turns. With --out, the
+prediction is drawn beside the JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from scaling_mpi_model import SIZES, Cluster, draw, predict, table
+from scaling_mpi_worker import LAYERS
+from xpnn.bench.command import Settings, describe_run, shown_command
+from xpnn.bench.machine import THREAD_VARIABLES
+
+BATCH = 1024
+PARAMETERS = sum((a + 1) * b for a, b in pairwise(LAYERS))
+TIMES = 42  # of a sum that is timed by itself
+HERE = Path(__file__).parent
+
+
+def run(ranks: int, **given: Any) -> dict[str, Any]:
+    """Start processes, and read what the first of them prints."""
+    own = Path(sys.executable).with_name("mpiexec")
+    command = [str(own) if own.exists() else shutil.which("mpiexec") or "mpiexec", "-n", str(ranks)]
+    worker = [sys.executable, str(HERE / "scaling_mpi_worker.py")]
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+    done = subprocess.run(
+        [*(command if ranks > 1 else ()), *worker, json.dumps({"ranks": ranks, **given})],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{ranks} processes ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def make_rows(folder: Path, rows: int, name: str) -> dict[str, str]:
+    """Write random pictures and labels of MNIST's shapes."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    place = np.lib.format.open_memmap(
+        folder / f"{name}.npy", "w+", dtype=np.float32, shape=(rows, LAYERS[0])
+    )
+    for start in range(0, rows, 10_000):
+        place[start : start + 10_000] = rng.random(place[start : start + 10_000].shape, np.float32)
+    place.flush()
+    np.save(folder / f"{name}-t.npy", rng.integers(0, 10, rows))
+    return {"x": str(folder / f"{name}.npy"), "t": str(folder / f"{name}-t.npy")}
+
+
+def mnist(folder: Path, data: Path | None, rows: int) -> dict[str, str]:
+    """MNIST's training rows as files that processes map; generated ones without a folder."""
+    if data is None:
+        return make_rows(folder, rows, "mnist")
+    import numpy as np
+
+    from xpnn.data import load_mnist
+
+    found = load_mnist(data)
+    np.save(folder / "mnist.npy", found.train_images[:rows].astype(np.float32) / 255)
+    np.save(folder / "mnist-t.npy", found.train_labels[:rows])
+    return {"x": str(folder / "mnist.npy"), "t": str(folder / "mnist-t.npy")}
+
+
+def compare(name: str, files: dict[str, str], rows: int, rounds: int, epochs: int) -> Any:
+    """Strong and weak scaling on 1 and 2 processes, which take turns."""
+    found: dict[str, list[Any]] = {"1": [], "2": [], "2 weak": []}
+    for _ in range(rounds):
+        for key in found:
+            ranks = int(key[0])
+            wide = ranks if key.endswith("weak") else 1
+            found[key].append(
+                run(ranks, what="train", rows=rows, batch=BATCH * wide, epochs=epochs, **files)
+            )
+    step = {key: median(one["step"] for one in runs) for key, runs in found.items()}
+    strong = median(
+        one["step"] / two["step"] for one, two in zip(found["1"], found["2"], strict=True)
+    )
+    weak = median(
+        2 * one["step"] / two["step"] for one, two in zip(found["1"], found["2 weak"], strict=True)
+    )
+    return {
+        "name": name, "rows": rows, "batch": BATCH, "seconds_per_step": step,
+        "speedup_strong": strong, "speedup_weak": weak,
+        "in_sums": median(one["in_sums"] for one in found["2"]),
+        "in_sums_weak": median(one["in_sums"] for one in found["2 weak"]), "runs": found,
+    }  # fmt: skip
+
+
+def main() -> None:
+    prefix, argv = "python benchmarks/scaling_mpi.py", sys.argv[1:]
+    parser = argparse.ArgumentParser(prog=prefix, description=__doc__.splitlines()[0])
+    parser.add_argument("--tiny", action="store_true", help="very little data; times mean nothing")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", type=Path, help="folder with the MNIST database")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    defaults = Cluster()
+    parser.add_argument("--gpu-rate", type=float, default=defaults.rate, help="operations a second")
+    parser.add_argument("--link", type=float, default=defaults.link, help="bytes a second")
+    parser.add_argument("--latency", type=float, default=defaults.latency, help="seconds")
+    asked = parser.parse_args(argv)
+    rows = 4096 if asked.tiny else 60_000
+    with tempfile.TemporaryDirectory(prefix="xpnn-") as name:
+        folder = Path(name)
+        sets = [compare("mnist", mnist(folder, asked.data, rows), rows, asked.rounds, 2)]
+        files = make_rows(folder, 10 * rows, "large")
+        sets.append(compare("ten times larger", files, 10 * rows, 1, 1))
+        lengths = [1, 1000, 10_000, 100_000, PARAMETERS + 3, 2_000_000]
+        alone = run(2, what="sums", lengths=lengths, times=TIMES)
+        hand = run(2, what="buckets", batch=BATCH, times=TIMES)
+    one, two = (sets[0]["seconds_per_step"][key] for key in ("1", "2"))
+    summed = alone[str(PARAMETERS + 3)]
+    result = {
+        "settings": describe_run(
+            Settings(asked.rounds, asked.tiny, 1, asked.data, (), False, asked.out),
+            shown_command(prefix, argv),
+        ),
+        "network": list(LAYERS), "sets": sets, "seconds_of_a_sum": alone,
+        "sum_share_of_a_step": summed / two,
+        "predicted_speedup": one / (one / 2 + summed), "measured_speedup": one / two,
+        "buckets": {**hand, "ratio": hand["a_sum_a_layer"] / hand["one_sum"]},
+    }  # fmt: skip
+    cluster = Cluster(asked.gpu_rate, asked.link, asked.latency)
+    result["prediction"] = {"cluster": vars(cluster), "sizes": predict(cluster)}
+    show(result)
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(result, indent=1) + "\n")
+        print(f"picture: {draw(result['prediction'], asked.out.with_suffix('.png'))}")
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print what was found."""
+    print("784-512-512-10, Adam, float32, one BLAS thread for each process")
+    for found in result["sets"]:
+        step = found["seconds_per_step"]
+        print(
+            f"{found['name']}, {found['rows']:,} rows: a step of {BATCH:,} rows "
+            f"{1e3 * step['1']:.1f} ms on 1 process, {1e3 * step['2']:.1f} ms on 2: "
+            f"{found['speedup_strong']:.2f} times as fast; {BATCH:,} rows each: "
+            f"{found['speedup_weak']:.2f} times the rows a second; in sums, waiting included: "
+            f"{100 * found['in_sums']:.1f} % of an epoch"
+        )
+    sums = result["seconds_of_a_sum"]
+    print(
+        f"a sum of {PARAMETERS:,} float32: {1e3 * sums[str(PARAMETERS + 3)]:.2f} ms, "
+        f"{100 * result['sum_share_of_a_step']:.1f} % of a step; of one number: "
+        f"{1e6 * sums['1']:.0f} us"
+    )
+    hand = result["buckets"]
+    print(
+        f"a step by hand, a sum for each layer while the others go back: {hand['ratio']:.3f} times "
+        "the time with one sum"
+    )
+    print(
+        f"the model says {result['predicted_speedup']:.2f} times for 2 processes; measured "
+        f"{result['measured_speedup']:.2f}"
+    )
+    print(table(result["prediction"]))
+
+
+if __name__ == "__main__":
+    assert SIZES  # the prediction's networks
+    main()
