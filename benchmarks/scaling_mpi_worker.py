@@ -1,4 +1,7 @@
-"""What each process of `scaling_mpi.py` does; started by `mpiexec`, prints one line of JSON."""
+"""What each process of `scaling_mpi.py` does; started by `mpiexec`, prints one line of JSON.
+
+`scaling_mpi.py` sets the variables that keep it to one thread.
+"""
 
 from __future__ import annotations
 
@@ -111,9 +114,6 @@ def buckets(given: dict[str, Any], group: Any) -> dict[str, Any]:
 
 def main() -> None:
     given = json.loads(sys.argv[1])
-    from xpnn.bench.machine import limit_threads
-
-    limit_threads(1)
     group = None
     if given["ranks"] > 1:
         from xpnn.distributed import as_group

@@ -180,7 +180,7 @@ class Meeting:
                 yield
                 self.meet("end")
         except BaseException as error:
-            if self.size > 1 and not getattr(error, "_xpnn_told", False):
+            if self.size > 1 and not _is_told(error):
                 self.meet("end", failed=told(error))
             raise
 
@@ -196,3 +196,12 @@ def told(error: BaseException) -> BaseException:
     """Mark an error that the other processes know of."""
     error._xpnn_told = True  # type: ignore[attr-defined]
     return error
+
+
+def _is_told(error: BaseException | None) -> bool:
+    """Whether the others know of an error, or of the one that it was made from."""
+    while error is not None:
+        if getattr(error, "_xpnn_told", False):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
