@@ -83,7 +83,7 @@ def main() -> None:
     from xpnn.backends import BackendUnavailableError
 
     try:
-        raise SystemExit(app(standalone_mode=False) or 0)
+        raise SystemExit(app(prog_name="xpnn", standalone_mode=False) or 0)
     except OutputClosed:
         raise SystemExit(0) from None
     except KeyboardInterrupt:
@@ -118,4 +118,5 @@ def _wrong_words(error: Any) -> None:
         raise SystemExit(2) from None
     context = getattr(error, "ctx", None)
     where = f" See {context.command_path} --help" if context else ""
-    _fail(f"{error.format_message()}{where}")
+    text = error.format_message().rstrip(".")
+    _fail(f"{text}.{where}")

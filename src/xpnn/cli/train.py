@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,11 +24,15 @@ from xpnn.cli.places import check_picture, check_place
 from xpnn.cli.tables import Table, opened, stem_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from xpnn import TableModel
 
 _MINUTES = 1.0  # between checkpoints
+# What errors of the estimator call options, and what the command does.
+_WORDS = {
+    "hidden_layer_sizes": "--hidden", "learning_rate_init": "--rate", "max_iter": "--epochs",
+    "^(task|validation) is": r"--\1 is", "^kinds names": "--as names",
+    r"^kinds\['(.*)'\] is '(.*?)'": r"--as is '\1=\2'",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,8 @@ def choose_target(table: Table, target: str | None, screen: Screen) -> str:
     return found
 
 
-def read_validation(text: str, like: Table) -> float | pd.DataFrame | None:
-    """Read a share of the rows, or a file of other rows."""
+def read_validation(text: str, like: Table) -> float | Table | None:
+    """Read a share of the rows, or find a file of other rows."""
     try:
         return float(text) or None
     except ValueError:
@@ -136,7 +141,7 @@ def read_validation(text: str, like: Table) -> float | pd.DataFrame | None:
         raise ValueError(
             f"--validation is {text!r}; expected a share such as 0.1, 0 for none, or a file"
         )
-    return Table(Path(text), like.header).read()
+    return Table(Path(text), like.header)
 
 
 def train_table(table: Table, order: Order, screen: Screen) -> dict[str, Any] | None:
@@ -166,17 +171,20 @@ def train_table(table: Table, order: Order, screen: Screen) -> dict[str, Any] | 
     target = choose_target(table, order.target, screen)
     options, kinds = order.options(), read_kinds(order.kinds)
     held = read_validation(order.validation, table)
+    if held is None and order.early_stop:
+        raise ValueError("--early-stop looks at held-out rows; --validation 0 leaves none")
     _say_resume(order, screen)
     every = order.checkpoint_every
     model = TableModel(order.task, kinds)
     calls: list[Any] = [_Describe(model, screen)]
     calls += [ProgressBar()] if screen.watched else []
     try:
-        model.fit(
-            table.read(), target, held, seed=order.seed, callbacks=calls,
-            checkpoint=Checkpoint(order.checkpoint, every, None if every else _MINUTES),
-            resume=order.resume, **options,
-        )  # fmt: skip
+        with (held if isinstance(held, Table) else table).naming():
+            model.fit(
+                table.read(), target, held.read() if isinstance(held, Table) else held,
+                seed=order.seed, callbacks=calls, resume=order.resume, **options,
+                checkpoint=Checkpoint(order.checkpoint, every, None if every else _MINUTES),
+            )  # fmt: skip
     except ValueError as error:
         raise _in_words(error) from error
     if model.record["history"]["stopped"] == "interrupted":
@@ -216,9 +224,8 @@ def _in_words(error: ValueError) -> ValueError:
     _, runaway, rest = text.partition("The loss became")
     if runaway:
         return ValueError(f"the loss became{rest.partition(';')[0]}; a smaller --rate helps")
-    names = {"hidden_layer_sizes": "--hidden", "learning_rate_init": "--rate", "max_iter": "epochs"}
-    for name, option in names.items():
-        text = text.replace(name, option)
+    for pattern, option in _WORDS.items():
+        text = re.sub(pattern, option, text)
     return ValueError(text)
 
 
