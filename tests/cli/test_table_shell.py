@@ -181,9 +181,12 @@ def test_every_command_shows_an_example(xpnn, name):
     assert f"xpnn {name} " in out.partition("Example:")[2]
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(words):
     code = (
         "import sys, xpnn.cli\n"
+        f"sys.argv = ['xpnn', *{words!r}]\n"
+        "try:\n    xpnn.cli.main()\nexcept SystemExit as leaving:\n    assert leaving.code == 0\n"
         "heavy = {'numpy', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'onnx', 'torch', 'jax'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )

@@ -80,8 +80,6 @@ def main() -> None:
     """Run the command line; what a user got wrong ends with a line, not with a traceback."""
     # JAX reads this when it is imported; the tutorials' figures need 64 bits.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
-    from xpnn.backends import BackendUnavailableError
-
     try:
         raise SystemExit(app(prog_name="xpnn", standalone_mode=False) or 0)
     except OutputClosed:
@@ -91,7 +89,7 @@ def main() -> None:
     except OSError as error:
         named = error.filename is not None and error.strerror
         _fail(f"{error.filename}: {error.strerror}" if named else str(error))
-    except (BackendUnavailableError, ValueError) as error:
+    except ValueError as error:
         _fail(str(error))
     except ImportError as error:
         # A package that is an extra; any other import that fails is a defect of xpnn.
@@ -99,6 +97,11 @@ def main() -> None:
             raise
         _fail(str(error))
     except Exception as error:
+        # Not imported before: help shall appear at once.
+        from xpnn.backends import BackendUnavailableError
+
+        if isinstance(error, BackendUnavailableError):
+            _fail(str(error))
         _wrong_words(error)
 
 
