@@ -40,6 +40,7 @@ print(*[name for name in {HEAVY.split()!r} if name in sys.modules])
             "xpnn.load(p); p.unlink()",
             {"numpy", "scipy", "safetensors"},
         ),
+        ("from xpnn.estimators import TablePreprocessing", {"numpy"}),
         ("import xpnn; xpnn.select('array_api_strict')", {"numpy", "array_api_strict"}),
     ],
 )

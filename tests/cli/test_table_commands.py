@@ -75,6 +75,14 @@ def test_a_classification_goes_round(xpnn, trained, pandas):
     code, out, _ = xpnn("inspect", "pets.safetensors")
     assert "16 to 1, logistic" in out
     assert "kind: category of 3" in out
+    _, _, training = out.partition("\ntraining\n")
+    lines = training.partition("\n\n")[0].splitlines()
+    assert lines[0].startswith("  216 rows to learn from, 24 held out, ")
+    assert {"  hidden_layer_sizes: [16]", "  30 epochs"} <= set(lines)
+    names = [line.partition(":")[0].strip() for line in lines[1:]]
+    assert not {"options", "history", "rows", "stopped"} & set(names)
+    assert len(set(names)) == len(names)
+    assert xpnn("inspect", "pets.safetensors", "--quiet") == (0, "", "")
 
 
 def test_a_regression_goes_round(xpnn, folder, pandas):

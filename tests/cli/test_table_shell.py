@@ -42,6 +42,21 @@ def test_a_table_comes_through_a_pipe(trained):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("cut -c1-9 | sed '2,$d'", "error: standard input: no rows after the line"),
+        ("sed '4s/^[^,]*/old/'", "error: standard input, line 4: column 'age': found 'old'"),
+        ("sed '5s/$/,more/'", "error: standard input, line 5: 7 fields; expected 6"),
+    ],
+)
+def test_what_is_wrong_in_a_pipe_is_of_standard_input(trained, change, message):
+    found = shell(f"cat new.csv | {change} | xpnn predict pets.safetensors -")
+    assert found.returncode == 2
+    assert found.stderr.startswith(message)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
 def test_a_training_goes_on_when_nobody_reads_any_more(folder):
     found = shell("xpnn train pets.csv -t adopted --epochs 3 -o cut.st | true; test -s cut.st")
     assert (found.returncode, found.stderr) == (0, "")
@@ -102,11 +117,26 @@ def test_going_on_ends_where_one_training_does(folder, xpnn):
         (["train", "pets.csv", "-t", "days", "--task", "guess"], "task is 'guess'"),
         (["train", "pets.csv", "-t", "days", "--hidden", "big"], "--hidden is 'big'"),
         (["train", "pets.csv", "-t", "days", "--activation", "x"], "--activation is 'x'"),
-        (["train", "pets.csv", "-t", "days", "--epochs", "0"], "--epochs"),
+        (
+            ["train", "pets.csv", "-t", "days", "--epochs", "0"],
+            "than or equal to 1. See xpnn train",
+        ),
+        (["train", "pets.csv", "-t", "days", "--seed", "-1"], "'--seed'"),
         (["train", "pets.csv", "-t", "days", "--as", "age"], "--as is 'age'"),
-        (["train", "pets.csv", "-t", "days", "--as", "age=x"], "kinds['age'] is 'x'"),
+        (["train", "pets.csv", "-t", "days", "--as", "age=x"], "--as is 'age=x'; expected"),
+        (["train", "pets.csv", "-t", "days", "--as", "paws=date"], "--as names the column 'paws'"),
+        (["train", "pets.csv", "-t", "days", "--as", "kind=date"], "--as is 'kind=date', but "),
         (["train", "pets.csv", "-t", "days", "--validation", "x"], "--validation is 'x'"),
-        (["train", "pets.csv", "-t", "days", "--validation", "7"], "validation is 7.0"),
+        (["train", "pets.csv", "-t", "days", "--validation", "7"], "--validation is 7.0"),
+        (
+            ["train", "pets.csv", "-t", "days", "--validation", "bad.csv"],
+            "bad.csv, line 3: column 'age': found 'old'; expected a number",
+        ),
+        (
+            ["train", "pets.csv", "-t", "days", "--validation", "0", "--early-stop"],
+            "--early-stop looks at held-out rows",
+        ),
+        (["train", "pets.csv", "-t", "days", "--task", "tell"], "--task is 'tell'"),
         (["train", "pets.csv", "-t", "days", "--plot", "x.gif"], "--plot is 'x.gif'"),
         (["train", "pets.csv", "-t", "days", "--out", "."], "--out is '.', a folder"),
         (["train", "pets.csv", "-t", "days", "--backend", "x"], "'x' is not a backend"),
@@ -114,7 +144,8 @@ def test_going_on_ends_where_one_training_does(folder, xpnn):
         (["train", "pets.csv", "--paws"], "No such option: --paws"),
         (["predict", "pets.csv", "pets.csv"], "pets.csv: not a safetensors file"),
         (["predict", "pets.safetensors", "pets.csv", "-o", "x.doc"], "--out is 'x.doc'"),
-        (["predict", "pets.safetensors", "bad.csv"], "column 'age', row 1: found 'old'"),
+        (["predict", "pets.safetensors", "bad.csv"], "bad.csv, line 3: column 'age': found 'old'"),
+        (["evaluate", "pets.safetensors", "bad.csv"], "bad.csv, line 3: column 'age'"),
         (["evaluate", "pets.safetensors", "less.csv"], "lacks the columns tame"),
         (["evaluate", "pets.safetensors", "pets.csv", "-t", "age"], "has learned 'adopted'"),
         (["evaluate", "pets.safetensors"], "Missing argument"),
@@ -150,9 +181,12 @@ def test_every_command_shows_an_example(xpnn, name):
     assert f"xpnn {name} " in out.partition("Example:")[2]
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(words):
     code = (
         "import sys, xpnn.cli\n"
+        f"sys.argv = ['xpnn', *{words!r}]\n"
+        "try:\n    xpnn.cli.main()\nexcept SystemExit as leaving:\n    assert leaving.code == 0\n"
         "heavy = {'numpy', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'onnx', 'torch', 'jax'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )

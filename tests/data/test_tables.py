@@ -9,6 +9,7 @@ from xpnn.data import (
     DataFileError,
     csv_records,
     csv_tables,
+    line_of_row,
     read_table,
     stream_table,
     table_format,
@@ -308,3 +309,15 @@ def test_labels_beside_a_csv(tmp_path):
     path = write(tmp_path / "a.csv", "a\n1\n")
     with pytest.raises(ValueError, match=r"labels is .*expected none beside a file that is no IDX"):
         read_table(path, labels=path)
+
+
+@pytest.mark.parametrize("block", [8, 1 << 20])
+def test_the_line_of_a_row(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("xpnn.data.csv_records._BLOCK", block)
+    path = tmp_path / "t.csv"
+    path.write_text('\nname,"two\nlines"\r\na,1\n\n"b\n\nb",2\r\n\r\nc,3')
+    assert read_table(path)["name"].tolist() == ["a", "b\n\nb", "c"]
+    assert [line_of_row(path, row) for row in range(4)] == [4, 6, 10, None]
+    assert line_of_row(path, 1, header=False) == 4
+    np.save(tmp_path / "t.npy", np.zeros((2, 2)))
+    assert line_of_row(tmp_path / "t.npy", 1) is None

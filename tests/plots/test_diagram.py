@@ -129,6 +129,7 @@ def test_larger_networks_are_blocks(widths):
     first = net.parameters()["0.weights"]
     size = _number(float(np.abs(first).mean()))
     assert f"{first.size:,} weights\nabout {size} in size" in written
+    assert f"{widths[1]:,} bias{'' if widths[1] == 1 else 'es'}" in written
     biases = sum(widths[1:])
     assert any(t.startswith(f"{net.size - biases:,} weights, {biases:,} biases") for t in written)
 

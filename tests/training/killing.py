@@ -21,6 +21,7 @@ import numpy as np
 
 from xpnn import AdamW, Dropout, MLPClassifier, MLPRegressor, Network
 from xpnn.backends import generator_state, select
+from xpnn.data import BlockShuffle, stream
 from xpnn.optimizers import SGD, Clipped, CosineWarmup, ReduceOnPlateau
 from xpnn.training import Checkpoint, EarlyStopping
 from xpnn.training.checkpoints import read_checkpoint
@@ -31,23 +32,32 @@ T = (X[:, 0] * X[:, 1] > 0).astype("int64")
 EPOCHS = 40
 
 
+def from_arrays():
+    return X, T
+
+
+def from_source():
+    """Four windows an epoch, read ahead by a thread."""
+    return (stream(X, T, shuffle=BlockShuffle(5, 6)),)
+
+
 def from_network(net, history):
     figures = {k: v for k, v in history.to_dict().items() if k != "seconds"}
     return [net.theta.tobytes().hex(), repr(generator_state(net.generator)), repr(figures)]
 
 
-def network(**options):
+def network(data=from_arrays, **options):
     dtype = options.pop("dtype", "float64")
 
     def train(**given):
         net = Network(4, [8, "tanh", Dropout(0.3), 2], seed=3, backend=select("numpy", dtype=dtype))
-        history = net.fit(X, T, epochs=EPOCHS, batch_size=16, **options, **given)
+        history = net.fit(*data(), epochs=EPOCHS, batch_size=16, **options, **given)
         return from_network(net, history)
 
     return train
 
 
-def estimator(kind, **options):
+def estimator(kind, data=from_arrays, **options):
     def train(**given):
         model = kind(
             hidden_layer_sizes=(8,),
@@ -57,7 +67,7 @@ def estimator(kind, **options):
             tol=0.0,
             **options,
         )
-        model.fit(X, T, **given)
+        model.fit(*data(), **given)
         names = ("n_iter_", "t_", "loss_curve_", "validation_scores_", "best_loss_")
         weights = [a.tobytes().hex() for a in [*model.coefs_, *model.intercepts_]]
         return [*weights, *(repr(getattr(model, name)) for name in names)]
@@ -80,6 +90,8 @@ CASES = {
     "regressor, adaptive": estimator(
         MLPRegressor, solver="sgd", learning_rate="adaptive", n_iter_no_change=2
     ),
+    "network, from a source": network(from_source, rate=CosineWarmup(0.02, 5), validation=(X, T)),
+    "classifier, from a source": estimator(MLPClassifier, from_source, dropout=0.3),
 }  # fmt: skip
 
 

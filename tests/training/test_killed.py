@@ -16,7 +16,7 @@ import pytest
 from xpnn import Network
 from xpnn.training.checkpoints import read_checkpoint
 
-KILLS = 11  # of each of five trainings: 55 in all
+KILLS = 8  # of each of seven trainings: 56 in all
 PROGRAM = Path(__file__).parent / "killing.py"
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX")

@@ -80,11 +80,8 @@ def main() -> None:
     """Run the command line; what a user got wrong ends with a line, not with a traceback."""
     # JAX reads this when it is imported; the tutorials' figures need 64 bits.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
-    from xpnn.backends import BackendUnavailableError
-    from xpnn.distributed.settings import RankError
-
     try:
-        raise SystemExit(app(standalone_mode=False) or 0)
+        raise SystemExit(app(prog_name="xpnn", standalone_mode=False) or 0)
     except OutputClosed:
         raise SystemExit(0) from None
     except KeyboardInterrupt:
@@ -92,7 +89,7 @@ def main() -> None:
     except OSError as error:
         named = error.filename is not None and error.strerror
         _fail(f"{error.filename}: {error.strerror}" if named else str(error))
-    except (BackendUnavailableError, RankError, ValueError) as error:
+    except ValueError as error:
         _fail(str(error))
     except ImportError as error:
         # A package that is an extra; any other import that fails is a defect of xpnn.
@@ -100,6 +97,12 @@ def main() -> None:
             raise
         _fail(str(error))
     except Exception as error:
+        # Not imported before: help shall appear at once.
+        from xpnn.backends import BackendUnavailableError
+        from xpnn.distributed import RankError
+
+        if isinstance(error, BackendUnavailableError | RankError):
+            _fail(str(error))
         _wrong_words(error)
 
 
@@ -119,4 +122,5 @@ def _wrong_words(error: Any) -> None:
         raise SystemExit(2) from None
     context = getattr(error, "ctx", None)
     where = f" See {context.command_path} --help" if context else ""
-    _fail(f"{error.format_message()}{where}")
+    text = error.format_message().rstrip(".")
+    _fail(f"{text}.{where}")

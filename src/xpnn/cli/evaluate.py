@@ -47,10 +47,12 @@ def evaluate_table(
 
     model = open_model(path, backend, device)
     if isinstance(model, TableModel):
-        return dict(for_tables(model, target).evaluate(table.stream()))
+        with table.naming():
+            return dict(for_tables(model, target).evaluate(table.stream()))
     target = choose_target(table, target, Screen(quiet=True))
     frame = table.read()
-    return dict(for_tables(model, target, frame).evaluate(frame))
+    with table.naming():
+        return dict(for_tables(model, target, frame).evaluate(frame))
 
 
 def evaluate(

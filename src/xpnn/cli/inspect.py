@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from xpnn.cli.options import JsonOption, ModelArgument
+from xpnn.cli.options import JsonOption, ModelArgument, QuietOption
 from xpnn.cli.output import Screen
 
 _COUNTS = ("rows", "validation_rows", "seconds")
@@ -122,16 +122,16 @@ def _record_lines(record: dict[str, Any]) -> list[str]:
         lines.append(f"  {rows:,} rows to learn from, {held:,} held out, {seconds:.1f} s")
     for name in ("options", "history"):
         if isinstance(rest.get(name), dict):
-            rest = {**rest, **rest.pop(name)}
+            rest |= {k: v for k, v in rest.pop(name).items() if k not in record}
     measured = rest.get("validation")
     if isinstance(measured, dict) and "baseline" in measured:
         del rest["validation"]
     for name, value in rest.items():
         if name in ("epoch", "seconds") and isinstance(value, list):
-            continue
-        if isinstance(value, list) and len(value) > 1 and _are_numbers(value):
+            lines += [f"  {len(value):,} epochs"] if name == "epoch" else []
+        elif isinstance(value, list) and len(value) > 1 and _are_numbers(value):
             lines.append(f"  {name}: {value[0]:.4g} at first, {value[-1]:.4g} at the end")
-        elif value is not None and value != []:
+        elif value is not None and value not in ([], ""):
             text = str(value)
             lines.append(f"  {name}: {text if len(text) <= 90 else text[:87] + '...'}")
     return lines
@@ -176,15 +176,16 @@ def _indented(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def inspect(model: ModelArgument, json: JsonOption = False) -> None:
+def inspect(model: ModelArgument, json: JsonOption = False, quiet: QuietOption = False) -> None:
     """Say what a model file holds.
 
     Layers and parameters, what each column is taken for, the record of the
-    training with its scores, and the versions that wrote the file.
+    training with its scores, and the versions that wrote the file. With --quiet
+    the exit code alone says whether it is a whole one.
 
     Example: xpnn inspect pets.safetensors
     """
-    screen = Screen(json)
+    screen = Screen(json, quiet)
     with screen.notes():
         read, found = facts(model)
         screen.say(text_of(read, found))

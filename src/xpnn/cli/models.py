@@ -81,7 +81,7 @@ class _AsTheyAre:
         """Rows of numbers."""
         import numpy as np
 
-        from xpnn.data.cells import numbers_of
+        from xpnn.data.cells import CellError, numbers_of
 
         if frame.shape[1] != self.inputs:
             raise ValueError(
@@ -93,10 +93,8 @@ class _AsTheyAre:
             x[:, i] = numbers_of(frame.iloc[:, i])
         row, column = (found[:1] for found in np.nonzero(np.isnan(x)))
         if len(row):
-            raise ValueError(
-                f"column {frame.columns[column[0]]!r}, row {frame.index[row[0]]}: nothing there; "
-                "this model takes numbers as they are, and fills in none"
-            )
+            expected = "a number; this model takes them as they are, and fills in none"
+            raise CellError(frame.iloc[:, column[0]], int(row[0]), expected)
         return x
 
 

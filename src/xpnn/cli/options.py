@@ -23,7 +23,9 @@ OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for what is written; default: xpnn-<demo>."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything random.")
+]
 NoProgressOption = Annotated[
     bool, typer.Option("--no-progress", help="Do not draw a progress bar.")
 ]

@@ -40,7 +40,9 @@ def predictions(model: Any, table: Table, proba: bool) -> Iterator[tuple[Any, An
     probabilities : numpy.ndarray, shape (n, classes), or None
     """
     for frame in table.stream():
-        yield model.predict(frame), model.predict_proba(frame) if proba else None
+        with table.naming():
+            found = model.predict(frame), model.predict_proba(frame) if proba else None
+        yield found
 
 
 def predict_table(

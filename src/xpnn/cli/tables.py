@@ -59,6 +59,26 @@ class Table:
         chunks = stream_table(self.path, 1, text=True, header=self.header, labels=self.labels)
         return [str(name) for name in next(iter(chunks)).columns]
 
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let an error about a cell name the file, and the line where the file is text.
+
+        Raises
+        ------
+        ValueError
+            In the place of one that names the row only.
+        """
+        from xpnn.data import line_of_row
+        from xpnn.data.cells import CellError
+
+        try:
+            yield
+        except CellError as error:
+            line = line_of_row(self.path, int(error.row), header=self.header)
+            where = f"row {error.row}" if line is None else f"line {line}"
+            text = f"{self.path}, {where}: column {error.column!r}: {error.problem}"
+            raise ValueError(text) from error
+
     def own_target(self) -> str | None:
         """The column that files of this format keep the target in; None for others."""
         from xpnn.data import table_format
@@ -96,7 +116,12 @@ def opened(data: str, header: bool = True, labels: Path | None = None) -> Iterat
         path = Path(folder) / "stdin"
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-        yield Table(path, header, labels)
+        try:
+            yield Table(path, header, labels)
+        except ValueError as error:
+            if str(path) not in str(error):
+                raise
+            raise ValueError(str(error).replace(str(path), "standard input")) from error
 
 
 def stem_of(data: str) -> str:

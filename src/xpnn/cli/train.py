@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,99 +18,23 @@ from xpnn.cli.options import (
     QuietOption,
     SeedOption,
 )
+from xpnn.cli.order import Order, read_kinds
 from xpnn.cli.output import Screen
 from xpnn.cli.places import check_picture, check_place
 from xpnn.cli.ranks import ranks
 from xpnn.cli.tables import Table, opened, stem_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from xpnn import TableModel
     from xpnn.distributed import Group
 
 _MINUTES = 1.0  # between checkpoints
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for, beside the table; the options of the command say what each is."""
-
-    out: Path
-    target: str | None = None
-    task: str = "auto"
-    kinds: tuple[str, ...] = ()
-    hidden: str = "100"
-    activation: str = "relu"
-    epochs: int = 200
-    batch_size: int | None = None
-    rate: float = 0.001
-    alpha: float = 0.0001
-    validation: str = "0.1"
-    early_stop: bool = False
-    backend: str = "auto"
-    device: str | None = None
-    seed: int = 0
-    resume: bool = False
-    checkpoint_every: int | None = None
-    plot: Path | None = None
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the training is written down on its way."""
-        return self.out.with_name(f"{self.out.stem}.checkpoint.safetensors")
-
-    def options(self) -> dict[str, Any]:
-        """Parameters of the estimator."""
-        from xpnn import select
-        from xpnn.functional import ACTIVATIONS
-
-        chosen = select(self.backend, self.device)
-        if self.activation not in ACTIVATIONS and self.activation != "logistic":
-            raise ValueError(
-                f"--activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}"
-            )
-        options: dict[str, Any] = {
-            "hidden_layer_sizes": widths(self.hidden),
-            "activation": self.activation,
-            "max_iter": self.epochs,
-            "batch_size": "auto" if self.batch_size is None else self.batch_size,
-            "learning_rate_init": self.rate,
-            "alpha": self.alpha,
-            "early_stopping": self.early_stop,
-            # Of a few rows the score moves in steps; their loss says sooner what happens.
-            "monitor": "loss" if self.early_stop else "score",
-        }
-        if chosen.name != "numpy":
-            from xpnn.backends import device_name
-
-            own = None if self.device is None else device_name(chosen.device)
-            options |= {"backend": chosen.name, "device": own}
-        return options
-
-
-def widths(text: str) -> tuple[int, ...]:
-    """Read widths of hidden layers, such as ``100,50``; ``none`` is a network without any."""
-    if text.strip().lower() in ("none", "0", ""):
-        return ()
-    try:
-        found = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        found = (0,)
-    if min(found) < 1:
-        raise ValueError(f"--hidden is {text!r}; expected widths such as 100 or 100,50, or none")
-    return found
-
-
-def read_kinds(words: tuple[str, ...]) -> dict[str, str]:
-    """Read what columns are, such as ``zip=category``."""
-    found = {}
-    for word in words:
-        name, mark, kind = word.rpartition("=")
-        if not mark or not name:
-            raise ValueError(f"--as is {word!r}; expected COLUMN=KIND, such as zip=category")
-        found[name] = kind
-    return found
+# What errors of the estimator call options, and what the command does.
+_WORDS = {
+    "hidden_layer_sizes": "--hidden", "learning_rate_init": "--rate", "max_iter": "--epochs",
+    "^(task|validation) is": r"--\1 is", "^kinds names": "--as names",
+    r"^kinds\['(.*)'\] is '(.*?)'": r"--as is '\1=\2'",
+}  # fmt: skip
 
 
 def choose_target(table: Table, target: str | None, screen: Screen) -> str:
@@ -129,8 +53,8 @@ def choose_target(table: Table, target: str | None, screen: Screen) -> str:
     return found
 
 
-def read_validation(text: str, like: Table) -> float | pd.DataFrame | None:
-    """Read a share of the rows, or a file of other rows."""
+def read_validation(text: str, like: Table) -> float | Table | None:
+    """Read a share of the rows, or find a file of other rows."""
     try:
         return float(text) or None
     except ValueError:
@@ -139,7 +63,7 @@ def read_validation(text: str, like: Table) -> float | pd.DataFrame | None:
         raise ValueError(
             f"--validation is {text!r}; expected a share such as 0.1, 0 for none, or a file"
         )
-    return Table(Path(text), like.header).read()
+    return Table(Path(text), like.header)
 
 
 def train_table(
@@ -176,17 +100,20 @@ def train_table(
         options["distributed"] = "mpi"
         screen.say(f"training on {group.size} processes")
     held = read_validation(order.validation, table)
+    if held is None and order.early_stop:
+        raise ValueError("--early-stop looks at held-out rows; --validation 0 leaves none")
     _say_resume(order, screen)
     every = order.checkpoint_every
     model = TableModel(order.task, kinds)
     calls: list[Any] = [_Describe(model, screen)]
     calls += [ProgressBar()] if screen.watched else []
     try:
-        model.fit(
-            table.read(), target, held, seed=order.seed, callbacks=calls,
-            checkpoint=Checkpoint(order.checkpoint, every, None if every else _MINUTES),
-            resume=order.resume, **options,
-        )  # fmt: skip
+        with (held if isinstance(held, Table) else table).naming():
+            model.fit(
+                table.read(), target, held.read() if isinstance(held, Table) else held,
+                seed=order.seed, callbacks=calls, resume=order.resume, **options,
+                checkpoint=Checkpoint(order.checkpoint, every, None if every else _MINUTES),
+            )  # fmt: skip
     except ValueError as error:
         raise _in_words(error) from error
     if model.record["history"]["stopped"] == "interrupted":
@@ -226,9 +153,8 @@ def _in_words(error: ValueError) -> ValueError:
     _, runaway, rest = text.partition("The loss became")
     if runaway:
         return ValueError(f"the loss became{rest.partition(';')[0]}; a smaller --rate helps")
-    names = {"hidden_layer_sizes": "--hidden", "learning_rate_init": "--rate", "max_iter": "epochs"}
-    for name, option in names.items():
-        text = text.replace(name, option)
+    for pattern, option in _WORDS.items():
+        text = re.sub(pattern, option, text)
     return ValueError(text)
 
 

@@ -16,7 +16,7 @@ from xpnn.data.mnist import (
     square_picture,
 )
 from xpnn.data.streams import BlockShuffle, Source, stream
-from xpnn.data.tables import read_table, stream_table, table_format
+from xpnn.data.tables import line_of_row, read_table, stream_table, table_format
 
 __all__ = [
     "BlockShuffle",
@@ -31,6 +31,7 @@ __all__ = [
     "fetch_mnist",
     "find_mnist",
     "learn_columns",
+    "line_of_row",
     "load_mnist",
     "read_digits_csv",
     "read_idx",

@@ -7,7 +7,9 @@ file does not have.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,6 +165,8 @@ def _opened(path: str | Path, kind: FileKind) -> Iterator[tuple[Any, dict[str, A
 
     if Path(path).is_dir():
         raise kind.error(f"{path}: a folder; expected a {kind.name}")
+    if not Path(path).exists():  # safetensors says so without a number and a name
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     try:
         with safe_open(path, framework="numpy") as file:
             yield file, _read_header(file.metadata() or {}, kind)

@@ -153,13 +153,24 @@ def to_codes(series: pd.Series) -> tuple[Any, list[str]]:
 
 
 class CellError(ValueError):
-    """A cell is not of its column's kind."""
+    """A cell is not of its column's kind.
+
+    Attributes
+    ----------
+    row : object
+        Its row in the index of the table.
+    column : str
+        The name of its column.
+    problem : str
+        What was found, and what was expected.
+    """
 
     def __init__(self, series: pd.Series, place: int, expected: str) -> None:
         value = str(series.iloc[place])
         shown = value if len(value) <= 40 else f"{value[:37]}..."
-        row = series.index[place]
-        super().__init__(f"column {series.name!r}, row {row}: found {shown!r}; expected {expected}")
+        self.row, self.column = series.index[place], str(series.name)
+        self.problem = f"found {shown!r}; expected {expected}"
+        super().__init__(f"column {series.name!r}, row {self.row}: {self.problem}")
 
 
 def numbers_of(series: pd.Series, words: Iterable[str] = ()) -> Any:

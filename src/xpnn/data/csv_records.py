@@ -139,18 +139,10 @@ def check_records(path: str | Path, block: Block, separator: str, fields: int) -
     data = host.frombuffer(block.content, dtype="uint8")
     mark = ord(separator)
     _check_returns(path, block, data)
-    marks = host.flatnonzero((data == mark) | (data == _NEWLINE))
-    if b'"' in block.content:
-        quotes = host.flatnonzero(data == _QUOTE)
+    quotes = host.flatnonzero(data == _QUOTE) if b'"' in block.content else None
+    if quotes is not None:
         _check_quotes(path, block, data, quotes, mark)
-        marks = marks[host.searchsorted(quotes, marks) % 2 == 0]
-    ends = host.flatnonzero(data[marks] == _NEWLINE)
-    counts = host.diff(ends, prepend=-1)
-    stops = marks[ends]
-    starts = host.concatenate([host.zeros(1, stops.dtype), stops[:-1] + 1])
-    lengths = stops - starts
-    blank = lengths == 0
-    blank |= (lengths == 1) & (data[starts] == _RETURN)
+    starts, counts, blank = _records(data, quotes, mark)
     wrong = (counts != fields) & ~blank
     if wrong.any():
         place = int(wrong.argmax())
@@ -160,6 +152,28 @@ def check_records(path: str | Path, block: Block, separator: str, fields: int) -
             "there are columns"
         )
     return int(len(counts) - blank.sum())
+
+
+def _records(data: Array, quotes: Array | None, mark: int) -> tuple[Array, Array, Array]:
+    """Where records begin, how many fields each has, and which are blank lines."""
+    marks = host.flatnonzero((data == mark) | (data == _NEWLINE))
+    if quotes is not None:
+        marks = marks[host.searchsorted(quotes, marks) % 2 == 0]
+    ends = host.flatnonzero(data[marks] == _NEWLINE)
+    stops = marks[ends]
+    starts = host.concatenate([host.zeros(1, stops.dtype), stops[:-1] + 1])
+    lengths = stops - starts
+    blank = lengths == 0
+    blank |= (lengths == 1) & (data[starts] == _RETURN)
+    return starts, host.diff(ends, prepend=-1), blank
+
+
+def lines_of(block: Block, separator: str) -> Array:
+    """Number of the line that each record of checked text begins in; blank lines are none."""
+    data = host.frombuffer(block.content, dtype="uint8")
+    starts, _, blank = _records(data, host.flatnonzero(data == _QUOTE), ord(separator))
+    newlines = host.flatnonzero(data == _NEWLINE)
+    return block.line + host.searchsorted(newlines, starts[~blank])
 
 
 def may_be_padded(block: Block) -> bool:

@@ -17,6 +17,7 @@ from xpnn.data.csv_records import (
     blocks,
     check_records,
     guess_separator,
+    lines_of,
     may_be_padded,
 )
 from xpnn.data.files import DataFileError
@@ -174,8 +175,8 @@ class TextTable:
         self.max_ratio = max_ratio
         self.layout: Layout | None = None
 
-    def _parts(self) -> Iterator[tuple[Any, bool]]:
-        """Tables of cleaned text, a block's records in each; and whether zeros may lead."""
+    def _blocks(self) -> Iterator[tuple[Block, Layout]]:
+        """Blocks of records without the header, and what it says."""
         found: Layout | None = None
         for block in blocks(self.path, self.max_ratio):
             if found is None:
@@ -184,9 +185,23 @@ class TextTable:
                 found = self.layout = _layout(self.path, block, self.ending, self.header)
                 block = Block(block.content[found.skip :], block.line + found.lines)
             if block.content:
-                yield from self._parse(block, found)
+                yield block, found
         if found is None:
             raise DataFileError(f"{self.path}: empty; expected a line of column names")
+
+    def line_of(self, row: int) -> int | None:
+        """Line of the file that a row begins in; None where there are fewer rows."""
+        for block, layout in self._blocks():
+            lines = lines_of(block, layout.separator)
+            if row < len(lines):
+                return int(lines[row])
+            row -= len(lines)
+        return None
+
+    def _parts(self) -> Iterator[tuple[Any, bool]]:
+        """Tables of cleaned text, a block's records in each; and whether zeros may lead."""
+        for block, layout in self._blocks():
+            yield from self._parse(block, layout)
 
     def _parse(self, block: Block, layout: Layout) -> Iterator[tuple[Any, bool]]:
         pa, text = need("pyarrow"), need("pyarrow.csv")

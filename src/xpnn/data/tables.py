@@ -172,6 +172,26 @@ def stream_table(
     return _chunks(path, form, rows, labels, max_ratio)
 
 
+def line_of_row(path: str | Path, row: int, *, header: bool = True) -> int | None:
+    """Find the line of a file that a row of its table begins in.
+
+    Parameters
+    ----------
+    path, header
+        As in `read_table`.
+    row : int
+        Number of the row, from 0 on, as in the index of what was read.
+
+    Returns
+    -------
+    int or None
+        From 1 on; None where the table is no separated text, or has fewer rows.
+    """
+    if table_format(path) != "csv":
+        return None
+    return _text_table(Path(path), header, MAX_RATIO).line_of(row)
+
+
 def _check_labels(form: str, labels: str | Path | None) -> None:
     if labels is not None and form != "idx":
         raise ValueError(f"labels is {str(labels)!r}; expected none beside a file that is no IDX")

@@ -1,12 +1,22 @@
-"""scikit-learn's estimators on any array library: change one import."""
+"""scikit-learn's estimators on any array library: change one import.
 
-from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.imports import from_sklearn
-from xpnn.estimators.onnx_export import to_onnx
-from xpnn.estimators.perceptron import Perceptron
-from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.table_columns import TablePreprocessing
-from xpnn.estimators.table_model import TableModel
+Parts are imported when they are first asked for: preprocessing needs no scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_WHERE = {
+    "MLPClassifier": "classifier",
+    "MLPRegressor": "regressor",
+    "Perceptron": "perceptron",
+    "TableModel": "table_model",
+    "TablePreprocessing": "table_columns",
+    "from_sklearn": "imports",
+    "to_onnx": "onnx_export",
+}
 
 __all__ = [
     "MLPClassifier",
@@ -17,3 +27,20 @@ __all__ = [
     "from_sklearn",
     "to_onnx",
 ]
+
+if TYPE_CHECKING:
+    from xpnn.estimators.classifier import MLPClassifier
+    from xpnn.estimators.imports import from_sklearn
+    from xpnn.estimators.onnx_export import to_onnx
+    from xpnn.estimators.perceptron import Perceptron
+    from xpnn.estimators.regressor import MLPRegressor
+    from xpnn.estimators.table_columns import TablePreprocessing
+    from xpnn.estimators.table_model import TableModel
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'xpnn.estimators' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"xpnn.estimators.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value

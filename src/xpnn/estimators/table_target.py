@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnn.data.cells import NO, YES, CellError, is_text, numbers_of, to_codes
+from xpnn.data.cells import NO, YES, is_text, numbers_of, to_codes
 from xpnn.data.columns import learn_column, listed
 from xpnn.data.optional import need
 
@@ -73,10 +73,7 @@ class Target:
 
     def values(self, series: pd.Series) -> Any:
         """Numbers of rows that have a target, in their units."""
-        try:
-            values = numbers_of(series)
-        except CellError as error:
-            raise ValueError(f"target: {error}") from error
+        values = numbers_of(series)
         if np.isnan(values).any():
             raise ValueError(f"target {self.name!r} holds an infinite number")
         return values

@@ -276,7 +276,8 @@ def _blocks(views: list[DenseView], widths: list[int], heads: list[str]) -> Figu
         )  # fmt: skip
         size = float(np.abs(view.weights).mean())
         lines = [f"{view.weights.size:,} weights", f"about {_number(size)} in size"]
-        biases = "no biases" if view.bias is None else f"{view.bias.size:,} biases"
+        count = 0 if view.bias is None else view.bias.size
+        biases = f"{count:,} bias{'' if count == 1 else 'es'}"
         look: dict[str, Any] = {"ha": "center", "fontsize": 8.5}
         axes.text((left + right) / 2, height / 2 + 0.08, "\n".join(lines), va="bottom", **look)
         axes.text((left + right) / 2, height / 2 - 0.1, biases, va="top", **look)

@@ -44,7 +44,8 @@ def html_table(
 
 
 _BELOW = 'style="caption-side:bottom;text-align:left"'
-_RIGHT = 'style="text-align:right"'
+# Notebooks pad cells themselves, and then leave the spacing out; bare pages do not.
+_RIGHT = 'style="text-align:right;border-spacing:0.8em 0.1em"'
 _LEFT = 'style="text-align:left"'
 _CENTRE = 'style="text-align:center"'
 
