@@ -8,6 +8,7 @@ from xpnn.optimizers.adaptive import Adam, AdamW, RMSprop
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.clipped import Clipped
 from xpnn.optimizers.decayed import Decayed
+from xpnn.optimizers.scaled import LossScale, Scaled
 from xpnn.optimizers.schedules import (
     Constant,
     CosineWarmup,
@@ -29,10 +30,12 @@ __all__ = [
     "CosineWarmup",
     "Decayed",
     "InverseScaling",
+    "LossScale",
     "Optimizer",
     "Progress",
     "RMSprop",
     "ReduceOnPlateau",
+    "Scaled",
     "Schedule",
     "State",
     "StepDecay",

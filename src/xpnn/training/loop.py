@@ -17,12 +17,13 @@ from xpnn.backends import (
 )
 from xpnn.data.streams import Source
 from xpnn.engine import CudaPlan, Plan
-from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
+from xpnn.optimizers import Adam, LossScale, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.checkpoints import Checkpoint, describe, source_of
 from xpnn.training.gather import gather
 from xpnn.training.history import History
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
+from xpnn.training.precision import Precision
 from xpnn.training.trainer import Data, Trainer
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def fit(
     progress: bool = False,
     report_every: int = 1,
     seed: int | HostGenerator | None = None,
+    compute_dtype: str | None = None,
+    loss_scale: str | LossScale | float | None = None,
+    precision: str = "highest",
     engine: str = "auto",
     checkpoint: Checkpoint | str | Path | None = None,
     resume: bool | str | Path = False,
@@ -102,6 +106,18 @@ def fit(
     seed : int or generator, optional
         For row orders, dropout and the validation split; default, the network's own
         generator.
+    compute_dtype : {'float16', 'bfloat16'}, optional
+        Dtype of forward and backward, where it is not to be that of the parameters: these
+        stay float32 (or float64), sums and the loss are float32. Predictions are computed in
+        the parameters' dtype.
+    loss_scale : 'dynamic', LossScale or float, optional
+        What the loss is multiplied by before the backward, so that small gradients are not
+        lost; default 'dynamic' for float16, none for bfloat16. A step whose gradient
+        overflows is skipped and halves a dynamic scale.
+    precision : {'highest', 'high', 'medium'}, default 'highest'
+        How exactly float32 matrices are multiplied while steps run: 'high' allows
+        TensorFloat-32, 'medium' bfloat16, on devices and libraries that have them; NumPy
+        always multiplies in float32. See `xpnn.backends.matmul_precision`.
     engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
         How steps run; see `xpnn.engine.make_runner`. 'pure' runs every step as the plain
         pure function, for comparisons.
@@ -139,6 +155,7 @@ def fit(
         raise ValueError(f"l2 is {l2!r}; expected 0 or more")
     optimizer = Adam() if optimizer is None else optimizer
     schedule = as_schedule(optimizer.rate if rate is None else rate)
+    numbers = Precision(compute_dtype, loss_scale, precision)
     source = network.generator if seed is None else generator(seed)
     keeper = Keeper("network", checkpoint, resume)
     keeper.start(source)
@@ -161,10 +178,11 @@ def fit(
     with on_device(device_of(train.x)):
         if keeper.active:
             options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
-            keeper.check(_made_for(network, train, held, early_stopping, *options), source, epochs)
+            made_for = _made_for(network, train, held, early_stopping, *options)
+            keeper.check(made_for | numbers.made_for(), source, epochs)
         trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
-            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found,
+            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found, numbers,
         )  # fmt: skip
         return _run(trainer, epochs, report_every, calls, keeper)
 

@@ -23,6 +23,7 @@ from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
 from xpnn.training.checkpoints import Saved
 from xpnn.training.history import History
+from xpnn.training.precision import Precision
 from xpnn.training.step import make_step, make_update, widened
 from xpnn.training.streaming import Stream
 
@@ -70,6 +71,8 @@ class Trainer:
     ----------
     network, batch_size, optimizer, schedule, l2, shuffle, engine, epochs
         As in `xpnn.training.fit`, `schedule` being its rate.
+    precision : Precision, optional
+        What steps compute in.
     train : Data or Stream
         Rows to learn from.
     held : Data, Stream or None
@@ -97,7 +100,9 @@ class Trainer:
         epochs: int,
         xp: Namespace,
         found: Saved | None = None,
+        precision: Precision | None = None,
     ) -> None:
+        self.precision = precision = precision or Precision()
         self.network, self.train, self.held, self.xp = network, train, held, xp
         self.batch_size = min(batch_size, train.rows or batch_size)
         self.schedule, self.source = schedule, source
@@ -107,6 +112,8 @@ class Trainer:
         self.taken = 0
         self.rate = math.nan
         theta, device = network.theta, device_of(train.x)
+        precision.check(theta, xp)
+        optimizer = precision.optimizer(optimizer)
         # A 16-bit float could neither count past 2048 steps nor hold small rates.
         numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
         state = optimizer.init(widened(theta, xp), xp=xp)
@@ -118,8 +125,9 @@ class Trainer:
 
         def update(namespace: Namespace) -> Callable[..., Any]:
             step = make_step(
-                network.layers, network.tree, network.loss, optimizer, l2, xp=namespace
-            )
+                network.layers, network.tree, network.loss, optimizer, l2, xp=namespace,
+                precision=precision,
+            )  # fmt: skip
             return make_update(step, network.loss, xp=namespace)
 
         self.runner = make_runner(
@@ -130,7 +138,7 @@ class Trainer:
             device=device,
             dtype=numbers,
             steps=epochs * self.steps,
-            mode=engine,
+            mode=precision.engine(engine, xp),
             names=(("theta", "state", "count"), ("x", "t", "weight")),
         )
 
@@ -160,7 +168,8 @@ class Trainer:
     ) -> tuple[Array, ...]:
         totals: tuple[Array, ...] | None = None
         # Closed here and now, so that a thread that reads ends with whatever ends the epoch.
-        with closing(self.train.passes(self.source if self.shuffle else None, number)) as parts:
+        passes = self.train.passes(self.source if self.shuffle else None, number)
+        with closing(passes) as parts, self.precision.scope(self.xp):
             for columns, rows, order in parts:
                 if columns is not None:
                     show(self.runner, columns)
@@ -182,7 +191,8 @@ class Trainer:
             and isinstance(self.train, Data)
             and self._noise(0) is None
         ):
-            self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
+            with self.precision.scope(self.xp):
+                self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
             self.taken += last - first
             return
         for number in range(first, last):
