@@ -76,7 +76,9 @@ default 'log_loss'
         What early stopping watches on the validation rows. A callable is called as
         ``monitor(model, X, y)``, everything on the host; larger is better.
     dtype : {'float16', 'float32', 'float64'}, optional
-        Computed in; default, that of `X`.
+        Of the parameters; default, that of `X`.
+    compute_dtype, loss_scale, precision
+        As in `xpnn.training.fit`.
     backend, device : str, optional
         Where to compute, whatever `X` is; default, where `X` is. What has no room on a GPU
         goes there batch by batch.
@@ -151,6 +153,9 @@ out_activation_
         clip_norm: float | None = None,
         monitor: Any = "score",
         dtype: str | None = None,
+        compute_dtype: str | None = None,
+        loss_scale: Any = None,
+        precision: str = "highest",
         backend: str | None = None,
         device: str | None = None,
         engine: str = "auto",

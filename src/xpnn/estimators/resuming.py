@@ -9,6 +9,7 @@ import numpy as np
 from xpnn.backends import Array, Device, Namespace, is_half, scalar
 from xpnn.training.checkpoints import CheckpointError, Saved, describe, source_of
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
+from xpnn.training.precision import Precision
 from xpnn.training.step import widened
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # Parameters that do not change what is learned, or say only for how long.
 _FREE = {"max_iter", "verbose", "progress", "warm_start", "backend", "device"}
+_PRECISION = {"compute_dtype", "loss_scale", "precision"}
 
 
 def _number(value: Any) -> bool:
@@ -67,7 +69,8 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     """
     if not keeper.active:
         return
-    given: dict[str, Any] = {k: v for k, v in model.get_params().items() if k not in _FREE}
+    left_out = _FREE | _PRECISION
+    given: dict[str, Any] = {k: v for k, v in model.get_params().items() if k not in left_out}
     given |= {"X": data.x, "y": data.t, "sample_weight": data.weight, "rows": data.rows}
     given["source"] = source_of(data)
     given["dtype"] = model._dtype_name
@@ -76,6 +79,7 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     if held is not None:
         given |= {"X of validation": held.x, "y of validation": held.t}
     made_for = {name: describe(value) for name, value in given.items()}
+    made_for |= Precision(**{name: getattr(model, name) for name in _PRECISION}).made_for()
     keeper.check(made_for, model._random_state, model.max_iter)
 
 

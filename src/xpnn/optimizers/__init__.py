@@ -8,7 +8,7 @@ from xpnn.optimizers.adaptive import Adam, AdamW, RMSprop
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.clipped import Clipped
 from xpnn.optimizers.decayed import Decayed
-from xpnn.optimizers.scaled import LossScale, Scaled
+from xpnn.optimizers.scaled import LossScale
 from xpnn.optimizers.schedules import (
     Constant,
     CosineWarmup,
@@ -35,7 +35,6 @@ __all__ = [
     "Progress",
     "RMSprop",
     "ReduceOnPlateau",
-    "Scaled",
     "Schedule",
     "State",
     "StepDecay",

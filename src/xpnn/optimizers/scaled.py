@@ -66,6 +66,8 @@ class LossScale:
 class Scaled(Optimizer):
     """Another optimizer, handed gradients of a loss that was multiplied by a scale.
 
+    A training makes it; see `xpnn.training.precision`.
+
     Its state is that of the optimizer inside, the scale, the good steps since it last
     changed, and the steps that were skipped: all of it stays on the device, and no step
     waits for the host to look.
@@ -80,7 +82,8 @@ class Scaled(Optimizer):
 
     Examples
     --------
-    >>> from xpnn.optimizers import SGD, Scaled
+    >>> from xpnn.optimizers import SGD
+    >>> from xpnn.optimizers.scaled import Scaled
     >>> Scaled(SGD(0.1)).rate
     0.1
     """

@@ -25,7 +25,8 @@ from xpnn.backends import (
     matmul_precision,
     named_dtype,
 )
-from xpnn.optimizers import LossScale, Optimizer, Scaled
+from xpnn.optimizers import LossScale, Optimizer
+from xpnn.optimizers.scaled import Scaled
 from xpnn.training.checkpoints import describe
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ class Precision:
 
     def made_for(self) -> dict[str, str]:
         """Describe the options that are not the default, for a checkpoint to be known by."""
-        default = Precision()
-        return {k: describe(v) for k, v in vars(self).items() if v != getattr(default, k)}
+        return {k: describe(v) for k, v in vars(self).items() if v != getattr(PLAIN, k)}
 
     def check(self, theta: Array, xp: Namespace) -> None:
         """Refuse parameters that are no master weights, and a dtype that a library lacks.
@@ -148,6 +148,9 @@ class Precision:
         if self.compute_dtype is None:
             return array
         return xp.astype(array, named_dtype(self.compute_dtype, xp), copy=False)
+
+
+PLAIN = Precision()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
 from xpnn.training.checkpoints import Saved
 from xpnn.training.history import History
-from xpnn.training.precision import Precision
+from xpnn.training.precision import PLAIN, Precision
 from xpnn.training.step import make_step, make_update, widened
 from xpnn.training.streaming import Stream
 
@@ -100,9 +100,9 @@ class Trainer:
         epochs: int,
         xp: Namespace,
         found: Saved | None = None,
-        precision: Precision | None = None,
+        precision: Precision = PLAIN,
     ) -> None:
-        self.precision = precision = precision or Precision()
+        self.precision = precision
         self.network, self.train, self.held, self.xp = network, train, held, xp
         self.batch_size = min(batch_size, train.rows or batch_size)
         self.schedule, self.source = schedule, source
