@@ -252,7 +252,7 @@ def named_dtype(name: str, xp: Namespace) -> DType:
         except ImportError:
             raise BackendUnavailableError(
                 f"bfloat16 on {library} needs ml_dtypes, which is not installed. Install it "
-                'with: python -m pip install ml_dtypes  (extra "bfloat16")'
+                'with: python -m pip install "xpnn[bfloat16]"'
             ) from None
     found = getattr(xp, name, None)
     if found is None:

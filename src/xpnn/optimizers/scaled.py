@@ -23,8 +23,9 @@ class LossScale:
 
     Parameters
     ----------
-    init_scale : float, default 2**16
-        Scale of the first step. Powers of 2 round nothing.
+    init_scale : float, default 2**15
+        Scale of the first step. Powers of 2 round nothing; that of an error of 1 is still
+        finite in float16.
     growth_factor : float, default 2
         What the scale grows by, 1 or more.
     backoff_factor : float, default 0.5
@@ -39,11 +40,12 @@ class LossScale:
 
     References
     ----------
-    Micikevicius et al., "Mixed precision training" (2018), section 3.2. The names and
-    defaults are those of PyTorch's ``torch.amp.GradScaler``.
+    Micikevicius et al., "Mixed precision training" (2018), section 3.2. The names are
+    those of PyTorch's ``torch.amp.GradScaler``, and so are the numbers but the first scale,
+    which is that of Keras' ``LossScaleOptimizer``.
     """
 
-    init_scale: float = 2.0**16
+    init_scale: float = 2.0**15
     growth_factor: float = 2.0
     backoff_factor: float = 0.5
     growth_interval: int = 2000
