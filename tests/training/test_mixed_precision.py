@@ -176,10 +176,9 @@ def test_a_step_of_float16_that_overflows_is_skipped(float16):
 
 
 def test_a_scale_that_is_too_large_comes_down_by_itself(float16):
-    net, plain = network(float16), network(float16)
+    net = network(float16)
     x, t = float16.asarray(X), float16.asarray(LABELS, "int64")
     options = {"epochs": 20, "batch_size": 20, "rate": 0.02}
-    plain.fit(x, t, **options)
     history = net.fit(x, t, compute_dtype="float16", loss_scale=LossScale(2.0**30), **options)
     assert dtype_name(net.theta.dtype) == "float32"
     assert history.loss[-1] < 0.7 * history.loss[0]
@@ -195,12 +194,12 @@ def digits():
 def read_digits(backend, digits, **options):
     x, t = backend.asarray(digits[0]), backend.asarray(digits[1], "int64")
     net = Network(64, [32, "relu", 10], seed=0)
-    net.fit(x[:1437, ...], t[:1437, ...], epochs=6, batch_size=64, rate=0.01, seed=1, **options)
-    return net.accuracy(x[1437:, ...], t[1437:, ...])
+    net.fit(x[:1440, ...], t[:1440, ...], epochs=6, batch_size=96, rate=0.02, seed=1, **options)
+    return net.accuracy(x[1440:, ...], t[1440:, ...])
 
 
 def test_digits_are_read_as_well_as_in_float32(half, digits):
-    """Within 1.5 points of accuracy: 360 digits are held out, a point is four of them."""
+    """Within 1.5 points of accuracy: 357 digits are held out, a point is four of them."""
     backend, dtype = half
     expected = read_digits(select("numpy", dtype="float32"), digits)
     assert expected > 0.93

@@ -10,8 +10,9 @@ from xpnn.backends import Array, Namespace, is_half, product
 from xpnn.functional.formula import product_formula
 
 
-def _single(x: Array, xp: Namespace) -> Array:
-    return xp.astype(x, xp.float32) if is_half(x.dtype) else x
+def _single(x: Array | float, xp: Namespace) -> Array:
+    half = hasattr(x, "dtype") and is_half(x.dtype)  # a neuron's bias is a number
+    return xp.astype(x, xp.float32) if half else x
 
 
 @product_formula
