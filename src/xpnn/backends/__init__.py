@@ -17,11 +17,15 @@ from xpnn.backends.dispatch import (
     is_array,
     is_floating,
     is_half,
+    largest_of,
+    named_dtype,
     namespace,
     placement,
 )
 from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
+from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
+from xpnn.backends.products import product
 from xpnn.backends.random import generator, uniform_noise
 from xpnn.backends.random_state import generator_state, restore_generator
 from xpnn.backends.select import (
@@ -50,6 +54,7 @@ __all__ = [
     "DTYPES",
     "HOST_NAMESPACE",
     "LIBRARIES",
+    "PRECISIONS",
     "Array",
     "ArrayLike",
     "Backend",
@@ -68,6 +73,7 @@ __all__ = [
     "as_floating",
     "available",
     "backend_of",
+    "check_precision",
     "default_float",
     "device_name",
     "device_of",
@@ -83,11 +89,15 @@ __all__ = [
     "is_floating",
     "is_half",
     "jit",
+    "largest_of",
     "library_name",
     "limit_threads",
+    "matmul_precision",
+    "named_dtype",
     "namespace",
     "on_device",
     "placement",
+    "product",
     "restore_generator",
     "scalar",
     "select",

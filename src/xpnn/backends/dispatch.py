@@ -6,13 +6,14 @@ outside, and hands `xp` on to every formula.
 
 from __future__ import annotations
 
+import importlib
 from functools import cache
 from typing import Any
 
 import array_api_compat
 import numpy
 
-from xpnn.backends.errors import MixedArraysError
+from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
 from xpnn.backends.libraries import device_name, library_name
 from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
 
@@ -221,3 +222,47 @@ def is_half(dtype: DType) -> bool:
 @cache
 def _is_half(library: str, dtype: DType) -> bool:
     return dtype_name(dtype) in _HALF
+
+
+def named_dtype(name: str, xp: Namespace) -> DType:
+    """Find a library's dtype by its name; bfloat16 of NumPy and CuPy is ml_dtypes'.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``float32``.
+    xp : module
+        Namespace of the library.
+
+    Returns
+    -------
+    dtype
+
+    Raises
+    ------
+    BackendUnavailableError
+        ml_dtypes is not installed; the message says what installs it.
+    ValueError
+        The library has no such dtype.
+    """
+    library = library_name(xp)
+    if name == "bfloat16" and library in ("numpy", "cupy"):
+        try:
+            return numpy.dtype(importlib.import_module("ml_dtypes").bfloat16)
+        except ImportError:
+            raise BackendUnavailableError(
+                f"bfloat16 on {library} needs ml_dtypes, which is not installed. Install it "
+                'with: python -m pip install "xpnn[bfloat16]"'
+            ) from None
+    found = getattr(xp, name, None)
+    if found is None:
+        raise ValueError(f"dtype={name!r} is not a dtype of {library}")
+    return found
+
+
+def largest_of(dtype: DType, xp: Namespace) -> float:
+    """Return the largest finite number of a floating dtype."""
+    # NumPy's finfo does not know ml_dtypes' bfloat16.
+    if dtype_name(dtype) == "bfloat16":
+        return float.fromhex("0x1.fep127")
+    return float(xp.finfo(dtype).max)

@@ -19,6 +19,7 @@ from xpnn.backends import (
     device_name,
     device_of,
     library_name,
+    matmul_precision,
     namespace,
     on_device,
     select,
@@ -192,7 +193,8 @@ class BaseMLP(FittedMLP):
             kind = StreamTraining if isinstance(data, StreamData) else Training
             kind(self, data, held, theta, xp, device, calls, incremental, keeper).go()
         else:
-            fit_lbfgs(self, data, theta, xp, device, group)
+            with matmul_precision(self.precision, xp):
+                fit_lbfgs(self, data, theta, xp, device, group)
         if not all(np.isfinite(to_host(w)).all() for w in [*self.coefs_, *self.intercepts_]):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "

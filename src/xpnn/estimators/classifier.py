@@ -77,7 +77,9 @@ default 'log_loss'
         What early stopping watches on the validation rows. A callable is called as
         ``monitor(model, X, y)``, everything on the host; larger is better.
     dtype : {'float16', 'float32', 'float64'}, optional
-        Computed in; default, that of `X`.
+        Of the parameters; default, that of `X`.
+    compute_dtype, loss_scale, precision, distributed
+        As in `xpnn.training.fit`.
     backend, device : str, optional
         Where to compute, whatever `X` is; default, where `X` is. What has no room on a GPU
         goes there batch by batch.
@@ -85,9 +87,6 @@ default 'log_loss'
         See `xpnn.engine.make_runner`.
     progress : bool, default False
         Whether to draw a progress bar.
-    distributed : {'mpi'}, MPI or None, default None
-        Share the rows of each batch out among the processes that `mpiexec` started; see
-        `xpnn.training.fit`.
 
     Attributes
     ----------
@@ -155,6 +154,9 @@ out_activation_
         clip_norm: float | None = None,
         monitor: Any = "score",
         dtype: str | None = None,
+        compute_dtype: str | None = None,
+        loss_scale: Any = None,
+        precision: str = "highest",
         backend: str | None = None,
         device: str | None = None,
         engine: str = "auto",

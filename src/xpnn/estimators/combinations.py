@@ -50,6 +50,7 @@ def check_combinations(
             "dropout": _any(model.dropout),
             "weight_decay": model.weight_decay > 0,
             "clip_norm": model.clip_norm is not None,
+            "compute_dtype": model.compute_dtype is not None,
             "monitor": model.monitor != "score",
             "progress": model.progress,
             "validation_data": validation_data is not None,
@@ -65,6 +66,8 @@ def check_combinations(
             )
     if model.optimizer is not None:
         _check_optimizer(model)
+    if model.loss_scale is not None and model.compute_dtype is None:
+        raise ValueError(f"loss_scale is {model.loss_scale!r}; it needs compute_dtype='float16'")
     if _any(model.dropout) and not hidden:
         raise ValueError(f"dropout is {model.dropout!r}; the model has no hidden layers")
     if model.monitor != "score" and not model.early_stopping:

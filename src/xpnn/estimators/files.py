@@ -30,6 +30,8 @@ from xpnn.estimators.table_model import TableModel
 from xpnn.export.layer_config import ModelFileError
 from xpnn.export.model_file import MODEL, check_arrays, check_place, kind_of, naming, write_model
 from xpnn.optimizers import Optimizer, Schedule
+from xpnn.optimizers.scaled import Scaled
+from xpnn.training.precision import PLAIN, Precision
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
 ESTIMATOR, TABLE = "estimator", "table"
@@ -181,6 +183,8 @@ def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     kept = vars(model).get("_kept")
     if kept is not None:
         content["optimizer"] = write(kept.optimizer, "optimizer", {})
+        if kept.precision != PLAIN:
+            content["precision"] = write(kept.precision, "precision", {})
         content["rates"] = {key: write(getattr(kept.rates, key), key, {}) for key in _RATES}
         # The first of its arrays is the parameters once more.
         for i, leaf in enumerate(leaves(kept.carry())[1:]):
@@ -322,6 +326,12 @@ def _read_state(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -> 
     optimizer = read(content["optimizer"], "optimizer", arrays)
     if not isinstance(optimizer, Optimizer):
         raise ModelFileError(f"optimizer is {optimizer!r}")
+    precision = PLAIN
+    if "precision" in content:
+        precision = read(content["precision"], "precision", arrays)
+    scaling = optimizer.loss_scale if isinstance(optimizer, Scaled) else None
+    if not isinstance(precision, Precision) or scaling != precision.scaling:
+        raise ModelFileError(f"precision is {precision!r} and the optimizer {optimizer!r}")
     rates = object.__new__(Rates)
     vars(rates).update(_read_part(content.get("rates"), _RATES, "rates", arrays))
     theta, numbers = model._theta(), _numbers_of(model._dtype_name)
@@ -332,7 +342,7 @@ def _read_state(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -> 
     check_arrays(own, expected, numbers)
     waiting = iter(expected)
     state, count = map_tree(lambda leaf: arrays[next(waiting)], like)
-    model._kept = Kept(optimizer, rates, (theta, state, count))
+    model._kept = Kept(optimizer, rates, (theta, state, count), precision=precision)
 
 
 def placed(

@@ -25,6 +25,7 @@ from xpnn.engine import make_runner, show
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.structure import Structure
 from xpnn.optimizers import Optimizer
+from xpnn.training.precision import PLAIN, Precision
 from xpnn.training.step import loss_and_gradient, make_step, make_update, widened
 from xpnn.training.summed import make_summed_step
 
@@ -54,6 +55,8 @@ class Learner:
         Data; `x` may be `SparseRows`.
     alpha : float
         Strength of the L2 penalty, divided by each batch's rows.
+    precision : Precision
+        What steps compute in; it made the optimizer.
     xp, device
         Where the parameters live.
     engine : str
@@ -66,21 +69,24 @@ class Learner:
 
     def __init__(
         self, structure: Structure, objective: Any, optimizer: Optimizer, carry: Any, x: Any,
-        t: Any, weight: Any, alpha: float, *, xp: Namespace, device: Device, engine: str,
-        steps: int, group: Group | None = None,
+        t: Any, weight: Any, alpha: float, precision: Precision, *, xp: Namespace,
+        device: Device, engine: str, steps: int, group: Group | None = None,
     ) -> None:  # fmt: skip
         self.structure, self.xp, self.device = structure, xp, device
-        self.made_for = (structure, objective, optimizer, alpha, engine, xp, device, group)
-        self.share = None if group is None else Share(group)
+        choice = (optimizer, alpha, precision, engine, xp, device, group)
+        self.made_for = (structure, objective, *choice)
+        self.precision, self.share = precision, None if group is None else Share(group)
         self.kinds = _kinds((x, t, weight))
         layers, tree = structure.layers, structure.tree
 
         def update(namespace: Namespace) -> Callable[..., Any]:
             made = (layers, tree, objective, optimizer, alpha)
             if group is None:
-                step = make_step(*made, xp=namespace, l2_by_rows=True)
+                step = make_step(*made, xp=namespace, l2_by_rows=True, precision=precision)
             else:
-                step = make_summed_step(*made, xp=namespace, exchange=group, l2_by_rows=True)
+                step = make_summed_step(
+                    *made, xp=namespace, exchange=group, l2_by_rows=True, precision=precision
+                )
             return make_update(step, objective, xp=namespace, by_rows=True)
 
         if group is not None and library_name(xp) == "jax":
@@ -91,9 +97,11 @@ class Learner:
                 numbers = xp.float32 if is_half(carry.dtype) else carry.dtype
                 state = optimizer.init(widened(carry, xp), xp=xp)
                 carry = (carry, state, scalar(0.0, xp, device, numbers))
+            precision.check(carry[0], xp)
             self.runner = make_runner(
                 update, carry, (x, t, weight), xp=xp, device=device, dtype=carry[2].dtype,
-                steps=steps, mode=engine, names=(("theta", "state", "count"), ("x", "t", "weight")),
+                steps=steps, mode=precision.engine(engine, xp),
+                names=(("theta", "state", "count"), ("x", "t", "weight")),
             )  # fmt: skip
 
     def epoch(self, order: Any, batch: int, rates: Sequence[float], source: HostGenerator) -> float:
@@ -133,7 +141,7 @@ class Learner:
         def noise(rows: int) -> Any:
             return _noise(self.structure.layers.noise(self.structure.widths[0], rows), source)
 
-        with on_device(self.device):
+        with on_device(self.device), self.precision.scope(self.xp):
             rows = len(order) if whole is None else whole
             arguments = (rows, batch, order, rates, noise, 1, before)
             if self.share is None:
@@ -170,12 +178,15 @@ class Kept:
         The state of the learner that was.
     learner : Learner, optional
         The learner itself, after `partial_fit`: the next call saves planning the step anew.
+    precision : Precision
+        What steps compute in.
     """
 
     optimizer: Optimizer
     rates: Any
     state: Any = None
     learner: Learner | None = None
+    precision: Precision = PLAIN
 
     def __getstate__(self) -> dict[str, Any]:
         # A learner is bound to memory; its state is enough to make another, anywhere.
@@ -203,7 +214,8 @@ class Kept:
         group: Group | None = None,
     ) -> Learner:  # fmt: skip
         """Go on with the learner that there is where it fits, or make one; see `Learner`."""
-        made_for = (structure, objective, self.optimizer, alpha, engine, xp, device, group)
+        choice = (self.optimizer, alpha, self.precision, engine, xp, device, group)
+        made_for = (structure, objective, *choice)
         old = self.learner
         if old is not None and old.made_for == made_for and old.kinds == _kinds(columns):
             # A user may have assigned other weights meanwhile.
@@ -216,7 +228,7 @@ class Kept:
         carry = theta if state is None else (theta, *state[1:])
         return Learner(
             structure, objective, self.optimizer, carry, columns[0], columns[1], columns[2], alpha,
-            xp=xp, device=device, engine=engine, steps=steps, group=group,
+            self.precision, xp=xp, device=device, engine=engine, steps=steps, group=group,
         )  # fmt: skip
 
 

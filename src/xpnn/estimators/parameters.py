@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from xpnn.backends import PRECISIONS
 from xpnn.distributed import MPI
 from xpnn.engine import MODES
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import Layer
-from xpnn.optimizers import Optimizer, Schedule
+from xpnn.optimizers import LossScale, Optimizer, Schedule
+from xpnn.training.precision import COMPUTE_DTYPES
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -44,6 +46,14 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
     "monitor": [StrOptions({"score", "loss"}), str, callable],
     "dtype": [None, StrOptions({"float16", "float32", "float64"})],
+    "compute_dtype": [None, StrOptions(set(COMPUTE_DTYPES))],
+    "loss_scale": [
+        None,
+        StrOptions({"dynamic"}),
+        LossScale,
+        Interval(Real, 0, None, closed="neither"),
+    ],
+    "precision": [StrOptions(set(PRECISIONS))],
     "backend": [None, str],
     "device": [None, str],
     "engine": [StrOptions(set(MODES))],

@@ -17,7 +17,8 @@ from xpnn.backends import generator_state, restore_generator
 from xpnn.estimators.stochastic import _Momentum
 from xpnn.export import ModelFileError, layer_from_config, layer_to_config
 from xpnn.layers import Layer
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
+from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, LossScale, RMSprop
+from xpnn.optimizers.scaled import Scaled
 from xpnn.optimizers.schedules import (
     Constant,
     CosineWarmup,
@@ -26,10 +27,12 @@ from xpnn.optimizers.schedules import (
     StepDecay,
 )
 from xpnn.training import Loss
+from xpnn.training.precision import Precision
 
 _KINDS: tuple[type, ...] = (
     SGD, _Momentum, Adam, AdamW, RMSprop, Clipped, Decayed,
     Constant, CosineWarmup, InverseScaling, ReduceOnPlateau, StepDecay, Loss,
+    Scaled, LossScale, Precision,
 )  # fmt: skip
 OBJECTS: dict[str, type] = {kind.__name__.lstrip("_"): kind for kind in _KINDS}
 _NAMES = {kind: name for name, kind in OBJECTS.items()}

@@ -40,8 +40,8 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As in `MLPClassifier`.
     delta : float, default 1
         Where the square of 'huber' turns into a line.
-    dropout, optimizer, weight_decay, clip_norm, monitor, dtype, backend, device, engine, \
-progress, distributed
+    dropout, optimizer, weight_decay, clip_norm, monitor, dtype, compute_dtype, loss_scale, \
+precision, backend, device, engine, progress, distributed
         As in `MLPClassifier`.
 
     Attributes
@@ -105,6 +105,9 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         clip_norm: float | None = None,
         monitor: Any = "score",
         dtype: str | None = None,
+        compute_dtype: str | None = None,
+        loss_scale: Any = None,
+        precision: str = "highest",
         backend: str | None = None,
         device: str | None = None,
         engine: str = "auto",

@@ -10,6 +10,7 @@ from xpnn.backends import Array, Device, Namespace, is_half, scalar
 from xpnn.distributed import Group
 from xpnn.training.checkpoints import CheckpointError, Saved, describe, source_of
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
+from xpnn.training.precision import Precision
 from xpnn.training.step import widened
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # Parameters that do not change what is learned, or say only for how long.
 _FREE = {"max_iter", "verbose", "progress", "warm_start", "backend", "device", "distributed"}
+_PRECISION = {"compute_dtype", "loss_scale", "precision"}
 
 
 def _number(value: Any) -> bool:
@@ -71,7 +73,8 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     """
     if not keeper.active and keeper.group is None:
         return
-    given: dict[str, Any] = {k: v for k, v in model.get_params().items() if k not in _FREE}
+    left_out = _FREE | _PRECISION
+    given: dict[str, Any] = {k: v for k, v in model.get_params().items() if k not in left_out}
     given |= {"X": data.x, "y": data.t, "sample_weight": data.weight, "rows": data.rows}
     given["source"] = source_of(data)
     given["dtype"] = model._dtype_name
@@ -80,6 +83,7 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     if held is not None:
         given |= {"X of validation": held.x, "y of validation": held.t}
     made_for = {name: describe(value) for name, value in given.items()}
+    made_for |= Precision(**{name: getattr(model, name) for name in _PRECISION}).made_for()
     if keeper.group is not None:
         own = {"random_state": "rank 0's", "max_iter": str(model.max_iter)}
         keeper.group.check_given({**made_for, **own})

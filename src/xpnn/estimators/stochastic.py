@@ -25,6 +25,7 @@ from xpnn.estimators.watching import validation_loss, validation_score
 from xpnn.optimizers import SGD, Adam, Clipped, Decayed, Optimizer
 from xpnn.training import Callback, History, Run
 from xpnn.training.keeping import Keeper
+from xpnn.training.precision import Precision
 
 if TYPE_CHECKING:
     from xpnn.estimators.base import BaseMLP
@@ -167,8 +168,9 @@ class Training:
         self.steps = steps_in(data.rows, self.batch)
         kept: Kept | None = vars(model).get("_kept") if incremental else None
         if kept is None:
-            optimizer = make_optimizer(model)
-            kept = Kept(optimizer, Rates(model, optimizer))
+            precision = Precision(model.compute_dtype, model.loss_scale, model.precision)
+            optimizer = precision.optimizer(make_optimizer(model))
+            kept = Kept(optimizer, Rates(model, optimizer), precision=precision)
         self.kept = kept
         theta = resuming.carry(keeper, self, theta, xp, device)
         weight = data.weight

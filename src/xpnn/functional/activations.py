@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace, erf
-from xpnn.functional.formula import exp_limit, formula
+from xpnn.functional.formula import exp_limit, formula, gradient_formula
 
 
 @formula
@@ -23,7 +23,7 @@ def identity(z: Array, *, xp: Namespace = None) -> Array:
     return z
 
 
-@formula
+@gradient_formula
 def identity_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da``."""
     return da
@@ -35,7 +35,7 @@ def heaviside(z: Array, *, xp: Namespace = None) -> Array:
     return xp.astype(z >= 0, z.dtype)
 
 
-@formula
+@gradient_formula
 def heaviside_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = 0``: the derivative is zero wherever it exists, so nothing is learned through it."""
     return da * 0.0
@@ -51,7 +51,7 @@ def sigmoid(z: Array, *, xp: Namespace = None) -> Array:
     return 1.0 / (1.0 + xp.exp(xp.minimum(-z, exp_limit(z.dtype, xp))))
 
 
-@formula
+@gradient_formula
 def sigmoid_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * a * (1 - a)``."""
     return da * a * (1.0 - a)
@@ -63,7 +63,7 @@ def tanh(z: Array, *, xp: Namespace = None) -> Array:
     return xp.tanh(z)
 
 
-@formula
+@gradient_formula
 def tanh_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * (1 - a**2)``."""
     return da * (1.0 - a * a)
@@ -75,7 +75,7 @@ def relu(z: Array, *, xp: Namespace = None) -> Array:
     return xp.maximum(z, 0.0)
 
 
-@formula
+@gradient_formula
 def relu_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da`` where ``a > 0``, else 0."""
     return da * xp.astype(a > 0, da.dtype)
@@ -87,7 +87,7 @@ def leaky_relu(z: Array, alpha: float = 0.01, *, xp: Namespace = None) -> Array:
     return xp.maximum(z, 0.0) + alpha * xp.minimum(z, 0.0)
 
 
-@formula
+@gradient_formula
 def leaky_relu_backward(z: Array, da: Array, alpha: float = 0.01, *, xp: Namespace = None) -> Array:
     """``dz = da`` where ``z > 0``, else ``alpha * da``."""
     return xp.where(z > 0, da, alpha * da)
@@ -102,7 +102,7 @@ def elu(z: Array, alpha: float = 1.0, *, xp: Namespace = None) -> Array:
     return xp.maximum(z, 0.0) + alpha * xp.expm1(xp.minimum(z, 0.0))
 
 
-@formula
+@gradient_formula
 def elu_backward(z: Array, da: Array, alpha: float = 1.0, *, xp: Namespace = None) -> Array:
     """``dz = da`` where ``z > 0``, else ``alpha * exp(z) * da``."""
     return da * xp.where(z > 0, 1.0, alpha * xp.exp(xp.minimum(z, 0.0)))
@@ -122,7 +122,7 @@ def gelu(z: Array, *, xp: Namespace = None) -> Array:
     return 0.5 * z * (1.0 + erf(_SQRT_HALF * z, xp))
 
 
-@formula
+@gradient_formula
 def gelu_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * (Phi(z) + z * phi(z))``, `phi` the standard normal density."""
     near = xp.minimum(xp.maximum(z, -100.0), 100.0)  # beyond, the density is zero
@@ -146,7 +146,7 @@ def gelu_tanh(z: Array, *, xp: Namespace = None) -> Array:
     return 0.5 * z * (1.0 + gate)
 
 
-@formula
+@gradient_formula
 def gelu_tanh_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """The derivative of the tanh form, by the product and chain rules."""
     near, gate = _gelu_tanh_gate(z, xp)
@@ -160,7 +160,7 @@ def silu(z: Array, *, xp: Namespace = None) -> Array:
     return z * sigmoid(z, xp=xp)
 
 
-@formula
+@gradient_formula
 def silu_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * s * (1 + z * (1 - s))`` with ``s = sigmoid(z)``."""
     s = sigmoid(z, xp=xp)
@@ -173,7 +173,7 @@ def softplus(z: Array, *, xp: Namespace = None) -> Array:
     return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
-@formula
+@gradient_formula
 def softplus_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * sigmoid(z)``."""
     return da * sigmoid(z, xp=xp)
@@ -190,7 +190,7 @@ def softmax(z: Array, *, xp: Namespace = None) -> Array:
     return e / xp.sum(e, axis=-1, keepdims=True, dtype=z.dtype)
 
 
-@formula
+@gradient_formula
 def softmax_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = a * (da - sum(da * a))``: the whole Jacobian, not its diagonal."""
     return a * (da - xp.sum(da * a, axis=-1, keepdims=True, dtype=a.dtype))
@@ -203,7 +203,7 @@ def log_softmax(z: Array, *, xp: Namespace = None) -> Array:
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True, dtype=z.dtype))
 
 
-@formula
+@gradient_formula
 def log_softmax_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da - exp(a) * sum(da)``."""
     return da - xp.exp(a) * xp.sum(da, axis=-1, keepdims=True, dtype=a.dtype)

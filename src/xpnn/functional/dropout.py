@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.formula import formula
+from xpnn.functional.formula import formula, gradient_formula
 
 
 @formula
@@ -58,7 +58,7 @@ def dropout(x: Array, noise: Array, rate: float, *, xp: Namespace = None) -> tup
     return x * mask, mask
 
 
-@formula
+@gradient_formula
 def dropout_backward(mask: Array, dy: Array, *, xp: Namespace = None) -> Array:
     """``dx = dy * mask``."""
     return dy * mask

@@ -15,6 +15,7 @@ from xpnn.backends import (
     Namespace,
     dtype_name,
     is_half,
+    largest_of,
     on_device,
     placement,
 )
@@ -31,7 +32,21 @@ def formula(function: Callable[P, R]) -> Callable[P, R]:
     nearest finite number: a 16-bit ``exp`` or square overflows long before its result
     matters, and sums lose their small terms.
     """
-    return _wrap(function, wide_loss=False)
+    return _wrap(function)
+
+
+def gradient_formula(function: Callable[P, R]) -> Callable[P, R]:
+    """Do the same for the backward of a formula, where what overflows becomes infinite.
+
+    A gradient cut off at the largest float16 would look like any other; an infinite one
+    tells a training that scales its loss to take a smaller scale.
+    """
+    return _wrap(function, saturates=False)
+
+
+def product_formula(function: Callable[P, R]) -> Callable[P, R]:
+    """Do the same for a formula that hands its arrays to `product` as they are."""
+    return _wrap(function, widens=False)
 
 
 def loss_formula(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,7 +54,9 @@ def loss_formula(function: Callable[P, R]) -> Callable[P, R]:
     return _wrap(function, wide_loss=True)
 
 
-def _wrap(function: Callable[P, R], wide_loss: bool) -> Callable[P, R]:
+def _wrap(
+    function: Callable[P, R], wide_loss: bool = False, saturates: bool = True, widens: bool = True
+) -> Callable[P, R]:
     names = tuple(inspect.signature(function).parameters)
 
     @wraps(function)
@@ -51,12 +68,14 @@ def _wrap(function: Callable[P, R], wide_loss: bool) -> Callable[P, R]:
         half = _half_dtype(args)
         if half is None:
             return function(*args, xp=xp, **kwargs)
-        wide = tuple(_widen(x, xp) for x in args)
-        result: Any = function(*wide, xp=xp, **{k: _widen(v, xp) for k, v in kwargs.items()})
+        if widens:
+            args = tuple(_widen(x, xp) for x in args)
+            kwargs = {k: _widen(v, xp) for k, v in kwargs.items()}
+        result: Any = function(*args, xp=xp, **kwargs)
         if wide_loss:
             loss, saved = result
             return loss, _narrow(saved, half, xp)
-        return _narrow(result, half, xp)
+        return _narrow(result, half, xp, saturates)
 
     return call
 
@@ -95,12 +114,14 @@ def _widen(value: Any, xp: Namespace) -> Any:
     return value
 
 
-def _narrow(value: Any, dtype: DType, xp: Namespace) -> Any:
+def _narrow(value: Any, dtype: DType, xp: Namespace, saturates: bool = True) -> Any:
     if isinstance(value, tuple):
-        return tuple(_narrow(v, dtype, xp) for v in value)
+        return tuple(_narrow(v, dtype, xp, saturates) for v in value)
     if not _arrays(value) or dtype_name(value.dtype) != "float32":
         return value
-    largest = float(xp.finfo(dtype).max)
+    if not saturates:
+        return xp.astype(value, dtype)
+    largest = largest_of(dtype, xp)
     return xp.astype(xp.minimum(xp.maximum(value, -largest), largest), dtype)
 
 

@@ -1,12 +1,21 @@
-"""The weighted sum: what a neuron, a layer and a network all begin with."""
+"""The weighted sum: what a neuron, a layer and a network all begin with.
+
+Of 16-bit floats all sums are float32's, forward and backward; what goes on to another
+layer is rounded to 16 bits, a gradient in parameters is not.
+"""
 
 from __future__ import annotations
 
-from xpnn.backends import Array, Namespace
-from xpnn.functional.formula import formula
+from xpnn.backends import Array, Namespace, is_half, product
+from xpnn.functional.formula import product_formula
 
 
-@formula
+def _single(x: Array | float, xp: Namespace) -> Array:
+    half = hasattr(x, "dtype") and is_half(x.dtype)  # a neuron's bias is a number
+    return xp.astype(x, xp.float32) if half else x
+
+
+@product_formula
 def linear(x: Array, weights: Array, bias: Array | None = None, *, xp: Namespace = None) -> Array:
     """Weighted sums ``z = x @ weights + bias``.
 
@@ -29,26 +38,33 @@ def linear(x: Array, weights: Array, bias: Array | None = None, *, xp: Namespace
     ----------
     Goodfellow, Bengio, Courville, "Deep Learning" (2016), equation 6.3.
     """
-    z = xp.matmul(x, weights)
-    return z if bias is None else z + bias
+    z = product(x, weights, xp)
+    return z if bias is None else z + _single(bias, xp)
 
 
 def linear_input_gradient(weights: Array, dz: Array, *, xp: Namespace) -> Array:
-    """Gradient of the loss in `x`: ``dz @ weights.T``, shape (n, inputs)."""
-    return xp.matmul(dz, weights.T)
+    """Gradient of the loss in `x`: ``dz @ weights.T``, shape (n, inputs), dtype of `dz`."""
+    return xp.astype(product(dz, weights.T, xp), dz.dtype, copy=False)
 
 
 def linear_weight_gradient(x: Array, dz: Array, *, xp: Namespace) -> Array:
-    """Gradient of the loss in `weights`: ``x.T @ dz``, shape (inputs, outputs)."""
-    return xp.matmul(x.T, dz)
+    """Gradient of the loss in `weights`: ``x.T @ dz``, shape (inputs, outputs).
+
+    Of 16-bit floats in float32, whose range a sum over many rows may need.
+    """
+    return product(x.T, dz, xp)
 
 
 def linear_bias_gradient(dz: Array, *, xp: Namespace) -> Array:
-    """Gradient of the loss in `bias`: the column sums of `dz`, shape (outputs,)."""
-    return xp.sum(dz, axis=0, dtype=dz.dtype)
+    """Gradient of the loss in `bias`: the column sums of `dz`, shape (outputs,).
+
+    Of 16-bit floats in float32.
+    """
+    wide = _single(dz, xp)
+    return xp.sum(wide, axis=0, dtype=wide.dtype)
 
 
-@formula
+@product_formula
 def linear_backward(
     x: Array, weights: Array, dz: Array, *, xp: Namespace = None
 ) -> tuple[Array, Array, Array]:

@@ -8,6 +8,7 @@ from xpnn.optimizers.adaptive import Adam, AdamW, RMSprop
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.clipped import Clipped
 from xpnn.optimizers.decayed import Decayed
+from xpnn.optimizers.scaled import LossScale
 from xpnn.optimizers.schedules import (
     Constant,
     CosineWarmup,
@@ -29,6 +30,7 @@ __all__ = [
     "CosineWarmup",
     "Decayed",
     "InverseScaling",
+    "LossScale",
     "Optimizer",
     "Progress",
     "RMSprop",

@@ -18,12 +18,13 @@ from xpnn.backends import (
 from xpnn.data.streams import Source
 from xpnn.distributed import MPI, Group, as_group
 from xpnn.engine import CudaPlan, Plan
-from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
+from xpnn.optimizers import Adam, LossScale, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.checkpoints import Checkpoint, describe, source_of
 from xpnn.training.gather import gather
 from xpnn.training.history import History
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
+from xpnn.training.precision import Precision
 from xpnn.training.trainer import Data, Trainer
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def fit(
     progress: bool = False,
     report_every: int = 1,
     seed: int | HostGenerator | None = None,
+    compute_dtype: str | None = None,
+    loss_scale: str | LossScale | float | None = None,
+    precision: str = "highest",
     engine: str = "auto",
     checkpoint: Checkpoint | str | Path | None = None,
     resume: bool | str | Path = False,
@@ -105,6 +109,18 @@ def fit(
     seed : int or generator, optional
         For row orders, dropout and the validation split; default, the network's own
         generator.
+    compute_dtype : {'float16', 'bfloat16'}, optional
+        Dtype of forward and backward, where it is not to be that of the parameters: these
+        stay float32 (or float64), sums and the loss are float32. Predictions are computed in
+        the parameters' dtype.
+    loss_scale : 'dynamic', LossScale or float, optional
+        What the loss is multiplied by before the backward, so that small gradients are not
+        lost; default 'dynamic' for float16, none for bfloat16. A step whose gradient
+        overflows is skipped and halves a dynamic scale.
+    precision : {'highest', 'high', 'medium'}, default 'highest'
+        How exactly float32 matrices are multiplied while steps run: 'high' allows
+        TensorFloat-32, 'medium' bfloat16, on devices and libraries that have them; NumPy
+        always multiplies in float32. See `xpnn.backends.matmul_precision`.
     engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
         How steps run; see `xpnn.engine.make_runner`. 'pure' runs every step as the plain
         pure function, for comparisons.
@@ -164,6 +180,7 @@ def _fit(
     batch_size: int | None, optimizer: Optimizer | None, rate: Any, l2: float, shuffle: bool,
     validation: Any, early_stopping: Any, callbacks: Iterable[Callback], progress: bool,
     report_every: int, seed: Any, engine: str, checkpoint: Any, resume: Any, accumulate: int,
+    compute_dtype: Any, loss_scale: Any, precision: str,
 ) -> History:  # fmt: skip
     """Do the work of `fit`."""
     _check_count("epochs", epochs)
@@ -175,6 +192,7 @@ def _fit(
         raise ValueError(f"l2 is {l2!r}; expected 0 or more")
     optimizer = Adam() if optimizer is None else optimizer
     schedule = as_schedule(optimizer.rate if rate is None else rate)
+    numbers = Precision(compute_dtype, loss_scale, precision)
     source = network.generator if seed is None else generator(seed)
     if group is not None:
         group.same_generator(source)
@@ -202,12 +220,14 @@ def _fit(
         if keeper.active or group is not None:
             options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
             made_for = _made_for(network, train, held, early_stopping, *options)
+            made_for |= numbers.made_for()
             if group is not None:
                 group.check_given({**made_for, "seed": "rank 0's", "epochs": str(epochs)})
             keeper.check(made_for, source, epochs)
         trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
-            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found, group, accumulate,
+            shuffle, keeper.engine(engine, xp), epochs, xp, keeper.found, numbers, group,
+            accumulate,
         )  # fmt: skip
         history = _run(trainer, epochs, report_every, calls, keeper, group)
     if group is not None:  # a callback may have put other weights in, or noted something

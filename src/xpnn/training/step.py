@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from xpnn.backends import Array, Namespace, is_half
+from xpnn.engine.trees import map_tree
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.layers import Layer, Parameter, Tree, flatten, unflatten, walk
 from xpnn.optimizers import Optimizer, State
+from xpnn.training.precision import Precision, WideLoss
 
 
 class Objective(Protocol):
@@ -66,8 +68,9 @@ def loss_and_gradient(
     *,
     xp: Namespace,
     l2_by_rows: bool = False,
+    precision: Precision | None = None,
 ) -> LossAndGradient:
-    """Make the pure function ``(theta, x, t, weight, noise) -> (loss, gradient)``.
+    """Make the pure function ``(theta, x, t, weight, noise, scale) -> (loss, gradient)``.
 
     Parameters
     ----------
@@ -84,27 +87,39 @@ def loss_and_gradient(
     l2_by_rows : bool, default False
         Whether the penalty is divided by the batch's rows (or their weights' sum), as
         scikit-learn does.
+    precision : Precision, optional
+        What is computed in; default, the dtype of `theta`.
 
     Returns
     -------
     callable
-        Loss as a 0-d array, gradient as a vector like `theta`.
+        Loss as a 0-d array, gradient as a vector like `theta`, but float32 where that is
+        half precision. The gradient is multiplied by `scale`, default 1, which goes with a
+        compute dtype.
     """
+    mixed = precision if precision is not None and precision.mixed else None
     decays = l2 > 0 and any(p.decays for p in walk(tree))
 
     def function(
-        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree
+        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree, scale: Any = None
     ) -> tuple[Array, Array]:
-        params = unflatten(tree, theta, xp=xp)
-        scores, saved = layer.forward(params, x, noise, xp=xp)
-        value, kept = loss.forward(scores, t, weight, xp=xp)
-        dscores = loss.backward(kept, xp=xp)
-        _, gradients = layer.backward(params, saved, dscores, xp=xp, input_gradient=False)
+        params = inside = unflatten(tree, theta, xp=xp)
+        objective = loss
+        if mixed is not None:
+            inside = unflatten(tree, mixed.enter(theta, xp), xp=xp)
+            x, objective = mixed.enter(x, xp), WideLoss(loss, scale)
+        scores, saved = layer.forward(inside, x, noise, xp=xp)
+        value, kept = objective.forward(scores, t, weight, xp=xp)
+        dscores = objective.backward(kept, xp=xp)
+        _, gradients = layer.backward(inside, saved, dscores, xp=xp, input_gradient=False)
+        gradients = map_tree(lambda g: widened(g, xp), gradients)
         if decays:
             strength = _strength(l2, x, weight, xp) if l2_by_rows else l2
             value = value + _penalty(tree, params, strength, xp)
+            strength = strength if scale is None else strength * scale
             gradients = _with_decay(tree, params, gradients, strength, xp)
-        return value, flatten(gradients, xp=xp)
+        gradient = flatten(gradients, xp=xp)
+        return value, gradient if mixed is None else xp.astype(gradient, theta.dtype, copy=False)
 
     return function
 
@@ -126,22 +141,26 @@ def make_step(
     *,
     xp: Namespace,
     l2_by_rows: bool = False,
+    precision: Precision | None = None,
 ) -> Step:
     """Make the pure step of a training.
 
     Parameters
     ----------
-    layer, tree, loss, l2, xp, l2_by_rows
+    layer, tree, loss, l2, xp, l2_by_rows, precision
         As in `loss_and_gradient`.
     optimizer : Optimizer
-        Turns gradients into steps.
+        Turns gradients into steps; where they are scaled, one that `Precision.optimizer`
+        made.
 
     Returns
     -------
     callable
         ``(theta, state, x, t, weight, noise, rate, count) -> (theta, state, loss)``.
     """
-    gradient_of = loss_and_gradient(layer, tree, loss, l2, xp=xp, l2_by_rows=l2_by_rows)
+    gradient_of = loss_and_gradient(
+        layer, tree, loss, l2, xp=xp, l2_by_rows=l2_by_rows, precision=precision
+    )
 
     def step(
         theta: Array,
@@ -153,7 +172,8 @@ def make_step(
         rate: Array,
         count: Array,
     ) -> tuple[Array, State, Array]:
-        value, gradient = gradient_of(theta, x, t, weight, noise)
+        scale = None if precision is None else precision.scale(state)
+        value, gradient = gradient_of(theta, x, t, weight, noise, scale)
         new, state = optimizer.update(
             widened(theta, xp), widened(gradient, xp), state, rate, count, xp=xp
         )

@@ -14,22 +14,25 @@ from typing import Any
 
 from xpnn.backends import Array, Namespace, is_half, jit, library_name
 from xpnn.engine import Exchange, across
+from xpnn.engine.trees import map_tree
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.layers import Layer, Parameter, Tree, flatten, size, unflatten, walk
 from xpnn.optimizers import Optimizer
+from xpnn.training.precision import Precision, WideLoss
 from xpnn.training.step import Objective, widened
 
 BESIDE = 3  # numbers behind the gradient: loss, weights and rows
 
 
 def batch_sums(
-    layer: Layer, tree: Tree, loss: Objective, parts: int = 1, *, xp: Namespace
-) -> Callable[..., Array]:
-    """Make the pure function ``(theta, x, t, weight, noise, present) -> sums``.
+    layer: Layer, tree: Tree, loss: Objective, parts: int = 1, *, xp: Namespace,
+    precision: Precision | None = None,
+) -> Callable[..., Array]:  # fmt: skip
+    """Make the pure function ``(theta, x, t, weight, noise, present, scale) -> sums``.
 
     Parameters
     ----------
-    layer, tree, loss, xp
+    layer, tree, loss, xp, precision
         As in `xpnn.training.loss_and_gradient`.
     parts : int, default 1
         Parts of the rows that go through the network one after the other.
@@ -41,41 +44,47 @@ def batch_sums(
         has the gradient of the summed loss, that loss, the rows' weights summed up, and the
         number of rows; in float32 where the network is narrower.
     """
+    mixed = precision if precision is not None and precision.mixed else None
 
     def one(
-        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree, present: Array
-    ) -> Array:
+        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree, present: Array,
+        scale: Any,
+    ) -> Array:  # fmt: skip
+        objective = loss
+        if mixed is not None:
+            theta, x, objective = mixed.enter(theta, xp), mixed.enter(x, xp), WideLoss(loss, scale)
         params = unflatten(tree, theta, xp=xp)
         scores, saved = layer.forward(params, x, noise, xp=xp)
-        value, kept = loss.forward(scores, t, weight, xp=xp)
+        value, kept = objective.forward(scores, t, weight, xp=xp)
         rows = present * float(x.shape[0])
         weights = rows if weight is None else present * xp.sum(widened(weight, xp))
         # A mean over rows counts for as much as the rows weigh.
         mass = weights if loss.averages else present
         narrow = is_half(theta.dtype)
-        dscores = loss.backward(kept, xp=xp)
+        dscores = objective.backward(kept, xp=xp)
         if not narrow:  # on the scores there is less to multiply than on the gradient
             dscores = dscores * mass
         _, gradients = layer.backward(params, saved, dscores, xp=xp, input_gradient=False)
-        sums = flatten(gradients, xp=xp)
+        sums = flatten(map_tree(lambda g: widened(g, xp), gradients), xp=xp)
         if narrow:  # 16 bits would overflow
-            sums = widened(sums, xp) * mass
+            sums = sums * mass
         beside = (widened(value, xp) * mass, weights, rows)
         return xp.concat([sums, *(xp.astype(n, sums.dtype, copy=False) for n in beside)])
 
     def function(
-        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree, present: Array
-    ) -> Array:
+        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree, present: Array,
+        scale: Any = None,
+    ) -> Array:  # fmt: skip
         rows = int(x.shape[0])
         count = min(parts, rows)
         if count == 1:
-            return one(theta, x, t, weight, noise, present)
+            return one(theta, x, t, weight, noise, present, scale)
         bounds = [rows * i // count for i in range(count + 1)]
         total: Any = None
         for start, stop in pairwise(bounds):
             cut = slice(start, stop)
             own = None if weight is None else weight[cut]
-            sums = one(theta, x[cut, ...], t[cut, ...], own, _cut(noise, cut), present)
+            sums = one(theta, x[cut, ...], t[cut, ...], own, _cut(noise, cut), present, scale)
             total = sums if total is None else total + sums
         return total
 
@@ -91,9 +100,11 @@ def _cut(noise: Tree, rows: slice) -> Tree:
 
 
 def _penalised(
-    tree: Tree, theta: Array, value: Array, gradient: Array, strength: Any, xp: Namespace
-) -> tuple[Array, Array]:
-    """Add the L2 penalty of the weights, and its gradient."""
+    tree: Tree, theta: Array, value: Array, gradient: Array, strength: Any,
+    scale: Any, xp: Namespace,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Add the L2 penalty of the weights, and its gradient, which is scaled as the other."""
+    scaled = strength if scale is None else strength * scale
 
     def slopes(tree: Tree, params: Tree, gradients: Tree) -> Tree:
         if not isinstance(tree, Parameter):
@@ -101,7 +112,7 @@ def _penalised(
             return tuple(slopes(*branch) for branch in zipped)
         if not tree.decays:
             return gradients
-        return gradients + l2_penalty_backward((params,), strength, xp=xp)
+        return gradients + l2_penalty_backward((params,), scaled, xp=xp)
 
     params = unflatten(tree, theta, xp=xp)
     for p, w in zip(walk(tree), walk(params), strict=True):
@@ -121,12 +132,13 @@ def make_summed_step(
     exchange: Exchange,
     l2_by_rows: bool = False,
     parts: int = 1,
+    precision: Precision | None = None,
 ) -> Callable[..., Any]:
     """Make the pure step of a training whose batches are shared out.
 
     Parameters
     ----------
-    layer, tree, loss, optimizer, l2, xp, l2_by_rows
+    layer, tree, loss, optimizer, l2, xp, l2_by_rows, precision
         As in `xpnn.training.make_step`.
     exchange : Exchange
         Adds up the sums of all processes.
@@ -151,12 +163,13 @@ def make_summed_step(
             gradient, value = gradient / divisor, value / divisor
         if decays:
             strength = l2 / divisor if l2_by_rows else l2
-            value, gradient = _penalised(tree, wide, value, gradient, strength, xp)
+            scale = None if precision is None else precision.scale(state)
+            value, gradient = _penalised(tree, wide, value, gradient, strength, scale, xp)
         new, state = optimizer.update(wide, gradient, state, rate, count, xp=xp)
         return xp.astype(new, theta.dtype, copy=False), state, value, weights, rows
 
     # Where the library compiles, the exchange stays outside: it is the host's.
-    first = jit(batch_sums(layer, tree, loss, parts, xp=xp), library_name(xp))
+    first = jit(batch_sums(layer, tree, loss, parts, xp=xp, precision=precision), library_name(xp))
     second = jit(finish, library_name(xp))
 
     def step(
@@ -164,7 +177,8 @@ def make_summed_step(
         rate: Array, count: Array,
     ) -> Any:  # fmt: skip
         drawn, present = noise
-        sums = across(exchange, first(theta, x, t, weight, drawn, present))
+        scale = None if precision is None else precision.scale(state)
+        sums = across(exchange, first(theta, x, t, weight, drawn, present, scale))
         return second(theta, state, sums, rate, count)
 
     return step

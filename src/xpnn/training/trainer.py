@@ -25,6 +25,7 @@ from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
 from xpnn.training.checkpoints import Saved
 from xpnn.training.history import History
+from xpnn.training.precision import PLAIN, Precision
 from xpnn.training.step import make_step, make_update, widened
 from xpnn.training.streaming import Stream
 from xpnn.training.summed import make_summed_step
@@ -75,6 +76,8 @@ class Trainer:
     ----------
     network, batch_size, optimizer, schedule, l2, shuffle, engine, epochs
         As in `xpnn.training.fit`, `schedule` being its rate.
+    precision : Precision, optional
+        What steps compute in.
     train : Data or Stream
         Rows to learn from.
     held : Data, Stream or None
@@ -106,10 +109,11 @@ class Trainer:
         epochs: int,
         xp: Namespace,
         found: Saved | None = None,
+        precision: Precision = PLAIN,
         group: Group | None = None,
         parts: int = 1,
     ) -> None:
-        self.share = None if group is None else Share(group)
+        self.precision, self.share = precision, None if group is None else Share(group)
         self.network, self.train, self.held, self.xp = network, train, held, xp
         self.batch_size = min(batch_size, train.rows or batch_size)
         self.schedule, self.source = schedule, source
@@ -119,6 +123,8 @@ class Trainer:
         self.taken = 0
         self.rate = math.nan
         theta, device = network.theta, device_of(train.x)
+        precision.check(theta, xp)
+        optimizer = precision.optimizer(optimizer)
         # A 16-bit float could neither count past 2048 steps nor hold small rates.
         numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
         state = optimizer.init(widened(theta, xp), xp=xp)
@@ -131,9 +137,11 @@ class Trainer:
         def update(namespace: Namespace) -> Callable[..., Any]:
             made = (network.layers, network.tree, network.loss, optimizer, l2)
             if group is None:
-                step = make_step(*made, xp=namespace)
+                step = make_step(*made, xp=namespace, precision=precision)
             else:
-                step = make_summed_step(*made, xp=namespace, exchange=group, parts=parts)
+                step = make_summed_step(
+                    *made, xp=namespace, exchange=group, parts=parts, precision=precision
+                )
             return make_update(step, network.loss, xp=namespace)
 
         if group is not None and library_name(xp) == "jax":
@@ -147,7 +155,7 @@ class Trainer:
             device=device,
             dtype=numbers,
             steps=epochs * self.steps,
-            mode=engine,
+            mode=precision.engine(engine, xp),
             names=(("theta", "state", "count"), ("x", "t", "weight")),
         )
 
@@ -177,7 +185,8 @@ class Trainer:
     ) -> tuple[Array, ...]:
         totals: tuple[Array, ...] | None = None
         # Closed here and now, so that a thread that reads ends with whatever ends the epoch.
-        with closing(self.train.passes(self.source if self.shuffle else None, number)) as parts:
+        passes = self.train.passes(self.source if self.shuffle else None, number)
+        with closing(passes) as parts, self.precision.scope(self.xp):
             for columns, rows, order in parts:
                 if columns is not None:
                     show(self.runner, columns)
@@ -206,7 +215,8 @@ class Trainer:
             and isinstance(self.train, Data)
             and self._noise(0) is None
         ):
-            self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
+            with self.precision.scope(self.xp):
+                self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
             self.taken += last - first
             return
         for number in range(first, last):

@@ -1,0 +1,190 @@
+"""What a training computes in, apart from what its parameters are kept in.
+
+The parameters stay float32, as master weights: a step of ``rate * gradient`` is often below
+what 16 bits can tell from a weight. Each step rounds them and its rows to the compute dtype
+for forward and backward; matrix products add up in float32, the loss is float32, and
+gradients come back as float32. In float16 small gradients would vanish, so the loss is
+multiplied by a scale before the backward; see `xpnn.optimizers.LossScale`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xpnn.backends import (
+    Array,
+    Namespace,
+    check_precision,
+    dtype_name,
+    host,
+    is_half,
+    library_name,
+    matmul_precision,
+    named_dtype,
+)
+from xpnn.optimizers import LossScale, Optimizer
+from xpnn.optimizers.scaled import Scaled
+from xpnn.training.checkpoints import describe
+
+if TYPE_CHECKING:
+    from xpnn.training.step import Objective
+
+COMPUTE_DTYPES = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a training computes in.
+
+    Parameters
+    ----------
+    compute_dtype : {'float16', 'bfloat16'}, optional
+        Dtype of forward and backward; default, that of the parameters.
+    loss_scale : 'dynamic', LossScale or float, optional
+        What the loss is multiplied by before the backward. 'dynamic', the default for
+        float16, is ``LossScale()``. A number stays what it is, and skips no step: a gradient
+        that overflows ends the training as any does. bfloat16 has float32's range, and
+        needs none.
+    precision : {'highest', 'high', 'medium'}, default 'highest'
+        How exactly float32 matrices are multiplied; see `xpnn.backends.matmul_precision`.
+
+    Raises
+    ------
+    ValueError
+        An argument is not one of these.
+    """
+
+    compute_dtype: str | None = None
+    loss_scale: str | LossScale | float | None = None
+    precision: str = "highest"
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
+        if self.compute_dtype is not None and self.compute_dtype not in COMPUTE_DTYPES:
+            raise ValueError(
+                f"compute_dtype is {self.compute_dtype!r}; expected None or one of "
+                f"{', '.join(COMPUTE_DTYPES)}"
+            )
+        given = self.loss_scale
+        if given is None:
+            return
+        if self.compute_dtype is None:
+            raise ValueError(f"loss_scale is {given!r}; it needs compute_dtype='float16'")
+        if isinstance(given, int | float) and not isinstance(given, bool):
+            fits = given > 0
+        else:
+            fits = given == "dynamic" or isinstance(given, LossScale)
+        if not fits:
+            raise ValueError(
+                f"loss_scale is {given!r}; expected 'dynamic', a LossScale or a number above 0"
+            )
+
+    @property
+    def mixed(self) -> bool:
+        """Whether steps compute in another dtype than that of the parameters."""
+        return self.compute_dtype is not None
+
+    @property
+    def scaling(self) -> LossScale | float | None:
+        """How the loss is scaled; None where it is not."""
+        given = self.loss_scale
+        if given == "dynamic" or (given is None and self.compute_dtype == "float16"):
+            return LossScale()
+        return given if given is None or isinstance(given, LossScale) else float(given)
+
+    def made_for(self) -> dict[str, str]:
+        """Describe the options that are not the default, for a checkpoint to be known by."""
+        return {k: describe(v) for k, v in vars(self).items() if v != getattr(PLAIN, k)}
+
+    def check(self, theta: Array, xp: Namespace) -> None:
+        """Refuse parameters that are no master weights, and a dtype that a library lacks.
+
+        Raises
+        ------
+        ValueError
+            Says what was expected.
+        BackendUnavailableError
+            The dtype needs a package that is not installed.
+        """
+        if self.compute_dtype is None:
+            return
+        if is_half(theta.dtype):
+            raise ValueError(
+                f"compute_dtype is {self.compute_dtype!r} and the parameters are "
+                f"{dtype_name(theta.dtype)}; expected float32 parameters, which are kept exactly "
+                "while a step computes in 16 bits"
+            )
+        named_dtype(self.compute_dtype, xp)
+
+    def engine(self, asked: str, xp: Namespace) -> str:
+        """Choose how steps run: 16 bits stay with PyTorch, whose CPU tensors NumPy could see."""
+        return "pure" if self.mixed and library_name(xp) == "torch" else asked
+
+    @contextmanager
+    def scope(self, xp: Namespace) -> Generator[None]:
+        """Hold while steps run: how products are computed, and that NumPy is not to warn.
+
+        An infinite number in a step of float16 is expected, and dealt with.
+        """
+        quiet = host.errstate(over="ignore", invalid="ignore") if self.mixed else nullcontext()
+        with matmul_precision(self.precision, xp), quiet:
+            yield
+
+    # What a step is made of
+
+    def optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Make an optimizer that takes scaled gradients, where they are scaled."""
+        return optimizer if self.scaling is None else Scaled(optimizer, self.scaling)
+
+    def scale(self, state: Any) -> Array | float | None:
+        """Return what a step's loss is multiplied by; `state` is that of the optimizer."""
+        return state[1] if isinstance(self.scaling, LossScale) else self.scaling
+
+    def enter(self, array: Array, xp: Namespace) -> Array:
+        """Round parameters or rows to what is computed in."""
+        if self.compute_dtype is None:
+            return array
+        return xp.astype(array, named_dtype(self.compute_dtype, xp), copy=False)
+
+
+PLAIN = Precision()
+
+
+@dataclass(frozen=True)
+class WideLoss:
+    """A loss of 16-bit scores, computed in float32.
+
+    Parameters
+    ----------
+    loss : Objective
+        The loss.
+    scale : array, 0-d, or float or None
+        What its gradient is multiplied by before it is rounded; None leaves that out.
+    """
+
+    loss: Objective
+    scale: Array | float | None = None
+
+    @property
+    def averages(self) -> bool:
+        """Whether the loss is a mean over rows."""
+        return self.loss.averages
+
+    def forward(
+        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+    ) -> tuple[Array, Any]:
+        """Return the loss, not scaled; see `Objective.forward`."""
+        wide = xp.astype(scores, xp.float32)
+        value, saved = self.loss.forward(wide, targets, sample_weight, xp=xp)
+        return value, (scores, saved)
+
+    def backward(self, saved: Any, *, xp: Namespace) -> Array:
+        """Return the scaled gradient in the dtype of the scores: infinite where too large."""
+        scores, kept = saved
+        dscores = self.loss.backward(kept, xp=xp)
+        if self.scale is not None:
+            dscores = dscores * self.scale
+        return xp.astype(dscores, scores.dtype)
