@@ -104,6 +104,7 @@ CASES = {
     "accumulated": lambda d: network(d, accumulate=3, sample_weight=WEIGHT, l2=0.02,
                                      layers=(8, "tanh", Dropout(0.4), 3)),
     "reports": lambda d: network(d, epochs=5, report_every=2),
+    "mixed": lambda d: network(d, X.astype("float32"), compute_dtype="float16", l2=0.02),
     "pure": lambda d: network(d, engine="pure", l2=0.02),
     "strict": lambda d: network(d, *on("array_api_strict")),
     "torch": lambda d: network(d, *on("torch", "float32")),

@@ -69,6 +69,8 @@ def test_ranks_end_where_one_process_does(name, ranks, found, alone, use_library
     expected = alone(name)
     narrow = name in ("float32", "torch", "jax", "batches")
     tolerance = {"rtol": 2e-4, "atol": 2e-5} if narrow else {"rtol": 1e-8, "atol": 1e-10}
+    if name == "mixed":
+        tolerance = {"rtol": 5e-3, "atol": 5e-3}
     shares = {"rtol": 1e-6}  # an accuracy is a float32
     first = np.load(folder / f"{name}.0.npz")
     assert set(first.files) == set(expected)

@@ -33,10 +33,13 @@ class Roll:
     def _send(self, to: int, tag: int) -> None:
         self._sent.append(self.comm.Isend(host.zeros(1, host.int8), to, tag))
 
-    def answer(self) -> None:
-        """Tell whoever asks that this process is here."""
+    def answer(self) -> list[int]:
+        """Tell whoever asks that this process is here; return who asked."""
+        asked = []
         while self.comm.Iprobe(tag=_ASKS):
-            self._send(self._take(_ASKS), _HERE)
+            asked.append(self._take(_ASKS))
+            self._send(asked[-1], _HERE)
+        return asked
 
     def _take(self, tag: int) -> int:
         from mpi4py import MPI
@@ -51,11 +54,15 @@ class Roll:
         for rank in others:
             self._send(rank, _ASKS)
         end = time.monotonic() + _LISTENS
+        callers: list[int] = []
         while others and time.monotonic() < end:
-            self.answer()
+            callers += self.answer()
             while self.comm.Iprobe(tag=_HERE):
                 others.discard(self._take(_HERE))
             time.sleep(0.001)
+        if any(rank < self.rank for rank in callers):
+            # Several call at once: the first of them speaks, and must not miss the others.
+            time.sleep(2 * _LISTENS)
         return sorted(others)
 
 

@@ -93,8 +93,7 @@ default 'log_loss'
     classes_, loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, t_, \
 coefs_, intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, \
 out_activation_
-        As in scikit-learn. `coefs_` and `intercepts_` are lists of arrays and can be
-        assigned.
+        As in scikit-learn. `coefs_` and `intercepts_` are lists of arrays; assign as you like.
     validation_loss_curve_ : list of float
         Loss on the validation rows after each epoch, where there are any.
     stopped_ : bool
