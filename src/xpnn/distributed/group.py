@@ -112,7 +112,7 @@ class Group(Meeting):
         if self.size == 1:
             return value
         self.meet("take what rank 0 has", patient=patient)
-        return self.comm.bcast(value if self.first else None, root=0)
+        return self.tell(value if self.first else None, 0)
 
     def by_first(self, function: Callable[[], Any]) -> Any:
         """Let rank 0 do something that may take long, and hand out what it returns."""
@@ -123,8 +123,7 @@ class Group(Meeting):
         if self.size == 1:
             return [value]
         self.meet("compare")
-        found: list[Any] = self.comm.allgather(value)
-        return found
+        return self.collect(value)
 
     def same(self, array: Array) -> Array:
         """Hand out an array of rank 0 to where each process has its own of that kind."""
@@ -132,7 +131,7 @@ class Group(Meeting):
             return array
         values = host.array(to_host(array), order="C")
         self.meet("share an array", values.nbytes)
-        self.comm.Bcast(_bytes(values), root=0)
+        self.wait(self.comm.Ibcast(_bytes(values), 0), "share an array")
         xp, device = placement(x=array)
         return to_device(values, xp, device, array.dtype)
 
@@ -211,7 +210,7 @@ class Group(Meeting):
             if self.first:
                 host.copyto(place, given)
             if self.local_rank == 0:
-                heads.Bcast(_bytes(place), root=0)
+                self.wait(heads.Ibcast(_bytes(place), 0), "share rows")
             found.append(place)
         if self.local_rank == 0:
             heads.Free()
@@ -241,7 +240,7 @@ class Group(Meeting):
             return
         begin = time.perf_counter()
         self.meet("add up", len(vector))
-        self.comm.Allreduce(vector, out)
+        self.wait(self.comm.Iallreduce(vector, out), "add up")
         self.seconds += time.perf_counter() - begin
         self.sums += 1
 
@@ -251,7 +250,7 @@ class Group(Meeting):
             return numbers
         self.meet("add up numbers", len(numbers))
         found = host.asarray(numbers, host.float64)
-        self.comm.Allreduce(self.mpi.IN_PLACE, found)
+        self.wait(self.comm.Iallreduce(self.mpi.IN_PLACE, found), "add up numbers")
         return [float(n) for n in found]
 
     def swap(self, out: Any, sizes: list[int], into: Any, room: list[int]) -> None:
@@ -265,7 +264,8 @@ class Group(Meeting):
             Bytes for and from each.
         """
         self.meet("exchange rows")
-        self.comm.Alltoallv([_bytes(out), sizes], [_bytes(into), room])
+        request = self.comm.Ialltoallv([_bytes(out), sizes], [_bytes(into), room])
+        self.wait(request, "exchange rows")
 
     def _sums(self, vector: Array) -> Any:
         if self._adder is None or not self._adder.fits(vector):
@@ -300,7 +300,8 @@ class Group(Meeting):
         whole = host.empty((count, *shape), values.dtype)
         spans = [share_of(count, rank, self.size) for rank in range(self.size)]
         sizes = [(stop - start) * each for start, stop in spans]
-        self.comm.Allgatherv(_bytes(values), [_bytes(whole), sizes])
+        request = self.comm.Iallgatherv(_bytes(values), [_bytes(whole), sizes])
+        self.wait(request, "put rows together")
         xp, device = placement(x=own)
         return to_device(whole, xp, device, own.dtype)
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import os
+import pickle
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate
 from typing import Any
 from zlib import crc32
 
@@ -134,16 +136,16 @@ class Meeting:
         own = crc32(f"{what} {amount}".encode())
         self._mine[:] = self.size if failed is None else self.rank, own, -own
         request = self.comm.Iallreduce(self._mine, self._all, self.mpi.MIN)
-        self._wait(request, what, patient)
+        self.wait(request, what, patient)
         self._done += 1
         lowest = int(self._all[0])
         if lowest < self.size:
             cause = None if failed is None else f"{type(failed).__name__}: {failed}"
-            text = self.comm.bcast(cause, root=lowest)
+            text = self.tell(cause, lowest)
             if failed is None:
                 raise told(RankError(f"rank {lowest} of {self.size} failed: {text}"))
         elif self._all[1] != -self._all[2]:
-            does = self.comm.allgather(f"{what} {amount}" if amount else what)
+            does = self.collect(f"{what} {amount}" if amount else what)
             listed = ", ".join(f"rank {rank}: {text}" for rank, text in enumerate(does))
             raise told(
                 RankError(
@@ -152,7 +154,40 @@ class Meeting:
                 )
             )
 
-    def _wait(self, request: Any, what: str, patient: bool) -> None:
+    def tell(self, value: Any, root: int) -> Any:
+        """Hand out a small value of one process, pickled; after `meet`."""
+        data = pickle.dumps(value) if self.rank == root else b""
+        size = host.asarray([len(data)])
+        self.wait(self.comm.Ibcast(size, root), "hear how much there is")
+        room = bytearray(data) if self.rank == root else bytearray(int(size[0]))
+        self.wait(self.comm.Ibcast(room, root), "hear something")
+        return pickle.loads(room)
+
+    def collect(self, value: Any) -> list[Any]:
+        """Hand out a small value of each process, pickled; after `meet`."""
+        data = pickle.dumps(value)
+        sizes = host.zeros(self.size, host.int64)
+        self.wait(self.comm.Iallgather(host.asarray([len(data)]), sizes), "count")
+        room = bytearray(int(sizes.sum()))
+        spec = [room, [int(n) for n in sizes], self.mpi.BYTE]
+        self.wait(self.comm.Iallgatherv([data, self.mpi.BYTE], spec), "collect")
+        ends = list(accumulate(int(n) for n in sizes))
+        return [pickle.loads(room[end - int(n) : end]) for n, end in zip(sizes, ends, strict=True)]
+
+    def wait(self, request: Any, what: str, patient: bool = False) -> None:
+        """Wait for all others' part in something; end the job where one does not come.
+
+        Nothing here blocks within MPI: a process may be stopped in the middle of a sum.
+
+        Parameters
+        ----------
+        request : mpi4py.MPI.Request
+            What was begun.
+        what : str
+            For the error.
+        patient : bool, default False
+            As in `meet`.
+        """
         looks, begin = 0, 0.0
         while not request.Test():
             looks += 1

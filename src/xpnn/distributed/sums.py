@@ -40,7 +40,7 @@ class HostSums:
     def __call__(self, vector: Array) -> Array:
         """Add up."""
         values = host.array(to_host(vector), order="C")
-        self.group.comm.Allreduce(self.group.mpi.IN_PLACE, values)
+        self.group.wait(self.group.comm.Iallreduce(self.group.mpi.IN_PLACE, values), "add up")
         return to_device(values, self.xp, self.device, vector.dtype)
 
 
@@ -56,7 +56,7 @@ class PinnedSums(HostSums):
     def __call__(self, vector: Array) -> Array:
         """Add up."""
         values = self.pair.down(vector)
-        self.group.comm.Allreduce(self.group.mpi.IN_PLACE, values)
+        self.group.wait(self.group.comm.Iallreduce(self.group.mpi.IN_PLACE, values), "add up")
         return self.pair.up(vector)
 
 
@@ -70,7 +70,7 @@ class AwareSums(HostSums):
         found = self.xp.zeros_like(vector)
         with self.device:
             self.device.synchronize()  # MPI knows nothing of streams
-        self.group.comm.Allreduce(vector, found)
+        self.group.wait(self.group.comm.Iallreduce(vector, found), "add up")
         return found
 
 
@@ -81,7 +81,7 @@ class NcclSums(HostSums):
 
     def __init__(self, group: Group, like: Array) -> None:
         super().__init__(group, like)
-        unique = group.comm.bcast(NcclRing.new_id() if group.first else None, root=0)
+        unique = group.tell(NcclRing.new_id() if group.first else None, 0)
         self.ring = NcclRing(group.size, unique, group.rank, like)
 
     def __call__(self, vector: Array) -> Array:
@@ -116,7 +116,7 @@ def sums_of(group: Group, like: Array) -> HostSums:
     if asked == "staged":
         return PinnedSums(group, like)
     why = NcclRing.missing()
-    places = group.comm.allgather((NcclRing.place(like), why))
+    places = group.collect((NcclRing.place(like), why))
     reasons = [why for _, why in places if why]
     if not reasons and len({place for place, _ in places}) < group.size:
         reasons = ["two processes have the same GPU"]
