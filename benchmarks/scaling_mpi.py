@@ -1,7 +1,8 @@
 """How training on several processes scales: measured on 1 and 2, predicted for 8 to 1,024 GPUs.
 
 python benchmarks/scaling_mpi.py [--tiny] [--rounds N] [--data FOLDER] [--out FILE.json]
-                                 [--gpu-rate FLOPS] [--link BYTES] [--latency SECONDS]
+                                 [--engine plan] [--gpu-rate FLOPS] [--link BYTES]
+                                 [--latency SECONDS]
 
 Each process has one BLAS thread. 784-512-512-10 on MNIST (generated rows without --data) and
 on a generated set ten times larger; strong scaling keeps the batch of 1,024 rows, weak
@@ -78,16 +79,17 @@ def mnist(folder: Path, data: Path | None, rows: int) -> dict[str, str]:
     return {"x": str(folder / "mnist.npy"), "t": str(folder / "mnist-t.npy")}
 
 
-def compare(name: str, files: dict[str, str], rows: int, rounds: int, epochs: int) -> Any:
+def compare(
+    name: str, files: dict[str, str], rows: int, rounds: int, epochs: int, engine: str
+) -> Any:
     """Strong and weak scaling on 1 and 2 processes, which take turns."""
     found: dict[str, list[Any]] = {"1": [], "2": [], "2 weak": []}
     for _ in range(rounds):
         for key in found:
             ranks = int(key[0])
             wide = ranks if key.endswith("weak") else 1
-            found[key].append(
-                run(ranks, what="train", rows=rows, batch=BATCH * wide, epochs=epochs, **files)
-            )
+            given = {"rows": rows, "batch": BATCH * wide, "epochs": epochs, "engine": engine}
+            found[key].append(run(ranks, what="train", **given, **files))
     step = {key: median(one["step"] for one in runs) for key, runs in found.items()}
     strong = median(
         one["step"] / two["step"] for one, two in zip(found["1"], found["2"], strict=True)
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, help="folder with the MNIST database")
     parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--engine", default="kernels", help="kernels (needs Numba) or plan")
     defaults = Cluster()
     parser.add_argument("--gpu-rate", type=float, default=defaults.rate, help="operations a second")
     parser.add_argument("--link", type=float, default=defaults.link, help="bytes a second")
@@ -118,9 +121,10 @@ def main() -> None:
     rows = 4096 if asked.tiny else 60_000
     with tempfile.TemporaryDirectory(prefix="xpnn-") as name:
         folder = Path(name)
-        sets = [compare("mnist", mnist(folder, asked.data, rows), rows, asked.rounds, 2)]
+        files = mnist(folder, asked.data, rows)
+        sets = [compare("mnist", files, rows, asked.rounds, 2, asked.engine)]
         files = make_rows(folder, 10 * rows, "large")
-        sets.append(compare("ten times larger", files, 10 * rows, 1, 1))
+        sets.append(compare("ten times larger", files, 10 * rows, 1, 1, asked.engine))
         lengths = [1, 1000, 10_000, 100_000, PARAMETERS + 3, 2_000_000]
         alone = run(2, what="sums", lengths=lengths, times=TIMES)
         hand = run(2, what="buckets", batch=BATCH, times=TIMES)
@@ -131,7 +135,7 @@ def main() -> None:
             Settings(asked.rounds, asked.tiny, 1, asked.data, (), False, asked.out),
             shown_command(prefix, argv),
         ),
-        "network": list(LAYERS), "sets": sets, "seconds_of_a_sum": alone,
+        "network": list(LAYERS), "engine": asked.engine, "sets": sets, "seconds_of_a_sum": alone,
         "sum_share_of_a_step": summed / two,
         "predicted_speedup": one / (one / 2 + summed), "measured_speedup": one / two,
         "buckets": {**hand, "ratio": hand["a_sum_a_layer"] / hand["one_sum"]},
@@ -146,7 +150,7 @@ def main() -> None:
 
 def show(result: dict[str, Any]) -> None:
     """Print what was found."""
-    print("784-512-512-10, Adam, float32, one BLAS thread for each process")
+    print(f"784-512-512-10, Adam, float32, engine {result['engine']}, one thread for each process")
     for found in result["sets"]:
         step = found["seconds_per_step"]
         print(

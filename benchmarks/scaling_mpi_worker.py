@@ -39,7 +39,8 @@ def train(given: dict[str, Any], group: Any) -> dict[str, Any]:
 
     network.fit(
         x, t, epochs=given["epochs"] + 1, batch_size=given["batch"],
-        distributed=None if group is None else "mpi", callbacks=[OnEpoch(mark)], engine="plan",
+        distributed=None if group is None else "mpi", callbacks=[OnEpoch(mark)],
+        engine=given["engine"],
     )  # fmt: skip
     if group is not None and not group.first:
         return {}

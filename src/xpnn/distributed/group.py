@@ -25,7 +25,7 @@ from xpnn.backends import (
 from xpnn.distributed.meeting import Meeting, load_mpi, told
 from xpnn.distributed.settings import MPI, as_settings
 from xpnn.distributed.share import share_of
-from xpnn.distributed.sums import sums_of
+from xpnn.distributed.sums import SharedSums, sums_of
 
 log = logging.getLogger("xpnn.distributed")
 
@@ -78,6 +78,7 @@ class Group(Meeting):
         super().__init__(settings, comm)
         self.seconds, self.sums = 0.0, 0
         self._adder: Any = None
+        self._shared: dict[Any, SharedSums] = {}
 
     def device(self, backend: str | None) -> str | None:
         """Choose a GPU for this process: each process of a machine has the next one.
@@ -227,7 +228,6 @@ class Group(Meeting):
         if self.size == 1:
             return vector
         begin = time.perf_counter()
-        self.meet("add up", int(vector.shape[0]))
         found = self._sums(vector)(vector)
         self.seconds += time.perf_counter() - begin
         self.sums += 1
@@ -239,10 +239,22 @@ class Group(Meeting):
             host.copyto(out, vector)
             return
         begin = time.perf_counter()
-        self.meet("add up", len(vector))
-        self.wait(self.comm.Iallreduce(vector, out), "add up")
+        self.add(vector, out)
         self.seconds += time.perf_counter() - begin
         self.sums += 1
+
+    def add(self, vector: Any, out: Any) -> None:
+        """Add up host vectors of all processes into another one, or into themselves."""
+        if self.local_size == self.size:
+            key = (len(vector), vector.dtype)
+            if key not in self._shared:
+                self.meet("make room", key[0])
+                self._shared[key] = SharedSums(self, *key)
+            self._shared[key].add(vector, out)
+            return
+        self.meet("add up", len(vector))
+        given = self.mpi.IN_PLACE if out is vector else vector
+        self.wait(self.comm.Iallreduce(given, out), "add up")
 
     def totals(self, numbers: list[float]) -> list[float]:
         """Add up a few numbers, in float64."""

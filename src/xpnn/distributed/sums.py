@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
     Array,
@@ -16,9 +16,64 @@ from xpnn.backends import (
     to_device,
     to_host,
 )
+from xpnn.distributed.share import share_of
 
 if TYPE_CHECKING:
     from xpnn.distributed.group import Group
+
+
+class SharedSums:
+    """Sums among processes of one machine, in memory that they share.
+
+    Each adds up its part of all vectors, in the order of the ranks, and takes the other
+    parts from the others: half the time of an all-reduce by messages, which copies more.
+    Two rooms take turns, as the slowest may still read the one when the fastest writes
+    again.
+
+    Parameters
+    ----------
+    group : Group
+        The processes, all on one machine.
+    length : int
+        Of the vectors.
+    dtype : dtype
+        Of the vectors.
+    """
+
+    def __init__(self, group: Group, length: int, dtype: Any) -> None:
+        self.group, self.turn = group, 0
+        self.parts = [slice(*share_of(length, rank, group.size)) for rank in range(group.size)]
+        self.rooms, self.windows = [], []
+        for _ in range(2):
+            size = length * dtype.itemsize
+            window = group.mpi.Win.Allocate_shared(size, dtype.itemsize, comm=group.local)
+            window.Lock_all()
+            self.windows.append(window)
+            self.rooms.append([
+                host.ndarray((length,), dtype, window.Shared_query(rank)[0])
+                for rank in range(group.size)
+            ])  # fmt: skip
+
+    def add(self, vector: Any, out: Any) -> None:
+        """Add up vectors into another one; all processes are about to do so."""
+        rooms, window = self.rooms[self.turn], self.windows[self.turn]
+        self.turn = 1 - self.turn
+        rank = self.group.rank
+        own, mine = self.parts[rank], rooms[rank]
+        host.copyto(mine, vector)
+        window.Sync()
+        self.group.meet("add up", len(vector))
+        window.Sync()
+        host.add(rooms[0][own], rooms[1][own], out=out[own])
+        for room in rooms[2:]:
+            out[own] += room[own]
+        mine[own] = out[own]
+        window.Sync()
+        self.group.meet("take sums", len(vector))
+        window.Sync()
+        for room, part in zip(rooms, self.parts, strict=True):
+            if part is not own:
+                out[part] = room[part]
 
 
 class HostSums:
@@ -39,9 +94,10 @@ class HostSums:
 
     def __call__(self, vector: Array) -> Array:
         """Add up."""
-        values = host.array(to_host(vector), order="C")
-        self.group.wait(self.group.comm.Iallreduce(self.group.mpi.IN_PLACE, values), "add up")
-        return to_device(values, self.xp, self.device, vector.dtype)
+        values = host.ascontiguousarray(to_host(vector))
+        found = host.empty_like(values)
+        self.group.add(values, found)
+        return to_device(found, self.xp, self.device, vector.dtype)
 
 
 class PinnedSums(HostSums):
@@ -56,7 +112,7 @@ class PinnedSums(HostSums):
     def __call__(self, vector: Array) -> Array:
         """Add up."""
         values = self.pair.down(vector)
-        self.group.wait(self.group.comm.Iallreduce(self.group.mpi.IN_PLACE, values), "add up")
+        self.group.add(values, values)
         return self.pair.up(vector)
 
 
@@ -70,6 +126,7 @@ class AwareSums(HostSums):
         found = self.xp.zeros_like(vector)
         with self.device:
             self.device.synchronize()  # MPI knows nothing of streams
+        self.group.meet("add up", int(vector.shape[0]))
         self.group.wait(self.group.comm.Iallreduce(vector, found), "add up")
         return found
 
@@ -86,6 +143,7 @@ class NcclSums(HostSums):
 
     def __call__(self, vector: Array) -> Array:
         """Add up."""
+        self.group.meet("add up", int(vector.shape[0]))
         return self.ring.sum(vector)
 
 
