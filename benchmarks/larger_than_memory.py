@@ -7,7 +7,7 @@ python benchmarks/larger_than_memory.py FOLDER [--tiny] [--rounds N] [--threads 
 Writes NPY files of random float32 rows to FOLDER, four shards, and removes them at the end.
 The first shard is trained on from the files and from memory, in turn. Then an epoch each goes
 over one, two and all four shards in a process that may hold so much memory: where a cgroup
-(version 2) can be made, in one with that limit, which counts the pages of the files too; in
+(version 1 or 2) can be made, in one with that limit, which counts the pages of the files too; in
 any case with RLIMIT_DATA, which counts all memory that is the process's own.
 """
 
@@ -207,29 +207,63 @@ def child(folder: str, shards: str, features: str, memory: str, threads: str) ->
     print(json.dumps(found))
 
 
+@dataclass(frozen=True)
+class Version:
+    """The names that a version of cgroups has for things."""
+
+    name: str
+    line: str  # what a process's own line in /proc begins with, but for its number
+    folder: str
+    limit: str
+    both: tuple[str, str]  # a second limit, on memory and swap, and its value
+    peak: str
+
+
+VERSIONS = (
+    Version("cgroup v2", ":", "", "memory.max", ("memory.swap.max", "0"), "memory.peak"),
+    Version("cgroup v1", "memory:", "memory", "memory.limit_in_bytes",
+            ("memory.memsw.limit_in_bytes", "{}"), "memory.max_usage_in_bytes"),
+)  # fmt: skip
+
+
+def own_place(version: Version, root: Path) -> Path | None:
+    """The process's own cgroup with a memory controller; None where there is none."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        found = line.partition(":")[2]
+        if found.startswith(version.line):
+            place = root / version.folder / found[len(version.line) :].lstrip("/")
+            listed = place / "cgroup.controllers"
+            if version.folder or (listed.exists() and "memory" in listed.read_text().split()):
+                return place
+    return None
+
+
 @contextmanager
 def cgroup(memory: int, root: Path = Path("/sys/fs/cgroup")) -> Any:
-    """Make a cgroup of version 2 with a limit, below the process's own; None where not possible."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    own = next((line[3:] for line in lines if line.startswith("0::")), None)
-    path = root / (own or "").lstrip("/") / f"xpnn-bench-{os.getpid()}"
-    try:
-        if own is None or "memory" not in (path.parent / "cgroup.controllers").read_text().split():
-            raise OSError("no memory controller")
-        path.mkdir()
-    except OSError:
-        yield None
-        return
-    try:
+    """Make a cgroup with a limit, below the process's own; None where not possible."""
+    for version in VERSIONS:
+        place = own_place(version, root)
+        if place is None:
+            continue
+        path = place / f"xpnn-bench-{os.getpid()}"
         try:
-            (path / "memory.max").write_text(str(memory))
-            (path / "memory.swap.max").write_text("0")
+            path.mkdir()
         except OSError:
-            yield None
-        else:
-            yield path
-    finally:
-        path.rmdir()
+            continue
+        try:
+            (path / version.limit).write_text(str(memory))
+            name, value = version.both
+            if (path / name).exists():
+                (path / name).write_text(value.format(memory))
+        except OSError:
+            path.rmdir()
+            continue
+        try:
+            yield path, version
+        finally:
+            path.rmdir()
+        return
+    yield None
 
 
 def limited(wanted: Wanted, shards: int) -> dict[str, Any]:
@@ -240,7 +274,7 @@ def limited(wanted: Wanted, shards: int) -> dict[str, Any]:
 
         def enter() -> None:
             if group is not None:
-                (group / "cgroup.procs").write_text(str(os.getpid()))
+                (group[0] / "cgroup.procs").write_text(str(os.getpid()))
 
         done = subprocess.run(
             [sys.executable, __file__, "--child", *words], preexec_fn=enter,
@@ -249,10 +283,12 @@ def limited(wanted: Wanted, shards: int) -> dict[str, Any]:
         if done.returncode:
             sys.exit(f"the training within {wanted.memory:,} bytes failed: {done.stderr[-2000:]}")
         found: dict[str, Any] = json.loads(done.stdout)
-        found["limits"] = ["RLIMIT_DATA"] + ([] if group is None else ["cgroup memory.max"])
-        peak = None if group is None else group / "memory.peak"
-        if peak is not None and peak.exists():
-            found["peak_cgroup_bytes"] = int(peak.read_text())
+        found["limits"] = ["RLIMIT_DATA"]
+        if group is not None:
+            path, version = group
+            found["limits"].append(f"{version.name} {version.limit}")
+            if (path / version.peak).exists():
+                found["peak_cgroup_bytes"] = int((path / version.peak).read_text())
     return found
 
 

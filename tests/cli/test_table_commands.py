@@ -25,7 +25,7 @@ def machine(answer):
 
 def test_train_says_what_columns_are_and_how_good_the_model_is(xpnn, folder):
     code, out, err = xpnn(
-        "train", "pets.csv", "-t", "adopted", "--as", "days=left out", *FAST, "--plot", "a.png"
+        "train", "pets.csv", "-t", "adopted", "--as", "days=left out", *FAST, "--plot"
     )
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -40,11 +40,11 @@ def test_train_says_what_columns_are_and_how_good_the_model_is(xpnn, folder):
     for name in ("accuracy", "log-loss", "ROC AUC", "confusion matrix", "model: pets.safetensors"):
         assert name in out
     assert "ConvergenceWarning" not in out + err
-    assert (folder / "a.png").read_bytes().startswith(PNG)
+    assert (folder / "pets.png").read_bytes().startswith(PNG)
     model = library.load("pets.safetensors")
     assert model.record["validation"]["accuracy"] > 0.8
     assert sorted(path.name for path in folder.iterdir()) == [
-        "a.png", "new.csv", "pets.csv", "pets.safetensors",
+        "new.csv", "pets.csv", "pets.png", "pets.safetensors",
     ]  # fmt: skip
 
 

@@ -137,7 +137,6 @@ def test_going_on_ends_where_one_training_does(folder, xpnn):
             "--early-stop looks at held-out rows",
         ),
         (["train", "pets.csv", "-t", "days", "--task", "tell"], "--task is 'tell'"),
-        (["train", "pets.csv", "-t", "days", "--plot", "x.gif"], "--plot is 'x.gif'"),
         (["train", "pets.csv", "-t", "days", "--out", "."], "--out is '.', a folder"),
         (["train", "pets.csv", "-t", "days", "--backend", "x"], "'x' is not a backend"),
         (["train", "pets.csv", "-t", "days", "--rate", "1e30"], "a smaller --rate helps"),

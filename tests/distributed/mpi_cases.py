@@ -109,6 +109,8 @@ CASES = {
     "strict": lambda d: network(d, *on("array_api_strict")),
     "torch": lambda d: network(d, *on("torch", "float32")),
     "jax": lambda d: network(d, *on("jax", "float32")),
+    "cupy": lambda d: network(d, *on("cupy", "float32")),
+    "cupy, mixed": lambda d: network(d, *on("cupy", "float32"), compute_dtype="float16"),
     "kernels": lambda d: network(d, engine="kernels", l2=0.02),
     "files": None,
     "batches": lambda d: network(d, stream(batches, memory="2 KiB"), None, epochs=2,

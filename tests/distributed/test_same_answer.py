@@ -9,13 +9,22 @@ import pytest
 from mpi_cases import CASES, files, run
 from mpi_runs import HERE, start
 
+from xpnn.backends import status
+
 RANKS = (2, 3, 4)
-LIBRARY = {"strict": "array_api_strict", "torch": "torch", "jax": "jax", "kernels": "numba"}
+LIBRARY = {"strict": "array_api_strict", "torch": "torch", "jax": "jax", "kernels": "numba",
+           "cupy": "cupy", "cupy, mixed": "cupy"}  # fmt: skip
 
 
 def cases(ranks):
     """All cases; libraries that are slow to import on few processes only."""
     return [name for name in CASES if ranks < 4 or name not in LIBRARY]
+
+
+def can_run(name):
+    if name == "kernels":
+        return find_spec("numba") is not None
+    return name not in LIBRARY or status(LIBRARY[name]).usable
 
 
 def runnable(name, check):
@@ -41,7 +50,7 @@ def found(place):
         if ranks not in kept:
             folder = place / str(ranks)
             folder.mkdir()
-            can = [n for n in cases(ranks) if n not in LIBRARY or find_spec(LIBRARY[n])]
+            can = [n for n in cases(ranks) if can_run(n)]
             kept[ranks] = start(ranks, str(HERE / "mpi_cases.py"), str(files(folder)), *can)
         done = kept[ranks]
         assert done.returncode == 0, done.stderr[-3000:]
@@ -67,9 +76,9 @@ def test_ranks_end_where_one_process_does(name, ranks, found, alone, use_library
     runnable(name, use_library)
     folder = found(ranks)
     expected = alone(name)
-    narrow = name in ("float32", "torch", "jax", "batches")
+    narrow = name in ("float32", "torch", "jax", "batches", "cupy")
     tolerance = {"rtol": 2e-4, "atol": 2e-5} if narrow else {"rtol": 1e-8, "atol": 1e-10}
-    if name == "mixed":
+    if name.endswith("mixed"):
         tolerance = {"rtol": 5e-3, "atol": 5e-3}
     shares = {"rtol": 1e-6}  # an accuracy is a float32
     first = np.load(folder / f"{name}.0.npz")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xpnn import MLPClassifier, Network, backends, load, save
 from xpnn.backends import on_device, scalar, to_host
-from xpnn.distributed import MPI, Group, Share, as_group, share_of, started_by_mpi
+from xpnn.distributed import MPI, Group, Share, as_group, share_of, started_by_mpi, sums
 from xpnn.layers import Dropout
 from xpnn.optimizers import Adam
 from xpnn.training import make_step
@@ -115,10 +115,10 @@ def test_sums_of_two_places_make_the_step_of_one(backend, weighted, by_rows):
             (x[c, ...], t[c, ...], None if weight is None else weight[c, ...], take(noise, c))
             for c in cut
         ]
-        sums = batch_sums(*made, xp=xp)
+        summed = batch_sums(*made, xp=xp)
         step = make_summed_step(
             *made, Adam(), 0.03, xp=xp, l2_by_rows=by_rows,
-            exchange=Other(sums(network.theta, *parts[0], one)),
+            exchange=Other(summed(network.theta, *parts[0], one)),
         )  # fmt: skip
         *own, drawn = parts[1]
         theta, _, value, weights, rows = step(network.theta, state, *own, (drawn, one), rate, count)
@@ -144,9 +144,9 @@ def test_a_batch_in_parts_has_the_sums_of_the_whole(backend, parts):
 
 def test_rows_that_do_not_count_give_nothing(backend64):
     network, x, t, weight, noise = problem(backend64)
-    sums = batch_sums(network.layers, network.tree, network.loss, xp=backend64.xp)
+    summed = batch_sums(network.layers, network.tree, network.loss, xp=backend64.xp)
     with on_device(backend64.device):
-        found = sums(network.theta, x, t, weight, noise, backend64.asarray([0.0]))
+        found = summed(network.theta, x, t, weight, noise, backend64.asarray([0.0]))
     np.testing.assert_array_equal(to_host(found), np.zeros(network.size + 3))
 
 
@@ -221,3 +221,63 @@ def test_a_model_file_does_not_say_where_its_training_ran(tmp_path):
     model.distributed = MPI(timeout=5.0)
     save(model, tmp_path / "m.safetensors")
     assert load(tmp_path / "m.safetensors").distributed is None
+
+
+# How sums of a GPU's arrays travel
+
+
+class Stub:
+    """A group of two whose other process is like this one."""
+
+    size, first, rank = 2, True, 0
+
+    def __init__(self, transport):
+        self.settings = MPI(transport=transport)
+
+    def tell(self, value, root):
+        return value
+
+    def collect(self, value):
+        return [value, (self.other or value[0], value[1])]
+
+
+@pytest.mark.parametrize(
+    ("transport", "missing", "other", "expected"),
+    [
+        ("auto", "", "gpu 1", "over NCCL"),
+        ("auto", "", None, "pinned memory of the host (two processes have the same GPU)"),
+        ("auto", "NCCL is not there: no", "gpu 1", "pinned memory of the host (NCCL is not there"),
+        ("nccl", "", "gpu 1", "over NCCL"),
+        ("staged", "", "gpu 1", "pinned memory of the host"),
+        ("cuda-aware", "", "gpu 1", "through the MPI"),
+    ],
+)
+def test_the_way_of_sums_is_chosen_and_said(monkeypatch, transport, missing, other, expected):
+    class Ring:
+        new_id = staticmethod(lambda: (1, 2))
+        place = staticmethod(lambda array: "gpu 0")
+        missing = None
+
+        def __init__(self, size, unique, rank, like):
+            assert (size, unique, rank) == (2, (1, 2), 0)
+
+    Ring.missing = staticmethod(lambda: missing)
+    monkeypatch.setattr(sums, "NcclRing", Ring)
+    monkeypatch.setattr(sums, "PinnedPair", lambda like: None)
+    monkeypatch.setattr(sums, "library_name", lambda xp: "cupy")
+    group = Stub(transport)
+    group.other = other
+    assert expected in sums.sums_of(group, np.zeros(3)).text
+
+
+def test_nccl_that_was_asked_for_and_cannot_be_is_an_error(monkeypatch):
+    class Ring:
+        place = staticmethod(lambda array: "gpu 0")
+        missing = staticmethod(lambda: "")
+
+    monkeypatch.setattr(sums, "NcclRing", Ring)
+    monkeypatch.setattr(sums, "library_name", lambda xp: "cupy")
+    group = Stub("nccl")
+    group.other = None
+    with pytest.raises(RuntimeError, match="transport='nccl' cannot be used: two processes have"):
+        sums.sums_of(group, np.zeros(3))

@@ -28,12 +28,17 @@ class Order:
     seed: int = 0
     resume: bool = False
     checkpoint_every: int | None = None
-    plot: Path | None = None
+    plot: bool = False
 
     @property
     def checkpoint(self) -> Path:
         """Where the training is written down on its way."""
         return self.out.with_name(f"{self.out.stem}.checkpoint.safetensors")
+
+    @property
+    def picture(self) -> Path | None:
+        """Where the curves are drawn; None where they are not."""
+        return self.out.with_suffix(".png") if self.plot else None
 
     def options(self) -> dict[str, Any]:
         """Parameters of the estimator."""

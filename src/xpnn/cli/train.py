@@ -20,7 +20,7 @@ from xpnn.cli.options import (
 )
 from xpnn.cli.order import Order, read_kinds
 from xpnn.cli.output import Screen
-from xpnn.cli.places import check_picture, check_place
+from xpnn.cli.places import check_place
 from xpnn.cli.ranks import ranks
 from xpnn.cli.tables import Table, opened, stem_of
 
@@ -92,8 +92,6 @@ def train_table(
     from xpnn.training.progress import ProgressBar
 
     check_place(order.out, "--out")
-    if order.plot is not None:
-        check_picture(order.plot, "--plot")
     target = choose_target(table, order.target, screen)
     options, kinds = order.options(), read_kinds(order.kinds)
     if group is not None:
@@ -128,11 +126,11 @@ def train_table(
     if every is None:
         order.checkpoint.unlink(missing_ok=True)
     _say_result(model, order, screen)
-    if order.plot is not None:
+    if order.picture is not None:
         from xpnn.plots import draw, save_figure
 
-        save_figure(draw("loss", model.record), order.plot)
-        screen.say(f"curves: {order.plot}")
+        save_figure(draw("loss", model.record), order.picture)
+        screen.say(f"curves: {order.picture}")
     return _as_values(model, order)
 
 
@@ -227,7 +225,7 @@ def _as_values(model: TableModel, order: Order) -> dict[str, Any]:
         "epochs": model.estimator.n_iter_,
         "converged": bool(model.estimator.stopped_),
         "record": model.record,
-        "plot": None if order.plot is None else str(order.plot),
+        "plot": None if order.picture is None else str(order.picture),
     }
 
 
@@ -288,8 +286,8 @@ def train(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the training's curves: .png, .svg or .pdf.")
-    ] = None,
+        bool, typer.Option("--plot", help="Draw the training's curves beside the model: MODEL.png.")
+    ] = False,
     header: HeaderOption = True,
     labels: LabelsOption = None,
     json: JsonOption = False,
