@@ -13,6 +13,7 @@ import numpy as np
 from xpnn import Network
 from xpnn.data import stream
 from xpnn.distributed import MPI, RankError, as_group
+from xpnn.optimizers import CosineWarmup
 from xpnn.training import OnEpoch
 
 NAME = sys.argv[1]
@@ -98,6 +99,24 @@ elif NAME == "stays away":
     fit()
 elif NAME == "never begins":
     fit()
+elif NAME == "reads":
+    passes, read = [], []
+
+    def batches():
+        passes.append(0)
+        for start in range(0, 90, 10):
+            passes[-1] += 1
+            yield X[start : start + 10], T[start : start + 10]
+
+    class Noted(Bad):
+        def __getitem__(self, rows):
+            read.append((rows.start, rows.stop))
+            return X[rows]
+
+    fit(stream(batches, memory="1 KiB"), None, rate=CosineWarmup(0.01))
+    fit(stream(Noted(fail), T, memory="1 KiB"), None)
+    rows = sum(stop - start for start, stop in read)
+    print(f"rank {RANK}: whole {sum(n == 9 for n in passes)}, own rows {rows}", flush=True)
 elif NAME == "resume":
     folder, epochs = Path(sys.argv[2]), int(sys.argv[3])
     network, history = fit(epochs=epochs, checkpoint=folder / "c.safetensors", resume=True)

@@ -84,6 +84,15 @@ def test_callbacks_are_the_first_ranks_and_all_end_with_it():
     assert sorted(found) == ["rank 0: 1 enough 2", "rank 1: 1 enough 0", "rank 2: 1 enough 0"]
 
 
+def test_no_rank_reads_what_is_the_others():
+    found = dict(re.findall(r"(rank \d: whole \d), own rows (\d+)", said("reads")))
+    # Batches come in one order: the first rank counts them, and reads them in three epochs.
+    assert set(found) == {"rank 0: whole 4", "rank 1: whole 0", "rank 2: whole 0"}
+    # Blocks at any place are shared out: a third of 90 rows in each of three epochs; and the
+    # first block, of 10 rows, is looked at twice.
+    assert set(found.values()) == {str(3 * 30 + 2 * 10)}
+
+
 def test_a_training_resumes_on_another_number_of_ranks(tmp_path):
     pytest.importorskip("mpi4py", reason="mpi4py is not installed (extra mpi)")
     for ranks, epochs in ((2, 2), (3, 4), (1, 6), (4, 7)):

@@ -247,7 +247,8 @@ def take_source(
         _find_classes(model, source, labels, incremental, group) if _classifies(model) else None
     )
     if not source.once:
-        source.count()
+        # Where nobody knows the number of rows, one process goes through them for all.
+        source.rows = source.count() if group is None else group.by_first(source.count)
     _, _, outputs = model._outputs(None, labels, True, False, held=True)
 
     def bring_data(xp: Namespace, device: Device) -> StreamData:

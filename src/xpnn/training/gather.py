@@ -44,7 +44,7 @@ def _take_source(
                 f"a schedule needs to know the number of rows; say it: stream({source.name}, "
                 "rows=...)"
             )
-        source.count()
+        source.rows = source.count() if group is None else group.by_first(source.count)
     return Stream(network, source, batch_size, group=group)
 
 
