@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from mpi_cases import CASES, files, run
-from mpi_runs import HERE, start
+from mpi_runs import HERE, mpiexec, start
 
 from xpnn.backends import status
 
@@ -48,6 +48,7 @@ def found(place):
 
     def of(ranks):
         if ranks not in kept:
+            mpiexec()  # or skip
             folder = place / str(ranks)
             folder.mkdir()
             can = [n for n in cases(ranks) if can_run(n)]

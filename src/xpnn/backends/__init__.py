@@ -7,6 +7,7 @@ differences. `host` is NumPy in its role as the host's library.
 import numpy as host
 
 from xpnn.backends.cuda import CupyDevice, NcclRing
+from xpnn.backends.device_errors import device_errors
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
     as_array,
@@ -22,7 +23,12 @@ from xpnn.backends.dispatch import (
     namespace,
     placement,
 )
-from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
+from xpnn.backends.errors import (
+    BackendUnavailableError,
+    DeviceLostError,
+    DeviceMemoryError,
+    MixedArraysError,
+)
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
 from xpnn.backends.products import product
@@ -62,6 +68,8 @@ __all__ = [
     "CupyDevice",
     "DType",
     "Device",
+    "DeviceLostError",
+    "DeviceMemoryError",
     "HostGenerator",
     "LibraryStatus",
     "MixedArraysError",
@@ -75,6 +83,7 @@ __all__ = [
     "backend_of",
     "check_precision",
     "default_float",
+    "device_errors",
     "device_name",
     "device_of",
     "dtype_name",

@@ -9,3 +9,11 @@ class BackendUnavailableError(RuntimeError):
 
 class MixedArraysError(ValueError):
     """Two arguments of one call belong to different array libraries or devices."""
+
+
+class DeviceMemoryError(MemoryError):
+    """A device has no room for what was asked of it."""
+
+
+class DeviceLostError(RuntimeError):
+    """A device can be used no more by this process."""

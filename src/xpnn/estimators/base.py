@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from xpnn.backends import (
     Array,
     Device,
     Namespace,
+    device_errors,
     device_name,
     device_of,
     library_name,
@@ -145,9 +147,9 @@ class BaseMLP(FittedMLP):
         self._check_parameters()
         group = as_group(self.distributed)
         given = (X, y, sample_weight, incremental, validation_data, callbacks, checkpoint, resume)
-        if group is None or group.size == 1:
-            return self._fit_on(None, *given)
-        with group.together():
+        group = None if group is None or group.size == 1 else group
+        kept = "the model keeps the weights of its last epoch"
+        with nullcontext() if group is None else group.together(), device_errors(kept):
             return self._fit_on(group, *given)
 
     def _fit_on(

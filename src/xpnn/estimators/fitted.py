@@ -16,6 +16,7 @@ from xpnn.backends import (
     Array,
     Device,
     Namespace,
+    device_errors,
     device_of,
     library_name,
     namespace,
@@ -214,7 +215,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if predictor.plannable:
             with np.errstate(over="ignore", invalid="ignore"):
                 return predictor(x)
-        with on_device(device_of(x)):
+        with on_device(device_of(x)), device_errors("hand in fewer rows at a time"):
             return predictor(x)
 
     def _in_chunks(self, function: Callable[[Array], Array], x: Any) -> Array:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
     ArrayLike,
     HostGenerator,
+    device_errors,
     device_of,
     generator,
     on_device,
@@ -29,6 +31,9 @@ from xpnn.training.trainer import Data, Trainer
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
+
+
+_KEPT = "the network keeps the weights of its last report"
 
 
 def _check_count(name: str, value: Any, none_allowed: bool = False) -> None:
@@ -157,6 +162,9 @@ def fit(
         The checkpoint cannot be read, or is one of another training; says what differs.
     FloatingPointError
         The loss became infinite or NaN; the network keeps the weights of the last report.
+    DeviceMemoryError, DeviceLostError
+        A device has no room, or can be used no more; the weights are those of the last
+        report.
     RankError
         Another process failed; names it and its error.
     ImportError
@@ -169,9 +177,7 @@ def fit(
     given = dict(locals())
     for name in ("distributed", "group"):
         del given[name]
-    if group is None:
-        return _fit(None, **given)
-    with group.together():
+    with nullcontext() if group is None else group.together(), device_errors(_KEPT):
         return _fit(group, **given)
 
 

@@ -14,6 +14,7 @@ from xpnn.backends import (
     Namespace,
     as_array_like,
     backend_of,
+    device_errors,
     device_of,
     host,
     is_floating,
@@ -255,7 +256,7 @@ class Network(PlacedLayers):
             )
         if self._predictor.plannable:
             return self._predictor(x)
-        with on_device(device_of(x)):
+        with on_device(device_of(x)), device_errors("hand in fewer rows at a time"):
             return self._predictor(x)
 
     def _make_forward(self, xp: Namespace) -> Callable[[Array, Array], Array]:

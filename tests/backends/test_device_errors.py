@@ -1,0 +1,124 @@
+"""A device's errors in words; no device is needed, the errors are look-alikes."""
+
+from __future__ import annotations
+
+import sys
+import types
+import weakref
+
+import numpy as np
+import pytest
+
+from xpnn import MLPClassifier, Network
+from xpnn.backends import DeviceLostError, DeviceMemoryError, device_errors
+from xpnn.training import OnEpoch
+
+
+def error_of(module, name, base, text):
+    return type(name, (base,), {"__module__": module})(text)
+
+
+def cupy_out_of_memory():
+    text = "Out of memory allocating 21,474,836,480 bytes (allocated so far: 5,368,709,120 bytes)."
+    return error_of("cupy.cuda.memory", "OutOfMemoryError", MemoryError, text)
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A stand-in that counts how often its pool is emptied."""
+    made = types.ModuleType("cupy")
+    made.emptied, made.ndarray = 0, type("ndarray", (), {})
+
+    class Pool:
+        def free_all_blocks(self):
+            made.emptied += 1
+
+    made.get_default_memory_pool = Pool
+    runtime = types.SimpleNamespace(memGetInfo=lambda: (3 * 2**30, 80 * 2**30))
+    made.cuda = types.SimpleNamespace(runtime=runtime)
+    monkeypatch.setitem(sys.modules, "cupy", made)
+    return made
+
+
+def test_no_room_says_what_was_asked_what_is_free_and_what_helps(cupy):
+    with pytest.raises(DeviceMemoryError) as found, device_errors("the model is as it was"):
+        raise cupy_out_of_memory()
+    text = str(found.value)
+    assert "20.00 GiB were asked for, 3.00 GiB of 80.00 GiB are free" in text
+    for word in ("batch_size", "accumulate=N", "xpnn.data.stream", "the model is as it was"):
+        assert word in text
+    assert cupy.emptied == 1
+
+
+def test_what_failed_lets_its_arrays_go(cupy):
+    kept = []
+
+    class Held:
+        pass
+
+    def step():
+        array = Held()
+        kept.append(weakref.ref(array))
+        raise cupy_out_of_memory()
+
+    with pytest.raises(DeviceMemoryError), device_errors(""):
+        step()
+    assert kept[0]() is None
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "text", "asked"),
+    [
+        ("torch", "OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 ...",
+         "2.50 GiB were asked for"),
+        ("jaxlib._jax", "JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 1073741824"
+         " bytes.", "1.00 GiB were asked for"),
+        ("jaxlib._jax", "JaxRuntimeError", "RESOURCE_EXHAUSTED: too much", "more was asked for"),
+    ],
+)  # fmt: skip
+def test_other_libraries_have_no_room_either(module, name, text, asked):
+    with pytest.raises(DeviceMemoryError, match=asked), device_errors(""):
+        raise error_of(module, name, RuntimeError, text)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "text"),
+    [
+        ("cupy_backends.cuda.api.runtime", "CUDARuntimeError",
+         "cudaErrorECCUncorrectable: uncorrectable ECC error encountered"),
+        ("torch", "AcceleratorError", "CUDA error: an illegal memory access was encountered\nmore"),
+    ],
+)  # fmt: skip
+def test_a_device_that_is_gone(module, name, text):
+    with pytest.raises(DeviceLostError) as found, device_errors("weights of the last report"):
+        raise error_of(module, name, RuntimeError, text)
+    assert text.partition("\n")[0] in str(found.value)
+    assert "more" not in str(found.value).split(". ")[0].split(": ")[-1]
+    assert "the last checkpoint; weights of the last report" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), RuntimeError("shape"), MemoryError("host"), KeyError(1)]
+)
+def test_all_other_errors_pass(error):
+    with pytest.raises(type(error)) as found, device_errors(""):
+        raise error
+    assert found.value is error
+
+
+def fails(run):
+    if run.history.epochs == 2:
+        raise cupy_out_of_memory()
+
+
+def test_a_training_without_room_keeps_the_weights_of_its_last_report(cupy):
+    x, t = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    network, other = (Network(3, [4, "tanh", 2], seed=0) for _ in range(2))
+    with pytest.raises(DeviceMemoryError, match="keeps the weights of its last report"):
+        network.fit(x, t, epochs=5, callbacks=[OnEpoch(fails)])
+    other.fit(x, t, epochs=2)
+    np.testing.assert_array_equal(network.theta, other.theta)
+    model = MLPClassifier((4,), max_iter=5, random_state=0)
+    with pytest.raises(DeviceMemoryError, match=r"20\.00 GiB were asked for"):
+        model.fit(x, t, callbacks=OnEpoch(fails))
+    assert model.n_iter_ == 2
