@@ -129,7 +129,7 @@ def main() -> None:
         alone = run(2, what="sums", lengths=lengths, times=TIMES)
         hand = run(2, what="buckets", batch=BATCH, times=TIMES)
     one, two = (sets[0]["seconds_per_step"][key] for key in ("1", "2"))
-    summed = alone[str(PARAMETERS + 3)]
+    summed = alone[str(PARAMETERS + 3)]["ours"]
     result = {
         "settings": describe_run(
             Settings(asked.rounds, asked.tiny, 1, asked.data, (), False, asked.out),
@@ -161,10 +161,12 @@ def show(result: dict[str, Any]) -> None:
             f"{100 * found['in_sums']:.1f} % of an epoch"
         )
     sums = result["seconds_of_a_sum"]
+    whole, one = sums[str(PARAMETERS + 3)], sums["1"]
     print(
-        f"a sum of {PARAMETERS:,} float32: {1e3 * sums[str(PARAMETERS + 3)]:.2f} ms, "
-        f"{100 * result['sum_share_of_a_step']:.1f} % of a step; of one number: "
-        f"{1e6 * sums['1']:.0f} us"
+        f"a sum of {PARAMETERS:,} float32: {1e3 * whole['ours']:.2f} ms, "
+        f"{100 * result['sum_share_of_a_step']:.1f} % of a step (MPI's own all-reduce: "
+        f"{1e3 * whole['all-reduce']:.2f} ms); of one number: {1e6 * one['ours']:.0f} us "
+        f"({1e6 * one['all-reduce']:.0f} us)"
     )
     hand = result["buckets"]
     print(

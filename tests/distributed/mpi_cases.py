@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from xpnn import MLPClassifier, MLPRegressor, Network, select
 from xpnn.backends import to_host
@@ -119,6 +120,8 @@ CASES = {
     "classifier": lambda d: estimator(classifier(d, early_stopping=True), sample_weight=WEIGHT),
     "sgd": lambda d: estimator(classifier(d, solver="sgd", class_weight="balanced")),
     "lbfgs": lambda d: estimator(classifier(d, solver="lbfgs"), sample_weight=WEIGHT),
+    "sparse": lambda d: estimator(classifier(d, alpha=0.1), csr_matrix(X)),
+    "sparse lbfgs": lambda d: estimator(classifier(d, solver="lbfgs"), csr_matrix(X)),
     "partial": partial,
     "regressor": lambda d: estimator(
         MLPRegressor(hidden_layer_sizes=(8,), max_iter=3, random_state=5, distributed=d),

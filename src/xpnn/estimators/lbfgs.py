@@ -10,9 +10,10 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from xpnn.backends import Array, Device, Namespace, on_device, to_device, to_host
 from xpnn.distributed import Group, share_of
+from xpnn.engine import HostRows
 from xpnn.estimators.inputs import bring
 from xpnn.estimators.learner import slope
-from xpnn.estimators.rows import SparseRows, chunks
+from xpnn.estimators.rows import chunks
 from xpnn.estimators.stochastic import Data
 from xpnn.functional import l2_penalty, l2_penalty_backward
 
@@ -27,7 +28,7 @@ class _Objective:
         self, model: BaseMLP, data: Data, xp: Namespace, device: Device, dtype: Any,
         group: Group | None,
     ) -> None:  # fmt: skip
-        self.group = group
+        self.group, self.on_host = group, isinstance(data.x, HostRows)
         if group is not None:
             data = self._own(group, data, model._objective.averages)
         self.data, self.xp, self.device, self.dtype = data, xp, device, dtype
@@ -36,11 +37,10 @@ class _Objective:
             self.weight = to_device(data.weight, xp, device, model._numbers(xp))
         structure = model._structure
         self.packing = structure.packing()
-        self.sparse = isinstance(data.x, SparseRows)
         self.averages = model._objective.averages
         self.alpha = float(model.alpha)
         # The penalty of several parts is added once, at the end.
-        parts = self.sparse or group is not None
+        parts = self.on_host or group is not None
         self.slope = slope(structure, model._objective, 0.0 if parts else self.alpha, xp)
         self.decays = np.zeros(structure.size, bool)
         for p in structure.weights:
@@ -51,7 +51,7 @@ class _Objective:
         flat[self.packing] = packed
         with on_device(self.device):
             theta = bring(flat, self.xp, self.device, self.dtype)
-            if self.sparse or self.group is not None:
+            if self.on_host or self.group is not None:
                 loss, gradient = self._in_parts(theta, flat)
             else:
                 value, slopes = self.slope(theta, self.data.x, self.data.t, self.weight)
@@ -63,12 +63,12 @@ class _Objective:
         self.mass = float(data.rows if data.weight is None else data.weight.sum())
         first, last = share_of(data.rows, group.rank, group.size)
         own = slice(first, last)
-        x = data.x[own] if isinstance(data.x, SparseRows) else data.x[own, ...]
+        x = data.x.pick(np.arange(first, last)) if self.on_host else data.x[own, ...]
         weight = None if data.weight is None else data.weight[own]
         return Data(x, data.t[own, ...], data.y[own], weight)
 
     def _in_parts(self, theta: Array, flat: Any) -> tuple[float, Any]:
-        """Add up chunks of a sparse matrix, and what processes have found."""
+        """Add up chunks of rows that stay on the host, and what processes have found."""
         rows = self.data.rows
         shares = np.ones(rows) if self.data.weight is None else self.data.weight
         mass = shares.sum() if self.group is None else self.mass
@@ -91,7 +91,7 @@ class _Objective:
         )
 
     def _parts(self) -> Any:
-        if self.sparse:
+        if self.on_host:
             return chunks(self.data.x)
         return [None] if self.data.rows else []
 
