@@ -12,6 +12,7 @@ import time
 import pytest
 
 import xpnn as library
+from xpnn.estimators import resuming
 
 XPNN = [sys.executable, "-m", "xpnn"]
 TRAIN = ["train", "pets.csv", "--target", "adopted", "--hidden", "8"]
@@ -79,7 +80,7 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(folder, xpnn):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    found = re.fullmatch(r"note: interrupted after (\d+) epochs; the same .* goes on\n", err)
+    found = re.fullmatch(r"note: interrupted; the same command .* after epoch (\d+)\n", err)
     assert found, err
     assert not (folder / "m.safetensors").exists()
     done = int(found[1])
@@ -87,6 +88,25 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(folder, xpnn):
     assert (code, err) == (0, "")
     assert f"going on after epoch {done}\n" in out
     assert library.load("m.safetensors").estimator.n_iter_ == done + 2
+
+
+def test_ctrl_c_before_an_epoch_is_written_down_names_the_one_that_is(folder, xpnn, monkeypatch):
+    whole = resuming.take
+
+    def interrupted(training, order):
+        if training.model.n_iter_ == 3:
+            raise KeyboardInterrupt
+        return whole(training, order)
+
+    monkeypatch.setattr(resuming, "take", interrupted)
+    every = ["--checkpoint-every", "2", "-o", "m.safetensors"]
+    code, _, err = xpnn(*TRAIN, "--epochs", "9", *every, "-q")
+    assert code == 130
+    assert err == "note: interrupted; the same command with --resume goes on after epoch 2\n"
+    monkeypatch.setattr(resuming, "take", whole)
+    code, out, _ = xpnn(*TRAIN, "--epochs", "9", *every, "--resume")
+    assert code == 0
+    assert "going on after epoch 2\n" in out
 
 
 def test_going_on_ends_where_one_training_does(folder, xpnn):

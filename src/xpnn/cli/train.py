@@ -115,12 +115,7 @@ def train_table(
     except ValueError as error:
         raise _in_words(error) from error
     if model.record["history"]["stopped"] == "interrupted":
-        screen.note(
-            f"interrupted after {model.estimator.n_iter_} epochs; the same command with --resume "
-            "goes on"
-            if order.checkpoint.exists()
-            else "interrupted before the first epoch ended"
-        )
+        _say_interrupted(order, screen)
         return None
     save(model, order.out)
     if every is None:
@@ -140,9 +135,23 @@ def _say_resume(order: Order, screen: Screen) -> None:
     if not order.checkpoint.exists():
         screen.note(f"there is no {order.checkpoint} to go on from; beginning with the first epoch")
         return
+    screen.say(f"going on after epoch {_epochs_in(order.checkpoint)}")
+
+
+def _say_interrupted(order: Order, screen: Screen) -> None:
+    # What the file has, not what was run: Ctrl-C may come before an epoch is written down.
+    screen.note(
+        f"interrupted; the same command with --resume goes on after epoch "
+        f"{_epochs_in(order.checkpoint)}"
+        if order.checkpoint.exists()
+        else "interrupted before the first epoch ended"
+    )
+
+
+def _epochs_in(checkpoint: Path) -> int:
     from xpnn.training.checkpoints import read_checkpoint
 
-    screen.say(f"going on after epoch {read_checkpoint(order.checkpoint).history().epochs}")
+    return read_checkpoint(checkpoint).history().epochs
 
 
 def _in_words(error: ValueError) -> ValueError:
