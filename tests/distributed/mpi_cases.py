@@ -121,6 +121,9 @@ CASES = {
     "sgd": lambda d: estimator(classifier(d, solver="sgd", class_weight="balanced")),
     "lbfgs": lambda d: estimator(classifier(d, solver="lbfgs"), sample_weight=WEIGHT),
     "sparse": lambda d: estimator(classifier(d, alpha=0.1), csr_matrix(X)),
+    "accumulated sgd": lambda d: estimator(
+        classifier(d, solver="sgd", accumulate=3), sample_weight=WEIGHT
+    ),
     "sparse lbfgs": lambda d: estimator(classifier(d, solver="lbfgs"), csr_matrix(X)),
     "partial": partial,
     "regressor": lambda d: estimator(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+from sklearn.exceptions import ConvergenceWarning
 
 from xpnn import MLPClassifier, Network, backends, load, save
 from xpnn.backends import on_device, scalar, to_host
 from xpnn.distributed import MPI, Group, Share, as_group, share_of, started_by_mpi, sums
+from xpnn.estimators import learner
 from xpnn.layers import Dropout
 from xpnn.optimizers import Adam
 from xpnn.training import make_step
@@ -161,6 +165,32 @@ def test_accumulating_changes_nothing_but_memory(backend):
     tolerance = 1e-4 if backends.dtype_name(backend.dtype) == "float32" else 1e-10
     for a, b in zip(*thetas, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("rows", [np.asarray, csr_matrix])
+def test_an_estimator_accumulates(rows):
+    rng = np.random.default_rng(0)
+    x, t, weight = rng.normal(size=(50, 4)), rng.integers(0, 3, 50), rng.random(50)
+    one, other = (
+        MLPClassifier((6,), max_iter=3, batch_size=16, random_state=0, accumulate=n, dropout=0.2)
+        for n in (1, 4)
+    )
+    whole, made = [], learner.make_summed_step
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        patch.setattr(
+            learner, "make_summed_step", lambda *a, **k: whole.append(k["parts"]) or made(*a, **k)
+        )
+        for model in (one, other):
+            model.fit(rows(x), t, sample_weight=weight)
+    assert set(whole) == {4}
+    np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-10)
+    for a, b in zip(one.coefs_, other.coefs_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
+    with pytest.raises(ValueError, match=r"solver='lbfgs' has no steps .* go with accumulate;"):
+        MLPClassifier(solver="lbfgs", accumulate=2).fit(rows(x), t)
+    with pytest.raises(ValueError, match="'accumulate' parameter of MLPClassifier must be an int"):
+        MLPClassifier(accumulate=0).fit(rows(x), t)
 
 
 # What a user says

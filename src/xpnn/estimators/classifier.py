@@ -78,15 +78,13 @@ default 'log_loss'
         ``monitor(model, X, y)``, everything on the host; larger is better.
     dtype : {'float16', 'float32', 'float64'}, optional
         Of the parameters; default, that of `X`.
-    compute_dtype, loss_scale, precision, distributed
+    compute_dtype, loss_scale, precision, accumulate, distributed, progress
         As in `xpnn.training.fit`.
     backend, device : str, optional
         Where to compute, whatever `X` is; default, where `X` is. What has no room on a GPU
         goes there batch by batch.
     engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
         See `xpnn.engine.make_runner`.
-    progress : bool, default False
-        Whether to draw a progress bar.
 
     Attributes
     ----------
@@ -156,6 +154,7 @@ out_activation_
         compute_dtype: str | None = None,
         loss_scale: Any = None,
         precision: str = "highest",
+        accumulate: int = 1,
         backend: str | None = None,
         device: str | None = None,
         engine: str = "auto",

@@ -51,6 +51,7 @@ def check_combinations(
             "weight_decay": model.weight_decay > 0,
             "clip_norm": model.clip_norm is not None,
             "compute_dtype": model.compute_dtype is not None,
+            "accumulate": model.accumulate > 1,
             "monitor": model.monitor != "score",
             "progress": model.progress,
             "validation_data": validation_data is not None,

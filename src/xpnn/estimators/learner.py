@@ -20,7 +20,7 @@ from xpnn.backends import (
     to_host,
     uniform_noise,
 )
-from xpnn.distributed import Group, Share
+from xpnn.distributed import MPI, Group, Share
 from xpnn.engine import make_runner, show
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.structure import Structure
@@ -65,16 +65,20 @@ class Learner:
         Steps that the training may take.
     group : Group, optional
         Processes that share out each batch.
+    parts : int, default 1
+        Parts of a batch that go through the network one after the other.
     """
 
     def __init__(
         self, structure: Structure, objective: Any, optimizer: Optimizer, carry: Any, x: Any,
         t: Any, weight: Any, alpha: float, precision: Precision, *, xp: Namespace,
-        device: Device, engine: str, steps: int, group: Group | None = None,
+        device: Device, engine: str, steps: int, group: Group | None = None, parts: int = 1,
     ) -> None:  # fmt: skip
         self.structure, self.xp, self.device = structure, xp, device
-        choice = (optimizer, alpha, precision, engine, xp, device, group)
+        choice = (optimizer, alpha, precision, engine, xp, device, group, parts)
         self.made_for = (structure, objective, *choice)
+        if group is None and parts > 1:
+            group = Group(MPI())
         self.precision, self.share = precision, None if group is None else Share(group)
         self.kinds = _kinds((x, t, weight))
         layers, tree = structure.layers, structure.tree
@@ -85,8 +89,9 @@ class Learner:
                 step = make_step(*made, xp=namespace, l2_by_rows=True, precision=precision)
             else:
                 step = make_summed_step(
-                    *made, xp=namespace, exchange=group, l2_by_rows=True, precision=precision
-                )
+                    *made, xp=namespace, exchange=group, l2_by_rows=True, parts=parts,
+                    precision=precision,
+                )  # fmt: skip
             return make_update(step, objective, xp=namespace, by_rows=True)
 
         if group is not None and library_name(xp) == "jax":
@@ -211,10 +216,10 @@ class Kept:
     def learner_for(
         self, structure: Structure, objective: Any, theta: Array, columns: tuple[Any, ...],
         alpha: float, *, xp: Namespace, device: Device, engine: str, steps: int,
-        group: Group | None = None,
+        group: Group | None = None, parts: int = 1,
     ) -> Learner:  # fmt: skip
         """Go on with the learner that there is where it fits, or make one; see `Learner`."""
-        choice = (self.optimizer, alpha, self.precision, engine, xp, device, group)
+        choice = (self.optimizer, alpha, self.precision, engine, xp, device, group, parts)
         made_for = (structure, objective, *choice)
         old = self.learner
         if old is not None and old.made_for == made_for and old.kinds == _kinds(columns):
@@ -229,6 +234,7 @@ class Kept:
         return Learner(
             structure, objective, self.optimizer, carry, columns[0], columns[1], columns[2], alpha,
             self.precision, xp=xp, device=device, engine=engine, steps=steps, group=group,
+            parts=parts,
         )  # fmt: skip
 
 

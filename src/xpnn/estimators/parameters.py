@@ -54,6 +54,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         Interval(Real, 0, None, closed="neither"),
     ],
     "precision": [StrOptions(set(PRECISIONS))],
+    "accumulate": [Interval(Integral, 1, None, closed="left")],
     "backend": [None, str],
     "device": [None, str],
     "engine": [StrOptions(set(MODES))],

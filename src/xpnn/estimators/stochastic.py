@@ -180,6 +180,7 @@ class Training:
             model._structure, model._objective, theta, (data.x, data.t, weight),
             float(model.alpha), xp=xp, device=device, engine=keeper.engine(model.engine, xp),
             steps=self.steps * (1 if incremental else model.max_iter), group=self.group,
+            parts=model.accumulate,
         )  # fmt: skip
         self.diverged = False
         self.history = History(rows=data.rows)
