@@ -52,6 +52,16 @@ def _with_decay(tree: Tree, params: Tree, gradients: Tree, l2: Any, xp: Namespac
     )
 
 
+def penalised(
+    tree: Tree, params: Tree, value: Array, gradients: Tree, strength: Any, scale: Any,
+    xp: Namespace,
+) -> tuple[Array, Tree]:  # fmt: skip
+    """Add the L2 penalty of the weights to a loss, and its gradient to one that is scaled."""
+    value = value + _penalty(tree, params, strength, xp)
+    strength = strength if scale is None else strength * scale
+    return value, _with_decay(tree, params, gradients, strength, xp)
+
+
 def _strength(l2: float, x: Array, weight: Array | None, xp: Namespace) -> Any:
     """Strength of a penalty that is shared out among the batch's rows."""
     if weight is None:
@@ -115,9 +125,7 @@ def loss_and_gradient(
         gradients = map_tree(lambda g: widened(g, xp), gradients)
         if decays:
             strength = _strength(l2, x, weight, xp) if l2_by_rows else l2
-            value = value + _penalty(tree, params, strength, xp)
-            strength = strength if scale is None else strength * scale
-            gradients = _with_decay(tree, params, gradients, strength, xp)
+            value, gradients = penalised(tree, params, value, gradients, strength, scale, xp)
         gradient = flatten(gradients, xp=xp)
         return value, gradient if mixed is None else xp.astype(gradient, theta.dtype, copy=False)
 

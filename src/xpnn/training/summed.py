@@ -15,11 +15,10 @@ from typing import Any
 from xpnn.backends import Array, Namespace, is_half, jit, library_name
 from xpnn.engine import Exchange, across
 from xpnn.engine.trees import map_tree
-from xpnn.functional import l2_penalty, l2_penalty_backward
-from xpnn.layers import Layer, Parameter, Tree, flatten, size, unflatten, walk
+from xpnn.layers import Layer, Tree, flatten, size, unflatten, walk
 from xpnn.optimizers import Optimizer
 from xpnn.training.precision import Precision, WideLoss
-from xpnn.training.step import Objective, widened
+from xpnn.training.step import Objective, penalised, widened
 
 BESIDE = 3  # numbers behind the gradient: loss, weights and rows
 
@@ -99,28 +98,6 @@ def _cut(noise: Tree, rows: slice) -> Tree:
     return noise[rows, ...]
 
 
-def _penalised(
-    tree: Tree, theta: Array, value: Array, gradient: Array, strength: Any,
-    scale: Any, xp: Namespace,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Add the L2 penalty of the weights, and its gradient, which is scaled as the other."""
-    scaled = strength if scale is None else strength * scale
-
-    def slopes(tree: Tree, params: Tree, gradients: Tree) -> Tree:
-        if not isinstance(tree, Parameter):
-            zipped = zip(tree, params, gradients, strict=True)
-            return tuple(slopes(*branch) for branch in zipped)
-        if not tree.decays:
-            return gradients
-        return gradients + l2_penalty_backward((params,), scaled, xp=xp)
-
-    params = unflatten(tree, theta, xp=xp)
-    for p, w in zip(walk(tree), walk(params), strict=True):
-        if p.decays:
-            value = value + l2_penalty(w, strength, xp=xp)[0]
-    return value, flatten(slopes(tree, params, unflatten(tree, gradient, xp=xp)), xp=xp)
-
-
 def make_summed_step(
     layer: Layer,
     tree: Tree,
@@ -164,7 +141,9 @@ def make_summed_step(
         if decays:
             strength = l2 / divisor if l2_by_rows else l2
             scale = None if precision is None else precision.scale(state)
-            value, gradient = _penalised(tree, wide, value, gradient, strength, scale, xp)
+            params, slopes = (unflatten(tree, vector, xp=xp) for vector in (wide, gradient))
+            value, slopes = penalised(tree, params, value, slopes, strength, scale, xp)
+            gradient = flatten(slopes, xp=xp)
         new, state = optimizer.update(wide, gradient, state, rate, count, xp=xp)
         return xp.astype(new, theta.dtype, copy=False), state, value, weights, rows
 
