@@ -105,6 +105,9 @@ CASES = {
     "validation": lambda d: network(d, validation=0.2, early_stopping=2, epochs=6, rate=0.2),
     "accumulated": lambda d: network(d, accumulate=3, sample_weight=WEIGHT, l2=0.02,
                                      layers=(8, "tanh", Dropout(0.4), 3)),
+    "seeds of their own": lambda d: network(
+        d, seed=int(os.environ.get("PMI_RANK", "0")), layers=(8, "tanh", Dropout(0.4), 3)
+    ),
     "reports": lambda d: network(d, epochs=5, report_every=2),
     "mixed": lambda d: network(d, X.astype("float32"), compute_dtype="float16", l2=0.02),
     "pure": lambda d: network(d, engine="pure", l2=0.02),

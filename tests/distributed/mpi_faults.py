@@ -78,6 +78,15 @@ elif NAME == "other data":
     caught(lambda: fit(X + RANK))
 elif NAME == "other rows":
     caught(lambda: fit(X[: 90 - RANK], T[: 90 - RANK]))
+elif NAME == "drifts":
+    whole = GROUP.add
+
+    def wrong(vector, out):
+        whole(vector, out)
+        out *= 1 + RANK * 1e-6
+
+    GROUP.add = wrong
+    caught(fit)
 elif NAME == "argument":
     caught(lambda: fit(epochs=0))
 elif NAME == "hangs":

@@ -54,6 +54,13 @@ def test_ranks_with_other_rows_are_told_so():
         assert "rank 1 was given other arguments than rank 0: " in text
 
 
+def test_parameters_that_drift_apart_end_the_training():
+    text = said("drifts")
+    for rank in range(3):
+        said_by = f"rank {rank}: RankError: the parameters of rank 1 are no longer those of rank 0"
+        assert said_by in text, text
+
+
 def test_a_wrong_argument_is_the_same_error_on_all():
     assert said("argument").count("ValueError: epochs is 0; expected a positive integer") == 3
 

@@ -23,7 +23,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.distributed.meeting import Meeting, load_mpi, told
-from xpnn.distributed.settings import MPI, as_settings
+from xpnn.distributed.settings import MPI, RankError, as_settings
 from xpnn.distributed.share import share_of
 from xpnn.distributed.sums import SharedSums, sums_of
 
@@ -171,7 +171,15 @@ class Group(Meeting):
         """
         if self.size > 1:
             values = host.ascontiguousarray(to_host(array))
-            self.meet(f"compare {what}", crc32(_bytes(values)))
+            sums = self.everybodys(crc32(_bytes(values)))
+            other = next((rank for rank in range(self.size) if sums[rank] != sums[0]), None)
+            if other is not None:
+                raise told(
+                    RankError(
+                        f"the {what} of rank {other} are no longer those of rank 0. The ranks "
+                        "need the same processors and the same versions of all packages"
+                    )
+                )
 
     @contextmanager
     def lent(self, arrays: list[Any]) -> Iterator[list[Any]]:

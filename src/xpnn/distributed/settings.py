@@ -8,7 +8,7 @@ TRANSPORTS = ("auto", "nccl", "cuda-aware", "staged")
 
 
 class RankError(RuntimeError):
-    """Another process of the same training failed; the message has its rank and its cause."""
+    """Another process of the same training failed, or drifted away; the message names it."""
 
 
 @dataclass(frozen=True)
