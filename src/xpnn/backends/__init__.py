@@ -29,6 +29,7 @@ from xpnn.backends.errors import (
     DeviceMemoryError,
     MixedArraysError,
 )
+from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
 from xpnn.backends.products import product
@@ -76,6 +77,7 @@ __all__ = [
     "Namespace",
     "NcclRing",
     "PinnedPair",
+    "adopt",
     "as_array",
     "as_array_like",
     "as_floating",

@@ -257,7 +257,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         x = bring_rows(x, xp, device, self._dtype_name)
         if home == (xp, device) or (home[0] is xp and library_name(xp) == "numpy"):
             return x, stay
-        return x, lambda result: bring(to_host(result), *home)
+        return x, lambda result: bring(result, *home)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -185,7 +185,8 @@ class PlacedLayers:
         Parameters
         ----------
         x : array_like, shape (n, inputs) or (inputs,)
-            One row for each example, or a single row.
+            One row for each example, or a single row; see `xpnn.backends.exchange` for what
+            shares its memory.
 
         Returns
         -------
