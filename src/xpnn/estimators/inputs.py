@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from xpnn.backends import (
     Array,
     Device,
     Namespace,
+    Part,
     adopt,
     as_floating,
     device_name,
     device_of,
     dtype_name,
+    feeder_for,
     is_array,
     is_floating,
     is_half,
@@ -202,6 +205,18 @@ def bring(values: Any, xp: Namespace, device: Device, dtype: Any = None) -> Arra
     if library_name(xp) == "numpy":
         return np.ascontiguousarray(to_host(values), dtype)
     return to_device(values, xp, device, dtype)
+
+
+def sender(xp: Namespace, device: Device, dtype: str) -> Callable[[Any], Array]:
+    """Make what brings one host array after another to a device.
+
+    An array that was brought may be read until the next is asked for; see
+    `xpnn.backends.pinned`.
+    """
+    feeder = feeder_for(xp, device)
+    if feeder is None:
+        return lambda rows: bring(rows, xp, device, getattr(xp, dtype))
+    return lambda rows: feeder.bring([Part.of(rows, dtype)])[0]
 
 
 def bring_rows(x: Any, xp: Namespace, device: Device, dtype: str) -> Any:
