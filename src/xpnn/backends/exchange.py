@@ -31,7 +31,7 @@ import array_api_compat
 import numpy
 
 from xpnn.backends.errors import BackendUnavailableError
-from xpnn.backends.libraries import LIBRARIES, device_name, library_name
+from xpnn.backends.libraries import LIBRARIES, device_name, library_name, on_device
 from xpnn.backends.types import Array, Device, Namespace
 
 HOST, CUDA = 1, 2
@@ -218,7 +218,8 @@ def fresh(x: Array, device: Device, dtype: Any = None) -> Array | None:
         return jax.device_put(jax.numpy.array(x, dtype=dtype, copy=True), device)
     if type(x).__module__.startswith("array_api_strict"):
         xp = x.__array_namespace__()
-        return xp.astype(x, dtype or x.dtype, copy=True).to_device(device)
+        with on_device(x.device):
+            return xp.astype(x, dtype or x.dtype, copy=True).to_device(device)
     return None
 
 

@@ -46,7 +46,8 @@ def to_host(x: ArrayLike) -> Any:
             x = x.float()
         return x.cpu().numpy()
     if array_api_compat.is_cupy_array(x):
-        return x.get()
+        with x.device:  # the stream that is current there made it
+            return x.get()
     if type(x).__module__.startswith("array_api_strict"):
         return numpy.asarray(x.to_device(LIBRARIES["array_api_strict"].device("cpu")))
     host = numpy.asarray(x)

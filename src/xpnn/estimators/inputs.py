@@ -200,7 +200,8 @@ def bring(values: Any, xp: Namespace, device: Device, dtype: Any = None) -> Arra
     """Bring host values, or an array that is there already, to a device."""
     if is_foreign(values) and namespace(y=values) is xp and device_of(values) == device:
         if dtype is not None and dtype_name(values.dtype) != dtype_name(dtype):
-            return xp.astype(values, dtype)
+            with on_device(device):
+                return xp.astype(values, dtype)
         return values
     if library_name(xp) == "numpy":
         return np.ascontiguousarray(to_host(values), dtype)

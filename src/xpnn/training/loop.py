@@ -291,10 +291,11 @@ def plan_step(
     x, xp, _ = network.prepare(x)
     data = Data(x, *network.prepare_targets(x, t, None))
     optimizer = Adam() if optimizer is None else optimizer
-    return Trainer(
-        network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
-        network.generator, True, engine, 1, xp,
-    ).plan()  # fmt: skip
+    with on_device(device_of(x)):
+        return Trainer(
+            network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
+            network.generator, True, engine, 1, xp,
+        ).plan()  # fmt: skip
 
 
 def _run(

@@ -98,8 +98,9 @@ class PlacedLayers:
 
     def copy_theta(self) -> Array:
         """Copy all parameters as one vector, on the same device."""
-        xp = backend_of(self._theta).xp
-        return xp.asarray(self._theta, copy=True)
+        xp, device = placement(theta=self._theta)
+        with on_device(device):
+            return xp.asarray(self._theta, copy=True)
 
     def parameters(self) -> dict[str, Array]:
         """Every array of parameters under its name, such as ``'0.weights'``."""

@@ -191,8 +191,8 @@ class Stream:
     def evaluate(self) -> tuple[float, float | None]:
         """Loss and accuracy of all rows, their weights left out."""
         loss, right, seen = 0.0, 0.0, 0.0
-        rule, labels, (xp, _) = self.network.loss, True, placement(x=self.x)
-        with closing(self.windows.go()) as windows:
+        rule, labels, (xp, device) = self.network.loss, True, placement(x=self.x)
+        with closing(self.windows.go()) as windows, on_device(device):
             for window in windows:
                 rows = window.counted
                 if not rows:
