@@ -87,6 +87,25 @@ def test_pinned_memory_is_let_go_after_its_last_copy():
     assert len(waited) == 2
 
 
+def test_a_batch_that_cannot_be_read_leaves_the_others_safe():
+    door = races.Streams()
+    feeder = Feeder(door)
+
+    def fail(room):
+        raise OSError("gone")
+
+    for number in range(6):
+        good = Part.of(np.full((4, 2), float(number)))
+        if number % 3 == 1:
+            with pytest.raises(OSError, match="gone"):
+                feeder.bring([good, Part((4,), np.dtype("int64"), fail)])
+            continue
+        x, t = feeder.bring([good, Part.of(np.arange(4))])
+        door.reads(x)
+        door.reads(t)
+        assert x.tolist() == [[number] * 2] * 4
+
+
 @pytest.mark.parametrize(("given", "share"), [("", 0.25), ("0", 0.0), ("0.5", 0.5), ("1", 1.0)])
 def test_the_share_of_memory(given, share, monkeypatch):
     monkeypatch.setenv(pinned.VARIABLE, given)

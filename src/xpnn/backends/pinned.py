@@ -197,6 +197,16 @@ class Feeder:
             door.wait(slot.copied)
         self._make_room(slot, [part for part in parts if part is not None])
         door.hold_copies(slot.used)
+        try:
+            found = self._send(slot, parts)
+        finally:  # rows that cannot be read end this batch, and maybe not the use of its memory
+            slot.copied = door.copies()
+        door.hold_steps(slot.copied)
+        self.latest = slot
+        return found
+
+    def _send(self, slot: _Slot, parts: Sequence[Part | None]) -> list[Array | None]:
+        """Write each column to its pinned memory, and queue its copy."""
         found: list[Array | None] = []
         memory = zip(slot.rooms, slot.places, strict=True)
         for part in parts:
@@ -205,11 +215,8 @@ class Feeder:
                 continue
             room, place = (array[: part.shape[0], ...] for array in next(memory))
             part.fill(room)
-            door.copy(room, place)
+            self.door.copy(room, place)
             found.append(place)
-        slot.copied = door.copies()
-        door.hold_steps(slot.copied)
-        self.latest = slot
         return found
 
     def _make_room(self, slot: _Slot, parts: Sequence[Part]) -> None:
