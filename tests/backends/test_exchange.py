@@ -249,6 +249,11 @@ def test_memory_that_cannot_be_seen_is_an_error_that_names_it(given, message):
         backends.as_array("x", given)
 
 
+def test_a_gpu_that_fails_is_not_taken_for_an_object_that_does():
+    with pytest.raises(RuntimeError, match="cudaErrorIllegalAddress"):
+        backends.as_array("x", Elsewhere(1, RuntimeError("cudaErrorIllegalAddress: gone")))
+
+
 class OnGpu:
     """Stands for a GPU's library: notes what it was handed."""
 

@@ -102,6 +102,8 @@ def adopt(x: object, xp: Namespace | None = None, device: Device = None) -> Arra
     except BackendUnavailableError:
         raise
     except _REFUSED as error:
+        if "cudaError" in str(error):  # the GPU's trouble, and not the object's
+            raise
         raise TypeError(f"a {own.__name__} cannot share its memory: {error}") from error
     raise TypeError(
         f"a {own.__name__} has memory on a device of DLPack's kind "
