@@ -11,7 +11,6 @@ import pytest
 
 from xpnn import MLPClassifier, MLPRegressor, backends, select
 from xpnn.backends import device_name, device_of, to_host
-from xpnn.estimators import rows
 
 STATUS = backends.status("cupy")
 pytestmark = [
@@ -114,7 +113,7 @@ def test_rows_on_another_device_are_refused():
 def test_rows_that_do_not_fit_go_batch_by_batch(name, cupy, monkeypatch):
     expected = train(name, X)
     at_once = train(name, X, backend="cupy")
-    monkeypatch.setattr(rows, "SHARE", 0.0)
+    monkeypatch.setenv("XPNN_DEVICE_SHARE", "0")
     streamed = train(name, X, backend="cupy")
     for model in (at_once, streamed):
         assert isinstance(model.coefs_[0], cupy.ndarray)

@@ -29,8 +29,10 @@ from xpnn.backends.errors import (
     DeviceMemoryError,
     MixedArraysError,
 )
+from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
+from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
 from xpnn.backends.products import product
 from xpnn.backends.random import generator, uniform_noise
 from xpnn.backends.random_state import generator_state, restore_generator
@@ -70,12 +72,15 @@ __all__ = [
     "Device",
     "DeviceLostError",
     "DeviceMemoryError",
+    "Feeder",
     "HostGenerator",
     "LibraryStatus",
     "MixedArraysError",
     "Namespace",
     "NcclRing",
+    "Part",
     "PinnedPair",
+    "adopt",
     "as_array",
     "as_array_like",
     "as_floating",
@@ -86,9 +91,11 @@ __all__ = [
     "device_errors",
     "device_name",
     "device_of",
+    "device_share",
     "dtype_name",
     "epoch_scan",
     "erf",
+    "feeder_for",
     "generator",
     "generator_state",
     "host",

@@ -14,6 +14,7 @@ import array_api_compat
 import numpy
 
 from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
+from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import device_name, library_name
 from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
 
@@ -123,7 +124,7 @@ def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
     return xp, device
 
 
-def as_array(name: str, x: ArrayLike) -> Array:
+def as_array(name: str, x: ArrayLike, xp: Namespace | None = None, device: Device = None) -> Array:
     """Pass an array on, and make a NumPy array of numbers in lists.
 
     Parameters
@@ -131,7 +132,10 @@ def as_array(name: str, x: ArrayLike) -> Array:
     name : str
         Name of the argument, for the error.
     x : array_like
-        An array of any library, a number, or nested lists of numbers.
+        An array of any library, an object that shares its memory through DLPack (see
+        `xpnn.backends.exchange`), a number, or nested lists of numbers.
+    xp, device : optional
+        Library and device to prefer for an object's memory on a GPU.
 
     Returns
     -------
@@ -149,6 +153,12 @@ def as_array(name: str, x: ArrayLike) -> Array:
         if kind not in "biuf" and dtype_name(x.dtype) != "bfloat16":
             raise TypeError(f"{name} has dtype {x.dtype}; expected numbers")
         return x
+    try:
+        seen = adopt(x, xp, device)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from error
+    if seen is not None:
+        return as_array(name, seen)
     try:
         host = numpy.asarray(x)
     except ValueError as error:

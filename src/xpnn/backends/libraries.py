@@ -261,15 +261,20 @@ def device_name(device: Device) -> str:
     return str(device)
 
 
+# What makes a device current, for libraries whose new arrays go there.
+_CURRENT: dict[str, Callable[[Device], AbstractContextManager[Any]]] = {
+    "cupy": lambda device: device
+}
+
+
 def on_device(device: Device) -> AbstractContextManager[Any]:
     """Context in which new arrays of CuPy land on `device`.
 
     CuPy creates arrays on the current device, whatever its inputs are on; the other
     libraries follow their inputs and need nothing.
     """
-    if type(device).__module__.split(".")[0] == "cupy":
-        return device
-    return nullcontext()
+    enter = _CURRENT.get(type(device).__module__.split(".")[0])
+    return nullcontext() if enter is None else enter(device)
 
 
 def memory_of(name: str, device: str) -> int | None:

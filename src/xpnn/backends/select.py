@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn.backends.dispatch import default_float, device_of, dtype_name, namespace
+from xpnn.backends.dispatch import default_float, device_of, dtype_name, is_array, namespace
 from xpnn.backends.errors import BackendUnavailableError
+from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, library_name, memory_of
 from xpnn.backends.transfer import to_device, to_host
 from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
@@ -42,7 +43,8 @@ class Backend:
         Parameters
         ----------
         values : array_like
-            Numbers, NumPy array, or array of any library.
+            Numbers, NumPy array, array of any library, or an object that shares its memory
+            through DLPack. What is on a GPU already does not go through the host.
         dtype : dtype or str, optional
             Default: floating values take the backend's dtype, others keep theirs.
 
@@ -50,12 +52,14 @@ class Backend:
         -------
         array
         """
-        host = to_host(values)
-        if dtype is None and host.dtype.kind == "f":
+        if not is_array(values):
+            seen = adopt(values, self.xp, self.device)
+            values = to_host(values) if seen is None else seen
+        if dtype is None and dtype_name(values.dtype).startswith(("float", "bfloat")):
             dtype = self.dtype
         elif isinstance(dtype, str):
             dtype = getattr(self.xp, dtype)
-        return to_device(host, self.xp, self.device, dtype)
+        return to_device(values, self.xp, self.device, dtype)
 
     def to_host(self, x: Array) -> Any:
         """Copy an array to the host as NumPy."""

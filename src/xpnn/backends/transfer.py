@@ -8,7 +8,16 @@ from typing import Any
 import array_api_compat
 import numpy
 
-from xpnn.backends.dispatch import as_array, dtype_name, is_array, is_floating, placement
+from xpnn.backends.dispatch import (
+    as_array,
+    device_of,
+    dtype_name,
+    is_array,
+    is_floating,
+    namespace,
+    placement,
+)
+from xpnn.backends.exchange import adopt, fresh, look, settle
 from xpnn.backends.libraries import LIBRARIES, on_device
 from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
 
@@ -28,13 +37,17 @@ def to_host(x: ArrayLike) -> Any:
     """
     if isinstance(x, numpy.ndarray):
         return x
+    if not is_array(x):
+        seen = adopt(x)
+        x = x if seen is None else seen
     if array_api_compat.is_torch_array(x):
         x = x.detach()
         if dtype_name(x.dtype) == "bfloat16":
             x = x.float()
         return x.cpu().numpy()
     if array_api_compat.is_cupy_array(x):
-        return x.get()
+        with x.device:  # the stream that is current there made it
+            return x.get()
     if type(x).__module__.startswith("array_api_strict"):
         return numpy.asarray(x.to_device(LIBRARIES["array_api_strict"].device("cpu")))
     host = numpy.asarray(x)
@@ -67,10 +80,13 @@ def to_device(
 ) -> Array:
     """Copy host values, or another library's array, to a device.
 
+    An array that is on a device of `xp` already, or on the same kind of GPU, does not go through
+    the host: it is copied where it is, or from device to device. Everything else does.
+
     Parameters
     ----------
     values : array_like
-        Numbers, NumPy array, or array of any library.
+        Numbers, NumPy array, array of any library, or an object that shares its memory.
     xp : module
         Namespace of the result.
     device : object, optional
@@ -84,10 +100,15 @@ def to_device(
     array
         An array that shares no memory with `values`.
     """
+    if not is_array(values):
+        seen = adopt(values, xp, device)
+        values = values if seen is None else seen
+    if device is not None and is_array(values):
+        direct = _direct(values, xp, device, dtype)
+        if direct is not None:
+            return direct
     host = to_host(values)
-    if dtype is None and host.dtype == numpy.int64:
-        integer = xp.__array_namespace_info__().default_dtypes(device=device)["integral"]
-        dtype = integer if dtype_name(integer) != "int64" else None
+    dtype = _dtype_for(host, xp, device) if dtype is None else dtype
     if dtype is not None:
         # Converting on the host keeps float64 away from devices that cannot hold it.
         name = dtype_name(dtype)
@@ -96,6 +117,31 @@ def to_device(
     with on_device(device):
         kwargs = {} if device is None else {"device": device}
         return xp.asarray(numpy.array(host, order="C"), dtype=dtype, **kwargs)
+
+
+def _dtype_for(x: Array, xp: Namespace, device: Device) -> DType:
+    """Default integer of a device that has no 64-bit integers, for those; else None."""
+    if dtype_name(x.dtype) != "int64":
+        return None
+    integer = xp.__array_namespace_info__().default_dtypes(device=device)["integral"]
+    return integer if dtype_name(integer) != "int64" else None
+
+
+def _direct(x: Array, xp: Namespace, device: Device, dtype: DType) -> Array | None:
+    """Copy an array without the host; None where there is no such way."""
+    if isinstance(x, numpy.ndarray | numpy.generic):
+        return None
+    dtype = _dtype_for(x, xp, device) if dtype is None else dtype
+    if array_api_compat.is_torch_array(x):
+        x = x.detach()
+    if namespace(values=x) is xp:
+        return fresh(x, device, dtype)
+    seen = look(x, xp, device)
+    if seen is None:
+        return None
+    found = fresh(seen, device, dtype)
+    settle(found)
+    return found
 
 
 def to_float(x: Array) -> float:
@@ -117,9 +163,11 @@ def as_array_like(name: str, x: ArrayLike, like: Array) -> Array:
     name : str
         Name of the argument, for the error.
     x : array_like
-        An array of any library, a number, or nested lists of numbers.
+        An array of any library, an object that shares its memory, a number, or nested lists
+        of numbers.
     like : array
-        Gives lists their library and device.
+        Gives lists their library and device; an array of another library that is on the same
+        GPU is seen through its library.
 
     Returns
     -------
@@ -130,13 +178,27 @@ def as_array_like(name: str, x: ArrayLike, like: Array) -> Array:
     TypeError
         As in `as_array`.
     """
-    made = as_array(name, x)
     if is_array(x) and not isinstance(x, numpy.generic):
-        return made
+        return _beside(as_array(name, x), like)
     xp, device = placement(like=like)
+    made = as_array(name, x, xp, device)
+    if not isinstance(made, numpy.ndarray):
+        return _beside(made, like)
     # A device that has no float64 must not be handed one.
     floats = made.dtype.kind == "f" and is_floating(like, xp)
     return to_device(made, xp, device, like.dtype if floats else None)
+
+
+def _beside(x: Array, like: Array) -> Array:
+    """See an array through the library of another that is on the same GPU."""
+    if type(x) is type(like) or isinstance(x, numpy.ndarray):
+        return x
+    xp = namespace(like=like)
+    if namespace(x=x) is xp:
+        return x
+    plain = x.detach() if array_api_compat.is_torch_array(x) else x
+    seen = look(plain, xp, device_of(like), here=True)
+    return x if seen is None else seen
 
 
 class PinnedPair:

@@ -14,6 +14,7 @@ from xpnn.backends import (
     DType,
     Namespace,
     dtype_name,
+    feeder_for,
     host,
     host_view,
     library_name,
@@ -150,7 +151,8 @@ def make_runner(
         return CudaRunner(make_update, carry, columns, xp, device, dtype, CupyDevice(device), names)
     if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
-    return PureRunner(make_update(xp), carry, columns, xp, device, dtype)
+    feeder = feeder_for(xp, device) if on_host else None
+    return PureRunner(make_update(xp), carry, columns, xp, device, dtype, feeder)
 
 
 def mode_of(runner: Runner) -> str:

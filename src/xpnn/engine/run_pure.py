@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from xpnn.backends import Array, Device, DType, Namespace, scalar, to_device, to_host
-from xpnn.engine.trees import map_tree
+from xpnn.backends import (
+    Array,
+    Device,
+    DType,
+    Feeder,
+    Namespace,
+    Part,
+    host,
+    scalar,
+    to_device,
+)
+from xpnn.engine.trees import leaves, map_tree
 
 Update = Callable[..., tuple[Any, Any]]
 """``update(carry, sums, batch) -> (carry, sums)``: pure, over arrays in nested tuples."""
@@ -50,15 +60,18 @@ class PureRunner:
         The data; all share their first axis. None stays None.
     xp, device, dtype
         Where the data is, and the dtype of numbers.
+    feeder : Feeder, optional
+        Sends rows that stay on the host, while the step before still runs.
     """
 
     reason = "the pure step runs as it is"
 
     def __init__(
-        self, update: Update, carry: Any, columns: Any, xp: Namespace, device: Device, dtype: DType
-    ) -> None:
+        self, update: Update, carry: Any, columns: Any, xp: Namespace, device: Device,
+        dtype: DType, feeder: Feeder | None = None,
+    ) -> None:  # fmt: skip
         self.update, self.carry, self.columns = update, carry, columns
-        self.xp, self.device, self.dtype = xp, device, dtype
+        self.xp, self.device, self.dtype, self.feeder = xp, device, dtype, feeder
         self._rate: tuple[float, Array] | None = None
 
     def number(self, value: float) -> Array:
@@ -70,17 +83,31 @@ class PureRunner:
             self._rate = (value, self.number(value))
         return self._rate[1]
 
-    def _rows(self, column: Any, numbers: Array) -> Array:
-        if isinstance(column, HostRows):
-            return to_device(column.take(to_host(numbers)), self.xp, self.device)
-        return self.xp.take(column, numbers, axis=0)
+    def _from_host(self, order: Any) -> Iterator[Array]:
+        """Send the rows with these numbers of all columns that stay on the host."""
+        columns = [c for c in leaves(self.columns) if isinstance(c, HostRows)]
+        if self.feeder is None:
+            return iter([to_device(c.take(order), self.xp, self.device) for c in columns])
 
-    def _batch(self, numbers: Array | None, start: int, stop: int, rows: int) -> Any:
-        if numbers is not None:
-            return map_tree(lambda c: self._rows(c, numbers[start:stop]), self.columns)
-        if start == 0 and stop == rows:
-            return self.columns
-        return map_tree(lambda c: c[start:stop, ...], self.columns)
+        def part(column: Any) -> Part:
+            shape = (len(order), *column.shape[1:])
+            return Part(shape, column.dtype, lambda room: column.take(order, out=room))
+
+        return iter(self.feeder.bring([part(c) for c in columns]))
+
+    def _batch(self, order: Any, numbers: Array | None, start: int, stop: int, rows: int) -> Any:
+        if numbers is None:
+            if start == 0 and stop == rows:
+                return self.columns
+            return map_tree(lambda c: c[start:stop, ...], self.columns)
+        sent, own = self._from_host(order[start:stop]), numbers[start:stop]
+
+        def pick(column: Any) -> Array:
+            if isinstance(column, HostRows):
+                return next(sent)
+            return self.xp.take(column, own, axis=0)
+
+        return map_tree(pick, self.columns)
 
     def run(
         self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
@@ -111,10 +138,12 @@ class PureRunner:
             The sums, on the device.
         """
         totals = before or tuple(self.number(0.0) for _ in range(sums))
+        if order is None and any(isinstance(c, HostRows) for c in leaves(self.columns)):
+            order = host.arange(rows)
         numbers = None if order is None else to_device(order, self.xp, self.device)
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
             drawn = map_tree(lambda n: to_device(n, self.xp, self.device), noise(stop - start))
-            batch = (*self._batch(numbers, start, stop, rows), drawn, self._rate_array(rate))
+            batch = (*self._batch(order, numbers, start, stop, rows), drawn, self._rate_array(rate))
             self.carry, totals = self.update(self.carry, totals, batch)
         return totals
 

@@ -41,6 +41,7 @@ from xpnn.estimators.inputs import (
     float_of,
     host_column,
     is_foreign,
+    seen,
 )
 from xpnn.estimators.lbfgs import fit_lbfgs
 from xpnn.estimators.parameters import CONSTRAINTS
@@ -109,7 +110,7 @@ class BaseMLP(FittedMLP):
             raise ValueError(
                 f"This {name} estimator requires y to be passed, but the target y is None."
             )
-        y = host_column(y)
+        X, y = seen(self, X), host_column(y)
         if is_foreign(X):
             x = check_foreign(self, X, "X", first)
             places = np.broadcast_to(np.zeros(1), (int(x.shape[0]), 1))

@@ -81,8 +81,8 @@ default 'log_loss'
     compute_dtype, loss_scale, precision, accumulate, distributed, progress
         As in `xpnn.training.fit`.
     backend, device : str, optional
-        Where to compute, whatever `X` is; default, where `X` is. What has no room on a GPU
-        goes there batch by batch.
+        Where to compute, whatever `X` is; default, where `X` is. Rows of more than a quarter
+        of a GPU's memory (``XPNN_DEVICE_SHARE=0.25``) go there batch by batch.
     engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
         See `xpnn.engine.make_runner`.
 

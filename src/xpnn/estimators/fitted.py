@@ -33,6 +33,7 @@ from xpnn.estimators.inputs import (
     check_rows,
     is_foreign,
     plain_rows,
+    sender,
 )
 from xpnn.estimators.rows import chunks
 from xpnn.estimators.streamed import check_stream, in_pieces
@@ -223,9 +224,9 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         xp, device = self._place()
         if isinstance(x, Source):
             return in_pieces(self, x, function, xp, device)
-        dtype = getattr(xp, self._dtype_name)
         with on_device(device):
-            return xp.concat([function(bring(x[part], xp, device, dtype)) for part in chunks(x)])
+            send = sender(xp, device, self._dtype_name)
+            return xp.concat([function(send(x[part])) for part in chunks(x)])
 
     def _scores(self, X: Any, method: str) -> tuple[Array, Callable[[Array], Array]]:
         """Outputs before their activation, and what brings results to where `X` is."""
@@ -257,7 +258,7 @@ class FittedMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         x = bring_rows(x, xp, device, self._dtype_name)
         if home == (xp, device) or (home[0] is xp and library_name(xp) == "numpy"):
             return x, stay
-        return x, lambda result: bring(to_host(result), *home)
+        return x, lambda result: bring(result, *home)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from xpnn.backends import (
     Array,
     Device,
     Namespace,
+    Part,
+    adopt,
     as_floating,
     device_name,
     device_of,
     dtype_name,
+    feeder_for,
     is_array,
     is_floating,
     is_half,
@@ -35,6 +39,18 @@ SPARSE = ["csr", "csc", "coo"]
 def is_foreign(x: Any) -> bool:
     """Whether something is an array of another library than NumPy."""
     return is_array(x) and not isinstance(x, np.ndarray | np.generic) and not issparse(x)
+
+
+def seen(model: Any, x: Any) -> Any:
+    """See an object that shares its memory as an array; all else is passed on.
+
+    Memory on a GPU is seen through the library of a fitted model that is on one.
+    """
+    if x is None or is_array(x):
+        return x
+    place = model._place() if "coefs_" in vars(model) else (None, None)
+    found = adopt(x, *place)
+    return x if found is None else found
 
 
 def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
@@ -128,6 +144,7 @@ def check_rows(model: Any, X: Any, method: str) -> Any:
     if x is not None and _finite(x):
         return x
     check_is_fitted(model)
+    X = seen(model, X)
     if is_foreign(X):
         return check_foreign(model, X, "X", reset=False)
     x = validate_data(model, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=False)
@@ -171,6 +188,11 @@ def check_namespace(model: Any, x: Any, method: str) -> None:
 
 def host_column(y: Any) -> Any:
     """Bring labels or weights to the host, where scikit-learn looks at them."""
+    if y is None or isinstance(y, np.ndarray):
+        return y
+    if not is_array(y):
+        found = adopt(y)
+        y = y if found is None else found
     return to_host(y) if is_foreign(y) else y
 
 
@@ -178,11 +200,24 @@ def bring(values: Any, xp: Namespace, device: Device, dtype: Any = None) -> Arra
     """Bring host values, or an array that is there already, to a device."""
     if is_foreign(values) and namespace(y=values) is xp and device_of(values) == device:
         if dtype is not None and dtype_name(values.dtype) != dtype_name(dtype):
-            return xp.astype(values, dtype)
+            with on_device(device):
+                return xp.astype(values, dtype)
         return values
     if library_name(xp) == "numpy":
         return np.ascontiguousarray(to_host(values), dtype)
-    return to_device(to_host(values), xp, device, dtype)
+    return to_device(values, xp, device, dtype)
+
+
+def sender(xp: Namespace, device: Device, dtype: str) -> Callable[[Any], Array]:
+    """Make what brings one host array after another to a device.
+
+    An array that was brought may be read until the next is asked for; see
+    `xpnn.backends.pinned`.
+    """
+    feeder = feeder_for(xp, device)
+    if feeder is None:
+        return lambda rows: bring(rows, xp, device, getattr(xp, dtype))
+    return lambda rows: feeder.bring([Part.of(rows, dtype)])[0]
 
 
 def bring_rows(x: Any, xp: Namespace, device: Device, dtype: str) -> Any:

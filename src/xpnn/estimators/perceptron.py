@@ -24,6 +24,7 @@ from xpnn.estimators.inputs import (
     check_namespace,
     host_column,
     is_foreign,
+    seen,
 )
 from xpnn.estimators.labels import check_known
 from xpnn.estimators.orders import Draws
@@ -275,7 +276,7 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        y = host_column(y)
+        X, y = seen(self, X), host_column(y)
         if is_foreign(X):
             x = check_foreign(self, X, "X", reset)
             _, y = check_X_y(np.broadcast_to(np.zeros(1), (int(x.shape[0]), 1)), y)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnn.backends import Array, Device, Namespace, is_half, scalar
+from xpnn.backends import Array, Device, Namespace, is_half, on_device, scalar
 from xpnn.distributed import Group
 from xpnn.training.checkpoints import CheckpointError, Saved, describe, source_of
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
@@ -95,7 +95,8 @@ def carry(keeper: Keeper, training: Training, theta: Array, xp: Namespace, devic
     if keeper.found is None:
         return theta
     numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
-    state = training.kept.optimizer.init(widened(theta, xp), xp=xp)
+    with on_device(device):
+        state = training.kept.optimizer.init(widened(theta, xp), xp=xp)
     like = (theta, state, scalar(0.0, xp, device, numbers))
     found = keeper.found.carry(like, xp, device)
     training.kept.state = found

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from xpnn.backends import Device, Namespace, device_name, library_name
+from xpnn.backends import Device, Namespace, device_name, device_share, library_name
 from xpnn.backends.libraries import memory_of
 from xpnn.engine import HostRows
 
 CHUNK = 4096  # most rows from the host that go through at once
 CHUNK_BYTES = 2**24  # and most bytes
-SHARE = 0.25  # of a GPU's memory, that rows may take at once
 
 
 class _Rows(HostRows):
@@ -100,8 +99,11 @@ class HostTable(_Rows):
         """Pick rows by their numbers, as `numpy.ndarray.take` does."""
         if out is None:
             return self[numbers]
-        out[...] = self[numbers]
-        return out
+        if out.dtype != self.table.dtype:
+            out[...] = self[numbers]
+            return out
+        rows = numbers if self.numbers is None else self.numbers[numbers]
+        return self.table.take(rows, axis=0, out=out, mode="clip")  # 'raise' makes a copy
 
 
 def chunks(x: Any) -> list[slice]:
@@ -112,7 +114,10 @@ def chunks(x: Any) -> list[slice]:
 
 
 def fits(nbytes: int, xp: Namespace, device: Device) -> bool:
-    """Whether a device has room for so many bytes; where nobody knows, and on CPUs, it has."""
+    """Whether a device has room for so many bytes; where nobody knows, and on CPUs, it has.
+
+    A GPU has room for a quarter of its memory, or for what ``XPNN_DEVICE_SHARE`` says.
+    """
     where = device_name(device)
     memory = memory_of(library_name(xp), where) if where.startswith("cuda") else None
-    return memory is None or nbytes <= SHARE * memory
+    return memory is None or nbytes <= device_share() * memory

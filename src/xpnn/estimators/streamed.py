@@ -12,10 +12,21 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn.backends import Array, Device, Namespace, on_device, to_float, to_host
+from xpnn.backends import (
+    Array,
+    Device,
+    Feeder,
+    Namespace,
+    Part,
+    dtype_name,
+    feeder_for,
+    on_device,
+    to_float,
+    to_host,
+)
 from xpnn.data.streams import Source, Window, Windows
 from xpnn.distributed import DealtWindows, Group
-from xpnn.estimators.inputs import bring, host_column
+from xpnn.estimators.inputs import bring, host_column, sender
 from xpnn.estimators.labels import check_known
 
 if TYPE_CHECKING:
@@ -139,6 +150,7 @@ class StreamData:
         self.group = group
         self.model, self.source, self.xp, self.device = model, source, xp, device
         self.prepare = _Targets(model, source, class_weight)
+        self.feeder: Feeder | None = None  # the first row is not sent that way: it stays
         self.rows = source.rows or 0
         first = source.sample()
         window = self.prepare(Window(first.x, first.t, first.weight, None, 0))
@@ -146,6 +158,7 @@ class StreamData:
         self.x, self.t, _ = self.bring(window)
         self.y, self.weight = window.labels, window.weight
         self.kinds = (self.t.shape[1:], self.weight is None)
+        self.feeder = feeder_for(xp, device)
 
     def windows(self, batch: int, group: Group | None = None) -> Windows | DealtWindows:
         """Make the buffers for batches of that many rows."""
@@ -163,6 +176,13 @@ class StreamData:
                 "of the first row"
             )
         numbers = model._numbers(xp)
+        if self.feeder is not None:
+            dtypes: list[Any] = [model._dtype_name, None, dtype_name(numbers)]
+            dtypes[1] = dtypes[2] if window.t.dtype.kind == "f" else None
+            columns = zip((window.x, window.t, window.weight), dtypes, strict=True)
+            parts = [None if c is None else Part.of(c, dtype) for c, dtype in columns]
+            x, t, weight = self.feeder.bring(parts)
+            return x, t, weight
         with on_device(device):
             x = bring(window.x, xp, device, getattr(xp, model._dtype_name))
             t = bring(window.t, xp, device, numbers if window.t.dtype.kind == "f" else None)
@@ -313,9 +333,9 @@ def in_pieces(
     model: Any, source: Source, function: Callable[[Array], Array], xp: Namespace, device: Device
 ) -> Array:
     """Apply a function to the rows of a source, and join what it gives."""
-    dtype = getattr(xp, model._dtype_name)
+    send = sender(xp, device, model._dtype_name)
     with closing(pieces(model, source)) as windows, on_device(device):
-        return xp.concat([function(bring(w.x, xp, device, dtype)) for w in windows])
+        return xp.concat([function(send(w.x)) for w in windows])
 
 
 def _stay(result: Array) -> Array:

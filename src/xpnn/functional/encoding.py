@@ -28,5 +28,5 @@ def one_hot(labels: Array, classes: int, *, dtype: DType = None, xp: Namespace =
     # Not in the labels' dtype: int8 cannot hold 200 classes.
     with on_device(device):
         columns = xp.arange(classes, device=device)
-    hits = columns[None, :] == xp.astype(labels, columns.dtype, copy=False)[:, None]
-    return xp.astype(hits, default_float(xp, device) if dtype is None else dtype)
+        hits = columns[None, :] == xp.astype(labels, columns.dtype, copy=False)[:, None]
+        return xp.astype(hits, default_float(xp, device) if dtype is None else dtype)

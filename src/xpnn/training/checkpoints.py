@@ -12,11 +12,11 @@ from xpnn.backends import (
     Array,
     Device,
     Namespace,
-    device_of,
     dtype_name,
     host,
     is_array,
-    namespace,
+    on_device,
+    placement,
     to_device,
     to_host,
 )
@@ -154,8 +154,9 @@ def fingerprint(x: Any) -> str:
     if isinstance(x, HostRows):
         rows = x.take(picks)
     else:
-        xp = namespace(x=x)
-        rows = to_host(xp.take(x, to_device(picks, xp, device_of(x)), axis=0))
+        xp, device = placement(x=x)
+        with on_device(device):
+            rows = to_host(xp.take(x, to_device(picks, xp, device), axis=0))
     return f"{kind} {sha256(host.ascontiguousarray(rows).tobytes()).hexdigest()[:16]}"
 
 

@@ -77,7 +77,8 @@ def fit(
     network : Network
         Trained in place: its `theta` is replaced.
     x : array_like, shape (n, inputs), or Source
-        One row for each example; decides the library and device. A source, which
+        One row for each example; decides the library and device. It may be anything that
+        shares its memory (DLPack); see `xpnn.backends.exchange`. A source, which
         `xpnn.data.stream` makes of data larger than memory, brings targets and weights;
         its rows go where the network is.
     t : array_like, shape (n,) or (n, outputs)
@@ -290,10 +291,11 @@ def plan_step(
     x, xp, _ = network.prepare(x)
     data = Data(x, *network.prepare_targets(x, t, None))
     optimizer = Adam() if optimizer is None else optimizer
-    return Trainer(
-        network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
-        network.generator, True, engine, 1, xp,
-    ).plan()  # fmt: skip
+    with on_device(device_of(x)):
+        return Trainer(
+            network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
+            network.generator, True, engine, 1, xp,
+        ).plan()  # fmt: skip
 
 
 def _run(

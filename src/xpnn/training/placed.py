@@ -98,8 +98,9 @@ class PlacedLayers:
 
     def copy_theta(self) -> Array:
         """Copy all parameters as one vector, on the same device."""
-        xp = backend_of(self._theta).xp
-        return xp.asarray(self._theta, copy=True)
+        xp, device = placement(theta=self._theta)
+        with on_device(device):
+            return xp.asarray(self._theta, copy=True)
 
     def parameters(self) -> dict[str, Array]:
         """Every array of parameters under its name, such as ``'0.weights'``."""
@@ -185,7 +186,8 @@ class PlacedLayers:
         Parameters
         ----------
         x : array_like, shape (n, inputs) or (inputs,)
-            One row for each example, or a single row.
+            One row for each example, or a single row; see `xpnn.backends.exchange` for what
+            shares its memory.
 
         Returns
         -------

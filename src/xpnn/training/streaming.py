@@ -7,10 +7,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
+    HOST_NAMESPACE,
     Array,
+    Feeder,
     HostGenerator,
+    Part,
+    dtype_name,
+    feeder_for,
     host,
     library_name,
+    on_device,
     placement,
     to_device,
     to_float,
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from xpnn.training.network import Network
 
 CHUNK = 4096  # rows that are predicted at once where nobody trains
+_WIDE = {"bfloat16": "float32"}  # what a dtype that is not NumPy's travels in
 
 
 class Stream:
@@ -59,7 +66,12 @@ class Stream:
             source.target_of(first)
         network.prepare(self._beside(first.x))
         self.t: Any = None
+        self.kinds: tuple[Any, ...] | None = None
+        self.feeder: Feeder | None = None
         self.x, self.t, self.weight = self._placed(Window(first.x, first.t, first.weight, None, 0))
+        columns = (self.x, self.t, self.weight)
+        self.kinds = tuple(None if c is None else c.dtype for c in columns)
+        self.feeder = feeder_for(*placement(x=self.x))
         # bfloat16 is not NumPy's; its rows travel as float32.
         dtype = host.result_type(to_host(self.x).dtype)
         self.group, self.dealt = group, group is not None and group.size > 1
@@ -77,7 +89,23 @@ class Stream:
         return to_device(x, xp, device, self.network.theta.dtype)
 
     def _placed(self, window: Window) -> tuple[Any, ...]:
-        """Bring a window's rows, targets and weights to the network, checked."""
+        """Bring a window's rows, targets and weights to the network, checked.
+
+        Labels are looked at on the host, so that nobody waits for a device.
+        """
+        if self.t is None or self.kinds is None:
+            return self._first_placed(window)
+        try:
+            t, weight = self._checked(window)
+        except ValueError as error:
+            last = window.first + window.rows - 1
+            raise ValueError(
+                f"{self.source.name}, rows {window.first} to {last}: {error}"
+            ) from None
+        return self._sent((window.x, t, weight))
+
+    def _first_placed(self, window: Window) -> tuple[Any, ...]:
+        """Bring the first row, which says what dtypes and shapes all have."""
         x, xp, _ = self.network.prepare(self._beside(window.x))
         if window.t is None:
             return x, None, None
@@ -88,17 +116,48 @@ class Stream:
             t = to_device(t, xp, device, x.dtype if floats else None)
             weight = None if weight is None else to_device(weight, xp, device, x.dtype)
         try:
-            t, weight = self.network.prepare_targets(x, t, weight)
-            if self.t is not None:  # a plan takes dtypes and shapes for granted
-                if t.shape[1:] != self.t.shape[1:] or (weight is None) != (self.weight is None):
-                    raise ValueError("targets or weights unlike those of the first row")
-                t = xp.astype(t, self.t.dtype, copy=False)
+            return x, *self.network.prepare_targets(x, t, weight)
         except ValueError as error:
-            last = window.first + window.rows - 1
-            raise ValueError(
-                f"{self.source.name}, rows {window.first} to {last}: {error}"
-            ) from None
-        return x, t, weight
+            raise ValueError(f"{self.source.name}, rows 0 to 0: {error}") from None
+
+    def _checked(self, window: Window) -> tuple[Any, Any]:
+        """Targets and weights as the loss takes them, on the host."""
+        t, weight, rows = window.t, window.weight, window.rows
+        if t is None:
+            raise ValueError("t is None; expected targets, one for each row of x")
+        if weight is not None and weight.shape != (rows,):
+            raise ValueError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
+        t = self.network.loss.check_targets(t, rows, self.network.outputs, xp=HOST_NAMESPACE)
+        # A plan takes dtypes and shapes for granted.
+        if t.shape[1:] != self.t.shape[1:] or (weight is None) != (self.weight is None):
+            raise ValueError("targets or weights unlike those of the first row")
+        return t, weight
+
+    def rows_of(self, window: Window) -> Any:
+        """Bring the rows of a window alone."""
+        return self._sent((window.x,))[0]
+
+    def _sent(self, columns: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Bring columns where the network is, in the dtypes of the first row."""
+        assert self.kinds is not None
+        xp, device = placement(x=self.x)
+        pairs = list(zip(columns, self.kinds, strict=False))
+        if library_name(xp) == "numpy":
+            return tuple(None if c is None else c.astype(d, copy=False) for c, d in pairs)
+        if self.feeder is None:
+            return tuple(None if c is None else to_device(c, xp, device, d) for c, d in pairs)
+
+        def part(column: Any, dtype: Any) -> Part | None:
+            name = dtype_name(dtype)
+            return column if column is None else Part.of(column, _WIDE.get(name, name))
+
+        with on_device(device):
+            return tuple(
+                None if c is None else xp.astype(c, d, copy=False)
+                for c, (_, d) in zip(
+                    self.feeder.bring([part(*p) for p in pairs]), pairs, strict=True
+                )
+            )
 
     def passes(
         self, random: HostGenerator | None, number: int
@@ -132,8 +191,8 @@ class Stream:
     def evaluate(self) -> tuple[float, float | None]:
         """Loss and accuracy of all rows, their weights left out."""
         loss, right, seen = 0.0, 0.0, 0.0
-        rule, labels, (xp, _) = self.network.loss, True, placement(x=self.x)
-        with closing(self.windows.go()) as windows:
+        rule, labels, (xp, device) = self.network.loss, True, placement(x=self.x)
+        with closing(self.windows.go()) as windows, on_device(device):
             for window in windows:
                 rows = window.counted
                 if not rows:
@@ -169,9 +228,13 @@ def over(network: Network, source: Source, function: Callable[[Array], Array]) -
         The results, on the host.
     """
     stream = Stream(network, source, CHUNK, targets=False)
-    found = []
+    found: list[Any] = []
+    waiting: Any = None  # read once the next rows are on their way
     with closing(stream.windows.go()) as windows:
         for window in windows:
-            x, _, _ = network.prepare(stream._beside(window.x))
-            found.append(host.array(to_host(function(x))))
-    return host.concatenate(found)
+            result = function(stream.rows_of(window))
+            if waiting is not None:
+                found.append(host.array(to_host(waiting)))
+            # NumPy's may be a view of rows whose memory is used again.
+            waiting = host.array(result) if isinstance(result, host.ndarray) else result
+    return host.concatenate([*found, to_host(waiting)])

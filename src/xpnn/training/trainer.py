@@ -15,6 +15,7 @@ from xpnn.backends import (
     device_of,
     is_half,
     library_name,
+    on_device,
     scalar,
     to_float,
     uniform_noise,
@@ -51,8 +52,9 @@ class Data:
 
     def take(self, index: Array, xp: Namespace) -> Data:
         """Pick the rows with these numbers."""
-        weight = None if self.weight is None else xp.take(self.weight, index, axis=0)
-        return Data(xp.take(self.x, index, axis=0), xp.take(self.t, index, axis=0), weight)
+        with on_device(device_of(self.x)):
+            x, t = (xp.take(column, index, axis=0) for column in (self.x, self.t))
+            return Data(x, t, None if self.weight is None else xp.take(self.weight, index, axis=0))
 
     def passes(
         self, random: HostGenerator | None, number: int
