@@ -5,96 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuda_on_host import HostCuda, compiler
+from cuda_pairs import INPUTS, ROWS, WEIGHT, Both
 
-from xpnn import Network
-from xpnn.backends import scalar
-from xpnn.engine.cuda import planner
-from xpnn.engine.cuda.run import CudaRunner
-from xpnn.engine.run_pure import PureRunner
+from xpnn.engine.cuda import planner, reductions
 from xpnn.engine.trees import leaves
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
-from xpnn.training.step import make_step, make_update
-from xpnn.training.trainer import _draw_noise
-
-ROWS, INPUTS = 50, 6
-SOURCE = np.random.default_rng(0)
-X = SOURCE.normal(size=(ROWS, INPUTS))
-WEIGHT = SOURCE.random(ROWS)
-NAMES = (("theta", "state", "count"), ("x", "t", "weight"))
-EXACT = {"float32": 2e-5, "float64": 1e-12}
 
 
 @pytest.fixture(autouse=True)
 def _compiler():
     compiler()
-
-
-def targets(loss, outputs):
-    """Targets that a loss can learn from."""
-    source = np.random.default_rng(1)
-    if LOSSES[loss].kind == "labels":
-        return source.integers(0, outputs, ROWS)
-    if LOSSES[loss].kind == "yes_no":
-        return source.integers(0, 2, (ROWS, outputs)).astype(float)
-    return source.random((ROWS, outputs))
-
-
-class Both:
-    """The pure step and the GPU's, on the same data from the same start."""
-
-    def __init__(
-        self, layers, loss="softmax_cross_entropy", optimizer=None, dtype="float64", weight=None,
-        l2=0.0, cuda=None, batch=10, shuffle=True,
-    ):  # fmt: skip
-        optimizer = Adam(0.01) if optimizer is None else optimizer
-        self.network = Network(INPUTS, layers, loss=loss, seed=1, dtype=dtype)
-        x, _, _ = self.network.prepare(X.astype(dtype))
-        t, weight = self.network.prepare_targets(x, targets(loss, self.network.outputs), weight)
-        self.sums = 1 if weight is None or not self.network.loss.averages else 2
-        self.batch, self.shuffle, self.dtype = batch, shuffle, dtype
-        self.cuda = HostCuda() if cuda is None else cuda
-        theta = self.network.theta
-        network = self.network
-
-        def update(xp):
-            step = make_step(network.layers, network.tree, network.loss, optimizer, l2, xp=xp)
-            return make_update(step, network.loss, xp=xp)
-
-        carry = (theta, optimizer.init(theta, xp=np), scalar(0.0, np, "cpu", theta.dtype))
-        self.columns = (x, t, weight)
-        self.pure = PureRunner(update(np), carry, self.columns, np, "cpu", theta.dtype)
-        self.ours = CudaRunner(
-            update, carry, self.columns, np, "cpu", theta.dtype, self.cuda, NAMES
-        )
-        self.rate = optimizer.rate
-
-    def noise(self, seed):
-        source = np.random.default_rng(seed)
-        return lambda rows: _draw_noise(self.network.layers.noise(INPUTS, rows), source)
-
-    def run(self, epochs=2):
-        """Train both, and hold everything they carry against each other."""
-        steps = -(-ROWS // self.batch)
-        tolerance = EXACT[self.dtype]
-        noises = self.noise(3), self.noise(3)
-        for epoch in range(epochs):
-            order = np.random.default_rng(epoch).permutation(ROWS) if self.shuffle else None
-            rates = [self.rate / (1 + step) for step in range(steps)]
-            expected, found = (
-                runner.run(ROWS, self.batch, order, rates, noise, self.sums)
-                for runner, noise in zip((self.pure, self.ours), noises, strict=True)
-            )
-            assert self.ours.reason == ""
-            np.testing.assert_allclose(found, expected, rtol=tolerance)
-        np.testing.assert_allclose(
-            self.ours.theta(), self.pure.theta(), rtol=tolerance, atol=tolerance
-        )
-        pairs = zip(leaves(self.ours.state())[1:-1], leaves(self.pure.state())[1:-1], strict=True)
-        for ours, pure in pairs:
-            np.testing.assert_allclose(ours, pure, rtol=100 * tolerance, atol=tolerance)
-        return self
 
 
 # Compiling takes a second for each shape of a batch: a few networks show much.
@@ -152,7 +74,9 @@ def test_the_order_of_threads_and_blocks_does_not_matter():
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_long_vector_is_summed_by_one_block():
+@pytest.mark.parametrize("long", [0, 2**16])
+def test_a_long_vector_is_summed_by_one_block_or_many(long, monkeypatch):
+    monkeypatch.setattr(reductions, "LONG", long)
     Both([400, "relu", 30, "relu", 3], optimizer=Clipped(SGD(0.1), norm=0.01), batch=30).run(1)
 
 
@@ -189,12 +113,12 @@ def test_data_that_does_not_lie_row_after_row():
 
 def test_what_has_no_rule_runs_as_it_is():
     both = Both([8, "relu", 3])
-    half = both.columns[0].astype("float16")
-    both.pure.columns = both.ours.columns = (half, *both.columns[1:])
+    few = np.round(both.columns[0]).astype("int16")
+    both.pure.columns = both.ours.columns = (few, *both.columns[1:])
     order = np.arange(ROWS)
     for runner in (both.pure, both.ours):
         runner.run(ROWS, 10, order, [0.01] * 5, lambda rows: None, 1)
-    assert "kernels with float16" in both.ours.reason
+    assert "kernels with int16" in both.ours.reason
     np.testing.assert_array_equal(both.ours.theta(), both.pure.theta())
 
 

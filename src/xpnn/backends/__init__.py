@@ -6,6 +6,7 @@ differences. `host` is NumPy in its role as the host's library.
 
 import numpy as host
 
+from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
 from xpnn.backends.device_errors import device_errors
 from xpnn.backends.dispatch import (
@@ -89,6 +90,7 @@ __all__ = [
     "dtype_name",
     "epoch_scan",
     "erf",
+    "gemm",
     "generator",
     "generator_state",
     "host",

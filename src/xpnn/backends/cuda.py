@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
+from xpnn.backends.cublas import Blas
 from xpnn.backends.types import Array, Device
 
 Launch = tuple[str, int, int, list[Any]]
@@ -69,9 +71,19 @@ class CupyDevice:
         """
         return self.cupy.ndarray(shape, dtype, memptr=raw.data + offset, strides=tuple(strides))
 
-    def matmul(self, a: Array, b: Array, out: Array) -> None:
-        """Do ``out = a @ b`` by cuBLAS."""
-        self.cupy.matmul(a, b, out=out)
+    @cached_property
+    def blas(self) -> Blas:
+        """CuBLAS on this GPU."""
+        return Blas(self.device)
+
+    @property
+    def no_graph(self) -> str:
+        """Say why a graph cannot record a library's product; empty where it can."""
+        return self.blas.no_graph
+
+    def product(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
+        """Make a function that does ``out = a @ b`` by cuBLAS."""
+        return self.blas.bind(a, b, out)
 
     def compile(self, source: str) -> Callable[[Launch], Callable[[], None]]:
         """Compile kernels.

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn.backends import host
-from xpnn.engine.cuda.groups import TYPES, Group, group
-from xpnn.engine.cuda.products import product
-from xpnn.engine.cuda.reductions import reduction
+from xpnn.backends import gemm, host
+from xpnn.engine.cuda.groups import Group, group
+from xpnn.engine.cuda.products import check_dtypes, product
+from xpnn.engine.cuda.reductions import PARTS, in_two, is_long, reduction
 from xpnn.engine.cuda.source import Kernel, copy, crossing, entries, rows
 from xpnn.engine.operations import REDUCTIONS
 from xpnn.engine.plan import Planner
@@ -113,11 +113,16 @@ class CudaPlanner(Planner):
     def _compute(self, node: Node) -> None:
         out = self._output(node)
         if node.op in REDUCTIONS:
-            self.work.append(reduction(node, self._place))
+            if not is_long(node):
+                self.work.append(reduction(node, self._place))
+                return
+            raw, parts = self.pool.take((PARTS,), node.value.dtype)
+            self.work += in_two(node, self._place, parts)
+            self.pool.give_back(raw)
             return
         if node.op != "matmul":
             raise UnknownOperationError(node.op)
         a, b = (self.array[id(i)] for i in node.inputs)
-        if any(str(array.dtype) not in TYPES for array in (a, b)):
-            raise UnknownOperationError(f"matmul of {a.dtype}")
-        self.work.append(product(a, b, out) if self.own_products else Product(a, b, out))
+        check_dtypes(a, b, out)
+        own = self.own_products or gemm(a, b, out) is None
+        self.work.append(product(a, b, out) if own else Product(a, b, out))

@@ -100,6 +100,8 @@ class CudaRunner:
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
             range(1, len(leaves(self.carry))),
         )  # fmt: skip
+        if not plan.only_kernels:
+            plan.no_graph = self.cuda.no_graph
         return plan, leaves(columns), leaves(noise)
 
     def _bind(self, rows: int, size: int, direct: bool, drawn: Any, sums: int) -> _Bound:
@@ -168,7 +170,7 @@ class CudaRunner:
             if bound.noise:
                 self._put_noise(bound, number, spans, waiting)
             bound.start()
-            if not bound.recorded and bound.plan.only_kernels:
+            if not bound.recorded and not bound.plan.no_graph:
                 # A kernel is loaded when it first runs, which a graph must not do.
                 bound.start, bound.recorded = self.cuda.graph(bound.start), True
         return totals
