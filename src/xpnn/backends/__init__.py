@@ -8,7 +8,7 @@ import numpy as host
 
 from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
-from xpnn.backends.device_errors import device_errors
+from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
     as_array,
@@ -99,6 +99,7 @@ __all__ = [
     "is_array",
     "is_floating",
     "is_half",
+    "is_refusal",
     "jit",
     "largest_of",
     "library_name",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from xpnn.backends import Array, Device, DType, Namespace, host
+from xpnn.backends import Array, Device, DType, Namespace, host, is_refusal
 from xpnn.engine.cuda.fetch import fetch, tick
 from xpnn.engine.cuda.plan import CudaPlan, make_cuda_plan
 from xpnn.engine.run_numpy import Names, first_drawn, labels_of
@@ -53,18 +53,22 @@ class CudaRunner:
         Where the data is.
     cuda : CupyDevice
         The same as the engine uses it.
+    careful : bool, default False
+        Whether the update runs as it is where CUDA refuses to compile or to start it.
     """
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
         device: Device, dtype: DType, cuda: Any, names: Names | None = None,
+        careful: bool = False,
     ) -> None:  # fmt: skip
         self.names = names or (
             [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(len(columns))],
         )  # fmt: skip
         self.make_update, self.columns, self.xp = make_update, columns, xp
         self.device, self.dtype, self.cuda = device, host.dtype(dtype), cuda
-        self.carry = map_tree(self._copy, carry)
+        self.carry, self.careful = map_tree(self._copy, carry), careful
+        self.given: Any = carry  # until the first step
         self.bound: dict[tuple[int, int, bool], _Bound] = {}
         self.totals: dict[int, tuple[Any, ...]] = {}
         self.count = cuda.empty((1,), host.dtype("int64"))
@@ -155,8 +159,9 @@ class CudaRunner:
             self._put_numbers(rows, order, rates)
             for bound in self.bound.values():
                 self._connect(bound)
-        except UnknownOperationError as error:
-            self._fall_back(str(error))
+            self._try_out()
+        except Exception as error:
+            self._fall_back(error)
             return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums, before)
         totals = self._totals(sums)
         for array in (*([] if before is not None else totals), self.count):
@@ -170,10 +175,36 @@ class CudaRunner:
             if bound.noise:
                 self._put_noise(bound, number, spans, waiting)
             bound.start()
-            if not bound.recorded and not bound.plan.no_graph:
-                # A kernel is loaded when it first runs, which a graph must not do.
-                bound.start, bound.recorded = self.cuda.graph(bound.start), True
+            self._record(bound)
         return totals
+
+    def _try_out(self) -> None:
+        """Take a step of each batch size before the first, and forget it.
+
+        What CUDA refuses it refuses here, where nothing is lost yet.
+        """
+        if self.given is None:
+            return
+        self.cuda.zero(self.count)
+        for bound in self.bound.values():
+            bound.start()
+            self._record(bound)
+            self.cuda.zero(self.count)
+        for old, place in zip(leaves(self.given), leaves(self.carry), strict=True):
+            self.cuda.copy(old, place)
+        self.given = None
+
+    def _record(self, bound: _Bound) -> None:
+        """Make a graph of a step that has run: a kernel is loaded when it first does."""
+        if bound.recorded or bound.plan.no_graph:
+            return
+        try:
+            bound.start, bound.recorded = self.cuda.graph(bound.start), True
+        except Exception as error:
+            if not (is_refusal(error) or isinstance(error, NotImplementedError)):
+                raise
+            bound.plan.no_graph = f"{type(error).__name__}: {error}"
+            log.warning("no CUDA graph of a step: %s", bound.plan.no_graph)
 
     def _put_numbers(self, rows: int, order: Any, rates: Sequence[float]) -> None:
         """Bring the order of the rows and the rates to the GPU."""
@@ -218,11 +249,20 @@ class CudaRunner:
         bound.start = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
         bound.reads, bound.recorded = reads, False
 
-    def _fall_back(self, reason: str) -> None:
-        self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"
-        log.debug(self.reason)
+    def _fall_back(self, error: Exception) -> None:
+        """Run the update as it is from now on, where that is an answer to an error."""
+        self.reason = "the pure step runs as it is: "
+        if isinstance(error, UnknownOperationError):
+            self.reason += f"the engine has no rule for {error}"
+            log.debug(self.reason)
+        elif self.careful and self.given is not None and is_refusal(error):
+            self.reason += f"{type(error).__name__}: {error}"
+            log.warning(self.reason)
+        else:
+            raise error
+        carry = self.carry if self.given is None else self.given
         self._pure = PureRunner(
-            self.make_update(self.xp), self.carry, self.columns, self.xp, self.device, self.dtype
+            self.make_update(self.xp), carry, self.columns, self.xp, self.device, self.dtype
         )
 
     def theta(self) -> Array:
