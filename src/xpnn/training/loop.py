@@ -15,6 +15,7 @@ from xpnn.backends import (
     device_errors,
     device_of,
     generator,
+    library_name,
     on_device,
 )
 from xpnn.data.streams import Source
@@ -265,35 +266,45 @@ def plan_step(
     batch_size: int = 32,
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
+    compute_dtype: str | None = None,
+    loss_scale: str | LossScale | float | None = None,
+    precision: str = "highest",
     engine: str = "plan",
 ) -> Plan | CudaPlan:
-    """Show what a training step on NumPy is made of; trains nothing.
+    """Show what a training step on NumPy or CuPy is made of; trains nothing.
 
     Parameters
     ----------
-    network, x, t, batch_size, optimizer, l2
+    network, x, t, batch_size, optimizer, l2, compute_dtype, loss_scale, precision
         As in `fit`.
     engine : {'plan', 'kernels'}, default 'plan'
-        NumPy calls alone, or compiled kernels where operations can share one.
+        NumPy calls alone, or compiled kernels where operations can share one. On CuPy both
+        are CUDA kernels.
 
     Returns
     -------
-    Plan
-        ``print(plan.describe())`` lists the operations, buffers and bytes.
+    Plan or CudaPlan
+        ``print(plan.describe())`` lists the operations, buffers and bytes; on CuPy also the
+        kernels' source, and whether a step is one CUDA graph.
 
     Raises
     ------
     ValueError
-        `x` is an array of another library than NumPy.
+        `x` is an array of another library, an argument is not one of these, or the engine
+        has no rule for something that a step does.
     """
     _check_count("batch_size", batch_size)
+    numbers = Precision(compute_dtype, loss_scale, precision)
     x, xp, _ = network.prepare(x)
     data = Data(x, *network.prepare_targets(x, t, None))
     optimizer = Adam() if optimizer is None else optimizer
-    return Trainer(
+    if library_name(xp) == "cupy":
+        engine = "kernels"
+    trainer = Trainer(
         network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
-        network.generator, True, engine, 1, xp,
-    ).plan()  # fmt: skip
+        network.generator, True, engine, 1, xp, precision=numbers,
+    )  # fmt: skip
+    return trainer.plan()
 
 
 def _run(
