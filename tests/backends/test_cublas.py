@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -110,6 +114,96 @@ def test_what_it_cannot_read_is_refused():
     assert gemm(a.astype("float32"), np.ones((6, 4), "float32"), out.astype("float16")) is None
     assert gemm(a.astype("int64"), np.ones((6, 4), "int64"), out.astype("int64")) is None
     assert gemm(a[:0], np.ones((6, 4)), out[:0]) is None
+
+
+class FakeArray:
+    """A NumPy array as CuPy shows one."""
+
+    def __init__(self, values):
+        self.values = values
+        self.shape, self.strides, self.dtype = values.shape, values.strides, values.dtype
+        self.data = types.SimpleNamespace(ptr=values.ctypes.data)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stand-ins for CuPy and nvmath-python; what they were asked for."""
+    made = []
+
+    def noted(name, answer=None):
+        return lambda *given: made.append((name, *given)) or answer
+
+    def noted_gemm(*given):
+        made.append(("gemm", given[-2]))
+        gemm_ex(*given)
+
+    linalg = types.ModuleType("cupy._core._routines_linalg")
+    linalg.COMPUTE_TYPE_TF32, linalg.now = 5, 0
+    linalg.get_compute_type = lambda dtype: linalg.now
+    stream = types.SimpleNamespace(ptr=11)
+    device = types.SimpleNamespace(get_cublas_handle=lambda: HANDLE)
+    cupy = types.ModuleType("cupy")
+    cupy.cuda = types.SimpleNamespace(get_current_stream=lambda: stream, device=device)
+    cupy.empty = lambda size, dtype: FakeArray(np.empty(1, dtype))
+    wrapper = types.ModuleType("cupy_backends.cuda.libs.cublas")
+    wrapper.gemmEx = noted_gemm
+    own = types.ModuleType("nvmath.bindings.cublas")
+    own.create, own.gemm_ex = noted("create", HANDLE), noted_gemm
+    for name in ("destroy", "set_stream", "set_workspace", "set_math_mode", "set_atomics_mode"):
+        setattr(own, name, noted(name))
+    for module in (cupy, linalg, wrapper, own):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return types.SimpleNamespace(made=made, linalg=linalg, own=own)
+
+
+def multiply_by(blas):
+    a, b = np.random.default_rng(0).normal(size=(2, 3, 3)).astype("float32")
+    out = np.zeros((3, 3), "float32")
+    start = blas.bind(FakeArray(a), FakeArray(b.T), FakeArray(out))
+    np.testing.assert_array_equal(out, 0)
+    start()
+    np.testing.assert_allclose(out, a @ b.T, rtol=1e-6)
+    return start
+
+
+def test_a_handle_of_our_own_has_a_workspace_and_fixed_settings(calls):
+    blas = cublas.Blas(contextlib.nullcontext())
+    assert blas.no_graph == ""
+    assert calls.made == [
+        ("create",), ("set_math_mode", HANDLE, 16), ("set_atomics_mode", HANDLE, 0),
+    ]  # fmt: skip
+    calls.made.clear()
+    start = multiply_by(blas)
+    place = blas.workspace.data.ptr
+    assert calls.made == [
+        ("set_stream", HANDLE, 11), ("set_workspace", HANDLE, place, 32 * 2**20),
+        ("gemm", cublas.COMPUTE_FLOAT32),
+    ]  # fmt: skip
+    calls.linalg.now = calls.linalg.COMPUTE_TYPE_TF32
+    start()
+    assert calls.made[-1] == ("gemm", cublas.COMPUTE_TF32)
+    del start, blas
+    gc.collect()
+    assert calls.made[-1] == ("destroy", HANDLE)
+
+
+def test_without_nvmath_cupys_wrapper_multiplies_and_no_graph_records_it(calls, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
+    blas = cublas.Blas(contextlib.nullcontext())
+    assert 'pip install "xpnn[graphs13]"' in blas.no_graph
+    multiply_by(blas)
+    assert calls.made == [("gemm", cublas.COMPUTE_FLOAT32)]
+
+
+def test_an_nvmath_that_finds_no_cublas_is_said_and_done_without(calls, caplog):
+    def create():
+        raise RuntimeError("libcublas.so.13 is not there")
+
+    calls.own.create = create
+    blas = cublas.Blas(contextlib.nullcontext())
+    assert "nvmath-python has no cuBLAS: RuntimeError: libcublas" in blas.no_graph
+    assert "libcublas" in caplog.text
+    multiply_by(blas)
 
 
 def test_numbers_and_arguments_are_nvidias():

@@ -56,6 +56,19 @@ def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
     assert (both.cuda.products > 0) == (limit == 0)
 
 
+def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
+    monkeypatch.setattr(planner, "OWN", 0)
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
+    assert both.cuda.graphs == 1
+    assert both.cuda.products > 0
+    plan = both.ours.plan(10, both.noise(0), 1).describe()
+    assert "by cuBLAS" in plan
+    assert "one CUDA graph a step" in plan
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="for a reason"))
+    plan = both.ours.plan(10, both.noise(0), 1).describe()
+    assert "one launch after the other: for a reason" in plan
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("batch", [1, 7, 50, 100])
 def test_every_size_of_batch(batch, shuffle):

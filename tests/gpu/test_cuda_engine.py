@@ -21,9 +21,12 @@ X = GENERATOR.normal(size=(230, 6))
 LABELS = (X @ GENERATOR.normal(size=(6, 3))).argmax(axis=1)
 
 
-def trained(engine, layers=(40, "relu", 3), loss="softmax_cross_entropy", t=LABELS, **options):
+def trained(
+    engine, layers=(40, "relu", 3), loss="softmax_cross_entropy", t=LABELS, dtype="float64",
+    **options,
+):  # fmt: skip
     """A network after three epochs on the GPU; the last batch is a smaller one."""
-    where = select("cupy", dtype="float64")
+    where = select("cupy", dtype=dtype)
     network = Network(6, list(layers), loss=loss, seed=1)
     options = {"epochs": 3, "batch_size": 20, "seed": 2, "optimizer": Adam(0.01)} | options
     history = network.fit(where.asarray(X), where.asarray(t), engine=engine, **options)
@@ -64,6 +67,67 @@ def test_products_by_cublas(monkeypatch):
     assert_same(layers=(64, "relu", 32, "relu", 3))
 
 
+def test_products_by_cublas_in_a_graph(monkeypatch):
+    pytest.importorskip("nvmath", reason="nvmath-python is not installed: extra graphs13")
+    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", 0)
+    layers = (64, "relu", 32, "relu", 3)
+    assert_same(layers=layers)
+    where = select("cupy", dtype="float32")
+    plan = plan_step(Network(6, list(layers), seed=0), where.asarray(X), where.asarray(LABELS))
+    assert "by cuBLAS" in plan.describe()
+    assert "one CUDA graph a step" in plan.describe()
+
+
+@pytest.mark.parametrize("lies", ["CC", "CF", "FC", "FF"])
+@pytest.mark.parametrize("kind", ["float64", "float32", "float16"])
+def test_cublas_is_asked_for_the_right_product(kind, lies):
+    import cupy
+
+    place = [
+        cupy.asarray(GENERATOR.normal(size=shape), dtype=kind, order=order)[:-1, :-1]
+        for shape, order in zip(((40, 30), (30, 20)), lies, strict=True)
+    ]
+    whole = cupy.full((39, 25), 77, "float32" if kind == "float16" else kind)
+    out = whole[:, :19]
+    backends.CupyDevice(cupy.cuda.Device()).product(*place, out)()
+    a, b = (backends.to_host(p).astype("float64") for p in place)
+    limit = 1e-12 if kind == "float64" else 1e-4
+    np.testing.assert_allclose(backends.to_host(out), a @ b, rtol=limit, atol=limit)
+    assert (backends.to_host(whole)[:, 19:] == 77).all()
+
+
+@pytest.mark.parametrize("own", [0, 10**9])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_16_bits(dtype, own, monkeypatch):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="bfloat16 on CuPy needs ml_dtypes")
+    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", own)
+    options = {"layers": (64, "gelu", Dropout(0.2), 3), "dtype": "float32"}
+    options |= {"compute_dtype": dtype, "optimizer": SGD(0.1)}
+    theta, losses = trained("kernels", **options)
+    expected, right = trained("pure", **options)
+    limit = {"float16": 5e-3, "bfloat16": 4e-2}[dtype]
+    np.testing.assert_allclose(losses, right, rtol=limit)
+    np.testing.assert_allclose(theta, expected, rtol=limit, atol=limit)
+
+
+def test_auto_takes_the_engine_and_says_no_reason(caplog):
+    theta, losses = trained("auto")
+    assert "pure step" not in caplog.text
+    assert "no CUDA graph" not in caplog.text
+    expected, right = trained("kernels")
+    np.testing.assert_array_equal(theta, expected)
+    assert losses == right
+
+
+def test_a_source_that_does_not_compile_leaves_the_pure_step(monkeypatch, caplog):
+    monkeypatch.setattr("xpnn.engine.cuda.plan.HEAD", "this is no C++;")
+    theta, _ = trained("auto")
+    assert "CompileException" in caplog.text
+    monkeypatch.undo()
+    np.testing.assert_array_equal(theta, trained("pure")[0])
+
+
 def test_two_runs_are_the_same_bytes():
     one, other = (trained("kernels", layers=(64, "relu", Dropout(0.2), 3))[0] for _ in range(2))
     np.testing.assert_array_equal(one, other)
@@ -88,5 +152,7 @@ def test_an_epoch_reads_nothing_from_the_gpu(monkeypatch):
 def test_a_plan_says_what_a_step_is_made_of():
     where = select("cupy", dtype="float32")
     network = Network(6, [16, "relu", 3], seed=0)
-    plan = plan_step(network, where.asarray(X), where.asarray(LABELS), engine="kernels")
+    plan = plan_step(network, where.asarray(X), where.asarray(LABELS))
     assert "one CUDA graph a step" in plan.describe()
+    half = plan_step(network, where.asarray(X), where.asarray(LABELS), compute_dtype="float16")
+    assert "float16[" in half.describe()

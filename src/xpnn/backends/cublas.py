@@ -182,7 +182,8 @@ class Blas:
             self.own = None
         if self.own is not None:
             self.no_graph = ""
-            weakref.finalize(self, self.own.destroy, self.handle)
+            # Not at the end of the process, when CUDA may be gone already.
+            weakref.finalize(self, self.own.destroy, self.handle).atexit = False
             self.own.set_math_mode(self.handle, _NO_16_BIT_SUMS)
             self.own.set_atomics_mode(self.handle, _NO_ATOMICS)
             with device:
