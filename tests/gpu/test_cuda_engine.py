@@ -128,9 +128,31 @@ def test_a_source_that_does_not_compile_leaves_the_pure_step(monkeypatch, caplog
     np.testing.assert_array_equal(theta, trained("pure")[0])
 
 
-def test_two_runs_are_the_same_bytes():
-    one, other = (trained("kernels", layers=(64, "relu", Dropout(0.2), 3))[0] for _ in range(2))
-    np.testing.assert_array_equal(one, other)
+@pytest.mark.parametrize("compute_dtype", [None, "float16"])
+@pytest.mark.parametrize("own", [0, 10**9])
+@pytest.mark.parametrize("engine", ["kernels", "pure"])
+def test_two_runs_are_the_same_bytes(engine, own, compute_dtype, monkeypatch):
+    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", own)
+    options = {"layers": (64, "relu", Dropout(0.2), 3), "dtype": "float32", "deterministic": True}
+    options |= {"compute_dtype": compute_dtype, "batch_size": 64}
+    one, other = (trained(engine, **options) for _ in range(2))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[1] == other[1]
+
+
+def test_large_networks_are_the_same_bytes():
+    """Products that are worth splitting among multiprocessors, and long reductions."""
+    x, t = GENERATOR.normal(size=(4096, 512)), GENERATOR.integers(0, 10, 4096)
+    where = select("cupy", dtype="float32")
+    thetas = []
+    for _ in range(2):
+        network = Network(512, [1024, "relu", 1024, "relu", 10], seed=1)
+        network.fit(
+            where.asarray(x), where.asarray(t), epochs=2, batch_size=1024, seed=2,
+            optimizer=Clipped(Adam(0.001), 0.5), deterministic=True,
+        )  # fmt: skip
+        thetas.append(backends.to_host(network.theta))
+    np.testing.assert_array_equal(*thetas)
 
 
 def test_an_epoch_reads_nothing_from_the_gpu(monkeypatch):

@@ -8,6 +8,7 @@ import numpy as host
 
 from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
+from xpnn.backends.determinism import same_bits
 from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
@@ -111,6 +112,7 @@ __all__ = [
     "placement",
     "product",
     "restore_generator",
+    "same_bits",
     "scalar",
     "select",
     "status",

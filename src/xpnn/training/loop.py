@@ -17,6 +17,7 @@ from xpnn.backends import (
     generator,
     library_name,
     on_device,
+    same_bits,
 )
 from xpnn.data.streams import Source
 from xpnn.distributed import MPI, Group, as_group
@@ -70,6 +71,7 @@ def fit(
     resume: bool | str | Path = False,
     accumulate: int = 1,
     distributed: str | MPI | None = None,
+    deterministic: bool = False,
 ) -> History:
     """Train a network.
 
@@ -173,6 +175,11 @@ def fit(
     """
     group = as_group(distributed)
     _check_count("accumulate", accumulate)
+    if deterministic and group is not None and group.size > 1:
+        raise ValueError(
+            "deterministic is True, and the batches are shared out among processes, whose "
+            "sums come in no fixed order on every machine; expected one process"
+        )
     if group is None or group.size == 1:
         group = Group(MPI()) if accumulate > 1 else None
     given = dict(locals())
@@ -187,7 +194,7 @@ def _fit(
     batch_size: int | None, optimizer: Optimizer | None, rate: Any, l2: float, shuffle: bool,
     validation: Any, early_stopping: Any, callbacks: Iterable[Callback], progress: bool,
     report_every: int, seed: Any, engine: str, checkpoint: Any, resume: Any, accumulate: int,
-    compute_dtype: Any, loss_scale: Any, precision: str,
+    compute_dtype: Any, loss_scale: Any, precision: str, deterministic: bool,
 ) -> History:  # fmt: skip
     """Do the work of `fit`."""
     _check_count("epochs", epochs)
@@ -223,7 +230,8 @@ def _fit(
         from xpnn.training.progress import ProgressBar
 
         calls.append(ProgressBar())
-    with on_device(device_of(train.x)):
+    bits = same_bits(xp, device_of(train.x)) if deterministic else nullcontext()
+    with on_device(device_of(train.x)), bits:
         if keeper.active or group is not None:
             options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
             made_for = _made_for(network, train, held, early_stopping, *options)
