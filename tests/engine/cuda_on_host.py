@@ -133,7 +133,7 @@ class HostCuda:
     def __init__(self, backwards: bool = False, no_graph: str = "a reason") -> None:
         self.backwards = backwards
         self.launches: list[str] = []
-        self.products = self.graphs = 0
+        self.products = self.graphs = self.starts = 0
         self.recording, self.no_graph = False, no_graph
 
     def empty(self, shape, dtype):
@@ -193,6 +193,7 @@ class HostCuda:
 
         def start():
             self.recording = True
+            self.starts += 1
             try:
                 work()
             finally:

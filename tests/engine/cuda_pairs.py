@@ -76,17 +76,17 @@ class Both:
         source = np.random.default_rng(seed)
         return lambda rows: _draw_noise(self.network.layers.noise(INPUTS, rows), source)
 
-    def run(self, epochs=2, reason=""):
+    def run(self, epochs=2, reason="", rows=ROWS):
         """Train both, and hold everything they carry against each other."""
-        steps = -(-ROWS // self.batch)
+        steps = -(-rows // self.batch)
         tolerance = self.tolerance
         noises = self.noise(3), self.noise(3)
         for epoch in range(epochs):
-            order = np.random.default_rng(epoch).permutation(ROWS) if self.shuffle else None
+            order = np.random.default_rng(epoch).permutation(rows) if self.shuffle else None
             rates = [self.rate / (1 + step) for step in range(steps)]
             with self.precision.scope(np):
                 expected, found = (
-                    runner.run(ROWS, self.batch, order, rates, noise, self.sums)
+                    runner.run(rows, self.batch, order, rates, noise, self.sums)
                     for runner, noise in zip((self.pure, self.ours), noises, strict=True)
                 )
             assert self.ours.reason.partition(" as it is: ")[2] == reason

@@ -7,7 +7,7 @@ import pytest
 from cuda_on_host import HostCuda, compiler
 from cuda_pairs import INPUTS, ROWS, WEIGHT, Both
 
-from xpnn.engine.cuda import planner, reductions
+from xpnn.engine.cuda import planner, reductions, run
 from xpnn.engine.trees import leaves
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
@@ -59,7 +59,7 @@ def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
 def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
     monkeypatch.setattr(planner, "OWN", 0)
     both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
-    assert both.cuda.graphs == 1
+    assert both.cuda.graphs > 0
     assert both.cuda.products > 0
     plan = both.ours.plan(10, both.noise(0), 1).describe()
     assert "by cuBLAS" in plan
@@ -73,7 +73,37 @@ def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
 @pytest.mark.parametrize("batch", [1, 7, 50, 100])
 def test_every_size_of_batch(batch, shuffle):
     both = Both([4, "relu", Dropout(0.2), 3], batch=batch, shuffle=shuffle).run()
-    assert both.cuda.graphs == (2 if batch == 7 else 1)
+    # Of one step of each size, and of as many whole ones as there are, or 16 and the rest.
+    assert both.cuda.graphs == {1: 3, 7: 3, 50: 1, 100: 1}[batch]
+    assert both.cuda.starts == 2 * {1: 4, 7: 2, 50: 1, 100: 1}[batch]
+
+
+@pytest.mark.parametrize(("ahead", "steps"), [(1, 16), (4, 3), (3, 4), (100, 16)])
+def test_noise_of_several_steps_is_there_before_they_start(ahead, steps, monkeypatch):
+    """Whether or not it fits: two layers of dropout, 13 batches and a smaller one."""
+    monkeypatch.setattr(run, "STEPS", steps)
+    monkeypatch.setattr(run, "_NOISE_BYTES", ahead * 4 * 4 * (5 + 4))
+    both = Both([5, "relu", Dropout(0.3), 4, "tanh", Dropout(0.2), 3], batch=4, shuffle=True)
+    both.ours.columns = both.pure.columns = tuple(
+        None if c is None else np.concatenate([c, c[:5]]) for c in both.columns
+    )
+    both.run(3, rows=55)
+    assert len(both.ours.bound[4, 1, False].ahead[0]) == ahead
+    assert max(both.ours.bound[4, 1, False].graphs) == min(ahead, steps, 13)
+
+
+@pytest.mark.parametrize("rows", [1, 9, 10, 19, 40, 41])
+def test_any_number_of_rows(rows, monkeypatch):
+    monkeypatch.setattr(run, "STEPS", 3)
+    Both([4, "relu", 3], weight=WEIGHT).run(2, rows=rows)
+
+
+def test_other_numbers_of_rows_one_after_the_other():
+    """As the windows of a source have them."""
+    both = Both([4, "relu", Dropout(0.3), 3])
+    for rows in (50, 31, 7, 48, 50):
+        both.run(1, rows=rows)
+    assert len(both.ours.bound[10, 1, False].graphs) <= 6
 
 
 def test_the_order_of_threads_and_blocks_does_not_matter():
@@ -90,6 +120,7 @@ def test_the_order_of_threads_and_blocks_does_not_matter():
 @pytest.mark.parametrize("long", [0, 2**16])
 def test_a_long_vector_is_summed_by_one_block_or_many(long, monkeypatch):
     monkeypatch.setattr(reductions, "LONG", long)
+    monkeypatch.setattr(planner, "PARTS", 7)
     Both([400, "relu", 30, "relu", 3], optimizer=Clipped(SGD(0.1), norm=0.01), batch=30).run(1)
 
 

@@ -128,6 +128,16 @@ def test_a_source_that_does_not_compile_leaves_the_pure_step(monkeypatch, caplog
     np.testing.assert_array_equal(theta, trained("pure")[0])
 
 
+@pytest.mark.parametrize("batch_size", [5, 20, 230])
+def test_steps_in_one_graph_are_the_steps_one_by_one(batch_size, monkeypatch):
+    options = {"layers": (16, "relu", Dropout(0.2), 3), "batch_size": batch_size}
+    theta, losses = trained("kernels", **options)
+    monkeypatch.setattr("xpnn.engine.cuda.run.STEPS", 1)
+    expected, right = trained("kernels", **options)
+    np.testing.assert_array_equal(theta, expected)
+    assert losses == right
+
+
 @pytest.mark.parametrize("compute_dtype", [None, "float16"])
 @pytest.mark.parametrize("own", [0, 10**9])
 @pytest.mark.parametrize("engine", ["kernels", "pure"])

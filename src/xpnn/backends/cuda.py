@@ -34,6 +34,7 @@ class CupyDevice:
     def __init__(self, device: Device) -> None:
         self.cupy = importlib.import_module("cupy")
         self.device = device
+        self.modules: dict[str, Any] = {}  # by source: data in another place needs no new one
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Make an uninitialised array."""
@@ -95,9 +96,12 @@ class CupyDevice:
         callable
             Makes of a launch a function that does it.
         """
-        with self.device:
-            module = self.cupy.RawModule(code=source, options=("-std=c++17", "--fmad=false"))
-            module.compile()
+        if source not in self.modules:
+            with self.device:
+                module = self.cupy.RawModule(code=source, options=("-std=c++17", "--fmad=false"))
+                module.compile()
+            self.modules[source] = module
+        module = self.modules[source]
 
         def bind(launch: Launch) -> Callable[[], None]:
             name, blocks, threads, arrays = launch

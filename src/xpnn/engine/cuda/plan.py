@@ -122,7 +122,7 @@ class CudaPlan:
             if isinstance(one, Kernel):
                 name = f"{names[one.text]} <<<{one.blocks}, {one.threads}>>> "
             lines.append(f"  {name}{one.says}  -> {shapes}")
-        way = "one CUDA graph a step"
+        way = "one CUDA graph a step, or for several at once"
         if self.no_graph:
             way = f"one launch after the other: {self.no_graph}"
         lines.append(f"{len(self.buffers)} buffers, {self.bytes} B; {way}")

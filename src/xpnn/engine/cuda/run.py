@@ -17,6 +17,8 @@ from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 from xpnn.engine.trees import leaves, map_tree
 
 _NOISE_BYTES = 64 * 2**20  # noise that is on the GPU at once
+_GRAPHS = 6  # kept of a batch size, each of another number of steps
+STEPS = 16  # in a graph, at most: enough to keep the GPU busy while the next is started
 
 log = logging.getLogger("xpnn.engine")
 
@@ -33,16 +35,22 @@ class _Bound:
     rate: Any
     sums: int
     direct: bool
-    start: Callable[[], None] = lambda: None
+    plain: Callable[[], None] = lambda: None
     reads: list[Any] = field(default_factory=list)
-    recorded: bool = False
+    graphs: dict[int, Callable[[], None]] = field(default_factory=dict)  # by number of steps
+
+    def room(self, number: int, left: int) -> int:
+        """Say how many steps may be in one graph, from `number` on with `left` of this size."""
+        if self.noise:  # theirs has to be there before they start
+            left = min(left, len(self.ahead[0]) - number % len(self.ahead[0]))
+        return min(left, STEPS)
 
 
 class CudaRunner:
     """Starts an update's kernels on buffers that it owns.
 
     The order of the rows, the rates and the number of the step are on the GPU, so that
-    every step is the same launches: one CUDA graph, where all of them are kernels. Nothing
+    every step is the same launches: one CUDA graph, of one step or of several. Nothing
     waits for the GPU.
 
     Parameters
@@ -169,14 +177,24 @@ class CudaRunner:
         for array, place in zip(before or (), totals, strict=before is not None):
             if array is not place:
                 self.cuda.copy(array, place)
-        waiting, spans = first_drawn(drawn, noise), batches(rows, size)
-        for number, (start, stop) in enumerate(spans):
-            bound = self.bound[stop - start, sums, direct]
-            if bound.noise:
-                self._put_noise(bound, number, spans, waiting)
-            bound.start()
-            self._record(bound)
+        self._steps(batches(rows, size), first_drawn(drawn, noise), sums, direct)
         return totals
+
+    def _steps(self, spans: list[tuple[int, int]], noise: Noise, sums: int, direct: bool) -> None:
+        """Start the steps of an epoch, those of one size several at once."""
+        sizes = [stop - start for start, stop in spans]
+        whole, number = sizes.count(sizes[0]), 0
+        while number < len(spans):
+            bound = self.bound[sizes[number], sums, direct]
+            if bound.noise:
+                self._put_noise(bound, number, spans, noise)
+            room = bound.room(number, max(whole - number, 1))
+            if 1 in bound.graphs:
+                self._record(bound, room)
+            together = max((steps for steps in bound.graphs if steps <= room), default=1)
+            bound.graphs.get(together, bound.plain)()
+            self._record(bound, 1)
+            number += together
 
     def _try_out(self) -> None:
         """Take a step of each batch size before the first, and forget it.
@@ -187,19 +205,24 @@ class CudaRunner:
             return
         self.cuda.zero(self.count)
         for bound in self.bound.values():
-            bound.start()
-            self._record(bound)
+            bound.plain()
+            self._record(bound, 1)
             self.cuda.zero(self.count)
         for old, place in zip(leaves(self.given), leaves(self.carry), strict=True):
             self.cuda.copy(old, place)
         self.given = None
 
-    def _record(self, bound: _Bound) -> None:
-        """Make a graph of a step that has run: a kernel is loaded when it first does."""
-        if bound.recorded or bound.plan.no_graph:
+    def _record(self, bound: _Bound, steps: int) -> None:
+        """Make a graph of steps of a size that has run: a kernel is loaded when it first does."""
+        if bound.plan.no_graph or steps in bound.graphs or len(bound.graphs) >= _GRAPHS:
             return
+
+        def work(plain: Callable[[], None] = bound.plain) -> None:
+            for _ in range(steps):
+                plain()
+
         try:
-            bound.start, bound.recorded = self.cuda.graph(bound.start), True
+            bound.graphs[steps] = self.cuda.graph(work)
         except Exception as error:
             if not (is_refusal(error) or isinstance(error, NotImplementedError)):
                 raise
@@ -246,8 +269,8 @@ class CudaRunner:
             list(zip(bound.ahead, bound.noise, strict=True)),
         )  # fmt: skip
         inputs = [*leaves((self.carry, self._totals(bound.sums))), *columns, *bound.noise]
-        bound.start = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
-        bound.reads, bound.recorded = reads, False
+        bound.plain = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
+        bound.reads, bound.graphs = reads, {}
 
     def _fall_back(self, error: Exception) -> None:
         """Run the update as it is from now on, where that is an answer to an error."""
