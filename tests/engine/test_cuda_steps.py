@@ -56,6 +56,18 @@ def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
     assert (both.cuda.products > 0) == (limit == 0)
 
 
+def test_small_products_are_kernels_beside_a_library_that_can_be_recorded(monkeypatch):
+    """The three of the first layer, forward and backward, are larger than those of the last."""
+    monkeypatch.setattr(planner, "SMALL", 10 * 16 * 3)
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
+    work = [one.says for one in both.ours.plan(10, both.noise(0), 1).work if "matmul" in one.says]
+    assert [one.endswith("by cuBLAS") for one in work] == [True, False, False, False, True]
+    assert both.cuda.graphs > 0
+    # One that cannot be recorded is worth no more than the graph.
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="for a reason")).run(1)
+    assert both.ours.plan(10, both.noise(0), 1).only_kernels
+
+
 def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
     monkeypatch.setattr(planner, "OWN", 0)
     both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
@@ -73,8 +85,8 @@ def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
 @pytest.mark.parametrize("batch", [1, 7, 50, 100])
 def test_every_size_of_batch(batch, shuffle):
     both = Both([4, "relu", Dropout(0.2), 3], batch=batch, shuffle=shuffle).run()
-    # Of one step of each size, and of as many whole ones as there are, or 16 and the rest.
-    assert both.cuda.graphs == {1: 3, 7: 3, 50: 1, 100: 1}[batch]
+    # Of 16 whole steps, of those that are left, and of the smaller one.
+    assert both.cuda.graphs == {1: 2, 7: 2, 50: 1, 100: 1}[batch]
     assert both.cuda.starts == 2 * {1: 4, 7: 2, 50: 1, 100: 1}[batch]
 
 

@@ -149,6 +149,7 @@ def make_cuda_plan(
     labels: list[str],
     homes: dict[int, int],
     hidden: Sequence[int] = (),
+    no_graph: Callable[[], str] = lambda: "no library is there",
 ) -> CudaPlan:
     """Trace a pure function and plan it for a GPU.
 
@@ -160,6 +161,8 @@ def make_cuda_plan(
         NumPy arrays in nested tuples that stand for the device's, in C order.
     labels, homes, hidden
         As in `xpnn.engine.make.make_plan`.
+    no_graph : callable, optional
+        Says why a graph cannot record a library's product; empty where it can.
 
     Returns
     -------
@@ -171,8 +174,10 @@ def make_cuda_plan(
         The engine has no rule for something that the function does.
     """
     trace = read_halves(recorded_update(function, arguments, labels, homes, hidden))
-    planner = CudaPlanner(trace, leaves(arguments), homes)
+    planner = CudaPlanner(trace, leaves(arguments), homes, no_graph)
     planner.make()
     places = {number: planner.array[id(trace.inputs[home])] for number, home in homes.items()}
     outputs = bring_home(planner, places)
-    return CudaPlan(trace, planner.work, leaves(arguments), outputs, planner.pool.made)
+    plan = CudaPlan(trace, planner.work, leaves(arguments), outputs, planner.pool.made)
+    plan.no_graph = "" if plan.only_kernels else planner.no_graph
+    return plan

@@ -6,6 +6,7 @@ nobody touches their memory, so it takes none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,11 @@ from xpnn.engine.plan import Planner
 from xpnn.engine.trace import Node, Trace, UnknownOperationError
 
 OWN = 2**25
-"""Multiplications in a product up to which it is a kernel of our own, and may join a graph."""
+"""Multiplications in a product up to which it is a kernel of our own, so that it may join a graph
+though cuBLAS may not."""
+
+SMALL = 2**20
+"""The same where cuBLAS may join: starting it is worth more multiplications than these."""
 
 
 @dataclass
@@ -59,13 +64,19 @@ class CudaPlanner(Planner):
     ----------
     trace, arrays, homes
         As in `xpnn.engine.memory.Memory`.
+    no_graph : callable
+        Says why a graph cannot record a library's product; asked only where it matters.
     """
 
-    def __init__(self, trace: Trace, arrays: list[Any], homes: dict[int, int]) -> None:
+    def __init__(
+        self, trace: Trace, arrays: list[Any], homes: dict[int, int], no_graph: Callable[[], str]
+    ) -> None:
         super().__init__(trace, arrays, homes)
         self.work: list[Kernel | Product] = []
         largest = max((self._size(n) for n in trace.nodes if n.op == "matmul"), default=0)
-        self.own_products = largest <= OWN
+        small = min(SMALL, OWN)
+        self.no_graph = no_graph() if largest > small else ""
+        self.own = OWN if self.no_graph and largest <= OWN else small
 
     @staticmethod
     def _size(node: Node) -> int:
@@ -124,5 +135,5 @@ class CudaPlanner(Planner):
             raise UnknownOperationError(node.op)
         a, b = (self.array[id(i)] for i in node.inputs)
         check_dtypes(a, b, out)
-        own = self.own_products or gemm(a, b, out) is None
+        own = self._size(node) <= self.own or gemm(a, b, out) is None
         self.work.append(product(a, b, out) if own else Product(a, b, out))

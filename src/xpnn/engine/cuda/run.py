@@ -37,6 +37,7 @@ class _Bound:
     direct: bool
     plain: Callable[[], None] = lambda: None
     reads: list[Any] = field(default_factory=list)
+    ran: bool = False
     graphs: dict[int, Callable[[], None]] = field(default_factory=dict)  # by number of steps
 
     def room(self, number: int, left: int) -> int:
@@ -110,10 +111,8 @@ class CudaRunner:
         ]
         plan = make_cuda_plan(
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
-            range(1, len(leaves(self.carry))),
+            range(1, len(leaves(self.carry))), lambda: self.cuda.no_graph,
         )  # fmt: skip
-        if not plan.only_kernels:
-            plan.no_graph = self.cuda.no_graph
         return plan, leaves(columns), leaves(noise)
 
     def _bind(self, rows: int, size: int, direct: bool, drawn: Any, sums: int) -> _Bound:
@@ -189,11 +188,11 @@ class CudaRunner:
             if bound.noise:
                 self._put_noise(bound, number, spans, noise)
             room = bound.room(number, max(whole - number, 1))
-            if 1 in bound.graphs:
+            if bound.ran:  # a kernel is loaded when it first does, which no graph can record
                 self._record(bound, room)
             together = max((steps for steps in bound.graphs if steps <= room), default=1)
             bound.graphs.get(together, bound.plain)()
-            self._record(bound, 1)
+            bound.ran = True
             number += together
 
     def _try_out(self) -> None:
@@ -206,14 +205,14 @@ class CudaRunner:
         self.cuda.zero(self.count)
         for bound in self.bound.values():
             bound.plain()
-            self._record(bound, 1)
+            bound.ran = True
             self.cuda.zero(self.count)
         for old, place in zip(leaves(self.given), leaves(self.carry), strict=True):
             self.cuda.copy(old, place)
         self.given = None
 
     def _record(self, bound: _Bound, steps: int) -> None:
-        """Make a graph of steps of a size that has run: a kernel is loaded when it first does."""
+        """Make a graph of so many steps, unless there is one, or it cannot be."""
         if bound.plan.no_graph or steps in bound.graphs or len(bound.graphs) >= _GRAPHS:
             return
 
@@ -270,7 +269,7 @@ class CudaRunner:
         )  # fmt: skip
         inputs = [*leaves((self.carry, self._totals(bound.sums))), *columns, *bound.noise]
         bound.plain = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
-        bound.reads, bound.graphs = reads, {}
+        bound.reads, bound.graphs, bound.ran = reads, {}, False
 
     def _fall_back(self, error: Exception) -> None:
         """Run the update as it is from now on, where that is an answer to an error."""
