@@ -13,7 +13,7 @@ from xpnn import Network
 from xpnn.backends import is_refusal
 from xpnn.engine import CudaRunner, compile
 from xpnn.layers import Dropout
-from xpnn.optimizers import Adam, Clipped
+from xpnn.optimizers import SGD, Adam, Clipped
 
 
 def error_of(module, name, base, text):
@@ -153,22 +153,32 @@ def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
     }
 
 
-def test_a_training_is_the_same_by_itself(monkeypatch):
+@pytest.mark.parametrize(
+    ("dtype", "compute", "limit"),
+    [("float64", None, 1e-10), ("float32", "float16", 2e-3), ("float16", None, 4e-3)],
+)
+def test_a_training_is_the_same_by_itself(dtype, compute, limit, monkeypatch):
     """A whole `fit`, its arrays NumPy's, on the engine for CuPy."""
-    x = np.random.default_rng(0).normal(size=(60, 5))
+    x = np.random.default_rng(0).normal(size=(60, 5)).astype(dtype)
     t = (x[:, 0] > 0).astype(int)
-    thetas, runners = {}, []
-    make = CudaRunner.__init__
-    monkeypatch.setattr(
-        CudaRunner, "__init__", lambda s, *a, **k: runners.append(s) or make(s, *a, **k)
-    )
+    thetas, runners, make = {}, [], CudaRunner.__init__
+
+    def noted(self, *given, **options):
+        runners.append(self)
+        make(self, *given, **options)
+
+    monkeypatch.setattr(CudaRunner, "__init__", noted)
     for mode in ("pure", "auto"):
         if mode == "auto":
             monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
             monkeypatch.setattr(compile, "CupyDevice", lambda _: HostCuda())
             monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
-        net = Network(5, [8, "tanh", Dropout(0.2), 2], seed=0)
-        net.fit(x, t, epochs=3, batch_size=16, engine=mode, seed=1, compute_dtype=None)
-        thetas[mode] = net.theta
+        net = Network(5, [8, "tanh", Dropout(0.2), 2], seed=0, dtype=dtype)
+        net.fit(
+            x, t, epochs=3, batch_size=16, engine=mode, seed=1, optimizer=SGD(0.1),
+            compute_dtype=compute,
+        )  # fmt: skip
+        assert net.theta.dtype == dtype
+        thetas[mode] = net.theta.astype("float64")
     assert [r.reason for r in runners] == [""]
-    np.testing.assert_allclose(thetas["auto"], thetas["pure"], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(thetas["auto"], thetas["pure"], rtol=limit, atol=limit)
