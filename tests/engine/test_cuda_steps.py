@@ -8,6 +8,8 @@ from cuda_on_host import HostCuda, compiler
 from cuda_pairs import INPUTS, ROWS, WEIGHT, Both
 
 from xpnn.engine.cuda import planner, reductions, run
+from xpnn.engine.cuda.products import product
+from xpnn.engine.trace import UnknownOperationError
 from xpnn.engine.trees import leaves
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
@@ -66,6 +68,14 @@ def test_small_products_are_kernels_beside_a_library_that_can_be_recorded(monkey
     # One that cannot be recorded is worth no more than the graph.
     both = Both([16, "relu", 3], cuda=HostCuda(no_graph="for a reason")).run(1)
     assert both.ours.plan(10, both.noise(0), 1).only_kernels
+
+
+def test_a_matrix_beyond_the_reach_of_an_index_is_no_kernels():
+    far = np.lib.stride_tricks.as_strided(np.zeros(1), (2, 2), (2**34, 8))
+    near = np.zeros((2, 2))
+    with pytest.raises(UnknownOperationError, match="matrix as large as"):
+        product(far, near, near)
+    assert product(near, near, near).blocks == 1
 
 
 def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):

@@ -30,6 +30,8 @@ def product(a: Any, b: Any, out: Any) -> Kernel:
     Kernel
     """
     check_dtypes(a, b, out)
+    for array in (a, b, out):
+        _check_reach(array)
     (n, k), m, kind = a.shape, b.shape[1], WIDE[str(a.dtype)]
     stored = TYPES[str(out.dtype)]
     writer = Writer(out.shape, lambda node: node)
@@ -70,6 +72,13 @@ def check_dtypes(a: Any, b: Any, out: Any) -> None:
         raise UnknownOperationError(f"matmul of {a.dtype} and {b.dtype}")
     if result != kind and not halves:
         raise UnknownOperationError(f"matmul of {a.dtype} in {out.dtype}")
+
+
+def _check_reach(array: Any) -> None:
+    """Refuse an array whose last entry a kernel's index cannot reach."""
+    pairs = zip(array.shape, array.strides, strict=True)
+    if sum((length - 1) * stride for length, stride in pairs) >= 2**31 * array.itemsize:
+        raise UnknownOperationError(f"a kernel's matmul of a matrix as large as {array.shape}")
 
 
 def _tile(
