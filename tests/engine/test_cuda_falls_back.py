@@ -9,8 +9,9 @@ import pytest
 from cuda_on_host import HostCuda, compiler
 from cuda_pairs import Both
 
-from xpnn import Network
+from xpnn import MLPClassifier, Network
 from xpnn.backends import is_refusal
+from xpnn.data import stream
 from xpnn.engine import CudaRunner, compile
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped
@@ -90,6 +91,7 @@ def _compiler():
     compiler()
 
 
+AS_IT_IS = "the pure step runs as it is: the engine has no rule for"
 LAYERS = [8, "relu", Dropout(0.2), 3]
 
 
@@ -153,26 +155,32 @@ def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
     }
 
 
+@pytest.fixture
+def runners(monkeypatch):
+    """Let NumPy's arrays be taken for CuPy's; the runners that are made."""
+    made, make = [], CudaRunner.__init__
+
+    def noted(self, *given, **options):
+        made.append(self)
+        make(self, *given, **options)
+
+    monkeypatch.setattr(CudaRunner, "__init__", noted)
+    monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
+    monkeypatch.setattr(compile, "CupyDevice", lambda _: HostCuda())
+    monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
+    return made
+
+
 @pytest.mark.parametrize(
     ("dtype", "compute", "limit"),
     [("float64", None, 1e-10), ("float32", "float16", 2e-3), ("float16", None, 4e-3)],
 )
-def test_a_training_is_the_same_by_itself(dtype, compute, limit, monkeypatch):
+def test_a_training_is_the_same_by_itself(dtype, compute, limit, runners):
     """A whole `fit`, its arrays NumPy's, on the engine for CuPy."""
     x = np.random.default_rng(0).normal(size=(60, 5)).astype(dtype)
     t = (x[:, 0] > 0).astype(int)
-    thetas, runners, make = {}, [], CudaRunner.__init__
-
-    def noted(self, *given, **options):
-        runners.append(self)
-        make(self, *given, **options)
-
-    monkeypatch.setattr(CudaRunner, "__init__", noted)
+    thetas = {}
     for mode in ("pure", "auto"):
-        if mode == "auto":
-            monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
-            monkeypatch.setattr(compile, "CupyDevice", lambda _: HostCuda())
-            monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
         net = Network(5, [8, "tanh", Dropout(0.2), 2], seed=0, dtype=dtype)
         net.fit(
             x, t, epochs=3, batch_size=16, engine=mode, seed=1, optimizer=SGD(0.1),
@@ -182,3 +190,36 @@ def test_a_training_is_the_same_by_itself(dtype, compute, limit, monkeypatch):
         thetas[mode] = net.theta.astype("float64")
     assert [r.reason for r in runners] == [""]
     np.testing.assert_allclose(thetas["auto"], thetas["pure"], rtol=limit, atol=limit)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("way", ["fit", "partial_fit", "stream"])
+def test_estimators_and_sources_are_trained_by_it_too(way, runners):
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    t = (x[:, 0] > 0).astype(int)
+    models = {}
+    for engine in ("pure", "auto"):
+        model = models[engine] = MLPClassifier((8,), max_iter=4, random_state=0, engine=engine)
+        if way == "fit":
+            model.set_params(dropout=0.2, class_weight="balanced", early_stopping=True)
+            model.fit(x, t)
+        elif way == "stream":
+            model.fit(stream(x, t))
+        else:
+            for first in (0, 20, 40):  # other arrays each time
+                model.partial_fit(x[first : first + 20], t[first : first + 20], classes=[0, 1])
+    assert [r.reason for r in runners] == [""]
+    for ours, pure in zip(models["auto"].coefs_, models["pure"].coefs_, strict=True):
+        np.testing.assert_allclose(ours, pure, rtol=1e-10, atol=1e-12)
+
+
+def test_sums_over_parts_of_a_batch(runners):
+    """They are added up outside the step, for which there is no rule."""
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    thetas = []
+    for engine in ("pure", "auto"):
+        net = Network(5, [8, "tanh", 2], seed=0)
+        net.fit(x, (x[:, 0] > 0).astype(int), epochs=2, accumulate=2, seed=1, engine=engine)
+        thetas.append(net.theta)
+    assert all(r.reason in ("", f"{AS_IT_IS} across") for r in runners)
+    np.testing.assert_allclose(*thetas, rtol=1e-10, atol=1e-12)
