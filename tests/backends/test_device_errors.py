@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xpnn import MLPClassifier, Network
-from xpnn.backends import DeviceLostError, DeviceMemoryError, device_errors
+from xpnn.backends import DeviceLostError, DeviceMemoryError, device_errors, is_refusal
 from xpnn.training import OnEpoch
 
 
@@ -48,6 +48,31 @@ def test_no_room_says_what_was_asked_what_is_free_and_what_helps(cupy):
     for word in ("batch_size", "accumulate=N", "xpnn.data.stream", "the model is as it was"):
         assert word in text
     assert cupy.emptied == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "text", "kind"),
+    [
+        (
+            "cupy_backends.cuda.api.driver",
+            "CUDADriverError",
+            "CUDA_ERROR_OUT_OF_MEMORY: ...",
+            "full",
+        ),
+        ("cupy_backends.cuda.api.runtime", "CUDARuntimeError", "cudaErrorMemoryAllocation", "full"),
+        ("nvmath.bindings.cublas", "cuBLASError", "CUBLAS_STATUS_ALLOC_FAILED (3)", "full"),
+        ("cupy_backends.cuda.api.driver", "CUDADriverError", "CUDA_ERROR_LAUNCH_FAILED", "lost"),
+        ("cupy.cuda.compiler", "CompileException", "error: expected a ';'", "refused"),
+        ("nvmath.bindings.cublas", "cuBLASError", "CUBLAS_STATUS_NOT_SUPPORTED (15)", "refused"),
+        ("builtins", "RuntimeError", "something else", "other"),
+    ],
+)
+def test_what_cuda_says_is_told_apart(module, name, text, kind, cupy):
+    error = error_of(module, name, RuntimeError, text)
+    assert is_refusal(error) == (kind == "refused")
+    expected = {"full": DeviceMemoryError, "lost": DeviceLostError}.get(kind, type(error))
+    with pytest.raises(expected), device_errors("the model is as it was"):
+        raise error
 
 
 def test_what_failed_lets_its_arrays_go(cupy):

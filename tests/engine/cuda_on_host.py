@@ -18,9 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xpnn.backends import gemm
+from xpnn.engine.cuda.halves import PTX
+
 SHIM = r"""
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <ucontext.h>
 using namespace std;
 #define __global__
@@ -66,6 +70,16 @@ static void launch(int blocks, int count, bool waits, bool backwards, void (*wor
   }
 }
 """
+CONVERSIONS = r"""
+static unsigned short to_float16(float a) {
+  _Float16 half = a; unsigned short bits; memcpy(&bits, &half, 2); return bits;
+}
+static float from_float16(unsigned short bits) {
+  _Float16 half; memcpy(&half, &bits, 2); return half;
+}
+static unsigned __float_as_uint(float a) { unsigned bits; memcpy(&bits, &a, 4); return bits; }
+static float __uint_as_float(unsigned bits) { float a; memcpy(&a, &bits, 4); return a; }
+"""
 KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\) \{(.*?)\n\}\n', re.S)
 
 
@@ -84,7 +98,7 @@ def build(source: str) -> ctypes.CDLL:
     """Compile a source once in a process."""
     path = FOLDER / (hashlib.sha256(source.encode()).hexdigest()[:20] + ".so")
     if not path.exists():
-        text = [SHIM, source]
+        text = [SHIM, source.replace(PTX, CONVERSIONS)]
         for name, arguments, body in KERNEL.findall(source):
             kinds = [a.rsplit("*", 1)[0] + "*" for a in arguments.split(", ")]
             given = ", ".join(f"({kind})a[{i}]" for i, kind in enumerate(kinds))
@@ -112,13 +126,15 @@ class HostCuda:
     ----------
     backwards : bool, default False
         Whether threads and blocks run in the opposite order.
+    no_graph : str
+        Why a graph cannot record a library's product.
     """
 
-    def __init__(self, backwards: bool = False) -> None:
+    def __init__(self, backwards: bool = False, no_graph: str = "a reason") -> None:
         self.backwards = backwards
         self.launches: list[str] = []
-        self.products = self.graphs = 0
-        self.recording = False
+        self.products = self.graphs = self.starts = 0
+        self.recording, self.no_graph = False, no_graph
 
     def empty(self, shape, dtype):
         array = np.empty(shape, dtype)
@@ -142,10 +158,17 @@ class HostCuda:
     def view(self, raw, offset, shape, dtype, strides):
         return np.ndarray(shape, dtype, raw, offset, strides)
 
-    def matmul(self, a, b, out):
-        assert not self.recording, "a library's product cannot be recorded"
-        self.products += 1
-        np.matmul(a, b, out=out)
+    def product(self, a, b, out):
+        """Multiply as a library does: 16 bits added up in float32."""
+        wide = np.float64 if a.dtype == np.float64 else np.float32
+        assert gemm(a, b, out) is not None
+
+        def start():
+            assert not (self.recording and self.no_graph), "CuPy's product cannot be recorded"
+            self.products += 1
+            np.matmul(a.astype(wide), b.astype(wide), out=out)
+
+        return start
 
     def compile(self, source):
         library = build(source)
@@ -170,6 +193,7 @@ class HostCuda:
 
         def start():
             self.recording = True
+            self.starts += 1
             try:
                 work()
             finally:

@@ -7,13 +7,14 @@ import pytest
 
 from xpnn import Network
 from xpnn.backends import host, scalar
-from xpnn.engine.cuda import planner
+from xpnn.engine.cuda import planner, reductions
 from xpnn.engine.cuda.fetch import fetch, tick
 from xpnn.engine.cuda.plan import kernel_names, make_cuda_plan, source
 from xpnn.engine.cuda.source import Kernel
 from xpnn.engine.trace import NAMESPACE
 from xpnn.functional import ACTIVATIONS
 from xpnn.optimizers import Adam, Clipped
+from xpnn.training.precision import PLAIN, Precision
 from xpnn.training.step import make_step, make_update
 
 
@@ -36,21 +37,22 @@ def compile_for():
     return compile_for
 
 
-def step_source(dtype):
+def step_source(dtype, precision=PLAIN):
     """Kernels of a training step with every activation, and those round it."""
     layers = [spec for name in ACTIVATIONS for spec in (8, name)]
     network = Network(6, [*layers, 3], seed=0, dtype=dtype)
     x, _, _ = network.prepare(np.zeros((20, 6), dtype))
     t, weight = network.prepare_targets(x, np.zeros(20, int), np.ones(20))
-    optimizer, theta = Clipped(Adam(), 0.1), network.theta
+    optimizer, theta = precision.optimizer(Clipped(Adam(), 0.1)), network.theta
     step = make_step(
-        network.layers, network.tree, network.loss, optimizer, 0.01, xp=NAMESPACE
+        network.layers, network.tree, network.loss, optimizer, 0.01, xp=NAMESPACE,
+        precision=precision,
     )  # fmt: skip
     update = make_update(step, network.loss, xp=NAMESPACE)
     number = scalar(0.0, np, "cpu", theta.dtype)
     carry = (theta, optimizer.init(theta, xp=np), number)
     sums, batch = (number.copy(), number.copy()), (x, t, weight, None, number.copy())
-    plan = make_cuda_plan(update, (carry, sums, batch), [f"a{i}" for i in range(12)], {0: 0})
+    plan = make_cuda_plan(update, (carry, sums, batch), [f"a{i}" for i in range(16)], {0: 0})
     count, order, rates = (host.zeros(1, k) for k in ("int64", "int64", dtype))
     around = [
         fetch(count, order, rates, rates[0, ...], 20, [(x, x.copy()), (t, t.copy())], []),
@@ -66,6 +68,17 @@ def test_a_step_compiles(dtype, architecture, compile_for, monkeypatch):
     monkeypatch.setattr(planner, "OWN", 10**9)
     text = step_source(dtype)
     assert text.count("__global__") > 20
+    assert compile_for(text, architecture)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_step_in_16_bits_compiles(dtype, architecture, compile_for, monkeypatch):
+    monkeypatch.setattr(reductions, "LONG", 0)
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="NumPy knows bfloat16 through ml_dtypes")
+    text = step_source("float32", Precision(dtype))
+    assert {"float16": "Float16*", "bfloat16": "BFloat16*"}[dtype] in text
     assert compile_for(text, architecture)
 
 

@@ -5,96 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuda_on_host import HostCuda, compiler
+from cuda_pairs import INPUTS, ROWS, WEIGHT, Both
 
-from xpnn import Network
-from xpnn.backends import scalar
-from xpnn.engine.cuda import planner
-from xpnn.engine.cuda.run import CudaRunner
-from xpnn.engine.run_pure import PureRunner
+from xpnn.engine.cuda import planner, reductions, run
+from xpnn.engine.cuda.products import product
+from xpnn.engine.trace import UnknownOperationError
 from xpnn.engine.trees import leaves
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
-from xpnn.training.step import make_step, make_update
-from xpnn.training.trainer import _draw_noise
-
-ROWS, INPUTS = 50, 6
-SOURCE = np.random.default_rng(0)
-X = SOURCE.normal(size=(ROWS, INPUTS))
-WEIGHT = SOURCE.random(ROWS)
-NAMES = (("theta", "state", "count"), ("x", "t", "weight"))
-EXACT = {"float32": 2e-5, "float64": 1e-12}
 
 
 @pytest.fixture(autouse=True)
 def _compiler():
     compiler()
-
-
-def targets(loss, outputs):
-    """Targets that a loss can learn from."""
-    source = np.random.default_rng(1)
-    if LOSSES[loss].kind == "labels":
-        return source.integers(0, outputs, ROWS)
-    if LOSSES[loss].kind == "yes_no":
-        return source.integers(0, 2, (ROWS, outputs)).astype(float)
-    return source.random((ROWS, outputs))
-
-
-class Both:
-    """The pure step and the GPU's, on the same data from the same start."""
-
-    def __init__(
-        self, layers, loss="softmax_cross_entropy", optimizer=None, dtype="float64", weight=None,
-        l2=0.0, cuda=None, batch=10, shuffle=True,
-    ):  # fmt: skip
-        optimizer = Adam(0.01) if optimizer is None else optimizer
-        self.network = Network(INPUTS, layers, loss=loss, seed=1, dtype=dtype)
-        x, _, _ = self.network.prepare(X.astype(dtype))
-        t, weight = self.network.prepare_targets(x, targets(loss, self.network.outputs), weight)
-        self.sums = 1 if weight is None or not self.network.loss.averages else 2
-        self.batch, self.shuffle, self.dtype = batch, shuffle, dtype
-        self.cuda = HostCuda() if cuda is None else cuda
-        theta = self.network.theta
-        network = self.network
-
-        def update(xp):
-            step = make_step(network.layers, network.tree, network.loss, optimizer, l2, xp=xp)
-            return make_update(step, network.loss, xp=xp)
-
-        carry = (theta, optimizer.init(theta, xp=np), scalar(0.0, np, "cpu", theta.dtype))
-        self.columns = (x, t, weight)
-        self.pure = PureRunner(update(np), carry, self.columns, np, "cpu", theta.dtype)
-        self.ours = CudaRunner(
-            update, carry, self.columns, np, "cpu", theta.dtype, self.cuda, NAMES
-        )
-        self.rate = optimizer.rate
-
-    def noise(self, seed):
-        source = np.random.default_rng(seed)
-        return lambda rows: _draw_noise(self.network.layers.noise(INPUTS, rows), source)
-
-    def run(self, epochs=2):
-        """Train both, and hold everything they carry against each other."""
-        steps = -(-ROWS // self.batch)
-        tolerance = EXACT[self.dtype]
-        noises = self.noise(3), self.noise(3)
-        for epoch in range(epochs):
-            order = np.random.default_rng(epoch).permutation(ROWS) if self.shuffle else None
-            rates = [self.rate / (1 + step) for step in range(steps)]
-            expected, found = (
-                runner.run(ROWS, self.batch, order, rates, noise, self.sums)
-                for runner, noise in zip((self.pure, self.ours), noises, strict=True)
-            )
-            assert self.ours.reason == ""
-            np.testing.assert_allclose(found, expected, rtol=tolerance)
-        np.testing.assert_allclose(
-            self.ours.theta(), self.pure.theta(), rtol=tolerance, atol=tolerance
-        )
-        pairs = zip(leaves(self.ours.state())[1:-1], leaves(self.pure.state())[1:-1], strict=True)
-        for ours, pure in pairs:
-            np.testing.assert_allclose(ours, pure, rtol=100 * tolerance, atol=tolerance)
-        return self
 
 
 # Compiling takes a second for each shape of a batch: a few networks show much.
@@ -134,11 +58,74 @@ def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
     assert (both.cuda.products > 0) == (limit == 0)
 
 
+def test_small_products_are_kernels_beside_a_library_that_can_be_recorded(monkeypatch):
+    """The three of the first layer, forward and backward, are larger than those of the last."""
+    monkeypatch.setattr(planner, "SMALL", 10 * 16 * 3)
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
+    work = [one.says for one in both.ours.plan(10, both.noise(0), 1).work if "matmul" in one.says]
+    assert [one.endswith("by cuBLAS") for one in work] == [True, False, False, False, True]
+    assert both.cuda.graphs > 0
+    # One that cannot be recorded is worth no more than the graph.
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="for a reason")).run(1)
+    assert both.ours.plan(10, both.noise(0), 1).only_kernels
+
+
+def test_a_matrix_beyond_the_reach_of_an_index_is_no_kernels():
+    far = np.lib.stride_tricks.as_strided(np.zeros(1), (2, 2), (2**34, 8))
+    near = np.zeros((2, 2))
+    with pytest.raises(UnknownOperationError, match="matrix as large as"):
+        product(far, near, near)
+    assert product(near, near, near).blocks == 1
+
+
+def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
+    monkeypatch.setattr(planner, "OWN", 0)
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
+    assert both.cuda.graphs > 0
+    assert both.cuda.products > 0
+    plan = both.ours.plan(10, both.noise(0), 1).describe()
+    assert "by cuBLAS" in plan
+    assert "one CUDA graph a step" in plan
+    both = Both([16, "relu", 3], cuda=HostCuda(no_graph="for a reason"))
+    plan = both.ours.plan(10, both.noise(0), 1).describe()
+    assert "one launch after the other: for a reason" in plan
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("batch", [1, 7, 50, 100])
 def test_every_size_of_batch(batch, shuffle):
     both = Both([4, "relu", Dropout(0.2), 3], batch=batch, shuffle=shuffle).run()
-    assert both.cuda.graphs == (2 if batch == 7 else 1)
+    # Of 16 whole steps, of those that are left, and of the smaller one.
+    assert both.cuda.graphs == {1: 2, 7: 2, 50: 1, 100: 1}[batch]
+    assert both.cuda.starts == 2 * {1: 4, 7: 2, 50: 1, 100: 1}[batch]
+
+
+@pytest.mark.parametrize(("ahead", "steps"), [(1, 16), (4, 3), (3, 4), (100, 16)])
+def test_noise_of_several_steps_is_there_before_they_start(ahead, steps, monkeypatch):
+    """Whether or not it fits: two layers of dropout, 13 batches and a smaller one."""
+    monkeypatch.setattr(run, "STEPS", steps)
+    monkeypatch.setattr(run, "_NOISE_BYTES", ahead * 4 * 4 * (5 + 4))
+    both = Both([5, "relu", Dropout(0.3), 4, "tanh", Dropout(0.2), 3], batch=4, shuffle=True)
+    both.ours.columns = both.pure.columns = tuple(
+        None if c is None else np.concatenate([c, c[:5]]) for c in both.columns
+    )
+    both.run(3, rows=55)
+    assert len(both.ours.bound[4, 1, False].ahead[0]) == ahead
+    assert max(both.ours.bound[4, 1, False].graphs) == min(ahead, steps, 13)
+
+
+@pytest.mark.parametrize("rows", [1, 9, 10, 19, 40, 41])
+def test_any_number_of_rows(rows, monkeypatch):
+    monkeypatch.setattr(run, "STEPS", 3)
+    Both([4, "relu", 3], weight=WEIGHT).run(2, rows=rows)
+
+
+def test_other_numbers_of_rows_one_after_the_other():
+    """As the windows of a source have them."""
+    both = Both([4, "relu", Dropout(0.3), 3])
+    for rows in (50, 31, 7, 48, 50):
+        both.run(1, rows=rows)
+    assert len(both.ours.bound[10, 1, False].graphs) <= 6
 
 
 def test_the_order_of_threads_and_blocks_does_not_matter():
@@ -152,7 +139,10 @@ def test_the_order_of_threads_and_blocks_does_not_matter():
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_long_vector_is_summed_by_one_block():
+@pytest.mark.parametrize("long", [0, 2**16])
+def test_a_long_vector_is_summed_by_one_block_or_many(long, monkeypatch):
+    monkeypatch.setattr(reductions, "LONG", long)
+    monkeypatch.setattr(planner, "PARTS", 7)
     Both([400, "relu", 30, "relu", 3], optimizer=Clipped(SGD(0.1), norm=0.01), batch=30).run(1)
 
 
@@ -189,12 +179,12 @@ def test_data_that_does_not_lie_row_after_row():
 
 def test_what_has_no_rule_runs_as_it_is():
     both = Both([8, "relu", 3])
-    half = both.columns[0].astype("float16")
-    both.pure.columns = both.ours.columns = (half, *both.columns[1:])
+    few = np.round(both.columns[0]).astype("int16")
+    both.pure.columns = both.ours.columns = (few, *both.columns[1:])
     order = np.arange(ROWS)
     for runner in (both.pure, both.ours):
         runner.run(ROWS, 10, order, [0.01] * 5, lambda rows: None, 1)
-    assert "kernels with float16" in both.ours.reason
+    assert "kernels with int16" in both.ours.reason
     np.testing.assert_array_equal(both.ours.theta(), both.pure.theta())
 
 

@@ -21,9 +21,12 @@ X = GENERATOR.normal(size=(230, 6))
 LABELS = (X @ GENERATOR.normal(size=(6, 3))).argmax(axis=1)
 
 
-def trained(engine, layers=(40, "relu", 3), loss="softmax_cross_entropy", t=LABELS, **options):
+def trained(
+    engine, layers=(40, "relu", 3), loss="softmax_cross_entropy", t=LABELS, dtype="float64",
+    **options,
+):  # fmt: skip
     """A network after three epochs on the GPU; the last batch is a smaller one."""
-    where = select("cupy", dtype="float64")
+    where = select("cupy", dtype=dtype)
     network = Network(6, list(layers), loss=loss, seed=1)
     options = {"epochs": 3, "batch_size": 20, "seed": 2, "optimizer": Adam(0.01)} | options
     history = network.fit(where.asarray(X), where.asarray(t), engine=engine, **options)
@@ -64,9 +67,102 @@ def test_products_by_cublas(monkeypatch):
     assert_same(layers=(64, "relu", 32, "relu", 3))
 
 
-def test_two_runs_are_the_same_bytes():
-    one, other = (trained("kernels", layers=(64, "relu", Dropout(0.2), 3))[0] for _ in range(2))
-    np.testing.assert_array_equal(one, other)
+def test_products_by_cublas_in_a_graph(monkeypatch):
+    pytest.importorskip("nvmath", reason="nvmath-python is not installed: extra graphs13")
+    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", 0)
+    layers = (64, "relu", 32, "relu", 3)
+    assert_same(layers=layers)
+    where = select("cupy", dtype="float32")
+    plan = plan_step(Network(6, list(layers), seed=0), where.asarray(X), where.asarray(LABELS))
+    assert "by cuBLAS" in plan.describe()
+    assert "one CUDA graph a step" in plan.describe()
+
+
+@pytest.mark.parametrize("lies", ["CC", "CF", "FC", "FF"])
+@pytest.mark.parametrize("kind", ["float64", "float32", "float16"])
+def test_cublas_is_asked_for_the_right_product(kind, lies):
+    import cupy
+
+    place = [
+        cupy.asarray(GENERATOR.normal(size=shape), dtype=kind, order=order)[:-1, :-1]
+        for shape, order in zip(((40, 30), (30, 20)), lies, strict=True)
+    ]
+    whole = cupy.full((39, 25), 77, "float32" if kind == "float16" else kind)
+    out = whole[:, :19]
+    backends.CupyDevice(cupy.cuda.Device()).product(*place, out)()
+    a, b = (backends.to_host(p).astype("float64") for p in place)
+    limit = 1e-12 if kind == "float64" else 1e-4
+    np.testing.assert_allclose(backends.to_host(out), a @ b, rtol=limit, atol=limit)
+    assert (backends.to_host(whole)[:, 19:] == 77).all()
+
+
+@pytest.mark.parametrize("own", [0, 10**9])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_16_bits(dtype, own, monkeypatch):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="bfloat16 on CuPy needs ml_dtypes")
+    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", own)
+    options = {"layers": (64, "gelu", Dropout(0.2), 3), "dtype": "float32"}
+    options |= {"compute_dtype": dtype, "optimizer": SGD(0.1)}
+    theta, losses = trained("kernels", **options)
+    expected, right = trained("pure", **options)
+    limit = {"float16": 5e-3, "bfloat16": 4e-2}[dtype]
+    np.testing.assert_allclose(losses, right, rtol=limit)
+    np.testing.assert_allclose(theta, expected, rtol=limit, atol=limit)
+
+
+def test_auto_takes_the_engine_and_says_no_reason(caplog):
+    theta, losses = trained("auto")
+    assert "pure step" not in caplog.text
+    assert "no CUDA graph" not in caplog.text
+    expected, right = trained("kernels")
+    np.testing.assert_array_equal(theta, expected)
+    assert losses == right
+
+
+def test_a_source_that_does_not_compile_leaves_the_pure_step(monkeypatch, caplog):
+    monkeypatch.setattr("xpnn.engine.cuda.plan.HEAD", "this is no C++;")
+    theta, _ = trained("auto")
+    assert "CompileException" in caplog.text
+    monkeypatch.undo()
+    np.testing.assert_array_equal(theta, trained("pure")[0])
+
+
+@pytest.mark.parametrize("batch_size", [5, 20, 230])
+def test_steps_in_one_graph_are_the_steps_one_by_one(batch_size, monkeypatch):
+    options = {"layers": (16, "relu", Dropout(0.2), 3), "batch_size": batch_size}
+    theta, losses = trained("kernels", **options)
+    monkeypatch.setattr("xpnn.engine.cuda.run.STEPS", 1)
+    expected, right = trained("kernels", **options)
+    np.testing.assert_array_equal(theta, expected)
+    assert losses == right
+
+
+@pytest.mark.parametrize("compute_dtype", [None, "float16"])
+@pytest.mark.parametrize("own", [0, 10**9])
+@pytest.mark.parametrize("engine", ["kernels", "pure"])
+def test_two_runs_are_the_same_bytes(engine, own, compute_dtype, monkeypatch):
+    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", own)
+    options = {"layers": (64, "relu", Dropout(0.2), 3), "dtype": "float32", "deterministic": True}
+    options |= {"compute_dtype": compute_dtype, "batch_size": 64}
+    one, other = (trained(engine, **options) for _ in range(2))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[1] == other[1]
+
+
+def test_large_networks_are_the_same_bytes():
+    """Products that are worth splitting among multiprocessors, and long reductions."""
+    x, t = GENERATOR.normal(size=(4096, 512)), GENERATOR.integers(0, 10, 4096)
+    where = select("cupy", dtype="float32")
+    thetas = []
+    for _ in range(2):
+        network = Network(512, [1024, "relu", 1024, "relu", 10], seed=1)
+        network.fit(
+            where.asarray(x), where.asarray(t), epochs=2, batch_size=1024, seed=2,
+            optimizer=Clipped(Adam(0.001), 0.5), deterministic=True,
+        )  # fmt: skip
+        thetas.append(backends.to_host(network.theta))
+    np.testing.assert_array_equal(*thetas)
 
 
 def test_an_epoch_reads_nothing_from_the_gpu(monkeypatch):
@@ -88,5 +184,7 @@ def test_an_epoch_reads_nothing_from_the_gpu(monkeypatch):
 def test_a_plan_says_what_a_step_is_made_of():
     where = select("cupy", dtype="float32")
     network = Network(6, [16, "relu", 3], seed=0)
-    plan = plan_step(network, where.asarray(X), where.asarray(LABELS), engine="kernels")
+    plan = plan_step(network, where.asarray(X), where.asarray(LABELS))
     assert "one CUDA graph a step" in plan.describe()
+    half = plan_step(network, where.asarray(X), where.asarray(LABELS), compute_dtype="float16")
+    assert "float16[" in half.describe()

@@ -6,8 +6,10 @@ differences. `host` is NumPy in its role as the host's library.
 
 import numpy as host
 
+from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
-from xpnn.backends.device_errors import device_errors
+from xpnn.backends.determinism import same_bits
+from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
     as_array,
@@ -96,6 +98,7 @@ __all__ = [
     "epoch_scan",
     "erf",
     "feeder_for",
+    "gemm",
     "generator",
     "generator_state",
     "host",
@@ -104,6 +107,7 @@ __all__ = [
     "is_array",
     "is_floating",
     "is_half",
+    "is_refusal",
     "jit",
     "largest_of",
     "library_name",
@@ -115,6 +119,7 @@ __all__ = [
     "placement",
     "product",
     "restore_generator",
+    "same_bits",
     "scalar",
     "select",
     "status",

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
+from xpnn.backends.cublas import Blas
 from xpnn.backends.types import Array, Device
 
 Launch = tuple[str, int, int, list[Any]]
@@ -32,6 +34,7 @@ class CupyDevice:
     def __init__(self, device: Device) -> None:
         self.cupy = importlib.import_module("cupy")
         self.device = device
+        self.modules: dict[str, Any] = {}  # by source: data in another place needs no new one
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Make an uninitialised array."""
@@ -69,9 +72,19 @@ class CupyDevice:
         """
         return self.cupy.ndarray(shape, dtype, memptr=raw.data + offset, strides=tuple(strides))
 
-    def matmul(self, a: Array, b: Array, out: Array) -> None:
-        """Do ``out = a @ b`` by cuBLAS."""
-        self.cupy.matmul(a, b, out=out)
+    @cached_property
+    def blas(self) -> Blas:
+        """CuBLAS on this GPU."""
+        return Blas(self.device)
+
+    @property
+    def no_graph(self) -> str:
+        """Say why a graph cannot record a library's product; empty where it can."""
+        return self.blas.no_graph
+
+    def product(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
+        """Make a function that does ``out = a @ b`` by cuBLAS."""
+        return self.blas.bind(a, b, out)
 
     def compile(self, source: str) -> Callable[[Launch], Callable[[], None]]:
         """Compile kernels.
@@ -83,9 +96,12 @@ class CupyDevice:
         callable
             Makes of a launch a function that does it.
         """
-        with self.device:
-            module = self.cupy.RawModule(code=source, options=("-std=c++17", "--fmad=false"))
-            module.compile()
+        if source not in self.modules:
+            with self.device:
+                module = self.cupy.RawModule(code=source, options=("-std=c++17", "--fmad=false"))
+                module.compile()
+            self.modules[source] = module
+        module = self.modules[source]
 
         def bind(launch: Launch) -> Callable[[], None]:
             name, blocks, threads, arrays = launch

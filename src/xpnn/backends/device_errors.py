@@ -17,13 +17,23 @@ _LOST = re.compile(
     r"cudaError(DevicesUnavailable|NoDevice|ECCUncorrectable|IllegalAddress|LaunchFailure"
     r"|LaunchTimeout|HardwareStackError|MisalignedAddress|NvlinkUncorrectable"
     r"|ContextIsDestroyed|IllegalInstruction|Assert)"
+    r"|CUDA_ERROR_(NO_DEVICE|ECC_UNCORRECTABLE|ILLEGAL_ADDRESS|LAUNCH_FAILED|LAUNCH_TIMEOUT"
+    r"|HARDWARE_STACK_ERROR|MISALIGNED_ADDRESS|NVLINK_UNCORRECTABLE|CONTEXT_IS_DESTROYED"
+    r"|ILLEGAL_INSTRUCTION|ASSERT)"
     r"|CUDA error: (an illegal memory access|unspecified launch failure|device-side assert"
     r"|uncorrectable ECC|no CUDA-capable device|all CUDA-capable devices are busy"
     r"|the launch timed out)"
 )
+# Not by CuPy's pool, but by CUDA for a kernel, a graph or a handle.
+_NO_ROOM = re.compile(
+    r"cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED"
+)
 _ASKED = re.compile(
     r"allocat(?:ing|e) ([\d,]+(?:\.\d+)?) ?(bytes|[KMGT]i?B)?", re.IGNORECASE
 )  # fmt: skip
+
+
+_CUDA = ("cupy", "nvmath", "cuda")
 
 
 def _library(error: BaseException) -> str:
@@ -34,13 +44,15 @@ def _library(error: BaseException) -> str:
 def _is_out_of_memory(error: BaseException) -> bool:
     if _library(error) == "jax":
         return "RESOURCE_EXHAUSTED" in str(error)
+    if _library(error) in _CUDA and _NO_ROOM.search(str(error)):
+        return True
     return _library(error) in ("cupy", "torch") and type(error).__name__ == "OutOfMemoryError"
 
 
 def _is_lost(error: BaseException) -> bool:
     return (
         isinstance(error, RuntimeError)
-        and _library(error) in ("cupy", "torch", "jax", "builtins")
+        and _library(error) in (*_CUDA, "torch", "jax", "builtins")
         and _LOST.search(str(error)) is not None
     )
 
@@ -79,6 +91,16 @@ def _asked(text: str) -> str:
     number, unit = found[1].replace(",", ""), found[2] or "bytes"
     asked = _gib(float(number)) if unit.lower() == "bytes" else f"{number} {unit}"
     return f"{asked} were asked for"
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether CUDA refused what it was asked for, and is fit for something else.
+
+    That is an error of CuPy, of CUDA's compiler or of cuBLAS, but for those that say that
+    there is no room, or no device any more.
+    """
+    mine = _library(error) in _CUDA
+    return mine and not _is_out_of_memory(error) and not _is_lost(error)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from xpnn.engine.make import Plan
 from xpnn.engine.predict import Predictor
 from xpnn.engine.run_numpy import NumpyRunner
 from xpnn.engine.run_pure import HostRows
+from xpnn.engine.trace import UnknownOperationError
 
 __all__ = [
     "MODES",
@@ -24,6 +25,7 @@ __all__ = [
     "Plan",
     "Predictor",
     "Runner",
+    "UnknownOperationError",
     "across",
     "make_runner",
     "show",

@@ -117,9 +117,9 @@ def make_runner(
         How updates of NumPy's arrays, and of PyTorch's on the CPU, run: replayed as NumPy
         calls ('plan'), the same with compiled kernels ('kernels', needs Numba), or with
         kernels where Numba is installed and the training is long enough to pay for
-        compiling them ('auto'). On CuPy 'kernels' makes CUDA kernels and graphs; as long
-        as nobody has seen them on a GPU, 'auto' runs the update as it is there. 'pure'
-        calls it as it is on every library.
+        compiling them ('auto'). On CuPy 'kernels' makes CUDA kernels and graphs; 'auto'
+        does too, and runs the update as it is where CUDA refuses them. 'pure' calls it as it
+        is on every library.
     names : pair of sequences of str, optional
         What the parts of the carry and the columns are called in `Plan.describe`.
 
@@ -147,8 +147,11 @@ def make_runner(
             runner.hand_out = lambda theta: to_device(theta, xp, device)
         return runner
     on_host = any(isinstance(column, HostRows) for column in leaves(columns))
-    if mode == "kernels" and name == "cupy" and not on_host:
-        return CudaRunner(make_update, carry, columns, xp, device, dtype, CupyDevice(device), names)
+    if mode in ("auto", "kernels") and name == "cupy" and not on_host:
+        return CudaRunner(
+            make_update, carry, columns, xp, device, dtype, CupyDevice(device), names,
+            careful=mode == "auto",
+        )  # fmt: skip
     if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     feeder = feeder_for(xp, device) if on_host else None

@@ -15,7 +15,9 @@ from xpnn.backends import (
     device_errors,
     device_of,
     generator,
+    library_name,
     on_device,
+    same_bits,
 )
 from xpnn.data.streams import Source
 from xpnn.distributed import MPI, Group, as_group
@@ -69,6 +71,7 @@ def fit(
     resume: bool | str | Path = False,
     accumulate: int = 1,
     distributed: str | MPI | None = None,
+    deterministic: bool = False,
 ) -> History:
     """Train a network.
 
@@ -173,6 +176,11 @@ def fit(
     """
     group = as_group(distributed)
     _check_count("accumulate", accumulate)
+    if deterministic and group is not None and group.size > 1:
+        raise ValueError(
+            "deterministic is True, and the batches are shared out among processes, whose "
+            "sums come in no fixed order on every machine; expected one process"
+        )
     if group is None or group.size == 1:
         group = Group(MPI()) if accumulate > 1 else None
     given = dict(locals())
@@ -187,7 +195,7 @@ def _fit(
     batch_size: int | None, optimizer: Optimizer | None, rate: Any, l2: float, shuffle: bool,
     validation: Any, early_stopping: Any, callbacks: Iterable[Callback], progress: bool,
     report_every: int, seed: Any, engine: str, checkpoint: Any, resume: Any, accumulate: int,
-    compute_dtype: Any, loss_scale: Any, precision: str,
+    compute_dtype: Any, loss_scale: Any, precision: str, deterministic: bool,
 ) -> History:  # fmt: skip
     """Do the work of `fit`."""
     _check_count("epochs", epochs)
@@ -223,7 +231,8 @@ def _fit(
         from xpnn.training.progress import ProgressBar
 
         calls.append(ProgressBar())
-    with on_device(device_of(train.x)):
+    bits = same_bits(xp, device_of(train.x)) if deterministic else nullcontext()
+    with on_device(device_of(train.x)), bits:
         if keeper.active or group is not None:
             options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
             made_for = _made_for(network, train, held, early_stopping, *options)
@@ -266,35 +275,44 @@ def plan_step(
     batch_size: int = 32,
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
+    compute_dtype: str | None = None,
+    loss_scale: str | LossScale | float | None = None,
+    precision: str = "highest",
     engine: str = "plan",
 ) -> Plan | CudaPlan:
-    """Show what a training step on NumPy is made of; trains nothing.
+    """Show what a training step on NumPy or CuPy is made of; trains nothing.
 
     Parameters
     ----------
-    network, x, t, batch_size, optimizer, l2
+    network, x, t, batch_size, optimizer, l2, compute_dtype, loss_scale, precision
         As in `fit`.
     engine : {'plan', 'kernels'}, default 'plan'
-        NumPy calls alone, or compiled kernels where operations can share one.
+        NumPy calls alone, or compiled kernels where operations can share one. On CuPy both
+        are CUDA kernels.
 
     Returns
     -------
-    Plan
-        ``print(plan.describe())`` lists the operations, buffers and bytes.
+    Plan or CudaPlan
+        ``print(plan.describe())`` lists the operations, buffers and bytes; on CuPy also the
+        kernels' source, and whether a step is one CUDA graph.
 
     Raises
     ------
     ValueError
-        `x` is an array of another library than NumPy.
+        `x` is an array of another library, an argument is not one of these, or the engine
+        has no rule for something that a step does.
     """
     _check_count("batch_size", batch_size)
+    numbers = Precision(compute_dtype, loss_scale, precision)
     x, xp, _ = network.prepare(x)
     data = Data(x, *network.prepare_targets(x, t, None))
     optimizer = Adam() if optimizer is None else optimizer
+    if library_name(xp) == "cupy":
+        engine = "kernels"
     with on_device(device_of(x)):
         return Trainer(
             network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
-            network.generator, True, engine, 1, xp,
+            network.generator, True, engine, 1, xp, precision=numbers,
         ).plan()  # fmt: skip
 
 

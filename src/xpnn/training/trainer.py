@@ -21,7 +21,15 @@ from xpnn.backends import (
     uniform_noise,
 )
 from xpnn.distributed import Group, Share
-from xpnn.engine import CudaPlan, CudaRunner, NumpyRunner, Plan, make_runner, show
+from xpnn.engine import (
+    CudaPlan,
+    CudaRunner,
+    NumpyRunner,
+    Plan,
+    UnknownOperationError,
+    make_runner,
+    show,
+)
 from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
 from xpnn.training.checkpoints import Saved
@@ -165,10 +173,14 @@ class Trainer:
         """Plan of a step with a whole batch; arrays on the CPU that NumPy can look at only."""
         if not isinstance(self.runner, NumpyRunner | CudaRunner):
             raise ValueError(
-                "only steps on NumPy arrays and CPU tensors of PyTorch have a plan; x is an "
-                "array of another library"
+                "only steps on arrays of NumPy and CuPy, and on float32 and float64 tensors of "
+                "PyTorch on the CPU, have a plan; x is another array, or engine is 'pure'"
             )
-        return self.runner.plan(self.batch_size, self._noise, self.sums)
+        try:
+            with self.precision.scope(self.xp):
+                return self.runner.plan(self.batch_size, self._noise, self.sums)
+        except UnknownOperationError as error:
+            raise ValueError(f"the step has no plan: the engine has no rule for {error}") from None
 
     def _rates(self, number: int, epochs: int, watched: Sequence[float], steps: int) -> list[float]:
         """Return the learning rate of each of the next steps of an epoch."""

@@ -14,6 +14,8 @@ from xpnn.engine.operations import ELEMENTWISE, OTHER_ELEMENTWISE, REDUCTIONS
 from xpnn.engine.trace import Node, UnknownOperationError
 
 TYPES = {
+    "float16": "Float16",
+    "bfloat16": "BFloat16",
     "float32": "float",
     "float64": "double",
     "bool": "bool",
@@ -22,6 +24,9 @@ TYPES = {
     "uint8": "unsigned char",
 }
 """C++'s names of the dtypes that kernels know."""
+
+WIDE = TYPES | {"float16": "float", "bfloat16": "float"}
+"""What they are computed in."""
 
 
 @dataclass

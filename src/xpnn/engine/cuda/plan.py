@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xpnn.engine.cuda.halves import HALVES, read_halves
 from xpnn.engine.cuda.planner import CudaPlanner, Product
 from xpnn.engine.cuda.source import HEAD, Kernel
 from xpnn.engine.make import bring_home, recorded_update
@@ -31,6 +32,8 @@ class CudaPlan:
         What stands for the results.
     buffers : list of numpy.ndarray
         What stands for all other memory.
+    no_graph : str
+        Why a graph cannot record a step; empty where it can.
     """
 
     trace: Trace
@@ -38,10 +41,11 @@ class CudaPlan:
     inputs: list[Any]
     outputs: list[Any]
     buffers: list[Any]
+    no_graph: str = ""
 
     @property
     def only_kernels(self) -> bool:
-        """Whether no library's product is among the work, so that a graph can record it."""
+        """Whether no library's product is among the work."""
         return all(isinstance(one, Kernel) for one in self.work)
 
     @property
@@ -97,7 +101,7 @@ class CudaPlan:
                 if isinstance(one, Kernel):
                     calls.append(launch((names[one.text], one.blocks, one.threads, arrays)))
                 else:
-                    calls.append(_product(cuda, arrays))
+                    calls.append(cuda.product(*arrays))
 
         def start() -> None:
             for call in calls:
@@ -118,13 +122,11 @@ class CudaPlan:
             if isinstance(one, Kernel):
                 name = f"{names[one.text]} <<<{one.blocks}, {one.threads}>>> "
             lines.append(f"  {name}{one.says}  -> {shapes}")
-        way = "one CUDA graph a step" if self.only_kernels else "one launch after the other"
+        way = "one CUDA graph a step, or for several at once"
+        if self.no_graph:
+            way = f"one launch after the other: {self.no_graph}"
         lines.append(f"{len(self.buffers)} buffers, {self.bytes} B; {way}")
         return "\n".join([*lines, "", source(names)])
-
-
-def _product(cuda: Any, arrays: list[Any]) -> Callable[[], None]:
-    return lambda: cuda.matmul(*arrays)
 
 
 def kernel_names(kernels: Sequence[Kernel]) -> dict[str, str]:
@@ -137,9 +139,8 @@ def kernel_names(kernels: Sequence[Kernel]) -> dict[str, str]:
 
 def source(names: dict[str, str]) -> str:
     """Write a whole source of named kernels."""
-    return HEAD + "".join(
-        f'extern "C" __global__ void {name}{text}\n' for text, name in names.items()
-    )
+    kernels = "".join(f'extern "C" __global__ void {name}{text}\n' for text, name in names.items())
+    return HEAD + (HALVES if "Float16" in kernels else "") + kernels
 
 
 def make_cuda_plan(
@@ -148,6 +149,7 @@ def make_cuda_plan(
     labels: list[str],
     homes: dict[int, int],
     hidden: Sequence[int] = (),
+    no_graph: Callable[[], str] = lambda: "no library is there",
 ) -> CudaPlan:
     """Trace a pure function and plan it for a GPU.
 
@@ -159,6 +161,8 @@ def make_cuda_plan(
         NumPy arrays in nested tuples that stand for the device's, in C order.
     labels, homes, hidden
         As in `xpnn.engine.make.make_plan`.
+    no_graph : callable, optional
+        Says why a graph cannot record a library's product; empty where it can.
 
     Returns
     -------
@@ -169,9 +173,11 @@ def make_cuda_plan(
     UnknownOperationError
         The engine has no rule for something that the function does.
     """
-    trace = recorded_update(function, arguments, labels, homes, hidden)
-    planner = CudaPlanner(trace, leaves(arguments), homes)
+    trace = read_halves(recorded_update(function, arguments, labels, homes, hidden))
+    planner = CudaPlanner(trace, leaves(arguments), homes, no_graph)
     planner.make()
     places = {number: planner.array[id(trace.inputs[home])] for number, home in homes.items()}
     outputs = bring_home(planner, places)
-    return CudaPlan(trace, planner.work, leaves(arguments), outputs, planner.pool.made)
+    plan = CudaPlan(trace, planner.work, leaves(arguments), outputs, planner.pool.made)
+    plan.no_graph = "" if plan.only_kernels else planner.no_graph
+    return plan

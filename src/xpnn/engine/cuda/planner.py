@@ -6,20 +6,25 @@ nobody touches their memory, so it takes none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn.backends import host
-from xpnn.engine.cuda.groups import TYPES, Group, group
-from xpnn.engine.cuda.products import product
-from xpnn.engine.cuda.reductions import reduction
+from xpnn.backends import gemm, host
+from xpnn.engine.cuda.groups import Group, group
+from xpnn.engine.cuda.products import check_dtypes, product
+from xpnn.engine.cuda.reductions import PARTS, in_two, is_long, reduction
 from xpnn.engine.cuda.source import Kernel, copy, crossing, entries, rows
 from xpnn.engine.operations import REDUCTIONS
 from xpnn.engine.plan import Planner
 from xpnn.engine.trace import Node, Trace, UnknownOperationError
 
 OWN = 2**25
-"""Multiplications in a product up to which it is a kernel of our own, and may join a graph."""
+"""Multiplications in a product up to which it is a kernel of our own, so that it may join a graph
+though cuBLAS may not."""
+
+SMALL = 2**20
+"""The same where cuBLAS may join: starting it is worth more multiplications than these."""
 
 
 @dataclass
@@ -59,13 +64,19 @@ class CudaPlanner(Planner):
     ----------
     trace, arrays, homes
         As in `xpnn.engine.memory.Memory`.
+    no_graph : callable
+        Says why a graph cannot record a library's product; asked only where it matters.
     """
 
-    def __init__(self, trace: Trace, arrays: list[Any], homes: dict[int, int]) -> None:
+    def __init__(
+        self, trace: Trace, arrays: list[Any], homes: dict[int, int], no_graph: Callable[[], str]
+    ) -> None:
         super().__init__(trace, arrays, homes)
         self.work: list[Kernel | Product] = []
         largest = max((self._size(n) for n in trace.nodes if n.op == "matmul"), default=0)
-        self.own_products = largest <= OWN
+        small = min(SMALL, OWN)
+        self.no_graph = no_graph() if largest > small else ""
+        self.own = OWN if self.no_graph and largest <= OWN else small
 
     @staticmethod
     def _size(node: Node) -> int:
@@ -113,11 +124,16 @@ class CudaPlanner(Planner):
     def _compute(self, node: Node) -> None:
         out = self._output(node)
         if node.op in REDUCTIONS:
-            self.work.append(reduction(node, self._place))
+            if not is_long(node):
+                self.work.append(reduction(node, self._place))
+                return
+            raw, parts = self.pool.take((PARTS,), node.value.dtype)
+            self.work += in_two(node, self._place, parts)
+            self.pool.give_back(raw)
             return
         if node.op != "matmul":
             raise UnknownOperationError(node.op)
         a, b = (self.array[id(i)] for i in node.inputs)
-        if any(str(array.dtype) not in TYPES for array in (a, b)):
-            raise UnknownOperationError(f"matmul of {a.dtype}")
-        self.work.append(product(a, b, out) if self.own_products else Product(a, b, out))
+        check_dtypes(a, b, out)
+        own = self._size(node) <= self.own or gemm(a, b, out) is None
+        self.work.append(product(a, b, out) if own else Product(a, b, out))

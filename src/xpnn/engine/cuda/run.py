@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from xpnn.backends import Array, Device, DType, Namespace, host
+from xpnn.backends import Array, Device, DType, Namespace, host, is_refusal
 from xpnn.engine.cuda.fetch import fetch, tick
 from xpnn.engine.cuda.plan import CudaPlan, make_cuda_plan
 from xpnn.engine.run_numpy import Names, first_drawn, labels_of
@@ -17,6 +17,8 @@ from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 from xpnn.engine.trees import leaves, map_tree
 
 _NOISE_BYTES = 64 * 2**20  # noise that is on the GPU at once
+_GRAPHS = 6  # kept of a batch size, each of another number of steps
+STEPS = 16  # in a graph, at most: enough to keep the GPU busy while the next is started
 
 log = logging.getLogger("xpnn.engine")
 
@@ -33,16 +35,23 @@ class _Bound:
     rate: Any
     sums: int
     direct: bool
-    start: Callable[[], None] = lambda: None
+    plain: Callable[[], None] = lambda: None
     reads: list[Any] = field(default_factory=list)
-    recorded: bool = False
+    ran: bool = False
+    graphs: dict[int, Callable[[], None]] = field(default_factory=dict)  # by number of steps
+
+    def room(self, number: int, left: int) -> int:
+        """Say how many steps may be in one graph, from `number` on with `left` of this size."""
+        if self.noise:  # theirs has to be there before they start
+            left = min(left, len(self.ahead[0]) - number % len(self.ahead[0]))
+        return min(left, STEPS)
 
 
 class CudaRunner:
     """Starts an update's kernels on buffers that it owns.
 
     The order of the rows, the rates and the number of the step are on the GPU, so that
-    every step is the same launches: one CUDA graph, where all of them are kernels. Nothing
+    every step is the same launches: one CUDA graph, of one step or of several. Nothing
     waits for the GPU.
 
     Parameters
@@ -53,18 +62,22 @@ class CudaRunner:
         Where the data is.
     cuda : CupyDevice
         The same as the engine uses it.
+    careful : bool, default False
+        Whether the update runs as it is where CUDA refuses to compile or to start it.
     """
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
         device: Device, dtype: DType, cuda: Any, names: Names | None = None,
+        careful: bool = False,
     ) -> None:  # fmt: skip
         self.names = names or (
             [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(len(columns))],
         )  # fmt: skip
         self.make_update, self.columns, self.xp = make_update, columns, xp
         self.device, self.dtype, self.cuda = device, host.dtype(dtype), cuda
-        self.carry = map_tree(self._copy, carry)
+        self.carry, self.careful = map_tree(self._copy, carry), careful
+        self.given: Any = carry  # until the first step
         self.bound: dict[tuple[int, int, bool], _Bound] = {}
         self.totals: dict[int, tuple[Any, ...]] = {}
         self.count = cuda.empty((1,), host.dtype("int64"))
@@ -98,7 +111,7 @@ class CudaRunner:
         ]
         plan = make_cuda_plan(
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
-            range(1, len(leaves(self.carry))),
+            range(1, len(leaves(self.carry))), lambda: self.cuda.no_graph,
         )  # fmt: skip
         return plan, leaves(columns), leaves(noise)
 
@@ -153,8 +166,9 @@ class CudaRunner:
             self._put_numbers(rows, order, rates)
             for bound in self.bound.values():
                 self._connect(bound)
-        except UnknownOperationError as error:
-            self._fall_back(str(error))
+            self._try_out()
+        except Exception as error:
+            self._fall_back(error)
             return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums, before)
         totals = self._totals(sums)
         for array in (*([] if before is not None else totals), self.count):
@@ -162,16 +176,57 @@ class CudaRunner:
         for array, place in zip(before or (), totals, strict=before is not None):
             if array is not place:
                 self.cuda.copy(array, place)
-        waiting, spans = first_drawn(drawn, noise), batches(rows, size)
-        for number, (start, stop) in enumerate(spans):
-            bound = self.bound[stop - start, sums, direct]
-            if bound.noise:
-                self._put_noise(bound, number, spans, waiting)
-            bound.start()
-            if not bound.recorded and bound.plan.only_kernels:
-                # A kernel is loaded when it first runs, which a graph must not do.
-                bound.start, bound.recorded = self.cuda.graph(bound.start), True
+        self._steps(batches(rows, size), first_drawn(drawn, noise), sums, direct)
         return totals
+
+    def _steps(self, spans: list[tuple[int, int]], noise: Noise, sums: int, direct: bool) -> None:
+        """Start the steps of an epoch, those of one size several at once."""
+        sizes = [stop - start for start, stop in spans]
+        whole, number = sizes.count(sizes[0]), 0
+        while number < len(spans):
+            bound = self.bound[sizes[number], sums, direct]
+            if bound.noise:
+                self._put_noise(bound, number, spans, noise)
+            room = bound.room(number, max(whole - number, 1))
+            if bound.ran:  # a kernel is loaded when it first does, which no graph can record
+                self._record(bound, room)
+            together = max((steps for steps in bound.graphs if steps <= room), default=1)
+            bound.graphs.get(together, bound.plain)()
+            bound.ran = True
+            number += together
+
+    def _try_out(self) -> None:
+        """Take a step of each batch size before the first, and forget it.
+
+        What CUDA refuses it refuses here, where nothing is lost yet.
+        """
+        if self.given is None:
+            return
+        self.cuda.zero(self.count)
+        for bound in self.bound.values():
+            bound.plain()
+            bound.ran = True
+            self.cuda.zero(self.count)
+        for old, place in zip(leaves(self.given), leaves(self.carry), strict=True):
+            self.cuda.copy(old, place)
+        self.given = None
+
+    def _record(self, bound: _Bound, steps: int) -> None:
+        """Make a graph of so many steps, unless there is one, or it cannot be."""
+        if bound.plan.no_graph or steps in bound.graphs or len(bound.graphs) >= _GRAPHS:
+            return
+
+        def work(plain: Callable[[], None] = bound.plain) -> None:
+            for _ in range(steps):
+                plain()
+
+        try:
+            bound.graphs[steps] = self.cuda.graph(work)
+        except Exception as error:
+            if not (is_refusal(error) or isinstance(error, NotImplementedError)):
+                raise
+            bound.plan.no_graph = f"{type(error).__name__}: {error}"
+            log.warning("no CUDA graph of a step: %s", bound.plan.no_graph)
 
     def _put_numbers(self, rows: int, order: Any, rates: Sequence[float]) -> None:
         """Bring the order of the rows and the rates to the GPU."""
@@ -213,14 +268,23 @@ class CudaRunner:
             list(zip(bound.ahead, bound.noise, strict=True)),
         )  # fmt: skip
         inputs = [*leaves((self.carry, self._totals(bound.sums))), *columns, *bound.noise]
-        bound.start = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
-        bound.reads, bound.recorded = reads, False
+        bound.plain = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
+        bound.reads, bound.graphs, bound.ran = reads, {}, False
 
-    def _fall_back(self, reason: str) -> None:
-        self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"
-        log.debug(self.reason)
+    def _fall_back(self, error: Exception) -> None:
+        """Run the update as it is from now on, where that is an answer to an error."""
+        self.reason = "the pure step runs as it is: "
+        if isinstance(error, UnknownOperationError):
+            self.reason += f"the engine has no rule for {error}"
+            log.debug(self.reason)
+        elif self.careful and self.given is not None and is_refusal(error):
+            self.reason += f"{type(error).__name__}: {error}"
+            log.warning(self.reason)
+        else:
+            raise error
+        carry = self.carry if self.given is None else self.given
         self._pure = PureRunner(
-            self.make_update(self.xp), self.carry, self.columns, self.xp, self.device, self.dtype
+            self.make_update(self.xp), carry, self.columns, self.xp, self.device, self.dtype
         )
 
     def theta(self) -> Array:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.cuda.groups import TYPES, Group, along_rows
+from xpnn.engine.cuda.groups import TYPES, WIDE, Group, along_rows
 from xpnn.engine.trace import Node, UnknownOperationError
 
 THREADS = 256  # in a block that goes through entries
@@ -99,18 +99,19 @@ class Kernel:
 
 
 def number(value: Any, dtype: Any) -> str:
-    """Write a number exactly."""
+    """Write a number exactly, as the dtype has it; 16-bit floats as a float."""
     name = str(dtype)
     if name == "bool":
         return "true" if value else "false"
     if "float" not in name:
         return f"{TYPES[name]}({int(value)})"
+    name = WIDE[name]
     exact = float(host.asarray(value, dtype))
     if math.isnan(exact):
-        return f"{TYPES[name]}(0.0 * (1e300 * 1e300))"
+        return f"{name}(0.0 * (1e300 * 1e300))"
     if math.isinf(exact):
-        return f"{TYPES[name]}({'-' if exact < 0 else ''}(1e300 * 1e300))"
-    return f"{TYPES[name]}({exact.hex()})"
+        return f"{name}({'-' if exact < 0 else ''}(1e300 * 1e300))"
+    return f"{name}({exact.hex()})"
 
 
 def common_dtype(node: Node) -> Any:
@@ -172,8 +173,21 @@ class Writer:
             return f"n{name}"
         return self.entry(array)
 
+    def wide(self, text: str, of: Any, to: Any) -> str:
+        """Convert for computing: 16-bit floats, once rounded to them, become floats."""
+        text = self.cast(text, of, to)
+        return text if TYPES[str(to)] == WIDE[str(to)] else f"{WIDE[str(to)]}({text})"
+
     def operation(self, node: Node, inside: Callable[[Node], str | None]) -> str:
         """Write an elementwise operation; `inside` names what is at hand."""
+        if node.op == "astype":
+            source = node.inputs[0]
+            text = inside(source) or self.load(source)
+            return self.cast(text, source.value.dtype, node.value.dtype)
+        text, kind = self._wide_operation(node, inside), str(node.value.dtype)
+        return text if TYPES[kind] == WIDE[kind] else f"{TYPES[kind]}({text})"
+
+    def _wide_operation(self, node: Node, inside: Callable[[Node], str | None]) -> str:
         common = common_dtype(node)
         operands = []
         for position, operand in enumerate(node.inputs):
@@ -182,12 +196,10 @@ class Writer:
                 continue
             text = inside(operand) or self.load(operand)
             if not (node.op == "where" and position == 0):
-                text = self.cast(text, operand.value.dtype, common)
+                text = self.wide(text, operand.value.dtype, common)
             operands.append(text)
         if node.op == "where":
             return f"{operands[0]} ? {operands[1]} : {operands[2]}"
-        if node.op == "astype":
-            return operands[0]
         return EXPRESSIONS[node.op].format(*operands)
 
     def kernel(self, body: list[str], blocks: int, threads: int, says: str) -> Kernel:
@@ -298,16 +310,17 @@ def _segment(
     for node in segment:
         value, kind = f"t{members[id(node)]}", TYPES[str(node.value.dtype)]
         if along_rows(node):
-            source, join = node.inputs[0], JOIN[node.op]
+            source, join, kind = node.inputs[0], JOIN[node.op], WIDE[str(node.value.dtype)]
             item = inside(source) or writer.entry(writer.place(source))
-            item = writer.cast(item, source.value.dtype, node.value.dtype)
+            item = writer.wide(item, source.value.dtype, node.value.dtype)
             before.append(f"    {kind} {value} = {neutral(node)};")
             lines.append(f"{indent}{value} = {join}()({value}, {item});")
             after.append(f"    {value} = together<{join}>(({kind}*)memory, {value});")
         else:
             lines.append(f"{indent}const {kind} {value} = {writer.operation(node, inside)};")
         if id(node) in stored:
-            text = f"{writer.entry(writer.place(node), True)} = {value};"
+            kept = f"{TYPES[str(node.value.dtype)]}({value})" if along_rows(node) else value
+            text = f"{writer.entry(writer.place(node), True)} = {kept};"
             if _once(node, domain):
                 (after if loop else lines).append(f"    if (threadIdx.x == 0) {text}")
             else:
@@ -320,7 +333,10 @@ def _segment(
 
 def neutral(node: Node) -> str:
     """Write what a reduction begins with."""
+    kind = str(node.value.dtype)
     if node.op == "sum":
+        if TYPES[kind] != WIDE[kind]:
+            raise UnknownOperationError(f"a sum in {kind}")
         return number(0, node.value.dtype)
     if "float" not in str(node.value.dtype):
         raise UnknownOperationError(f"{node.op} of {node.value.dtype}")

@@ -1,0 +1,218 @@
+"""Matrix products by cuBLAS, from views of memory to the arguments of ``cublasGemmEx``.
+
+cuBLAS sees matrices column by column. Memory that holds a matrix row by row holds its
+transpose column by column, so ``out = a @ b`` is asked for as ``out.T = b.T @ a.T``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from xpnn.backends.types import Array, Device
+
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+"""``cudaDataType_t`` of dtypes."""
+
+COMPUTE_FLOAT32, COMPUTE_FLOAT64, COMPUTE_TF32 = 68, 70, 77  # cublasComputeType_t
+_DEFAULT = -1  # cublasGemmAlgo_t: cuBLAS chooses
+_MOST = 2**31 - 1
+_NO_16_BIT_SUMS = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION
+_NO_ATOMICS = 0
+_WORKSPACE = 32 * 2**20  # what NVIDIA recommends for its largest GPUs
+
+log = logging.getLogger("xpnn.backends")
+
+NO_GRAPH = (
+    "cuBLAS's products join a CUDA graph with nvmath-python, which is not installed "
+    '(pip install "xpnn[graphs13]", or graphs12)'
+)
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """What ``cublasGemmEx`` is called with, but for addresses.
+
+    Parameters
+    ----------
+    first, second : (int, int)
+        Whether the memory of `b`, then that of `a`, is transposed, and its leading dimension.
+    sizes : (int, int, int)
+        Columns and rows of the result, and length of the sums.
+    leading : int
+        Leading dimension of the result.
+    types : (int, int, int)
+        Dtypes of `b`, `a` and the result.
+    """
+
+    first: tuple[int, int]
+    second: tuple[int, int]
+    sizes: tuple[int, int, int]
+    leading: int
+    types: tuple[int, int, int]
+
+
+def gemm(a: Any, b: Any, out: Any) -> Gemm | None:
+    """Describe ``out = a @ b`` for cuBLAS.
+
+    Parameters
+    ----------
+    a, b, out : array
+        Matrices, of which shapes, strides and dtypes count: of one float dtype, `out` in
+        float32 where that has 16 bits.
+
+    Returns
+    -------
+    Gemm or None
+        None where cuBLAS cannot read them where they are.
+    """
+    kinds = tuple(str(x.dtype) for x in (b, a, out))
+    first, second, third = _seen(b), _seen(a), _seen(out)
+    if first is None or second is None or third is None or third[0]:
+        return None
+    halves = kinds[0] in ("float16", "bfloat16") and kinds[2] == "float32"
+    if kinds[0] != kinds[1] or not (kinds[2] == kinds[0] or halves) or kinds[0] not in TYPES:
+        return None
+    sizes = (out.shape[1], out.shape[0], a.shape[1])
+    if not 0 < min(sizes) <= max(*sizes, first[1], second[1], third[1]) <= _MOST:
+        return None
+    one, two, three = (TYPES[kind] for kind in kinds)
+    return Gemm(first, second, sizes, third[1], (one, two, three))
+
+
+def _seen(x: Any) -> tuple[int, int] | None:
+    """Say whether cuBLAS sees the transpose of what it needs, and the leading dimension."""
+    rows, columns = x.shape
+    if any(s % x.dtype.itemsize for s in x.strides):
+        return None
+    down, along = (s // x.dtype.itemsize for s in x.strides)
+    if (along == 1 or columns == 1) and (rows == 1 or down >= columns):
+        return 0, columns if rows == 1 else down
+    if (down == 1 or rows == 1) and (columns == 1 or along >= rows):
+        return 1, rows if columns == 1 else along
+    return None
+
+
+class Factors:
+    """The numbers 1 and 0 that scale a product, at addresses that stay."""
+
+    def __init__(self) -> None:
+        self.kept = {kind: numpy.asarray([1.0, 0.0], kind) for kind in ("float32", "float64")}
+
+    def addresses(self, compute: int) -> tuple[int, int]:
+        """Return where both are, in the dtype of the sums."""
+        pair = self.kept["float64" if compute == COMPUTE_FLOAT64 else "float32"]
+        return pair.ctypes.data, pair.ctypes.data + pair.itemsize
+
+
+def compute_type(of: Gemm, fast: bool) -> int:
+    """Choose what sums are added up in; `fast` allows TensorFloat-32 for float32."""
+    if of.types[0] == TYPES["float64"]:
+        return COMPUTE_FLOAT64
+    return COMPUTE_TF32 if fast and of.types[0] == TYPES["float32"] else COMPUTE_FLOAT32
+
+
+def call(
+    gemm_ex: Callable[..., Any], handle: int, of: Gemm, addresses: tuple[int, int, int],
+    factors: Factors, fast: bool = False,
+) -> None:  # fmt: skip
+    """Call cuBLAS.
+
+    Parameters
+    ----------
+    gemm_ex : callable
+        ``cublasGemmEx``, as CuPy and nvmath-python both have it.
+    handle : int
+        cuBLAS's handle.
+    of : Gemm
+        What is multiplied.
+    addresses : (int, int, int)
+        Of `a`, `b` and `out`.
+    factors : Factors
+        Kept by the caller.
+    fast : bool, default False
+        Whether float32 may be multiplied as TensorFloat-32.
+    """
+    a, b, out = addresses
+    compute = compute_type(of, fast)
+    one, zero = factors.addresses(compute)
+    gemm_ex(
+        handle, of.first[0], of.second[0], *of.sizes, one, b, of.types[0], of.first[1],
+        a, of.types[1], of.second[1], zero, out, of.types[2], of.leading, compute, _DEFAULT,
+    )  # fmt: skip
+
+
+class Blas:
+    """cuBLAS on one GPU, on the stream that is current.
+
+    Through nvmath-python it has a handle, a workspace and settings of its own: no sums in
+    16 bits, no atomic additions. CuPy's wrapper, the way without, refuses to be recorded.
+
+    Parameters
+    ----------
+    device : cupy.cuda.Device
+        The GPU.
+
+    Attributes
+    ----------
+    no_graph : str
+        Why a graph cannot record its products; empty where it can.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.cupy = importlib.import_module("cupy")
+        self.device, self.factors = device, Factors()
+        self.no_graph = NO_GRAPH
+        try:
+            self.own: Any = importlib.import_module("nvmath.bindings.cublas")
+            with device:
+                self.handle = int(self.own.create())
+        except ModuleNotFoundError:
+            self.own = None
+        except Exception as error:
+            # nvmath-python is there, but not the libraries that it needs.
+            self.no_graph = f"nvmath-python has no cuBLAS: {type(error).__name__}: {error}"
+            log.warning(self.no_graph)
+            self.own = None
+        if self.own is not None:
+            self.no_graph = ""
+            # Not at the end of the process, when CUDA may be gone already.
+            weakref.finalize(self, self.own.destroy, self.handle).atexit = False
+            self.own.set_math_mode(self.handle, _NO_16_BIT_SUMS)
+            self.own.set_atomics_mode(self.handle, _NO_ATOMICS)
+            with device:
+                self.workspace = self.cupy.empty(_WORKSPACE, "uint8")
+
+    def _ready(self) -> tuple[Callable[..., Any], int]:
+        """Return ``cublasGemmEx`` and a handle that is on the current stream."""
+        if self.own is None:
+            wrapper = importlib.import_module("cupy_backends.cuda.libs.cublas")
+            return wrapper.gemmEx, self.cupy.cuda.device.get_cublas_handle()
+        stream = self.cupy.cuda.get_current_stream().ptr
+        self.own.set_stream(self.handle, stream)  # which takes the workspace away
+        self.own.set_workspace(self.handle, self.workspace.data.ptr, _WORKSPACE)
+        return self.own.gemm_ex, self.handle
+
+    def bind(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
+        """Make a function that does ``out = a @ b``.
+
+        TensorFloat-32 is used while CuPy is told to; see `matmul_precision`.
+        """
+        of = gemm(a, b, out)
+        if of is None:
+            raise ValueError(f"cuBLAS cannot multiply {a.shape} and {b.shape} as they lie")
+        linalg = importlib.import_module("cupy._core._routines_linalg")
+        addresses = (a.data.ptr, b.data.ptr, out.data.ptr)
+
+        def multiply(kept: tuple[Array, ...] = (a, b, out)) -> None:
+            fast = linalg.get_compute_type("float32") == linalg.COMPUTE_TYPE_TF32
+            with self.device:
+                call(*self._ready(), of, addresses, self.factors, fast)
+
+        return multiply

@@ -1,0 +1,66 @@
+"""The same bits in every run, or an error that says what is missing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xpnn import Network, select
+from xpnn.backends import determinism, same_bits, to_host
+from xpnn.layers import Dropout
+
+X = np.random.default_rng(0).normal(size=(60, 5))
+LABELS = (X[:, 0] > 0).astype("int64")
+
+
+def test_two_trainings_end_with_the_same_bits(backend):
+    thetas = []
+    for _ in range(2):
+        network = Network(5, [16, "gelu", Dropout(0.2), 2], seed=0)
+        network.fit(
+            backend.asarray(X), backend.asarray(LABELS, "int64"), epochs=3, batch_size=16,
+            deterministic=True,
+        )  # fmt: skip
+        thetas.append(to_host(network.theta))
+    np.testing.assert_array_equal(*thetas)
+
+
+def test_pytorch_is_told_and_left_as_it_was(use_library):
+    use_library("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch is what is told")
+    here = select("torch", dtype="float32")
+    for before, warns in [(False, False), (True, True)]:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
+        try:
+            with same_bits(here.xp, here.device):
+                assert torch.are_deterministic_algorithms_enabled()
+                assert not torch.is_deterministic_algorithms_warn_only_enabled()
+            assert torch.are_deterministic_algorithms_enabled() == before
+            assert torch.is_deterministic_algorithms_warn_only_enabled() == warns
+        finally:
+            torch.use_deterministic_algorithms(False)
+
+
+def test_gpus_of_other_libraries_have_to_be_told_before(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_something=1")
+    name = "torch"
+    monkeypatch.setattr(determinism, "library_name", lambda xp: name)
+    with pytest.raises(ValueError, match=r"CUBLAS_WORKSPACE_CONFIG is None; .*':4096:8'"):
+        same_bits(None, SimpleNamespace(type="cuda"))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    same_bits(None, SimpleNamespace(type="cuda"))
+    name = "jax"
+    with pytest.raises(ValueError, match="XLA_FLAGS is '--xla_something=1'; JAX on a GPU expects"):
+        same_bits(None, SimpleNamespace(platform="gpu"))
+    same_bits(None, SimpleNamespace(platform="cpu"))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_something=1 --xla_gpu_deterministic_ops=true")
+    same_bits(None, SimpleNamespace(platform="gpu"))
+
+
+def test_a_library_that_promises_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr(determinism, "library_name", lambda xp: "dask")
+    with pytest.raises(ValueError, match="dask is not known to give the same bits"):
+        same_bits(None, None)

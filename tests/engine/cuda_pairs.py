@@ -1,0 +1,103 @@
+"""The pure step and the GPU's, which the host runs, side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+from cuda_on_host import HostCuda
+
+from xpnn import Network
+from xpnn.backends import scalar
+from xpnn.engine.cuda.run import CudaRunner
+from xpnn.engine.run_pure import PureRunner
+from xpnn.engine.trees import leaves
+from xpnn.functional import LOSSES
+from xpnn.optimizers import Adam
+from xpnn.training.precision import PLAIN
+from xpnn.training.step import make_step, make_update
+from xpnn.training.trainer import _draw_noise
+
+ROWS, INPUTS = 50, 6
+SOURCE = np.random.default_rng(0)
+X = SOURCE.normal(size=(ROWS, INPUTS))
+WEIGHT = SOURCE.random(ROWS)
+NAMES = (("theta", "state", "count"), ("x", "t", "weight"))
+EXACT = {
+    "float32": 2e-5, "float64": 1e-12,
+    # A sum in another order may be rounded to the next number of 16 bits.
+    "float16": 2e-3, "bfloat16": 2e-2,
+}  # fmt: skip
+
+
+def targets(loss, outputs):
+    """Targets that a loss can learn from."""
+    source = np.random.default_rng(1)
+    if LOSSES[loss].kind == "labels":
+        return source.integers(0, outputs, ROWS)
+    if LOSSES[loss].kind == "yes_no":
+        return source.integers(0, 2, (ROWS, outputs)).astype(float)
+    return source.random((ROWS, outputs))
+
+
+class Both:
+    """The pure step and the GPU's, on the same data from the same start."""
+
+    def __init__(
+        self, layers, loss="softmax_cross_entropy", optimizer=None, dtype="float64", weight=None,
+        l2=0.0, cuda=None, batch=10, shuffle=True, precision=PLAIN,
+    ):  # fmt: skip
+        optimizer = Adam(0.01) if optimizer is None else optimizer
+        self.network = Network(INPUTS, layers, loss=loss, seed=1, dtype=dtype)
+        x, _, _ = self.network.prepare(X.astype(dtype))
+        t, weight = self.network.prepare_targets(x, targets(loss, self.network.outputs), weight)
+        self.sums = 1 if weight is None or not self.network.loss.averages else 2
+        self.batch, self.shuffle, self.precision = batch, shuffle, precision
+        self.tolerance = EXACT[precision.compute_dtype or dtype]
+        optimizer = precision.optimizer(optimizer)
+        self.cuda = HostCuda() if cuda is None else cuda
+        theta = self.network.theta
+        network = self.network
+
+        def update(xp):
+            step = make_step(
+                network.layers, network.tree, network.loss, optimizer, l2, xp=xp,
+                precision=precision,
+            )  # fmt: skip
+            return make_update(step, network.loss, xp=xp)
+
+        carry = (theta, optimizer.init(theta, xp=np), scalar(0.0, np, "cpu", theta.dtype))
+        self.columns = (x, t, weight)
+        self.pure = PureRunner(update(np), carry, self.columns, np, "cpu", theta.dtype)
+        self.ours = CudaRunner(
+            update, carry, self.columns, np, "cpu", theta.dtype, self.cuda, NAMES
+        )
+        self.rate = optimizer.rate
+
+    def noise(self, seed):
+        source = np.random.default_rng(seed)
+        return lambda rows: _draw_noise(self.network.layers.noise(INPUTS, rows), source)
+
+    def run(self, epochs=2, reason="", rows=ROWS):
+        """Train both, and hold everything they carry against each other."""
+        steps = -(-rows // self.batch)
+        tolerance = self.tolerance
+        noises = self.noise(3), self.noise(3)
+        for epoch in range(epochs):
+            order = np.random.default_rng(epoch).permutation(rows) if self.shuffle else None
+            rates = [self.rate / (1 + step) for step in range(steps)]
+            with self.precision.scope(np):
+                expected, found = (
+                    runner.run(rows, self.batch, order, rates, noise, self.sums)
+                    for runner, noise in zip((self.pure, self.ours), noises, strict=True)
+                )
+            assert self.ours.reason.partition(" as it is: ")[2] == reason
+            np.testing.assert_allclose(found, expected, rtol=tolerance)
+        np.testing.assert_allclose(
+            self.ours.theta(), self.pure.theta(), rtol=tolerance, atol=tolerance
+        )
+        # Steps, and those that were skipped, are not counted where nobody needs to know.
+        last = -1 if self.precision.scaling is None else -2
+        states = (leaves(runner.state())[1:last] for runner in (self.ours, self.pure))
+        pairs = zip(*states, strict=True)
+        for ours, pure in pairs:
+            np.testing.assert_allclose(ours, pure, rtol=100 * tolerance, atol=tolerance)
+        return self

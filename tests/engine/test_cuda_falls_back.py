@@ -1,0 +1,225 @@
+"""What CUDA refuses: the pure step runs in its place, and nothing has changed before."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from cuda_on_host import HostCuda, compiler
+from cuda_pairs import Both
+
+from xpnn import MLPClassifier, Network
+from xpnn.backends import is_refusal
+from xpnn.data import stream
+from xpnn.engine import CudaRunner, compile
+from xpnn.layers import Dropout
+from xpnn.optimizers import SGD, Adam, Clipped
+
+
+def error_of(module, name, base, text):
+    """Make an error that looks like a library's."""
+    return type(name, (base,), {"__module__": module})(text)
+
+
+BROKEN = error_of("cupy.cuda.compiler", "CompileException", Exception, "error: expected a ';'")
+REFUSED = error_of(
+    "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
+    "CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available",
+)  # fmt: skip
+FULL = [
+    error_of("cupy.cuda.memory", "OutOfMemoryError", MemoryError, "Out of memory allocating 5"),
+    error_of(
+        "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
+        "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+    ),
+    error_of("nvmath.bindings.cublas", "cuBLASError", Exception, "CUBLAS_STATUS_ALLOC_FAILED"),
+]  # fmt: skip
+LOST = [
+    error_of(
+        "cupy_backends.cuda.api.runtime", "CUDARuntimeError", RuntimeError,
+        "cudaErrorIllegalAddress: an illegal memory access was encountered",
+    ),
+    error_of(
+        "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
+        "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered",
+    ),
+]  # fmt: skip
+
+
+class Failing(HostCuda):
+    """A device that raises an error somewhere.
+
+    Parameters
+    ----------
+    error : Exception
+        What is raised.
+    when : {'compile', 'launch', 'graph'}
+        Where; a launch when a step is half done.
+    """
+
+    def __init__(self, error, when):
+        super().__init__()
+        self.error, self.when = error, when
+
+    def compile(self, source):
+        if self.when == "compile":
+            raise self.error
+        bind, made = super().compile(source), []
+
+        def failing(launch):
+            start = bind(launch)
+            made.append(start)
+            if self.when == "launch" and len(made) == 12:
+
+                def fail():
+                    raise self.error
+
+                return fail
+            return start
+
+        return failing
+
+    def graph(self, work):
+        if self.when == "graph":
+            raise self.error
+        return super().graph(work)
+
+
+@pytest.fixture(autouse=True)
+def _compiler():
+    compiler()
+
+
+AS_IT_IS = "the pure step runs as it is: the engine has no rule for"
+LAYERS = [8, "relu", Dropout(0.2), 3]
+
+
+@pytest.mark.parametrize(
+    ("when", "error"), [("compile", BROKEN), ("compile", REFUSED), ("launch", REFUSED)]
+)
+def test_a_careful_runner_runs_the_pure_step_and_says_why(when, error, caplog):
+    both = Both(LAYERS, cuda=Failing(error, when), optimizer=Clipped(Adam(0.01), 0.1))
+    both.ours.careful = True
+    with caplog.at_level(logging.DEBUG, "xpnn.engine"):
+        both.run(2, reason=f"{type(error).__name__}: {error}")
+    np.testing.assert_array_equal(both.ours.theta(), both.pure.theta())
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("when", ["compile", "launch"])
+def test_one_that_was_asked_for_says_what_is_wrong(when):
+    both = Both(LAYERS, cuda=Failing(REFUSED, when))
+    with pytest.raises(type(REFUSED), match="no kernel image"):
+        both.run(1)
+
+
+@pytest.mark.parametrize("when", ["compile", "launch", "graph"])
+@pytest.mark.parametrize("error", [*FULL, *LOST], ids=lambda e: type(e).__name__)
+def test_no_room_and_a_lost_device_go_up(error, when):
+    assert not is_refusal(error)
+    both = Both(LAYERS, cuda=Failing(error, when))
+    both.ours.careful = True
+    with pytest.raises(type(error)):
+        both.run(1)
+
+
+@pytest.mark.parametrize("error", [REFUSED, NotImplementedError("in a capture")])
+def test_without_a_graph_kernels_are_started_one_by_one(error, caplog):
+    both = Both(LAYERS, cuda=Failing(error, "graph"))
+    both.run(2)
+    assert both.cuda.graphs == 0
+    plan = next(iter(both.ours.bound.values())).plan
+    assert f"one launch after the other: {type(error).__name__}: {error}" in plan.describe()
+    assert "no CUDA graph" in caplog.text
+
+
+def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
+    """Nothing here is CuPy but its name."""
+    device = HostCuda()
+    monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
+    monkeypatch.setattr(compile, "CupyDevice", lambda _: device)
+    monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
+    pure = Both(LAYERS).pure
+    options = {"xp": np, "device": "cpu", "dtype": np.dtype("float64")}
+    kinds = {}
+    for mode in ("auto", "kernels", "pure"):
+        made = compile.make_runner(
+            lambda xp: pure.update, pure.carry, pure.columns, mode=mode, **options
+        )
+        kinds[mode] = type(made).__name__, getattr(made, "careful", None)
+    assert kinds == {
+        "auto": ("CudaRunner", True),
+        "kernels": ("CudaRunner", False),
+        "pure": ("PureRunner", None),
+    }
+
+
+@pytest.fixture
+def runners(monkeypatch):
+    """Let NumPy's arrays be taken for CuPy's; the runners that are made."""
+    made, make = [], CudaRunner.__init__
+
+    def noted(self, *given, **options):
+        made.append(self)
+        make(self, *given, **options)
+
+    monkeypatch.setattr(CudaRunner, "__init__", noted)
+    monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
+    monkeypatch.setattr(compile, "CupyDevice", lambda _: HostCuda())
+    monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute", "limit"),
+    [("float64", None, 1e-10), ("float32", "float16", 2e-3), ("float16", None, 4e-3)],
+)
+def test_a_training_is_the_same_by_itself(dtype, compute, limit, runners):
+    """A whole `fit`, its arrays NumPy's, on the engine for CuPy."""
+    x = np.random.default_rng(0).normal(size=(60, 5)).astype(dtype)
+    t = (x[:, 0] > 0).astype(int)
+    thetas = {}
+    for mode in ("pure", "auto"):
+        net = Network(5, [8, "tanh", Dropout(0.2), 2], seed=0, dtype=dtype)
+        net.fit(
+            x, t, epochs=3, batch_size=16, engine=mode, seed=1, optimizer=SGD(0.1),
+            compute_dtype=compute,
+        )  # fmt: skip
+        assert net.theta.dtype == dtype
+        thetas[mode] = net.theta.astype("float64")
+    assert [r.reason for r in runners] == [""]
+    np.testing.assert_allclose(thetas["auto"], thetas["pure"], rtol=limit, atol=limit)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("way", ["fit", "partial_fit", "stream"])
+def test_estimators_and_sources_are_trained_by_it_too(way, runners):
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    t = (x[:, 0] > 0).astype(int)
+    models = {}
+    for engine in ("pure", "auto"):
+        model = models[engine] = MLPClassifier((8,), max_iter=4, random_state=0, engine=engine)
+        if way == "fit":
+            model.set_params(dropout=0.2, class_weight="balanced", early_stopping=True)
+            model.fit(x, t)
+        elif way == "stream":
+            model.fit(stream(x, t))
+        else:
+            for first in (0, 20, 40):  # other arrays each time
+                model.partial_fit(x[first : first + 20], t[first : first + 20], classes=[0, 1])
+    assert [r.reason for r in runners] == [""]
+    for ours, pure in zip(models["auto"].coefs_, models["pure"].coefs_, strict=True):
+        np.testing.assert_allclose(ours, pure, rtol=1e-10, atol=1e-12)
+
+
+def test_sums_over_parts_of_a_batch(runners):
+    """They are added up outside the step, for which there is no rule."""
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    thetas = []
+    for engine in ("pure", "auto"):
+        net = Network(5, [8, "tanh", 2], seed=0)
+        net.fit(x, (x[:, 0] > 0).astype(int), epochs=2, accumulate=2, seed=1, engine=engine)
+        thetas.append(net.theta)
+    assert all(r.reason in ("", f"{AS_IT_IS} across") for r in runners)
+    np.testing.assert_allclose(*thetas, rtol=1e-10, atol=1e-12)

@@ -1,0 +1,131 @@
+"""Steps in 16 bits for a GPU, run on the host: the same as the pure step's, to roundings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cuda_on_host import HostCuda, compiler
+from cuda_pairs import ROWS, WEIGHT, Both
+
+from xpnn.backends import host, named_dtype
+from xpnn.engine.cuda import planner
+from xpnn.engine.cuda.halves import HALVES, read_halves
+from xpnn.engine.cuda.plan import make_cuda_plan
+from xpnn.engine.cuda.source import HEAD
+from xpnn.engine.trace import NAMESPACE, record
+from xpnn.functional import ACTIVATIONS, LOSSES
+from xpnn.layers import Dropout
+from xpnn.optimizers import SGD, Adam, Clipped, LossScale
+from xpnn.training.precision import Precision
+
+
+@pytest.fixture(autouse=True)
+def _compiler():
+    compiler()
+
+
+@pytest.fixture(params=["float16", "bfloat16"])
+def dtype(request):
+    """Name of a dtype of 16 bits."""
+    if request.param == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="NumPy knows bfloat16 through ml_dtypes")
+    return request.param
+
+
+def test_conversions_are_numpys_for_every_number(dtype):
+    half = named_dtype(dtype, np)
+    kind = {"float16": "Float16", "bfloat16": "BFloat16"}[dtype]
+    text = (
+        f'extern "C" __global__ void both({kind}* a0, float* a1, float* a2, {kind}* a3) {{\n'
+        "  for (int n = threadIdx.x; n < 65536; n += blockDim.x) {\n"
+        f"    a1[n] = a0[n];\n    a3[n] = {kind}(a2[n]);\n  }}\n}}\n"
+    )
+    call = HostCuda().compile(HEAD + HALVES + text)
+    halves = np.arange(65536, dtype="uint16").view(half)
+    wide, narrow = np.empty(65536, "float32"), np.empty(65536, half)
+    floats = np.random.default_rng(0).integers(0, 2**32, 65536, "uint32").view("float32")
+    with np.errstate(invalid="ignore", over="ignore"):
+        between = (halves.astype("float32")[:32768:2] + halves.astype("float32")[1:32768:2]) / 2
+        floats[: len(between)] = between  # ties
+        floats[20000:40000] = np.random.default_rng(1).normal(size=20000)
+        call(("both", 1, 1, [halves, wide, floats, narrow]))()
+        expected = floats.astype(half)
+        np.testing.assert_array_equal(wide, halves.astype("float32"))
+    np.testing.assert_array_equal(narrow.astype("float32"), expected.astype("float32"))
+
+
+def test_products_and_sums_read_the_16_bits(dtype):
+    half = named_dtype(dtype, np)
+
+    def function(a, b):
+        wide = NAMESPACE.astype(a, host.dtype("float32"))
+        product = NAMESPACE.matmul(wide, NAMESPACE.astype(b.T, host.dtype("float32")))
+        return product, NAMESPACE.sum(wide, axis=0, dtype=host.dtype("float32"))
+
+    a, b = (np.zeros(shape, half) for shape in ((40, 5), (7, 5)))
+    trace = read_halves(record(function, (a, b), ["a", "b"]))
+    assert [n.op for n in trace.nodes] == ["input", "input", "transpose", "matmul", "sum"]
+    plan = make_cuda_plan(function, (a, b), ["a", "b"], {})
+    assert [one.says for one in plan.work] == ["matmul 40 x 5 x 7", "sum over rows"]
+    assert [str(out.dtype) for out in plan.outputs] == ["float32"] * 2
+
+
+def test_every_activation(dtype):
+    layers = [spec for i, name in enumerate(ACTIVATIONS) for spec in (4 + i % 3, name)]
+    Both([*layers, 3], dtype="float32", optimizer=SGD(0.1), precision=Precision(dtype)).run()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss(loss):
+    Both(
+        [5, "tanh", 3], loss=loss, weight=WEIGHT, l2=0.01, dtype="float32", optimizer=SGD(0.1),
+        precision=Precision("float16"),
+    ).run()  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [0, 10**9])
+def test_dropout_clipping_and_products_by_a_library(limit, dtype, monkeypatch):
+    monkeypatch.setattr(planner, "OWN", limit)
+    both = Both(
+        [40, "gelu", Dropout(0.3), 33, "tanh", 5], weight=WEIGHT, dtype="float32",
+        optimizer=Clipped(SGD(0.1), 0.5), precision=Precision(dtype),
+    ).run(2)  # fmt: skip
+    assert (both.cuda.products > 0) == (limit == 0)
+
+
+def test_a_step_that_overflows_is_skipped_and_halves_the_scale():
+    rule = LossScale(2.0**24, growth_interval=3)
+    both = Both(
+        [8, "relu", 3], dtype="float32", optimizer=Adam(0.01),
+        precision=Precision("float16", rule),
+    ).run(2)  # fmt: skip
+    _, scale, _, skipped = both.ours.state()[1]
+    assert float(skipped) > 0
+    assert float(scale) < rule.init_scale
+    assert all(np.isfinite(both.ours.theta()))
+
+
+def test_rows_that_are_kept_in_16_bits(dtype):
+    both = Both([8, "relu", 3], dtype="float32", optimizer=SGD(0.1), precision=Precision(dtype))
+    x = both.columns[0].astype(named_dtype(dtype, np))
+    both.pure.columns = both.ours.columns = (x, *both.columns[1:])
+    both.run()
+
+
+def test_the_order_of_threads_and_blocks_does_not_matter(dtype):
+    options = {"dtype": "float32", "optimizer": SGD(0.1), "precision": Precision(dtype)}
+    runs = [
+        Both([40, "sigmoid", 3], cuda=HostCuda(backwards), **options).run(1)
+        for backwards in (False, True)
+    ]
+    np.testing.assert_array_equal(runs[0].ours.theta(), runs[1].ours.theta())
+
+
+def test_no_float32_is_written_down_where_16_bits_will_do(dtype):
+    """Between the layers are 16 bits, and each product's float32 is rounded by the next kernel."""
+    both = Both([64, "relu", 64, "relu", 3], dtype="float32", precision=Precision(dtype))
+    plan = both.ours.plan(ROWS, both.noise(0), 1)
+    casts = [one.says for one in plan.work if one.says == "astype"]
+    assert len(casts) <= 2  # parameters and rows
+    products = [one for one in plan.work if one.says.startswith("matmul")]
+    assert all(str(a.dtype) == dtype for one in products for a in one.operands[:2])
