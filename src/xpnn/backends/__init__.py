@@ -7,6 +7,7 @@ differences. `host` is NumPy in its role as the host's library.
 import numpy as host
 
 from xpnn.backends.cuda import CupyDevice, NcclRing
+from xpnn.backends.cuda_health import cuda_trouble
 from xpnn.backends.device_errors import device_errors
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
@@ -82,6 +83,7 @@ __all__ = [
     "available",
     "backend_of",
     "check_precision",
+    "cuda_trouble",
     "default_float",
     "device_errors",
     "device_name",

@@ -14,7 +14,7 @@ from xpnn.bench.gpu.asked import Asked
 from xpnn.bench.gpu.ceilings import measure_ceilings
 from xpnn.bench.gpu.fits import estimator, time98
 from xpnn.bench.gpu.ours import placed
-from xpnn.bench.gpu.within import Deadline, with_ratios
+from xpnn.bench.gpu.within import Deadline, reason_of, with_ratios
 from xpnn.bench.gpu.works import Found, large, predict, small
 from xpnn.bench.peers import installed
 from xpnn.bench.rounds import SkipError
@@ -66,8 +66,8 @@ def describe_device(asked: Asked) -> dict[str, Any]:
             "l2_bytes": properties["l2CacheSize"],
             "compute_capability": f"{properties['major']}.{properties['minor']}",
         }  # fmt: skip
-    except (SkipError, RuntimeError) as error:
-        found["cupy_error"] = str(error)
+    except Exception as error:  # what was measured is worth more than what this says
+        found["cupy_error"] = reason_of(error)
     try:
         torch = installed("torch")
         found |= {"torch": torch.__version__, "torch_cuda": torch.version.cuda}
