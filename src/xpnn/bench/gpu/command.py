@@ -169,10 +169,29 @@ def measured(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield run_work(name, asked, SECONDS[name], given.threads)
 
 
+def trouble(device: str) -> str:
+    """Why the device cannot be used; empty where it can, and for the CPU."""
+    if device == "cpu":
+        return ""
+    # In a process of its own, so that this one holds no memory of the GPU.
+    words = [sys.executable, "-m", "xpnn", "backends", "--require", "cupy", "--device", device]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code, which does not tell whether targets were held."""
+    """Run the command.
+
+    Returns
+    -------
+    int
+        Exit code: 2 where there is no such device. Whether targets were held, it does not tell.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     given, began = parse(argv), time.monotonic()
+    if wrong := trouble(given.device):
+        print(wrong, file=sys.stderr)
+        return 2
     works: dict[str, dict[str, Any]] = {}
     for found in measured(given):
         works[found["name"] if "ceilings" not in found else "ceilings"] = found

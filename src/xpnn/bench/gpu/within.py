@@ -50,7 +50,7 @@ def time_limit(seconds: float) -> Generator[None]:
         return
 
     def over(*_: object) -> None:
-        raise SkipError(f"preparing it took longer than the {seconds:.0f} s that were left")
+        raise SkipError(f"it took longer than the {seconds:.0f} s that were left")
 
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -80,8 +80,7 @@ def measure_within(
     """Time contenders round by round, until there are enough rounds or no time is left.
 
     The order moves on by one with each round. Who raises an error, whatever it is, or is not
-    ready in time, is out with the reason; the others go on. Every one that is ready has one
-    round at least.
+    ready in time, is out with the reason; the others go on.
 
     Parameters
     ----------
@@ -118,7 +117,8 @@ def measure_within(
         shift = count % max(len(turns), 1)
         for number in turns[shift:] + turns[:shift]:
             try:
-                _take(contenders[number], works[number], timings[number])
+                with time_limit(deadline.left):
+                    _take(contenders[number], works[number], timings[number])
             except Exception as error:
                 timings[number].skipped = reason_of(error)
         if deadline.left < time.monotonic() - began:
