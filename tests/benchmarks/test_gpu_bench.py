@@ -132,9 +132,10 @@ def test_no_gpu_ends_the_command_with_a_sentence(capsys):
 
 
 def test_a_work_in_a_process_of_its_own():
-    found = run_work("predict", TINY, 120.0, threads=1)
-    assert found["reason"] == ""
-    assert {r["name"] for r in found["results"]} == {OURS[1], EAGER, COMPILED}
+    found = run_work("ceilings", TINY, 120.0, threads=1)
+    assert (found["name"], found["reason"]) == ("ceilings", "")
+    assert found["ceilings"]["copy"] > 0
+    assert found["device"] == {"device": "cpu"}
 
 
 def test_a_process_that_fails_or_hangs_gives_a_reason(monkeypatch):
@@ -208,12 +209,22 @@ def test_the_command_writes_its_file_and_picture(tmp_path, monkeypatch, capsys):
         (["--data", "/nowhere"], "--data is '/nowhere'; expected a folder"),
         (["--plot", "a.txt"], "--plot is 'a.txt'; expected a .png"),
         (["--threads", "0"], "positive integer"),
+        (["--json", "/dev/null/gpu.json"], "--json is '/dev/null/gpu.json'; expected a file where"),
+        (["--plot", "/dev/null/a.png"], "--plot is '/dev/null/a.png'; expected a file"),
     ],
 )
 def test_wrong_words_are_named(words, message, capsys):
     with pytest.raises(SystemExit):
         parse(words)
     assert message in capsys.readouterr().err
+
+
+def test_only_a_whole_run_on_a_gpu_is_kept_unasked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse([]).json == command.RESULTS
+    for words in (["--tiny"], ["--quick"], ["--work", "mnist"], ["--device", "cpu"]):
+        assert parse(words).json is None
+    assert parse(["--device", "cuda", "--work", " mnist, predict "]).device == "cuda:0"
 
 
 # Rounds

@@ -30,7 +30,7 @@ def train(name="numpy", **options):
     return network, network.fit(here.asarray(X), here.asarray(LABELS), **options)
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("name", ["numpy", "cupy", "torch", "jax"])
 @pytest.mark.parametrize("engine", ["auto", "pure"])
 def test_each_epoch_says_how_many_were_skipped(name, engine, use_library, tmp_path):
     use_library(name)

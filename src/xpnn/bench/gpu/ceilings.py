@@ -46,9 +46,9 @@ def _cupy_product(kind: str, shape: tuple[int, int, int], asked: Asked) -> tuple
 
 
 def _torch_product(kind: str, shape: tuple[int, int, int], asked: Asked) -> tuple[Product, Any]:
-    torch, device = torch_device(asked.device)
     if not asked.cuda:
         raise SkipError("the ceiling of a CPU is NumPy's")
+    torch, device = torch_device(asked.device)
     exact, (n, k, m) = getattr(torch, "float32" if kind == "tf32" else kind), shape
     a, b = (torch.from_numpy(_random(*s)).to(device, exact) for s in ((n, k), (k, m)))
     out = torch.empty((n, m), dtype=exact, device=device)

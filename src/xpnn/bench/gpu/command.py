@@ -55,9 +55,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds, no torch.compile")
     parser.add_argument("--tiny", action="store_true", help="very little data; times mean nothing")
     parser.add_argument("--threads", type=_number, help="of the CPU's part; default: all cores")
-    parser.add_argument("--json", type=Path, default=RESULTS, help="default: %(default)s")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help=f"file for the results; default: {RESULTS}, of whole runs on a GPU",
+    )
     parser.add_argument("--plot", type=Path, help="roofline picture: PNG, SVG or PDF")
     given = parser.parse_args(argv)
+    whole = not (given.work or given.quick or given.tiny or given.device == "cpu")
+    if given.json is None and whole:
+        given.json = RESULTS
     given.work = [name.strip() for name in given.work.split(",") if name.strip()] or [*SECONDS]
     for name in given.work:
         if name not in SECONDS:
@@ -71,7 +78,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--data is {str(given.data)!r}; expected a folder with MNIST's files")
     if given.plot is not None and given.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
         parser.error(f"--plot is {str(given.plot)!r}; expected a .png, .svg or .pdf file")
+    for option, path in (("--json", given.json), ("--plot", given.plot)):
+        # Now, and not after eight minutes.
+        if path is not None and (path.is_dir() or not _writable(path.absolute().parent)):
+            parser.error(f"{option} is {str(path)!r}; expected a file where one can be written")
     return given
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _environment(threads: int | None, cold: Path | None) -> dict[str, str]:

@@ -71,7 +71,10 @@ def _shown(found: Mapping[str, Any]) -> Comparison:
 
 
 def show_all(
-    run: Mapping[str, Any], works: Mapping[str, Mapping[str, Any]], path: Path, picture: Path | None
+    run: Mapping[str, Any],
+    works: Mapping[str, Mapping[str, Any]],
+    path: Path | None,
+    picture: Path | None,
 ) -> None:
     """Print everything, write the file, draw the picture.
 
@@ -81,7 +84,7 @@ def show_all(
         Machine, versions, date, command.
     works : dict
         What each work found, by its name.
-    path : Path
+    path : Path or None
         JSON file.
     picture : Path or None
         Roofline picture.
@@ -105,7 +108,9 @@ def show_all(
         for point in found.get("points", ())
     ]
     results = {**run, "rows": rows, "works": [*works.values()], "points": points}
-    print(f"{run['seconds']:.0f} s; results: {write(path, results)}")
+    print(f"{run['seconds']:.0f} s in all")
+    if path is not None:
+        print(f"results: {write(path, results)}")
     if picture is not None:
         from xpnn.bench.gpu.roofline import draw_roofline
         from xpnn.plots.figure import save_figure
