@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +83,42 @@ def test_pytorch_learns_what_it_is_shown():
         epoch = TorchTraining(work, split.x, split.y, "cpu", half).eager()
         first, *_, last = [epoch() for _ in range(6)]
         assert last < 0.8 * first
+
+
+def test_a_captured_step_is_recorded_once_and_started_for_each_batch(monkeypatch):
+    """The order of calls only: stand-ins take the place of CUDA's streams and graphs."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from xpnn.bench.gpu.torch_side import TorchTraining
+
+    calls = []
+
+    class Stream:
+        def wait_stream(self, other):
+            calls.append("wait")
+
+    class Graph:
+        def replay(self):
+            calls.append("replay")
+
+    @contextmanager
+    def capture(graph):
+        calls.append("begin")
+        yield
+        calls.append("end")
+
+    for name, stand_in in {
+        "CUDAGraph": Graph, "Stream": Stream, "current_stream": Stream, "graph": capture,
+        "stream": lambda side: nullcontext(), "device": lambda place: nullcontext(),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    work, split, _ = fits.learned(TINY)
+    training = TorchTraining(replace(work, batch=150), split.x, split.y, "cpu")
+    with pytest.raises(SkipError, match="CUDA graphs need a CUDA device"):
+        training.captured()
+    epoch = training._captured()
+    assert calls == ["wait", "wait", "begin", "end"]
+    assert epoch() > 0  # three whole batches and a smaller one, whose step is eager
+    assert calls[4:] == ["replay"] * 3
 
 
 def test_a_missing_pytorch_is_a_reason_in_its_cell(monkeypatch):

@@ -101,9 +101,12 @@ class TorchTraining:
 
     def captured(self) -> Work:
         """Make an epoch of one captured step, gathering included, and its replays."""
-        torch, work = self.torch, self.work
         if self.place.type != "cuda":
             raise SkipError("CUDA graphs need a CUDA device")
+        return self._captured()
+
+    def _captured(self) -> Work:
+        torch, work = self.torch, self.work
         full = work.rows // work.batch * work.batch
         numbers = torch.arange(work.batch, device=self.place)
         total = torch.zeros((), device=self.place)
