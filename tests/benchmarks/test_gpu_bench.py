@@ -309,6 +309,19 @@ def test_rounds_end_when_no_time_is_left(monkeypatch):
     assert late.skipped == "left out: no time was left for it"
 
 
+def test_a_round_that_is_broken_off_leaves_those_before(monkeypatch):
+    monkeypatch.setattr(within, "RESERVE", 0.0)
+    turns = []
+
+    def work():
+        turns.append(None)
+        while len(turns) > 4:  # two rounds of warm-up and two that count
+            pass
+
+    (timing,) = measure_within([Contender("a", lambda: work)], 9, Deadline(0.4))
+    assert (len(timing.seconds), timing.skipped) == (2, "")
+
+
 def test_what_takes_long_to_prepare_is_broken_off():
     def forever():
         with time_limit(0.05):

@@ -103,7 +103,8 @@ def product_rate(kind: str, shape: tuple[int, int, int], asked: Asked) -> float 
 
 def copy_rate(asked: Asked) -> float:
     """Bytes a second of a copy within the device's memory, read and written ones added up."""
-    place, count = placed(asked), (2**20 if asked.tiny else COPIED) // 4
+    size = 2**20 if asked.tiny else COPIED if asked.cuda else COPIED // 16
+    place, count = placed(asked), size // 4
     xp = place.backend.xp
     source = place.backend.asarray(_random(count // 1024, 1024))
     seconds = seconds_of(lambda: xp.asarray(source, copy=True), place.wait, TIMES)

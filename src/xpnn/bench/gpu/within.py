@@ -16,6 +16,10 @@ RESERVE = 5.0  # seconds that preparing a contender leaves to the rounds
 WARM_UPS = 2  # the first compiles, the second may still record
 
 
+class TimeOverError(SkipError):
+    """Something was broken off for its time."""
+
+
 class Deadline:
     """A point in time.
 
@@ -40,17 +44,17 @@ def time_limit(seconds: float) -> Generator[None]:
 
     Raises
     ------
-    SkipError
+    TimeOverError
         It took longer, or there is no time at all.
     """
     if seconds <= 0:
-        raise SkipError("left out: no time was left for it")
+        raise TimeOverError("left out: no time was left for it")
     if threading.current_thread() is not threading.main_thread():
         yield  # signals come to the main thread
         return
 
     def over(*_: object) -> None:
-        raise SkipError(f"it took longer than the {seconds:.0f} s that were left")
+        raise TimeOverError(f"it took longer than the {seconds:.0f} s that were left")
 
     before = signal.signal(signal.SIGALRM, over)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -120,6 +124,8 @@ def measure_within(
                 with time_limit(deadline.left):
                     _take(contenders[number], works[number], timings[number])
             except Exception as error:
+                if isinstance(error, TimeOverError) and timings[number].seconds:
+                    continue  # what it took in the rounds before stands
                 timings[number].skipped = reason_of(error)
         if deadline.left < time.monotonic() - began:
             break  # another such round would end too late
