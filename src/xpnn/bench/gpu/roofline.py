@@ -39,6 +39,17 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
     return min(values) / 3, max(values) * 3
 
 
+def _mark(axes: Any, points: Sequence[Mapping[str, Any]]) -> None:
+    for number, point in enumerate(points):
+        rate = point["flops"] / point["step"]
+        axes.plot(
+            [point["flops"] / point["bytes"]], [rate / TERA], linestyle="none", markersize=10,
+            marker=MARKERS[number % len(MARKERS)], markeredgecolor="black",
+            markerfacecolor=FILLS[number % len(FILLS)],
+            label=f"{WORKS.get(point['work'], point['work'])}: {rate / TERA:,.3g} TFLOP/s",
+        )  # fmt: skip
+
+
 def draw_roofline(
     ceilings: Mapping[str, Any], points: Sequence[Mapping[str, Any]], device: str = ""
 ) -> Figure:
@@ -85,13 +96,7 @@ def draw_roofline(
             color=COLOURS[number % len(COLOURS)], linewidth=2,
             label=f"products, {NAMES.get(kind, kind)}: {rate / TERA:,.3g} TFLOP/s",
         )  # fmt: skip
-    for number, (point, rate) in enumerate(zip(shown, reached, strict=True)):
-        axes.plot(
-            [point["flops"] / point["bytes"]], [rate / TERA], linestyle="none", markersize=10,
-            marker=MARKERS[number % len(MARKERS)], markeredgecolor="black",
-            markerfacecolor=FILLS[number % len(FILLS)],
-            label=f"{WORKS.get(point['work'], point['work'])}: {rate / TERA:,.3g} TFLOP/s",
-        )  # fmt: skip
+    _mark(axes, shown)
     axes.set_xlim(left, right)
     axes.set_ylim(low / TERA, high / TERA)
     axes.set_xlabel("operations for each byte (least traffic, counted from shapes)")
