@@ -32,6 +32,9 @@ COPY src src
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip install --no-deps --force-reinstall . \
     && chown 1000 /src
+# Tests read both.
+COPY benchmarks benchmarks
+COPY docker docker
 COPY tests tests
 USER 1000
 ENTRYPOINT ["python", "-m", "pytest"]

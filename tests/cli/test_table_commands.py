@@ -316,6 +316,35 @@ def test_a_model_predicts_on_the_backend_that_is_asked_for(xpnn, trained):
     assert xpnn("evaluate", "s.st", "new.csv")[0] == 0
 
 
+def test_steps_in_16_bits(xpnn, folder):
+    words = ["train", "pets.csv", "-t", "adopted", *FAST, "-o", "half.st"]
+    options = ["--compute-dtype", "float16", "--precision", "high"]
+    found = machine(xpnn(*words, *options, "--json"))
+    assert found["record"]["options"]["compute_dtype"] == "float16"
+    assert found["record"]["options"]["precision"] == "high"
+    assert len(found["record"]["history"]["skipped"]) == 30
+    model = library.load("half.st")
+    assert model.estimator.compute_dtype == "float16"
+    assert model.record["history"]["skipped"] == found["record"]["history"]["skipped"]
+    for option, said in {
+        "--compute-dtype": "--compute-dtype is 'float8'; expected one of float16, bfloat16",
+        "--precision": "--precision is 'float8'; expected one of highest, high, medium",
+    }.items():
+        code, _, err = xpnn(*words, option, "float8")
+        assert code == 2
+        assert said in err
+
+
+def test_skipped_steps_are_told(xpnn, folder, monkeypatch):
+    monkeypatch.setattr(
+        "xpnn.optimizers.LossScale.__init__.__defaults__", (2.0**30, 2.0, 0.5, 2000)
+    )
+    words = ["train", "pets.csv", "-t", "adopted", *FAST, "--compute-dtype", "float16"]
+    code, out, _ = xpnn(*words)
+    assert code == 0
+    assert "steps whose gradients overflowed; the scale was made smaller" in out
+
+
 def test_what_scores_say():
     scores = {
         "accuracy": 0.9, "log_loss": 0.5, "roc_auc": None, "unknown_labels": 2,

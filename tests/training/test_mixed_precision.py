@@ -295,9 +295,11 @@ def test_a_crash_changes_no_byte(tmp_path, engine):
     scale, _, skipped = (read_checkpoint(path).arrays[f"carry.{i}"] for i in (3, 4, 5))
     assert scale < 2.0**24
     assert skipped > 0
+    assert sum(read_checkpoint(path).history().skipped) == skipped
     found = network(backend)
     again = found.fit(X, LABELS, checkpoint=path, resume=True, **options)
     assert found.theta.tobytes() == expected.theta.tobytes()
+    assert again.skipped == history.skipped
     assert again.loss == history.loss
     for changed in ({"compute_dtype": None, "loss_scale": None}, {"precision": "high"}):
         with pytest.raises(CheckpointError, match=next(iter(changed))):

@@ -8,6 +8,7 @@ import numpy as host
 
 from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
+from xpnn.backends.cuda_health import cuda_trouble
 from xpnn.backends.determinism import same_bits
 from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
@@ -89,6 +90,7 @@ __all__ = [
     "available",
     "backend_of",
     "check_precision",
+    "cuda_trouble",
     "default_float",
     "device_errors",
     "device_name",

@@ -15,6 +15,7 @@ THREAD_VARIABLES = (
 )  # fmt: skip
 PACKAGES = (
     "xpnn", "numpy", "scipy", "scikit-learn", "torch", "skorch", "jax", "jaxlib", "numba",
+    "cupy-cuda12x", "cupy-cuda13x", "ml_dtypes", "triton",
 )  # fmt: skip
 
 

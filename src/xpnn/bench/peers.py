@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,15 +52,20 @@ def sklearn_epoch(work: Workload, x: Any, t: Any) -> Work:
     return lambda: model.partial_fit(x, t)
 
 
+def torch_layers(torch: Any, widths: tuple[int, ...]) -> Any:
+    """Linear layers with ReLU between them."""
+    layers: list[Any] = []
+    for a, b in pairwise(widths):
+        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
 def torch_epoch(work: Workload, x: Any, t: Any, threads: int, compiled: bool = False) -> Work:
     """Eager modules with fused Adam, or the model with its loss through `torch.compile`."""
     torch = installed("torch")
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    layers: list[Any] = []
-    for a, b in zip(work.widths[:-1], work.widths[1:], strict=True):
-        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
+    model = torch_layers(torch, work.widths)
     adam = torch.optim.Adam(model.parameters(), lr=RATE, betas=(BETA1, BETA2), eps=EPS, fused=True)
     rows, labels = torch.from_numpy(x), torch.from_numpy(t)
 

@@ -13,6 +13,7 @@ from xpnn.cli.demo import demos
 from xpnn.cli.evaluate import evaluate
 from xpnn.cli.export import export
 from xpnn.cli.inspect import inspect
+from xpnn.cli.options import DeviceOption
 from xpnn.cli.output import OutputClosed
 from xpnn.cli.plot import plot
 from xpnn.cli.predict import predict
@@ -50,11 +51,29 @@ def _version(
 
 
 @app.command(rich_help_panel=_MORE)
-def backends() -> None:
-    """List the array libraries: version, devices, memory, or why one cannot be used."""
-    from xpnn.cli.report import show_backends
+def backends(
+    require: Annotated[
+        str | None,
+        typer.Option(
+            "--require",
+            metavar="LIBRARY",
+            help="Look at this one only; exit code 2 and the reason where it cannot be used.",
+        ),
+    ] = None,
+    device: DeviceOption = None,
+) -> None:
+    """List the array libraries: version, devices, memory, or why one cannot be used.
 
-    show_backends()
+    Example: xpnn backends --require cupy --device cuda:1
+    """
+    from xpnn.cli.report import require_backend, show_backends
+
+    if require is None:
+        if device is not None:
+            raise ValueError(f"--device is {device!r}; it goes with --require LIBRARY")
+        show_backends()
+    else:
+        require_backend(require, device)
 
 
 @app.command(rich_help_panel=_MORE)

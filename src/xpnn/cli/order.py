@@ -29,6 +29,8 @@ class Order:
     resume: bool = False
     checkpoint_every: int | None = None
     plot: bool = False
+    compute_dtype: str | None = None
+    precision: str = "highest"
 
     @property
     def checkpoint(self) -> Path:
@@ -43,12 +45,23 @@ class Order:
     def options(self) -> dict[str, Any]:
         """Parameters of the estimator."""
         from xpnn import select
+        from xpnn.backends import PRECISIONS
         from xpnn.functional import ACTIVATIONS
+        from xpnn.training.precision import COMPUTE_DTYPES
 
         chosen = select(self.backend, self.device)
         if self.activation not in ACTIVATIONS and self.activation != "logistic":
             raise ValueError(
                 f"--activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}"
+            )
+        if self.compute_dtype is not None and self.compute_dtype not in COMPUTE_DTYPES:
+            raise ValueError(
+                f"--compute-dtype is {self.compute_dtype!r}; expected one of "
+                f"{', '.join(COMPUTE_DTYPES)}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"--precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}"
             )
         options: dict[str, Any] = {
             "hidden_layer_sizes": widths(self.hidden),
@@ -66,6 +79,10 @@ class Order:
 
             own = None if self.device is None else device_name(chosen.device)
             options |= {"backend": chosen.name, "device": own}
+        if self.compute_dtype is not None:
+            options["compute_dtype"] = self.compute_dtype
+        if self.precision != "highest":
+            options["precision"] = self.precision
         return options
 
 

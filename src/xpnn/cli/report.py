@@ -7,7 +7,15 @@ import os
 from rich.console import Console
 from rich.table import Table
 
-from xpnn.backends import LIBRARIES, BackendUnavailableError, LibraryStatus, available, status
+from xpnn.backends import (
+    LIBRARIES,
+    BackendUnavailableError,
+    LibraryStatus,
+    available,
+    cuda_trouble,
+    select,
+    status,
+)
 
 
 def _console() -> Console:
@@ -30,6 +38,26 @@ def show_backends() -> None:
         else:
             table.add_row(f"[dim]{found.name}", found.version or "-", _reason(found))
     _console().print(table)
+
+
+def require_backend(name: str, device: str | None = None) -> None:
+    """Print one library with version and devices; on a GPU, something is computed first.
+
+    Raises
+    ------
+    ValueError
+        The library or the device is not known.
+    BackendUnavailableError
+        It cannot be used; says why, and what to do.
+    """
+    if name not in LIBRARIES:
+        raise ValueError(f"--require is {name!r}; expected one of {', '.join(LIBRARIES)}")
+    trouble = cuda_trouble(device) if name == "cupy" else ""
+    if trouble:
+        raise BackendUnavailableError(trouble)
+    chosen, found = select(name, device), status(name)
+    devices = ", ".join(f"{at}{_memory(size)}" for at, size in found.devices.items())
+    print(f"{chosen.describe()}; it has: {devices}")
 
 
 def _reason(found: LibraryStatus) -> str:

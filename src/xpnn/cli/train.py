@@ -205,6 +205,10 @@ def _say_result(model: TableModel, order: Order, screen: Screen) -> None:
 
     record, scores = model.record, model.record["validation"]
     screen.say(f"trained: {ending_of(model)} ({record['seconds']:.1f} s)")
+    if skipped := sum((record["history"] or {}).get("skipped", ())):
+        screen.say(
+            f"skipped: {skipped:,} steps whose gradients overflowed; the scale was made smaller"
+        )
     left = record["rows_without_target"]
     without = f", {left:,} without a target left out" if left else ""
     if scores is None:
@@ -278,6 +282,20 @@ def train(
     ] = False,
     backend: BackendOption = "auto",
     device: DeviceOption = None,
+    compute_dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float16 or bfloat16: what steps compute in, while parameters stay as they are. "
+            "For GPUs."
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="highest, high (allows TensorFloat-32) or medium (bfloat16): of float32 matrix "
+            "products while steps run, on devices that have them."
+        ),
+    ] = "highest",
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
@@ -317,7 +335,7 @@ def train(
     order = Order(
         out or Path(f"{stem_of(data)}.safetensors"), target, task, tuple(kind or ()), hidden,
         activation, epochs, batch_size, rate, alpha, validation, early_stop, backend, device,
-        seed, resume, checkpoint_every, plot,
+        seed, resume, checkpoint_every, plot, compute_dtype, precision,
     )  # fmt: skip
     with ranks() as group:
         if group is not None and not group.first:

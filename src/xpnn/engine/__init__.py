@@ -6,7 +6,7 @@ and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
 from xpnn.engine.across import Exchange, across
-from xpnn.engine.compile import MODES, Runner, make_runner, show
+from xpnn.engine.compile import MODES, Runner, make_runner, peek, show
 from xpnn.engine.cuda.plan import CudaPlan
 from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.make import Plan
@@ -28,5 +28,6 @@ __all__ = [
     "UnknownOperationError",
     "across",
     "make_runner",
+    "peek",
     "show",
 ]

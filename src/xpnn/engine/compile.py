@@ -158,6 +158,22 @@ def make_runner(
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype, feeder)
 
 
+def peek(runner: Runner) -> Any:
+    """Look at what goes from step to step, where it is: the next step may write over it.
+
+    Parameters
+    ----------
+    runner : Runner
+        From `make_runner`.
+
+    Returns
+    -------
+    nested tuples of array
+        As the carry that the runner was made with.
+    """
+    return (getattr(runner, "_pure", None) or runner).carry
+
+
 def mode_of(runner: Runner) -> str:
     """Name the mode that makes such a runner again, whatever the number of steps.
 

@@ -25,7 +25,7 @@ from xpnn.estimators.watching import validation_loss, validation_score
 from xpnn.optimizers import SGD, Adam, Clipped, Decayed, Optimizer
 from xpnn.training import Callback, History, Run
 from xpnn.training.keeping import Keeper
-from xpnn.training.precision import Precision
+from xpnn.training.precision import Precision, SkippedSteps
 
 if TYPE_CHECKING:
     from xpnn.estimators.base import BaseMLP
@@ -182,6 +182,8 @@ class Training:
             steps=self.steps * (1 if incremental else model.max_iter), group=self.group,
             parts=model.accumulate,
         )  # fmt: skip
+        with on_device(device):
+            self.skipped = SkippedSteps(kept.precision, self.learner.runner)
         self.diverged = False
         self.history = History(rows=data.rows)
         self.run = Run(model, self.history, 1 if incremental else model.max_iter)
@@ -286,6 +288,8 @@ class Training:
         self.history.epoch.append(model.n_iter_)
         self.history.loss.append(loss)
         self.history.rate.append(rates[-1])
+        with on_device(self.learner.device):
+            self.skipped.note(self.history)
         self._watch()
         watched = self.history.validation_loss or self.history.loss
         self.kept.rates.epoch_ended(model.t_, watched[-1])

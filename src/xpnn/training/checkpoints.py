@@ -270,14 +270,19 @@ def _texts(value: Any) -> bool:
 
 
 def _is_history(value: Any) -> bool:
-    if not isinstance(value, dict) or set(value) != {f.name for f in fields(History)}:
+    names = {f.name for f in fields(History)}
+    # Where no step can be skipped, and in files of versions before, nothing is said of it.
+    if not isinstance(value, dict) or set(value) | {"skipped"} != names:
         return False
     lists = [v for k, v in value.items() if k not in ("rows", "stopped", "best_epoch", "epoch")]
     numbers, best = value["epoch"], value["best_epoch"]
+    skipped = value.get("skipped", [])
     return (
         all(map(_numbers, lists))
         and _numbers(numbers, int)
         and all(a < b for a, b in zip([0, *numbers], numbers, strict=False))
+        and isinstance(skipped, list)
+        and all(map(_count, skipped))
         and all(len(v) in (0, len(numbers)) for v in lists)
         and len(value["loss"]) == len(numbers)
         and _count(value["rows"])

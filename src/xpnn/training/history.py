@@ -34,6 +34,9 @@ class History:
         Epoch (from 1) whose weights early stopping restored.
     epoch : list of int
         Number of the epoch (from 1) that the report came after.
+    skipped : list of int
+        Steps since the report before that a loss scale skipped, since their gradients
+        overflowed; empty where no scale adapts itself (`compute_dtype="float16"`).
     """
 
     loss: list[float] = field(default_factory=list)
@@ -45,6 +48,7 @@ class History:
     stopped: str = ""
     best_epoch: int | None = None
     epoch: list[int] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
@@ -68,8 +72,8 @@ class History:
         return self.validation_loss or self.loss
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values, for JSON."""
-        return dict(vars(self))
+        """All of it as plain values, for JSON; `skipped` where steps could be skipped."""
+        return {k: v for k, v in vars(self).items() if k != "skipped" or v}
 
     def _repr_html_(self) -> str:
         """A curve and the last reports, for a notebook."""
@@ -83,6 +87,8 @@ class History:
             parts.append(f"validation loss {self.validation_loss[-1]:.4g}")
         if self.validation_accuracy:
             parts.append(f"validation accuracy {self.validation_accuracy[-1]:.4f}")
+        if any(self.skipped):
+            parts.append(f"{sum(self.skipped)} steps skipped")
         if self.stopped:
             parts.append(self.stopped)
         return f"History({', '.join(parts)})"

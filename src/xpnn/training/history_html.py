@@ -41,6 +41,8 @@ def history_html(history: History) -> str:
         values = getattr(history, name)
         if len(values) == len(history.loss):
             columns[name.replace("_", " ")] = [f"{value:.4g}" for value in values[-_ROWS:]]
+    if any(history.skipped):
+        columns["steps skipped"] = [f"{count:,}" for count in history.skipped[-_ROWS:]]
     columns["epoch"] = columns["epoch"][-_ROWS:]
     rows = list(zip(*columns.values(), strict=True))
     left_out = len(history.loss) - len(rows)

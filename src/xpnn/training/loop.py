@@ -350,6 +350,7 @@ def _run(
             history.epoch.append(number)
             history.loss.append(loss)
             history.rate.append(trainer.rate)
+            trainer.skipped.note(history)
             trainer.validate(history)
             history.seconds.append(time.perf_counter() - began)
             # Every callback hears of every report, also of the one that another ends.

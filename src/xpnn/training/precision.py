@@ -24,12 +24,16 @@ from xpnn.backends import (
     library_name,
     matmul_precision,
     named_dtype,
+    to_float,
 )
+from xpnn.engine import peek
 from xpnn.optimizers import LossScale, Optimizer
 from xpnn.optimizers.scaled import Scaled
 from xpnn.training.checkpoints import describe
 
 if TYPE_CHECKING:
+    from xpnn.engine.compile import Runner
+    from xpnn.training.history import History
     from xpnn.training.step import Objective
 
 COMPUTE_DTYPES = ("float16", "bfloat16")
@@ -151,6 +155,33 @@ class Precision:
 
 
 PLAIN = Precision()
+
+
+class SkippedSteps:
+    """Counts the steps that a loss scale skips, from report to report.
+
+    Parameters
+    ----------
+    precision : Precision
+        What steps compute in; counts only where its scale adapts itself.
+    runner : Runner
+        Takes the steps; the optimizer's state is the second part of its carry.
+    """
+
+    def __init__(self, precision: Precision, runner: Runner) -> None:
+        self.active, self.runner = isinstance(precision.scaling, LossScale), runner
+        self.seen = self._count()
+
+    def _count(self) -> int:
+        return int(to_float(peek(self.runner)[1][3])) if self.active else 0
+
+    def note(self, history: History) -> None:
+        """Write down how many there were since the report before, after its loss was noted."""
+        if self.active:
+            before, self.seen = self.seen, self._count()
+            # A checkpoint of a version before does not say how many there were.
+            unknown = len(history.loss) - 1 - len(history.skipped)
+            history.skipped += [0] * unknown + [self.seen - before]
 
 
 @dataclass(frozen=True)

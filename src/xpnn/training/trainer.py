@@ -34,7 +34,7 @@ from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
 from xpnn.training.checkpoints import Saved
 from xpnn.training.history import History
-from xpnn.training.precision import PLAIN, Precision
+from xpnn.training.precision import PLAIN, Precision, SkippedSteps
 from xpnn.training.step import make_step, make_update, widened
 from xpnn.training.streaming import Stream
 from xpnn.training.summed import make_summed_step
@@ -168,6 +168,7 @@ class Trainer:
             mode=precision.engine(engine, xp),
             names=(("theta", "state", "count"), ("x", "t", "weight")),
         )
+        self.skipped = SkippedSteps(precision, self.runner)
 
     def plan(self) -> Plan | CudaPlan:
         """Plan of a step with a whole batch; arrays on the CPU that NumPy can look at only."""

@@ -1,0 +1,137 @@
+"""A history says how many steps a loss scale skipped; files without that are read as before."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import sealing
+import xpnn
+from xpnn import MLPClassifier, Network, select
+from xpnn.export.model_file import read_record
+from xpnn.optimizers import LossScale
+from xpnn.training import CheckpointError, History, OnEpoch
+from xpnn.training.checkpoints import CHECKPOINT, read_checkpoint
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(60, 5))
+LABELS = (X @ GENERATOR.normal(size=(5, 3))).argmax(axis=1)
+# Far too large: halved by each of the first steps until the gradients fit.
+HALF = {"compute_dtype": "float16", "loss_scale": LossScale(2.0**30, growth_interval=1000)}
+
+
+def train(name="numpy", **options):
+    here = select(name, dtype="float32")
+    network = Network(5, [8, "tanh", 3], seed=3)
+    options = {"epochs": 4, "batch_size": 20} | options
+    return network, network.fit(here.asarray(X), here.asarray(LABELS), **options)
+
+
+@pytest.mark.parametrize("name", ["numpy", "cupy", "torch", "jax"])
+@pytest.mark.parametrize("engine", ["auto", "pure"])
+def test_each_epoch_says_how_many_were_skipped(name, engine, use_library, tmp_path):
+    use_library(name)
+    path = tmp_path / "c"
+    _, history = train(name, engine=engine, checkpoint=path, **HALF)
+    assert len(history.skipped) == history.epochs == 4
+    assert history.skipped[0] == 3  # all steps of the first epoch
+    assert sum(history.skipped) < 12
+    # Nothing else changes the scale here: each skipped step halved it.
+    scale = read_checkpoint(path).arrays["carry.3"]
+    assert sum(history.skipped) == round(np.log2(2.0**30 / scale))
+
+
+def test_reports_of_several_epochs_add_up():
+    _, one = train(**HALF)
+    _, two = train(report_every=3, **HALF)
+    assert two.epoch == [3, 4]
+    assert two.skipped == [sum(one.skipped[:3]), one.skipped[3]]
+
+
+@pytest.mark.parametrize("options", [{}, {"compute_dtype": "float16", "loss_scale": 8.0}])
+def test_nothing_is_said_where_no_step_can_be_skipped(options):
+    _, history = train(**options)
+    assert history.skipped == []
+    assert "skipped" not in history.to_dict()
+    assert "skipped" not in repr(history) + history._repr_html_()
+
+
+def test_skipped_steps_are_shown_where_there_are_any():
+    _, history = train(**HALF)
+    count = sum(history.skipped)
+    assert f"{count} steps skipped" in repr(history)
+    assert "steps skipped</th>" in history._repr_html_()
+    assert json.loads(json.dumps(history.to_dict()))["skipped"] == history.skipped
+    none = History(loss=[1.0], epoch=[1], skipped=[0])
+    assert "skipped" not in repr(none) + none._repr_html_()
+    assert none.to_dict()["skipped"] == [0]
+
+
+def test_accumulated_batches_count_too():
+    assert train(accumulate=2, **HALF)[1].skipped[0] == 3
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators(tmp_path):
+    histories = []
+    keep = OnEpoch(lambda run: histories.append(run.history) and None)
+    options = {"hidden_layer_sizes": (8,), "batch_size": 20, "max_iter": 4, "random_state": 0}
+    model = MLPClassifier(**options, **HALF).fit(X, LABELS, callbacks=[keep])
+    skipped = histories[-1].skipped
+    assert skipped[0] == 3
+    assert len(skipped) == 4
+    resumed = MLPClassifier(**options | {"max_iter": 2}, **HALF)
+    resumed.fit(X, LABELS, checkpoint=tmp_path / "c")
+    MLPClassifier(**options, **HALF).fit(
+        X, LABELS, checkpoint=tmp_path / "c", resume=True, callbacks=[keep]
+    )
+    assert histories[-1].skipped == skipped
+    # partial_fit goes on with the optimizer's count, and tells only what is new.
+    other = MLPClassifier(**options, **HALF)
+    for _ in range(2):
+        other.partial_fit(X, LABELS, classes=[0, 1, 2], callbacks=[keep])
+        other = pickle.loads(pickle.dumps(other))
+    # Each call has a history of its own, which goes on where the optimizer was.
+    assert [h.skipped for h in histories[-2:]] == [skipped[:1], skipped[1:2]]
+    assert np.isfinite(model.loss_)
+
+
+# Files
+
+
+def test_a_checkpoint_without_the_list_is_read(tmp_path):
+    path, resumed = tmp_path / "c", tmp_path / "before"
+    train(checkpoint=path, epochs=2, **HALF)
+    expected, history = train(epochs=4, **HALF)
+
+    def change(header):
+        assert header["history"].pop("skipped") == history.skipped[:2]
+        return header
+
+    sealing.edited(path, resumed, change, key=CHECKPOINT.key)
+    assert read_checkpoint(resumed).history().skipped == []
+    network, again = train(epochs=4, resume=resumed, **HALF)
+    assert network.theta.tobytes() == expected.theta.tobytes()
+    assert again.skipped == [0, 0, *history.skipped[2:]]
+
+
+@pytest.mark.parametrize("wrong", [[-1, 0], [0.5, 0], [1], "no", [True, 0], None])
+def test_a_checkpoint_with_a_wrong_list_is_refused(tmp_path, wrong):
+    path = tmp_path / "c"
+    train(checkpoint=path, epochs=2, **HALF)
+
+    def change(header):
+        return header | {"history": header["history"] | {"skipped": wrong}}
+
+    other = sealing.edited(path, tmp_path / "other", change, key=CHECKPOINT.key)
+    with pytest.raises(CheckpointError, match="its history is not what a checkpoint has there"):
+        read_checkpoint(other)
+
+
+def test_a_model_file_keeps_it(tmp_path):
+    network, history = train(**HALF)
+    xpnn.save(network, tmp_path / "m", history.to_dict())
+    assert read_record(tmp_path / "m")["skipped"] == history.skipped
