@@ -15,6 +15,12 @@ import xpnn as library
 from xpnn.estimators import resuming
 
 XPNN = [sys.executable, "-m", "xpnn"]
+# What a shell starts in the background ignores Ctrl-C, and so would its children.
+HEARS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("xpnn", run_name="__main__", alter_sys=True)
+"""
 TRAIN = ["train", "pets.csv", "--target", "adopted", "--hidden", "8"]
 
 
@@ -69,10 +75,8 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(folder, xpnn):
     words = ["train", "pets.csv", "-t", "adopted", "--hidden", "500,500", "--rate", "3e-5"]
     words += ["--checkpoint-every", "2", "--out", "m.safetensors"]
     process = subprocess.Popen(
-        [*XPNN, *words, "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-        # What a shell starts in the background ignores Ctrl-C, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        [sys.executable, "-c", HEARS_CTRL_C, *words, "--epochs", "100000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     checkpoint = folder / "m.checkpoint.safetensors"
     while not checkpoint.exists() and process.poll() is None:
