@@ -8,16 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from gpus import DEVICES, MARKS
 
-from xpnn import backends
 from xpnn.backends import cuda_trouble
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-]
-DEVICES = list(STATUS.devices) or ["cuda:0"]
+pytestmark = MARKS
 WORKS = ["mnist", "tabular", "large", "estimator", "predict", "time98"]
 
 

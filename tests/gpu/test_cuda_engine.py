@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpus import MARKS
 
 from xpnn import Network, backends, select
 from xpnn.functional import ACTIVATIONS, LOSSES
@@ -11,11 +12,7 @@ from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped
 from xpnn.training import plan_step
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-]
+pytestmark = MARKS
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(230, 6))
 LABELS = (X @ GENERATOR.normal(size=(6, 3))).argmax(axis=1)

@@ -9,16 +9,12 @@ import threading
 
 import numpy as np
 import pytest
+from gpus import MARKS, STATUS
 
-from xpnn import MLPClassifier, Network, backends, select
+from xpnn import MLPClassifier, Network, select
 from xpnn.backends import DeviceMemoryError, to_host
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = MARKS
 ENGINES = ["auto", "kernels", "pure"]
 ROWS, WIDTH = 8192, 4096  # a batch of all rows needs 128 MiB for one layer's output
 ROOM = 64 * 2**20  # cuBLAS may want half of it for itself

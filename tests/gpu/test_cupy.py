@@ -6,29 +6,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from gpus import DEVICES, MARKS, STATUS, two_gpus
 
 from xpnn import Network, backends, select
 from xpnn import functional as F
 from xpnn.layers import Dropout
 from xpnn.optimizers import Adam
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-]
-DEVICES = list(STATUS.devices) or ["cuda:0"]
+pytestmark = MARKS
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(90, 6))
 LABELS = (X @ GENERATOR.normal(size=(6, 3))).argmax(axis=1)
-
-
-@pytest.fixture
-def cupy():
-    import cupy
-
-    return cupy
 
 
 def make(**options):
@@ -64,7 +53,7 @@ def test_the_current_device_does_not_matter_and_does_not_change(device, cupy):
             assert cupy.cuda.Device().id == current
 
 
-@pytest.mark.skipif(len(DEVICES) < 2, reason="needs two GPUs")
+@two_gpus
 def test_two_devices_are_an_error_that_names_both():
     near, far = (select("cupy", device).asarray(X) for device in DEVICES[:2])
     with pytest.raises(

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpus import DEVICES, MARKS
 
 from xpnn import MLPClassifier, Network, backends, select
 from xpnn.data import BlockShuffle, stream
 from xpnn.layers import Dropout
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
-DEVICES = list(STATUS.devices) or ["cuda:0"]
+pytestmark = MARKS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4)).astype("float32")
 LABELS = RNG.integers(3, size=90)
 WEIGHT = RNG.uniform(0.5, 2.0, 90).astype("float32")
-
-
-@pytest.fixture
-def cupy():
-    import cupy
-
-    return cupy
 
 
 def with_network(backend):

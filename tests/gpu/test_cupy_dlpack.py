@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpus import DEVICES, MARKS, two_gpus
 
 from xpnn import MLPClassifier, Network, backends, select
 from xpnn.backends import exchange, transfer
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
-DEVICES = list(STATUS.devices) or ["cuda:0"]
-two_gpus = pytest.mark.skipif(len(DEVICES) < 2, reason="needs two GPUs")
+pytestmark = MARKS
 
 X = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
 LABELS = (X[:, 0] > 0).astype("int64")
@@ -42,13 +36,6 @@ class Column:
         self.array = array
 
     __cuda_array_interface__ = None
-
-
-@pytest.fixture
-def cupy():
-    import cupy
-
-    return cupy
 
 
 @pytest.fixture

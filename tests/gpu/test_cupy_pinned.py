@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpus import DEVICES, MARKS
 
 from xpnn import MLPClassifier, Network, backends, select
 from xpnn.backends import pinned
 from xpnn.backends.pinned import Part
 from xpnn.data import BlockShuffle, stream
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
-DEVICES = list(STATUS.devices) or ["cuda:0"]
+pytestmark = MARKS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(503, 6)).astype("float32")
 LABELS = (X @ RNG.normal(size=(6, 3))).argmax(axis=1)
-
-
-@pytest.fixture
-def cupy():
-    import cupy
-
-    return cupy
 
 
 def feeder_of(device):

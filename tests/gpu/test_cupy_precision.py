@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpus import MARKS
 
-from xpnn import Network, backends, select
+from xpnn import Network, select
 from xpnn.backends import matmul_precision, product, to_host
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-]
+pytestmark = MARKS
 
 GENERATOR = np.random.default_rng(0)
 A = GENERATOR.normal(size=(256, 512))

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpus import MARKS
 
-from xpnn import MLPClassifier, Network, backends
+from xpnn import MLPClassifier, Network
 from xpnn.data import BlockShuffle, stream
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = MARKS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(203, 6)).astype("float32")

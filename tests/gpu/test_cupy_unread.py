@@ -7,9 +7,10 @@ import threading
 
 import numpy as np
 import pytest
+from gpus import MARKS
 
 import unread
-from xpnn import MLPClassifier, Network, backends, select
+from xpnn import MLPClassifier, Network, select
 from xpnn.data import BlockShuffle, stream
 from xpnn.estimators.learner import Learner
 from xpnn.functional import LOSSES
@@ -17,12 +18,7 @@ from xpnn.layers import Dropout
 from xpnn.optimizers import Adam, Clipped, CosineWarmup
 from xpnn.training.trainer import Trainer
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
+pytestmark = MARKS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(45, 4))

@@ -8,17 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from gpus import DEVICES, MARKS, two_gpus
 
-from xpnn import MLPClassifier, MLPRegressor, backends, select
+from xpnn import MLPClassifier, MLPRegressor, select
 from xpnn.backends import device_name, device_of, to_host
 
-STATUS = backends.status("cupy")
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not STATUS.usable, reason=STATUS.reason or "CuPy works"),
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-]
-DEVICES = list(STATUS.devices) or ["cuda:0"]
+pytestmark = MARKS
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(90, 6))
@@ -36,13 +31,6 @@ TASKS = {
     "counts": (MLPRegressor, np.floor(np.exp(VALUES)), {"loss": "poisson"}),
     "lbfgs": (MLPRegressor, VALUES, {"solver": "lbfgs"}),
 }  # fmt: skip
-
-
-@pytest.fixture
-def cupy():
-    import cupy
-
-    return cupy
 
 
 def train(name, x, **options):
@@ -102,7 +90,7 @@ def test_numpy_rows_for_a_model_on_the_device_are_refused(cupy):
     assert is_on(model.coefs_[0], DEVICES[-1])
 
 
-@pytest.mark.skipif(len(DEVICES) < 2, reason="needs two GPUs")
+@two_gpus
 def test_rows_on_another_device_are_refused():
     near, far = (select("cupy", device).asarray(X) for device in DEVICES[:2])
     with pytest.raises(ValueError, match="the same device as those passed to fit"):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+import unread
 from xpnn import Network, select
 from xpnn.backends import transfer
-from xpnn.layers import Dropout, Layer
+from xpnn.layers import Dropout
 from xpnn.optimizers import Adam, CosineWarmup
 
 strict = pytest.importorskip("array_api_strict")
@@ -43,17 +43,6 @@ def reads(monkeypatch):
 
     monkeypatch.setattr(transfer, "to_host", counting_to_host)
     return counted
-
-
-@dataclass(frozen=True, repr=False)
-class Peeking(Layer):
-    """What a layer must not do: read a value while the network learns."""
-
-    def forward(self, params, x, noise, *, xp):
-        return x * (0.5 if float(xp.sum(x)) > 0 else 1.0), ()
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        return dy, ()
 
 
 LAYERS = (6, "relu", Dropout(0.2), 3)
@@ -89,6 +78,6 @@ def test_host_reads_of_an_epoch_are_few(reads):
 
 
 def test_the_count_sees_a_layer_that_reads(reads):
-    layers = (6, Peeking(), 3)
+    layers = (6, unread.Peeking(), 3)
     few, many = (count_reads(reads, steps, 1, layers=layers) for steps in (2, 9))
     assert many == few + 7

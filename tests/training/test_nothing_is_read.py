@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ import unread
 from xpnn import MLPClassifier, MLPRegressor, Network, select
 from xpnn.data import BlockShuffle, stream
 from xpnn.functional import LOSSES
-from xpnn.layers import Dropout, Layer
+from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped, CosineWarmup, Decayed
 
 strict = pytest.importorskip("array_api_strict")
@@ -72,20 +70,9 @@ def test_no_option_reads(options, device, epochs):
     fit(device, epochs, **options)
 
 
-@dataclass(frozen=True, repr=False)
-class Peeking(Layer):
-    """What a layer must not do."""
-
-    def forward(self, params, x, noise, *, xp):
-        return x * (0.5 if float(xp.sum(x)) > 0 else 1.0), ()
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        return dy, ()
-
-
 def test_the_check_sees_a_layer_that_reads(device, epochs):
     with pytest.raises(unread.ReadError, match="__float__ was called in an epoch"):
-        fit(device, epochs, layers=(6, Peeking(), 3))
+        fit(device, epochs, layers=(6, unread.Peeking(), 3))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -156,4 +143,4 @@ def test_the_check_sees_torch_too(use_library, epochs):
     epochs.forbid_reads("torch", torch.Tensor)
     backend = select("torch", dtype="float32")
     with pytest.raises(unread.ReadError, match="__float__ was called in an epoch"):
-        fit(backend, epochs, layers=(6, Peeking(), 3), engine="pure")
+        fit(backend, epochs, layers=(6, unread.Peeking(), 3), engine="pure")
