@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
-from xpnn import Network, select
+from xpnn import MLPClassifier, Network, select
 from xpnn.backends import determinism, same_bits, to_host
+from xpnn.estimators import base
 from xpnn.layers import Dropout
 
 X = np.random.default_rng(0).normal(size=(60, 5))
@@ -25,6 +29,29 @@ def test_two_trainings_end_with_the_same_bits(backend):
         )  # fmt: skip
         thetas.append(to_host(network.theta))
     np.testing.assert_array_equal(*thetas)
+
+
+def test_estimators_hold_while_they_learn(monkeypatch):
+    held = []
+
+    @contextmanager
+    def holds(xp, device):
+        held.append(True)
+        yield
+        held.append(False)
+
+    monkeypatch.setattr(base, "same_bits", holds)
+    told = []
+    for options in ({}, {"solver": "lbfgs"}):
+        model = MLPClassifier((4,), max_iter=2, random_state=0, deterministic=True, **options)
+        look = {} if options else {"callbacks": [lambda run: told.append(held[-1])]}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, LABELS, **look)
+    assert held == [True, False, True, False]
+    assert told == [True, True]
+    with pytest.raises(ValueError, match="'deterministic' parameter of MLPClassifier must be an"):
+        MLPClassifier(deterministic="yes").fit(X, LABELS)
 
 
 def test_pytorch_is_told_and_left_as_it_was(use_library):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnn import Network
+from xpnn import MLPClassifier, Network
 from xpnn.data import stream
 from xpnn.distributed import MPI, RankError, as_group
 from xpnn.optimizers import CosineWarmup
@@ -89,6 +89,8 @@ elif NAME == "drifts":
     caught(fit)
 elif NAME == "argument":
     caught(lambda: fit(epochs=0))
+    caught(lambda: fit(deterministic=True))
+    caught(lambda: MLPClassifier(deterministic=True, distributed=SETTINGS).fit(X, T))
 elif NAME == "hangs":
     fit(stream(Bad(lambda: time.sleep(1e6)), T, memory="1 KiB"), None)
 elif NAME == "callback hangs":

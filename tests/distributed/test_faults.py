@@ -62,7 +62,9 @@ def test_parameters_that_drift_apart_end_the_training():
 
 
 def test_a_wrong_argument_is_the_same_error_on_all():
-    assert said("argument").count("ValueError: epochs is 0; expected a positive integer") == 3
+    text = said("argument")
+    assert text.count("ValueError: epochs is 0; expected a positive integer") == 3
+    assert text.count("ValueError: deterministic is True, and the batches are shared out") == 2 * 3
 
 
 @pytest.mark.parametrize("name", ["hangs", "stopped", "stays away", "never begins"])

@@ -58,6 +58,21 @@ def as_group(distributed: str | MPI | None) -> Group | None:
     return None if settings is None else _world(settings)
 
 
+def check_alone(deterministic: bool, group: Group | None) -> None:
+    """Make sure that nobody is promised the same bits of sums over several processes.
+
+    Raises
+    ------
+    ValueError
+        `deterministic` is True, and there is more than one process.
+    """
+    if deterministic and group is not None and group.size > 1:
+        raise ValueError(
+            "deterministic is True, and the batches are shared out among processes, whose "
+            "sums come in no fixed order on every machine; expected one process"
+        )
+
+
 class Group(Meeting):
     """The processes of one training.
 

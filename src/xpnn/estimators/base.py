@@ -24,11 +24,12 @@ from xpnn.backends import (
     matmul_precision,
     namespace,
     on_device,
+    same_bits,
     select,
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import Group, as_group
+from xpnn.distributed import Group, as_group, check_alone
 from xpnn.estimators import resuming
 from xpnn.estimators.combinations import check_combinations
 from xpnn.estimators.fitted import FittedMLP
@@ -148,6 +149,7 @@ class BaseMLP(FittedMLP):
         self._check_parameters()
         group = as_group(self.distributed)
         given = (X, y, sample_weight, incremental, validation_data, callbacks, checkpoint, resume)
+        check_alone(self.deterministic, group)
         group = None if group is None or group.size == 1 else group
         kept = "the model keeps the weights of its last epoch"
         with nullcontext() if group is None else group.together(), device_errors(kept):
@@ -183,6 +185,7 @@ class BaseMLP(FittedMLP):
         if group is not None:
             self._set_theta(group.same(self._theta()))
         theta = self._theta()
+        bits = same_bits(xp, device) if self.deterministic else nullcontext()
         calls = [as_callback(c) for c in callbacks]
         if self.progress and keeper.first:
             from xpnn.training.progress import ProgressBar
@@ -194,9 +197,10 @@ class BaseMLP(FittedMLP):
             data, held = self._hold_out(data, validation_data, xp, device, group)
             resuming.check(keeper, self, data, held)
             kind = StreamTraining if isinstance(data, StreamData) else Training
-            kind(self, data, held, theta, xp, device, calls, incremental, keeper).go()
+            with bits:
+                kind(self, data, held, theta, xp, device, calls, incremental, keeper).go()
         else:
-            with matmul_precision(self.precision, xp):
+            with bits, matmul_precision(self.precision, xp):
                 fit_lbfgs(self, data, theta, xp, device, group)
         if not all(np.isfinite(to_host(w)).all() for w in [*self.coefs_, *self.intercepts_]):
             raise ValueError(

@@ -78,7 +78,7 @@ default 'log_loss'
         ``monitor(model, X, y)``, everything on the host; larger is better.
     dtype : {'float16', 'float32', 'float64'}, optional
         Of the parameters; default, that of `X`.
-    compute_dtype, loss_scale, precision, accumulate, distributed, progress
+    compute_dtype, loss_scale, precision, accumulate, deterministic, distributed, progress
         As in `xpnn.training.fit`.
     backend, device : str, optional
         Where to compute, whatever `X` is; default, where `X` is. Rows of more than a quarter
@@ -155,6 +155,7 @@ out_activation_
         loss_scale: Any = None,
         precision: str = "highest",
         accumulate: int = 1,
+        deterministic: bool = False,
         backend: str | None = None,
         device: str | None = None,
         engine: str = "auto",

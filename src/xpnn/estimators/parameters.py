@@ -54,6 +54,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         Interval(Real, 0, None, closed="neither"),
     ],
     "precision": [StrOptions(set(PRECISIONS))],
+    "deterministic": ["boolean"],
     "accumulate": [Interval(Integral, 1, None, closed="left")],
     "backend": [None, str],
     "device": [None, str],

@@ -41,7 +41,7 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     delta : float, default 1
         Where the square of 'huber' turns into a line.
     dropout, optimizer, weight_decay, clip_norm, monitor, dtype, compute_dtype, loss_scale, \
-precision, accumulate, backend, device, engine, progress, distributed
+precision, accumulate, deterministic, backend, device, engine, progress, distributed
         As in `MLPClassifier`.
 
     Attributes
@@ -109,6 +109,7 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         loss_scale: Any = None,
         precision: str = "highest",
         accumulate: int = 1,
+        deterministic: bool = False,
         backend: str | None = None,
         device: str | None = None,
         engine: str = "auto",

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from xpnn.estimators.stochastic import Data, Training
 
 # Parameters that do not change what is learned, or say only for how long.
-_FREE = {"max_iter", "verbose", "progress", "warm_start", "backend", "device", "distributed"}
+_FREE = {
+    "max_iter",
+    "verbose",
+    "progress",
+    "warm_start",
+    "deterministic",
+    "backend",
+    "device",
+    "distributed",
+}
 _PRECISION = {"compute_dtype", "loss_scale", "precision"}
 
 

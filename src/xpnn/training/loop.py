@@ -20,7 +20,7 @@ from xpnn.backends import (
     same_bits,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import MPI, Group, as_group
+from xpnn.distributed import MPI, Group, as_group, check_alone
 from xpnn.engine import CudaPlan, Plan
 from xpnn.optimizers import Adam, LossScale, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
@@ -176,11 +176,7 @@ def fit(
     """
     group = as_group(distributed)
     _check_count("accumulate", accumulate)
-    if deterministic and group is not None and group.size > 1:
-        raise ValueError(
-            "deterministic is True, and the batches are shared out among processes, whose "
-            "sums come in no fixed order on every machine; expected one process"
-        )
+    check_alone(deterministic, group)
     if group is None or group.size == 1:
         group = Group(MPI()) if accumulate > 1 else None
     given = dict(locals())
