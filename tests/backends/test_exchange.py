@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,8 +68,8 @@ def made(name, values, use_library, dtype="float32"):
 @pytest.mark.parametrize("here", LIBRARIES)
 def test_a_library_takes_anothers_array_without_the_host(here, there, use_library, request):
     x = made(here, X, use_library)
-    backend = select(there, dtype="float32")
     use_library(there)
+    backend = select(there, dtype="float32")
     request.getfixturevalue("in_place")
     found = transfer.to_device(x, backend.xp, backend.device, backend.dtype)
     assert backends.backend_of(found).name == there
@@ -318,9 +318,9 @@ def test_a_gpus_memory_is_cupys_else_pytorchs(installed, taker, how, gpu_librari
     assert backends.as_array("x", Frame()).shape == (2, 3)
 
 
-def test_a_networks_library_comes_first_where_it_is_on_a_gpu(gpu_libraries):
-    libraries, torch = gpu_libraries(cupy=True, torch=True), ModuleType("torch")
-    torch = select("torch", "cpu").xp if False else __import__("array_api_compat.torch").torch
+def test_a_networks_library_comes_first_where_it_is_on_a_gpu(gpu_libraries, use_library):
+    use_library("torch")
+    torch, libraries = select("torch", "cpu").xp, gpu_libraries(cupy=True, torch=True)
     exchange.adopt(Elsewhere(2), torch, "cuda:1")
     exchange.adopt(Elsewhere(2), torch, "cpu")
     assert (len(libraries["torch"].seen), len(libraries["cupy"].seen)) == (1, 1)
