@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from xpnn.backends.cublas import Blas
+from xpnn.backends.transfer import send
 from xpnn.backends.types import Array, Device
 
 Launch = tuple[str, int, int, list[Any]]
@@ -44,7 +45,7 @@ class CupyDevice:
     def put(self, values: Any, place: Array) -> None:
         """Copy from the host, through CuPy's pinned memory, without waiting for the GPU."""
         with self.device:
-            place.set(values)
+            send(values, place)
 
     def copy(self, array: Array, place: Array) -> None:
         """Copy between arrays of one shape and dtype."""

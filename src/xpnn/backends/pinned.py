@@ -22,6 +22,7 @@ from typing import Any
 import numpy
 
 from xpnn.backends.libraries import library_name
+from xpnn.backends.transfer import send
 from xpnn.backends.types import Array, Device, Namespace
 
 SLOTS = 2  # batches that are on the GPU at once: one to read, one to write
@@ -113,7 +114,7 @@ class CupyCopies:
     def copy(self, room: Any, place: Array) -> None:
         """Queue a copy to the GPU."""
         with self.device:
-            place.set(room, stream=self.stream)
+            send(room, place, self.stream)
 
     def _mark(self, stream: Any) -> Any:
         event = self.cupy.cuda.Event(block=True, disable_timing=True)

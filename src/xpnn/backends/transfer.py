@@ -201,6 +201,22 @@ def _beside(x: Array, like: Array) -> Array:
     return x if seen is None else seen
 
 
+def send(values: Any, place: Array, stream: Any = None) -> None:
+    """Queue a copy from the host to an array of CuPy, whose GPU is current.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Of the shape and dtype of `place`. What lies in pinned memory has to stay as it is
+        until the copy is done.
+    place : cupy.ndarray
+        Where to.
+    stream : cupy.cuda.Stream, optional
+        Default: the current one.
+    """
+    place.set(values, stream=stream)
+
+
 class PinnedPair:
     """Room on the host that a GPU copies to and from without a detour.
 
