@@ -107,6 +107,27 @@ def test_a_careful_runner_runs_the_pure_step_and_says_why(when, error, caplog):
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
+def test_ctrl_c_while_a_step_is_tried_out_leaves_the_weights_as_they_were():
+    class Pressed(HostCuda):
+        """Ctrl-C, once the step is done and before it is taken back."""
+
+        zeroed = 0
+
+        def zero(self, array):
+            self.zeroed += 1
+            if self.zeroed == 2:
+                raise KeyboardInterrupt
+            super().zero(array)
+
+    both = Both(LAYERS, cuda=Pressed())
+    before = both.ours.theta().copy()
+    with pytest.raises(KeyboardInterrupt):
+        both.run(1)
+    assert not np.array_equal(both.ours.carry[0], before)  # the step was done
+    np.testing.assert_array_equal(both.ours.theta(), before)
+    np.testing.assert_array_equal(both.ours.state()[0], before)
+
+
 @pytest.mark.parametrize("when", ["compile", "launch"])
 def test_one_that_was_asked_for_says_what_is_wrong(when):
     both = Both(LAYERS, cuda=Failing(REFUSED, when))

@@ -282,18 +282,21 @@ class CudaRunner:
             log.warning(self.reason)
         else:
             raise error
-        carry = self.carry if self.given is None else self.given
         self._pure = PureRunner(
-            self.make_update(self.xp), carry, self.columns, self.xp, self.device, self.dtype
+            self.make_update(self.xp), self._now(), self.columns, self.xp, self.device, self.dtype
         )
+
+    def _now(self) -> Any:
+        """What the steps so far have led to; one that was only tried out is none of them."""
+        return self.carry if self.given is None else self.given
 
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
-        return self._pure.theta() if self._pure is not None else self._copy(self.carry[0])
+        return self._pure.theta() if self._pure is not None else self._copy(self._now()[0])
 
     def state(self) -> Any:
         """Copy all of the carry, for another runner to go on with."""
-        return self._pure.state() if self._pure is not None else map_tree(self._copy, self.carry)
+        return self._pure.state() if self._pure is not None else map_tree(self._copy, self._now())
 
 
 def _same(a: Any, b: Any) -> bool:
