@@ -21,7 +21,7 @@ from xpnn.engine.trace import Node, Trace, UnknownOperationError
 
 OWN = 2**25
 """Multiplications in a product up to which it is a kernel of our own, so that it may join a graph
-though cuBLAS may not."""
+though cuBLAS may not. A guess, as `SMALL` is: nobody has measured it on a GPU yet."""
 
 SMALL = 2**20
 """The same where cuBLAS may join: starting it is worth more multiplications than these."""

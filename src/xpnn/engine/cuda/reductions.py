@@ -19,7 +19,7 @@ from xpnn.engine.cuda.source import (
 from xpnn.engine.trace import Node, UnknownOperationError
 
 LONG = 2**16  # entries up to which one block reduces all
-PARTS = 264  # blocks of a longer one: two for each multiprocessor of a large GPU
+PARTS = 264  # blocks of a longer one: two for each multiprocessor of a large GPU; a guess
 LINES = 8  # rows that a block adds up side by side, 32 columns each
 
 

@@ -18,7 +18,7 @@ from xpnn.engine.trees import leaves, map_tree
 
 _NOISE_BYTES = 64 * 2**20  # noise that is on the GPU at once
 _GRAPHS = 6  # kept of a batch size, each of another number of steps
-STEPS = 16  # in a graph, at most: enough to keep the GPU busy while the next is started
+STEPS = 16  # in a graph, at most; a guess, like all such numbers here, not measured on a GPU yet
 
 log = logging.getLogger("xpnn.engine")
 
