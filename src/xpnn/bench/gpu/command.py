@@ -46,8 +46,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(
         prog=PREFIX,
-        description="Training and prediction on one GPU beside PyTorch and scikit-learn, in under "
-        "eight minutes. Let the machine rest meanwhile.",
+        description="Training and prediction on one GPU beside PyTorch and scikit-learn; a "
+        "limit for each work keeps it under eight minutes. Let the machine rest meanwhile.",
     )
     parser.add_argument("--device", default="cuda:0", help="cuda:0, cuda:1, ... or cpu")
     parser.add_argument("--data", type=Path, help="folder with the MNIST database (IDX files)")
