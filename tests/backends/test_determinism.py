@@ -14,6 +14,7 @@ from xpnn import MLPClassifier, Network, select
 from xpnn.backends import determinism, same_bits, to_host
 from xpnn.estimators import base
 from xpnn.layers import Dropout
+from xpnn.training import Callback, loop
 
 X = np.random.default_rng(0).normal(size=(60, 5))
 LABELS = (X[:, 0] > 0).astype("int64")
@@ -31,16 +32,37 @@ def test_two_trainings_end_with_the_same_bits(backend):
     np.testing.assert_array_equal(*thetas)
 
 
-def test_estimators_hold_while_they_learn(monkeypatch):
-    held = []
+@pytest.fixture
+def held(monkeypatch):
+    """Notes that the promise begins and ends, in networks and in estimators."""
+    noted = []
 
     @contextmanager
     def holds(xp, device):
-        held.append(True)
+        noted.append(True)
         yield
-        held.append(False)
+        noted.append(False)
 
     monkeypatch.setattr(base, "same_bits", holds)
+    monkeypatch.setattr(loop, "same_bits", holds)
+    return noted
+
+
+def test_a_network_holds_while_it_learns(held):
+    told = []
+
+    class Tell(Callback):
+        def on_epoch(self, run):
+            told.append(list(held))
+
+    options = {"epochs": 2, "callbacks": [Tell()]}
+    for deterministic in (False, True):
+        Network(5, [4, "tanh", 2], seed=0).fit(X, LABELS, deterministic=deterministic, **options)
+    assert told == [[], [], [True], [True]]
+    assert held == [True, False]
+
+
+def test_estimators_hold_while_they_learn(held):
     told = []
     for options in ({}, {"solver": "lbfgs"}):
         model = MLPClassifier((4,), max_iter=2, random_state=0, deterministic=True, **options)
