@@ -37,12 +37,12 @@ def compile_for():
     return compile_for
 
 
-def step_source(dtype, precision=PLAIN):
+def step_source(dtype, precision=PLAIN, labels="int64"):
     """Kernels of a training step with every activation, and those round it."""
     layers = [spec for name in ACTIVATIONS for spec in (8, name)]
     network = Network(6, [*layers, 3], seed=0, dtype=dtype)
     x, _, _ = network.prepare(np.zeros((20, 6), dtype))
-    t, weight = network.prepare_targets(x, np.zeros(20, int), np.ones(20))
+    t, weight = network.prepare_targets(x, np.zeros(20, labels), np.ones(20))
     optimizer, theta = precision.optimizer(Clipped(Adam(), 0.1)), network.theta
     step = make_step(
         network.layers, network.tree, network.loss, optimizer, 0.01, xp=NAMESPACE,
@@ -69,6 +69,13 @@ def test_a_step_compiles(dtype, architecture, compile_for, monkeypatch):
     text = step_source(dtype)
     assert text.count("__global__") > 20
     assert compile_for(text, architecture)
+
+
+@pytest.mark.parametrize("labels", ["int32", "uint8"])
+def test_labels_of_any_integers_compile(labels, compile_for):
+    text = step_source("float32", labels=labels)
+    assert "Int64(a" in text
+    assert compile_for(text, "sm_90")
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])

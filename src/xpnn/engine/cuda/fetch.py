@@ -47,9 +47,9 @@ def fetch(
     """
     arrays = [count, order, rates, rate]
     lines = [
-        "  const long long step = a0[0];",
-        "  const long long first = blockIdx.x * (long long)blockDim.x + threadIdx.x;",
-        "  const long long all = gridDim.x * (long long)blockDim.x;",
+        "  const Int64 step = a0[0];",
+        "  const Int64 first = blockIdx.x * Int64(blockDim.x) + threadIdx.x;",
+        "  const Int64 all = gridDim.x * Int64(blockDim.x);",
         "  if (first == 0) a3[0] = a2[step];",
     ]
     for column, place in columns:
@@ -60,14 +60,14 @@ def fetch(
             raise UnknownOperationError(f"data of {len(strides)} axes")
         inner = f" + n % {width} * {strides[1]}" if len(strides) == 2 else ""
         lines += [
-            f"  for (long long n = first; n < {math.prod(place.shape)}; n += all)",
+            f"  for (Int64 n = first; n < {math.prod(place.shape)}; n += all)",
             f"    {b}[n] = {a}[a1[step * {size} + n / {width}] * {strides[0]}{inner}];",
         ]
     for ahead, place in noise:
         a, b = _names(arrays, ahead, place)
         each = math.prod(place.shape)
         lines += [
-            f"  for (long long n = first; n < {each}; n += all)",
+            f"  for (Int64 n = first; n < {each}; n += all)",
             f"    {b}[n] = {a}[step % {len(ahead)} * {each} + n];",
         ]
     return Kernel(_text(arrays, lines), arrays, arrays[3:], BLOCKS, THREADS, "fetch the batch")

@@ -20,10 +20,10 @@ TYPES = {
     "float64": "double",
     "bool": "bool",
     "int32": "int",
-    "int64": "long long",
-    "uint8": "unsigned char",
+    "int64": "Int64",
+    "uint8": "UInt8",
 }
-"""C++'s names of the dtypes that kernels know."""
+"""C++'s names of the dtypes that kernels know; one word each, as casts are written `Name(a)`."""
 
 WIDE = TYPES | {"float16": "float", "bfloat16": "float"}
 """What they are computed in."""

@@ -18,6 +18,8 @@ from xpnn.engine.trace import Node, UnknownOperationError
 THREADS = 256  # in a block that goes through entries
 
 HEAD = """\
+using Int64 = long long;
+using UInt8 = unsigned char;
 template <typename T> __device__ T larger(T a, T b) { return (a < b || b != b) ? b : a; }
 template <typename T> __device__ T smaller(T a, T b) { return (a > b || b != b) ? b : a; }
 template <typename T> __device__ T sign_of(T a) { return a > 0 ? T(1) : (a < 0 ? T(-1) : a); }
@@ -370,7 +372,7 @@ def power(count: int) -> int:
 
 def index_type(count: int) -> str:
     """Choose the type of an index."""
-    return "int" if count < 2**30 else "long long"
+    return "int" if count < 2**30 else "Int64"
 
 
 def _says(nodes: list[Node]) -> str:
