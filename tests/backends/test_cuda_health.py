@@ -37,7 +37,7 @@ def cupy(monkeypatch):
     monkeypatch.setattr(cuda_health.importlib, "import_module", imported)
     library = SimpleNamespace(load=lambda: None)
     monkeypatch.setattr(cuda_health, "LIBRARIES", {"cupy": library})
-    backend = SimpleNamespace(xp=host, asarray=host.asarray)
+    backend = SimpleNamespace(xp=host, device="cpu", asarray=host.asarray)
     monkeypatch.setattr(cuda_health, "select", lambda *_: backend)
     monkeypatch.setattr(cuda_health.sys, "platform", "linux")
     return SimpleNamespace(runtime=runtime, library=library, backend=backend)

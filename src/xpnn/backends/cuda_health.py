@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnn.backends.errors import BackendUnavailableError
-from xpnn.backends.libraries import LIBRARIES
+from xpnn.backends.libraries import LIBRARIES, on_device
 from xpnn.backends.select import select
 from xpnn.backends.transfer import to_float
 
@@ -171,7 +171,8 @@ def _sum_trouble(device: str | None) -> str:
     """Compute something, which compiles a kernel and brings its result back."""
     try:
         here = select("cupy", device, "float32")
-        found = to_float(here.xp.sum(here.asarray([1.0, 2.0, 4.0])))
+        with on_device(here.device):
+            found = to_float(here.xp.sum(here.asarray([1.0, 2.0, 4.0])))
     except (ValueError, BackendUnavailableError) as error:
         return str(error)
     except Exception as error:
