@@ -47,12 +47,18 @@ def torch():
 
 
 @pytest.fixture
+def network():
+    """A network on CuPy, whose first weights were drawn on the host."""
+    return Network(6, [8, "tanh", 2], seed=0, backend=select("cupy", "cuda:0", "float32"))
+
+
+def refuse(x, *args, **kwargs):
+    raise AssertionError(f"a {type(x).__name__} went through the host")
+
+
+@pytest.fixture
 def no_host(cupy, monkeypatch):
     """Make every way of an array to the host an error."""
-
-    def refuse(x, *args, **kwargs):
-        raise AssertionError(f"a {type(x).__name__} went through the host")
-
     monkeypatch.setattr(transfer, "to_host", refuse)
     monkeypatch.setattr(cupy.ndarray, "get", refuse)
     return monkeypatch
@@ -88,8 +94,7 @@ def test_bfloat16_tensors_are_widened_on_the_gpu(torch, no_host):
     assert backends.to_host(found).tolist() == [0.5, 3.0]
 
 
-def test_a_network_on_cupy_takes_torch_tensors_of_its_gpu(cupy, torch, no_host):
-    network = Network(6, [8, "tanh", 2], seed=0, backend=select("cupy", "cuda:0", "float32"))
+def test_a_network_on_cupy_takes_torch_tensors_of_its_gpu(cupy, torch, network, no_host):
     x, t = torch.tensor(X, device="cuda:0"), cupy.asarray(LABELS)
     found = network.predict_proba(x)
     assert isinstance(found, cupy.ndarray)
@@ -102,14 +107,16 @@ def test_a_network_on_cupy_takes_torch_tensors_of_its_gpu(cupy, torch, no_host):
         network.predict(torch.tensor(X))
 
 
-def test_a_network_on_torch_takes_cupy_arrays_of_its_gpu(cupy, torch, no_host):
-    network = Network(6, [8, "tanh", 2], seed=0, backend=select("torch", "cuda:0", "float32"))
-    assert isinstance(network.predict_proba(cupy.asarray(X)), torch.Tensor)
+def test_a_network_on_torch_takes_cupy_arrays_of_its_gpu(cupy, torch, monkeypatch):
+    on_torch = Network(6, [8, "tanh", 2], seed=0, backend=select("torch", "cuda:0", "float32"))
+    x = cupy.asarray(X)
+    monkeypatch.setattr(transfer, "to_host", refuse)
+    monkeypatch.setattr(cupy.ndarray, "get", refuse)
+    assert isinstance(on_torch.predict_proba(x), torch.Tensor)
 
 
 @pytest.mark.parametrize("kind", [OnlyMemory, Column])
-def test_memory_of_no_library_is_cupys(kind, cupy, no_host):
-    network = Network(6, [8, "tanh", 2], seed=0, backend=select("cupy", "cuda:0", "float32"))
+def test_memory_of_no_library_is_cupys(kind, cupy, network, no_host):
     x = cupy.asarray(X)
     found, expected = network.scores(kind(x)), network.scores(x)
     no_host.undo()
@@ -193,11 +200,12 @@ def test_arrays_go_from_gpu_to_gpu_without_the_host(cupy, no_host):
 
 
 @two_gpus
-def test_a_tensor_of_another_gpu_is_refused_by_a_network_and_moved_by_asarray(torch, no_host):
+def test_a_tensor_of_another_gpu_is_refused_by_a_network_and_moved_by_asarray(
+    torch, network, no_host
+):
     x = torch.tensor(X, device=DEVICES[1])
-    near = select("cupy", DEVICES[0], "float32")
     with pytest.raises(backends.MixedArraysError, match="x is an array of torch on cuda:1"):
-        Network(6, [2], backend=near).predict(x)
-    found = near.asarray(x)
+        network.predict(x)
+    found = select("cupy", DEVICES[0], "float32").asarray(x)
     no_host.undo()
     np.testing.assert_array_equal(backends.to_host(found), X)
