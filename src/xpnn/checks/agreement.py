@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from xpnn.backends import Backend, backend_of, device_name, dtype_name, select, status, to_host
+from xpnn.backends import (
+    Backend,
+    backend_of,
+    device_name,
+    dtype_name,
+    on_device,
+    select,
+    status,
+    to_host,
+)
 from xpnn.checks.cases import CASES, largest
 from xpnn.checks.tolerance import deviation, tolerance
 
@@ -86,7 +95,8 @@ def check_backend(backend: Backend) -> Iterator[Finding]:
     where = (backend.name, device_name(backend.device), dtype)
     for case, function in CASES.items():
         try:
-            found = function(backend)
+            with on_device(backend.device):  # as in trainings, formulas are handed `xp`
+                found = function(backend)
         except Exception as error:  # what a library raises is a finding, not a crash
             text = f"{type(error).__name__}: {error}".splitlines()[0]
             yield Finding(*where, case, "", 0.0, 0.0, tolerance(dtype), text)

@@ -2,7 +2,8 @@
 
 Every function takes arrays of any library that follows the array API standard and
 returns arrays of the same library, device and dtype. `xp`, the namespace, is looked up
-from the arguments where it is not handed in.
+from the arguments where it is not handed in. Where it is, nothing is looked up: CuPy's
+arrays have to be on the current GPU then, where without `xp` theirs is made current.
 """
 
 from xpnn.functional.activations import (

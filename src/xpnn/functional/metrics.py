@@ -6,9 +6,11 @@ For everything else (confusion matrix, ROC, ...) copy predictions to the host an
 
 from __future__ import annotations
 
-from xpnn.backends import Array, DType, Namespace, placement
+from xpnn.backends import Array, DType, Namespace
+from xpnn.functional.formula import formula
 
 
+@formula
 def accuracy(
     predicted: Array, labels: Array, *, dtype: DType = None, xp: Namespace = None
 ) -> Array:
@@ -27,7 +29,6 @@ def accuracy(
     -------
     array, 0-d
     """
-    xp = xp or placement(predicted=predicted, labels=labels)[0]
     right = predicted == labels
     if right.ndim > 1:
         right = xp.all(right, axis=1)
