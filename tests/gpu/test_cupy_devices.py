@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from gpus import DEVICES, MARKS
@@ -78,6 +80,7 @@ def test_the_current_stream_is_used_and_stays(work, cupy):
 @pytest.mark.parametrize("work", WORK)
 def test_memory_comes_from_the_users_allocator(work, cupy):
     own, before = cupy.cuda.MemoryPool(), cupy.cuda.get_allocator()
+    gc.collect()  # what earlier tests left is not to be freed in between
     default = cupy.get_default_memory_pool().used_bytes()
     with cupy.cuda.using_allocator(own.malloc):
         found = work(select("cupy", dtype="float32"))

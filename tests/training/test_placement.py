@@ -18,7 +18,8 @@ from xpnn import MLPClassifier, MLPRegressor, Network, Neuron, Perceptron, selec
 from xpnn import functional as F
 from xpnn.backends import device_name, device_of, libraries, on_device, to_float, to_host
 from xpnn.data import BlockShuffle, stream
-from xpnn.functional import LOSSES
+from xpnn.demos import mcculloch_pitts, neuron, perceptron, weighted_sum
+from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped, CosineWarmup
 
@@ -233,10 +234,46 @@ def test_all_else_that_an_estimator_does_stays_there(here, tmp_path):
     assert unit.score(x, LABELS) > 0
 
 
-@pytest.mark.parametrize("name", ["softmax", "softplus", "sigmoid", "gelu"])
-def test_formulas_stay_there(name, here):
-    is_here(getattr(F, name)(here.asarray(X)), here)
-    is_here(F.one_hot(here.asarray(LABELS), 3), here)
-    is_here(F.softmax_cross_entropy(here.asarray(VALUES), here.asarray(LABELS))[0], here)
-    unit = Neuron(here.asarray(X[0]), 0.5, "tanh")
-    is_here(unit(here.asarray(X)), here)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_stay_there(name, here):
+    rule, z = ACTIVATIONS[name], here.asarray(X)
+    a = rule.forward(z)
+    is_here(a, here)
+    is_here(rule.backward(a if rule.saves_output else z, z), here)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_stay_there(name, here):
+    rule, t = LOSSES[name], here.asarray(TARGETS[LOSSES[name].kind])
+    loss, saved = rule.forward(here.asarray(VALUES), t, here.asarray(WEIGHT))
+    is_here(loss, here)
+    is_here(rule.backward(saved), here)
+
+
+def test_other_formulas_stay_there(here):
+    x, labels = here.asarray(X), here.asarray(LABELS)
+    w, b = here.asarray(VALUES[:4]), here.asarray(VALUES[0])
+    noise = here.asarray(RNG.random((45, 4)))
+    dropped, mask = F.dropout(x, noise, 0.2)
+    penalty, saved = F.l2_penalty(x, 0.1)
+    for array in (
+        F.one_hot(labels, 3), F.accuracy(labels, labels), F.linear(x, w, b), dropped,
+        *F.linear_backward(x, w, here.asarray(VALUES)), F.dropout_backward(mask, x), penalty,
+        F.l2_penalty_backward(saved, 0.1), F.clip_by_norm(x, 0.5),
+    ):  # fmt: skip
+        is_here(array, here)
+
+
+def test_units_stay_there(here):
+    x, row = here.asarray(X), here.asarray(X[0])
+    unit = Neuron(row, 0.5, "tanh")
+    is_here(unit(x), here)
+    is_here(unit.score(x), here)
+    explained = unit.explain(row)
+    assert explained.contributions == pytest.approx((X[0] ** 2).tolist(), rel=1e-6)
+    is_here(Neuron.random(4, seed=0, backend=here)(x), here)
+
+
+@pytest.mark.parametrize("demo", [weighted_sum, mcculloch_pitts, neuron, perceptron])
+def test_demos_stay_there(demo, here, tmp_path):
+    demo.run(here, tmp_path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from xpnn.backends import Backend, to_float, to_host
+from xpnn.backends import Backend, on_device, to_float, to_host
 from xpnn.functional import softmax
 from xpnn.plots.neuron import plot_bias_shift
 from xpnn.units import Neuron
@@ -74,6 +74,7 @@ def _softmax(backend: Backend, seed: int) -> list[float]:
     """Shares of three neurons with weights of their own."""
     x = backend.asarray(INPUTS)
     layer = [Neuron.random(3, seed=seed + i, backend=backend) for i in range(3)]
-    scores = backend.xp.stack([neuron.score(x) for neuron in layer])
+    with on_device(backend.device):
+        scores = backend.xp.stack([neuron.score(x) for neuron in layer])
     shares: list[float] = to_host(softmax(scores)).tolist()
     return shares

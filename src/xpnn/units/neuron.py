@@ -348,12 +348,13 @@ class Neuron:
             `x` lives elsewhere than the weights.
         """
         names = self._names(names)
-        x, xp, _ = beside("x", x, "weights", self._weights)
+        x, xp, device = beside("x", x, "weights", self._weights)
         if tuple(x.shape) != (self.inputs,):
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected a single row of shape ({self.inputs},)"
             )
-        products = to_host(x * xp.astype(self._weights, x.dtype, copy=False)).tolist()
+        with on_device(device):
+            products = to_host(x * xp.astype(self._weights, x.dtype, copy=False)).tolist()
         weights = to_host(self._weights).tolist()
         return Explanation(
             inputs=tuple(to_host(x).tolist()),
