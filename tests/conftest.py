@@ -153,6 +153,13 @@ def dtype(request: pytest.FixtureRequest):
     return _current(request).dtype
 
 
+@pytest.fixture
+def current(request: pytest.FixtureRequest):
+    """Make the test's device current: of CuPy it has to be where `xp` is handed in."""
+    with backends.on_device(_current(request).device):
+        yield
+
+
 def _current(request: pytest.FixtureRequest) -> backends.Backend:
     name = "backend" if "backend" in request.fixturenames else "backend64"
     return request.getfixturevalue(name)

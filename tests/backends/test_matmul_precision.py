@@ -45,6 +45,7 @@ def test_one_factor_of_16_bits(half):
     np.testing.assert_allclose(to_host(found), 1.0, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("current")
 def test_other_products_are_the_librarys_own(backend, assert_close):
     a = np.random.default_rng(0).normal(size=(3, 5))
     assert_close(product(backend.asarray(a), backend.asarray(a.T), backend.xp), a @ a.T, backend)

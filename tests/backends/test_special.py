@@ -14,11 +14,13 @@ POINTS = np.concatenate([
 ])  # fmt: skip
 
 
+@pytest.mark.usefixtures("current")
 def test_erf(backend, assert_close):
     x = POINTS[np.abs(POINTS) < 1e38]
     assert_close(erf(backend.asarray(x), backend.xp), special.erf(x), backend)
 
 
+@pytest.mark.usefixtures("current")
 def test_the_standard_form_is_good_to_the_last_digits(backend64):
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         found = standard_erf(backend64.asarray(POINTS), backend64.xp)

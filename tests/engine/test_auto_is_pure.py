@@ -72,6 +72,7 @@ def test_unknown_engines_are_refused_with_the_known_ones():
         train("plain", "turbo", np.asarray)
 
 
+@pytest.mark.usefixtures("current")
 def test_the_step_is_the_same_on_every_library(backend, assert_close):
     layer, loss, optimizer = chain([4, "gelu", 3]), Loss("softmax_cross_entropy"), Adam(0.1)
     tree = place(layer.parameters(5))
