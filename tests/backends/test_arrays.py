@@ -48,7 +48,6 @@ def test_lists_go_where_their_neighbour_is(backend64):
     assert backends.as_array_like("t", like, like) is like
 
 
-@pytest.mark.usefixtures("current")
 def test_integers_become_floats(backend):
     x = backend.asarray([1, 2])
     found = backends.as_floating(x, backend.xp)

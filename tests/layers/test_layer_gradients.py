@@ -109,6 +109,7 @@ def test_gradient_is_what_automatic_differentiation_finds(activation, loss, kind
 
 
 @pairs
+@pytest.mark.usefixtures("current")
 def test_every_library_finds_what_numpy_finds(activation, loss, kind, backend, assert_close):
     layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
     expected = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)(theta, x, t, weight, noise)

@@ -131,6 +131,7 @@ def test_flatten_undoes_unflatten(inputs, widths):
     np.testing.assert_array_equal(flatten(unflatten(tree, theta, xp=np), xp=np), theta)
 
 
+@pytest.mark.usefixtures("current")
 def test_unflatten_and_flatten(backend, assert_close):
     tree = place(chain([3, "tanh", 2]).parameters(4))
     theta = np.random.default_rng(0).normal(size=size(tree))

@@ -99,6 +99,7 @@ def test_gradient_is_what_automatic_differentiation_finds(layer, derive):
 
 
 @every_pair
+@pytest.mark.usefixtures("current")
 def test_every_library_finds_what_numpy_finds(layer, backend, assert_close):
     _, _, theta, x, t = problem(layer)
     expected = function(layer, np)(theta, x, t, None, None)

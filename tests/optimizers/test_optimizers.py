@@ -111,6 +111,7 @@ def run(optimizer, backend, rate=None, start=START, slope=None):
     return path, state
 
 
+@pytest.mark.usefixtures("current")
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_steps(name, backend, assert_close):
     path, state = run(CASES[name][0], backend)

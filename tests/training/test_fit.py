@@ -247,7 +247,8 @@ def test_ctrl_c_within_an_epoch_keeps_what_was_learned(backend64):
     assert history.epochs == len(after_first) == 1
     theta, first = (backend64.to_host(a) for a in (network.theta, after_first[0]))
     assert np.isfinite(theta).all()
-    if backend64.name == "jax":  # an epoch is one call there
+    # An epoch is one call of JAX; the noise of its steps goes to a GPU before the first.
+    if backend64.name in ("jax", "cupy"):
         np.testing.assert_array_equal(theta, first)
     else:
         assert (theta != first).any()

@@ -122,6 +122,7 @@ def numbers(state):
     return [float(to_host(n)) for n in state[1:]]
 
 
+@pytest.mark.usefixtures("current")
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan], ids=str)
 @pytest.mark.parametrize(
     "optimizer", [Adam(0.1), SGD(0.1, 0.9), Clipped(Adam(0.1))], ids=["Adam", "SGD", "clipped"]
@@ -147,6 +148,7 @@ def test_an_overflow_halves_the_scale_and_changes_nothing_else(optimizer, bad, b
     assert to_host(seen[-1][0]).tobytes() == to_host(straight[-1][0]).tobytes()
 
 
+@pytest.mark.usefixtures("current")
 def test_the_scale_stays_a_normal_number(backend):
     optimizer, net = Scaled(SGD(), LossScale(2.0**64, growth_interval=1)), network(backend)
     zero = backend.asarray(np.zeros(net.size))

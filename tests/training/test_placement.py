@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import pytest
 
-from xpnn import MLPClassifier, MLPRegressor, Network, Neuron, Perceptron, select
+from xpnn import McCullochPitts, MLPClassifier, MLPRegressor, Network, Neuron, Perceptron, select
 from xpnn import functional as F
 from xpnn.backends import device_name, device_of, libraries, on_device, to_float, to_host
 from xpnn.data import BlockShuffle, stream
@@ -229,9 +229,10 @@ def test_all_else_that_an_estimator_does_stays_there(here, tmp_path):
     pickle.loads(pickle.dumps(model)).predict(x)
     model.to("numpy").predict(X)
     model.to(here.name, device_name(here.device)).predict(x)
-    unit = Perceptron(max_iter=3, random_state=0).fit(x, LABELS)
-    is_here(unit.coef_, here)
-    assert unit.score(x, LABELS) > 0
+    for stops in (False, True):
+        unit = Perceptron(max_iter=3, random_state=0, early_stopping=stops).fit(x, LABELS)
+        is_here(unit.coef_, here)
+        assert unit.score(x, LABELS) > 0
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -268,6 +269,8 @@ def test_units_stay_there(here):
     x, row = here.asarray(X), here.asarray(X[0])
     unit = Neuron(row, 0.5, "tanh")
     is_here(unit(x), here)
+    is_here(unit(here.asarray([1, 0, 2, 1], "int64")), here)
+    is_here(McCullochPitts.or_()(here.asarray([[0, 1]], "int64")), here)
     is_here(unit.score(x), here)
     explained = unit.explain(row)
     assert explained.contributions == pytest.approx((X[0] ** 2).tolist(), rel=1e-6)

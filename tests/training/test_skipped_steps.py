@@ -35,10 +35,10 @@ def train(name="numpy", **options):
 def test_each_epoch_says_how_many_were_skipped(name, engine, use_library, tmp_path):
     use_library(name)
     path = tmp_path / "c"
-    _, history = train(name, engine=engine, checkpoint=path, **HALF)
-    assert len(history.skipped) == history.epochs == 4
+    _, history = train(name, engine=engine, checkpoint=path, epochs=6, **HALF)
+    assert len(history.skipped) == history.epochs == 6
     assert history.skipped[0] == 3  # all steps of the first epoch
-    assert sum(history.skipped) < 12
+    assert history.skipped[-1] == 0
     # Nothing else changes the scale here: each skipped step halved it.
     scale = read_checkpoint(path).arrays["carry.3"]
     assert sum(history.skipped) == round(np.log2(2.0**30 / scale))

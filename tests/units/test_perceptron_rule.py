@@ -52,6 +52,7 @@ def test_an_epoch_reads_nothing_from_the_device(monkeypatch, penalty, own):
     assert backends.to_host(trace.errors)[:, 0].tolist() == [-1, 0, 0, 1]
 
 
+@pytest.mark.usefixtures("current")
 def test_the_step_is_pure(backend, assert_close):
     rule = Rule(eta0=0.5, fires_at_zero=True)
     state = begin(backend, rule, [[0.5, -1.0]], [0.25])
@@ -68,6 +69,7 @@ def test_the_step_is_pure(backend, assert_close):
     assert_close(after.loss, [0.25], backend)
 
 
+@pytest.mark.usefixtures("current")
 def test_what_a_score_means(backend, assert_close):
     score, target = (
         backend.asarray(v) for v in ([-2.0, -0.0, 0.0, 2.0] * 2, [0.0] * 4 + [1.0] * 4)
@@ -81,6 +83,7 @@ def test_what_a_score_means(backend, assert_close):
         assert_close(error, wrong, backend)
 
 
+@pytest.mark.usefixtures("current")
 def test_a_weight_of_zero_changes_nothing(backend, assert_close):
     rule = Rule()
     state = begin(backend, rule, [[1.0]], [0.0])
@@ -94,6 +97,7 @@ def test_a_weight_of_zero_changes_nothing(backend, assert_close):
     assert_close(after.loss, [3.0], backend)  # it is wrong all the same
 
 
+@pytest.mark.usefixtures("current")
 def test_each_unit_may_see_its_own_row(backend, assert_close):
     rule = Rule(bias=0.01)
     state = begin(backend, rule, [[1.0, 0.0], [0.0, 1.0]], [0.0, 0.5])
@@ -107,6 +111,7 @@ def test_each_unit_may_see_its_own_row(backend, assert_close):
     assert_close(after.bias, [-0.01, 0.52], backend)
 
 
+@pytest.mark.usefixtures("current")
 def test_penalties_shrink_and_cut_off(backend, assert_close):
     # A right example: weights * (1 - 0.5 * 0.2), then 0.5 * 0.4 off each, but not beyond 0.
     rule = Rule(eta0=0.5, ridge=0.2, lasso=0.4)

@@ -15,7 +15,7 @@ import numpy
 
 from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
 from xpnn.backends.exchange import adopt
-from xpnn.backends.libraries import device_name, library_name
+from xpnn.backends.libraries import device_name, library_name, on_device
 from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
 
 HOST_NAMESPACE: Namespace = array_api_compat.array_namespace(numpy.empty(0))
@@ -214,7 +214,9 @@ def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
     """
     if is_floating(x, xp):
         return x
-    return xp.astype(x, dtype if dtype is not None else default_float(xp, device_of(x)))
+    device = device_of(x)
+    with on_device(device):
+        return xp.astype(x, dtype if dtype is not None else default_float(xp, device))
 
 
 def dtype_name(dtype: DType) -> str:

@@ -310,7 +310,8 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
         draws = Draws(self.random_state, y, len(units), share)
         score = None
         if self.early_stopping:
-            score = validation_score(self, x, targets, weight, draws.held, xp)
+            with on_device(device):
+                score = validation_score(self, x, targets, weight, draws.held, xp)
         course = Course(
             epochs, self.tol, int(self.n_iter_no_change), score, record, bool(self.verbose)
         )
