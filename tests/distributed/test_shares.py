@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy.sparse import csr_matrix
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnn import MLPClassifier, Network, backends, load, save
-from xpnn.backends import on_device, scalar, to_host
+from xpnn.backends import cuda, on_device, scalar, to_host
 from xpnn.distributed import MPI, Group, Share, as_group, share_of, started_by_mpi, sums
 from xpnn.estimators import learner
 from xpnn.layers import Dropout
@@ -93,6 +94,8 @@ def take(tree, rows):
 
 class Other:
     """Adds what the other places have found."""
+
+    alone = False
 
     def __init__(self, sums):
         self.sums = sums
@@ -311,3 +314,15 @@ def test_nccl_that_was_asked_for_and_cannot_be_is_an_error(monkeypatch):
     group.other = None
     with pytest.raises(RuntimeError, match="transport='nccl' cannot be used: two processes have"):
         sums.sums_of(group, np.zeros(3))
+
+
+def test_nccl_that_is_missing_is_said_once(monkeypatch):
+    """CuPy warns of it when its module is imported, which would be an error here."""
+
+    def imported(name):
+        assert name == "cupy.cuda.nccl"
+        warnings.warn("nccl library could not be loaded", stacklevel=1)
+        return SimpleNamespace(available=False)
+
+    monkeypatch.setattr(cuda.importlib, "import_module", imported)
+    assert backends.NcclRing.missing() == "NCCL is not installed"

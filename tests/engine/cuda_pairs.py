@@ -14,6 +14,7 @@ from xpnn.functional import LOSSES
 from xpnn.optimizers import Adam
 from xpnn.training.precision import PLAIN
 from xpnn.training.step import make_step, make_update
+from xpnn.training.summed import make_summed_step
 from xpnn.training.trainer import _draw_noise
 
 ROWS, INPUTS = 50, 6
@@ -43,7 +44,7 @@ class Both:
 
     def __init__(
         self, layers, loss="softmax_cross_entropy", optimizer=None, dtype="float64", weight=None,
-        l2=0.0, cuda=None, batch=10, shuffle=True, precision=PLAIN,
+        l2=0.0, cuda=None, batch=10, shuffle=True, precision=PLAIN, exchange=None, parts=1,
     ):  # fmt: skip
         optimizer = Adam(0.01) if optimizer is None else optimizer
         self.network = Network(INPUTS, layers, loss=loss, seed=1, dtype=dtype)
@@ -57,11 +58,16 @@ class Both:
         theta = self.network.theta
         network = self.network
 
+        self.exchange = exchange
+
         def update(xp):
-            step = make_step(
-                network.layers, network.tree, network.loss, optimizer, l2, xp=xp,
-                precision=precision,
-            )  # fmt: skip
+            made = (network.layers, network.tree, network.loss, optimizer, l2)
+            if exchange is None:
+                step = make_step(*made, xp=xp, precision=precision)
+            else:
+                step = make_summed_step(
+                    *made, xp=xp, exchange=exchange, parts=parts, precision=precision
+                )
             return make_update(step, network.loss, xp=xp)
 
         carry = (theta, optimizer.init(theta, xp=np), scalar(0.0, np, "cpu", theta.dtype))
@@ -74,7 +80,12 @@ class Both:
 
     def noise(self, seed):
         source = np.random.default_rng(seed)
-        return lambda rows: _draw_noise(self.network.layers.noise(INPUTS, rows), source)
+
+        def draw(rows):
+            drawn = _draw_noise(self.network.layers.noise(INPUTS, rows), source)
+            return drawn if self.exchange is None else (drawn, np.ones(1, self.network.theta.dtype))
+
+        return draw
 
     def run(self, epochs=2, reason="", rows=ROWS):
         """Train both, and hold everything they carry against each other."""

@@ -246,10 +246,13 @@ class Group(Meeting):
 
     # Adding up
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is one process only."""
+        return self.size == 1
+
     def __call__(self, vector: Array) -> Array:
         """Add up a vector over all processes; see `xpnn.engine.Exchange`."""
-        if self.size == 1:
-            return vector
         begin = time.perf_counter()
         found = self._sums(vector)(vector)
         self.seconds += time.perf_counter() - begin
@@ -258,9 +261,6 @@ class Group(Meeting):
 
     def into(self, vector: Any, out: Any) -> None:
         """Add up NumPy vectors into another one; see `xpnn.engine.Exchange`."""
-        if self.size == 1:
-            host.copyto(out, vector)
-            return
         begin = time.perf_counter()
         self.add(vector, out)
         self.seconds += time.perf_counter() - begin

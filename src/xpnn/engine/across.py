@@ -11,6 +11,10 @@ from xpnn.engine.trace import Traced
 class Exchange(Protocol):
     """Makes of a vector another one of its shape and dtype, together with other processes."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is nobody else, and a vector stays what it is."""
+
     def __call__(self, vector: Array) -> Array:
         """Return the new vector; its library and device are those of `vector`."""
 
@@ -33,6 +37,8 @@ def across(exchange: Exchange, vector: Array) -> Array:
     array
         Of the same shape and dtype.
     """
+    if exchange.alone:
+        return vector
     if isinstance(vector, Traced):
         return vector._tape.add("across", (vector,), exchange=exchange)
     return exchange(vector)

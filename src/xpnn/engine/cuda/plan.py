@@ -6,12 +6,45 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xpnn.engine.across import Exchange
 from xpnn.engine.cuda.halves import HALVES, read_halves
-from xpnn.engine.cuda.planner import CudaPlanner, Product
+from xpnn.engine.cuda.planner import CudaPlanner, Meeting, Product, Work
 from xpnn.engine.cuda.source import HEAD, Kernel
 from xpnn.engine.make import bring_home, recorded_update
 from xpnn.engine.trace import Trace
 from xpnn.engine.trees import leaves
+
+
+@dataclass
+class Stretch:
+    """Launches that follow one another, or a meeting with other processes.
+
+    Parameters
+    ----------
+    calls : list of callable
+        What starts them.
+    meets : bool
+        Whether it is a meeting.
+    """
+
+    calls: list[Callable[[], None]]
+    meets: bool = False
+
+    def start(self) -> None:
+        """Start everything, in order."""
+        for call in self.calls:
+            call()
+
+
+def in_turn(stretches: Sequence[Stretch], times: int = 1) -> Callable[[], None]:
+    """Make what starts stretches one after the other, so many times."""
+
+    def start() -> None:
+        for _ in range(times):
+            for one in stretches:
+                one.start()
+
+    return start
 
 
 @dataclass
@@ -24,7 +57,7 @@ class CudaPlan:
     ----------
     trace : Trace
         The recorded operations.
-    work : list of Kernel or Product
+    work : list of Kernel, Product or Meeting
         In order.
     inputs : list of numpy.ndarray
         What stands for the inputs.
@@ -37,16 +70,21 @@ class CudaPlan:
     """
 
     trace: Trace
-    work: list[Kernel | Product]
+    work: list[Work]
     inputs: list[Any]
     outputs: list[Any]
     buffers: list[Any]
     no_graph: str = ""
 
     @property
-    def only_kernels(self) -> bool:
-        """Whether no library's product is among the work."""
-        return all(isinstance(one, Kernel) for one in self.work)
+    def products(self) -> bool:
+        """Whether a library's product is among the work."""
+        return any(isinstance(one, Product) for one in self.work)
+
+    @property
+    def meets(self) -> bool:
+        """Whether other processes take part."""
+        return any(isinstance(one, Meeting) for one in self.work)
 
     @property
     def bytes(self) -> int:
@@ -55,7 +93,7 @@ class CudaPlan:
 
     def bind(
         self, cuda: Any, devices: Sequence[Any], before: Sequence[Kernel], after: Sequence[Kernel]
-    ) -> Callable[[], None]:
+    ) -> list[Stretch]:
         """Give everything its place on a device, and compile the kernels.
 
         Parameters
@@ -69,8 +107,8 @@ class CudaPlan:
 
         Returns
         -------
-        callable
-            Starts everything, in order.
+        list of Stretch
+            Everything, in order.
         """
         places = list(zip(self.inputs, devices, strict=True))
         for node in self.trace.nodes:
@@ -94,20 +132,19 @@ class CudaPlan:
         parts = [(before, unmoved), (self.work, move), (after, unmoved)]
         names = kernel_names([k for part, _ in parts for k in part if isinstance(k, Kernel)])
         launch = cuda.compile(source(names))
-        calls = []
+        stretches = [Stretch([])]
         for part, find in parts:
             for one in part:
                 arrays = [find(a) for a in one.operands]
-                if isinstance(one, Kernel):
-                    calls.append(launch((names[one.text], one.blocks, one.threads, arrays)))
+                if isinstance(one, Meeting):
+                    meeting = _meeting(cuda, one.exchange, *arrays)
+                    stretches += [Stretch([meeting], meets=True), Stretch([])]
+                elif isinstance(one, Kernel):
+                    call = launch((names[one.text], one.blocks, one.threads, arrays))
+                    stretches[-1].calls.append(call)
                 else:
-                    calls.append(cuda.product(*arrays))
-
-        def start() -> None:
-            for call in calls:
-                call()
-
-        return start
+                    stretches[-1].calls.append(cuda.product(*arrays))
+        return [one for one in stretches if one.calls]
 
     def describe(self) -> str:
         """List inputs, kernels, products, memory, and the kernels' source."""
@@ -123,10 +160,17 @@ class CudaPlan:
                 name = f"{names[one.text]} <<<{one.blocks}, {one.threads}>>> "
             lines.append(f"  {name}{one.says}  -> {shapes}")
         way = "one CUDA graph a step, or for several at once"
+        if self.meets:
+            way = "a CUDA graph before and one after a meeting"
         if self.no_graph:
             way = f"one launch after the other: {self.no_graph}"
         lines.append(f"{len(self.buffers)} buffers, {self.bytes} B; {way}")
         return "\n".join([*lines, "", source(names)])
+
+
+def _meeting(cuda: Any, exchange: Exchange, vector: Any, out: Any) -> Callable[[], None]:
+    """Make what hands a vector to other processes, and puts what comes back to its place."""
+    return lambda: cuda.copy(exchange(vector), out)
 
 
 def kernel_names(kernels: Sequence[Kernel]) -> dict[str, str]:
@@ -179,5 +223,5 @@ def make_cuda_plan(
     places = {number: planner.array[id(trace.inputs[home])] for number, home in homes.items()}
     outputs = bring_home(planner, places)
     plan = CudaPlan(trace, planner.work, leaves(arguments), outputs, planner.pool.made)
-    plan.no_graph = "" if plan.only_kernels else planner.no_graph
+    plan.no_graph = planner.no_graph if plan.products else ""
     return plan

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import gemm, host
+from xpnn.engine.across import Exchange
 from xpnn.engine.cuda.groups import Group, group
 from xpnn.engine.cuda.products import check_dtypes, product
 from xpnn.engine.cuda.reductions import PARTS, in_two, is_long, reduction
@@ -57,6 +58,41 @@ class Product:
         return [self.out]
 
 
+@dataclass
+class Meeting:
+    """Where other processes take part, which no graph can record.
+
+    Parameters
+    ----------
+    exchange : Exchange
+        What they do together.
+    vector, out : numpy.ndarray
+        ``out = exchange(vector)``.
+    """
+
+    exchange: Exchange
+    vector: Any
+    out: Any
+
+    @property
+    def operands(self) -> list[Any]:
+        """Return its arrays."""
+        return [self.vector, self.out]
+
+    @property
+    def says(self) -> str:
+        """Return what it does, for people."""
+        return "meet the other processes"
+
+    @property
+    def results(self) -> list[Any]:
+        """Return what it writes."""
+        return [self.out]
+
+
+Work = Kernel | Product | Meeting
+
+
 class CudaPlanner(Planner):
     """Makes the kernels, one group of operations after the other.
 
@@ -72,7 +108,7 @@ class CudaPlanner(Planner):
         self, trace: Trace, arrays: list[Any], homes: dict[int, int], no_graph: Callable[[], str]
     ) -> None:
         super().__init__(trace, arrays, homes)
-        self.work: list[Kernel | Product] = []
+        self.work: list[Work] = []
         largest = max((self._size(n) for n in trace.nodes if n.op == "matmul"), default=0)
         small = min(SMALL, OWN)
         self.no_graph = no_graph() if largest > small else ""
@@ -130,6 +166,10 @@ class CudaPlanner(Planner):
             raw, parts = self.pool.take((PARTS,), node.value.dtype)
             self.work += in_two(node, self._place, parts)
             self.pool.give_back(raw)
+            return
+        if node.op == "across":
+            vector = self.array[id(node.inputs[0])]
+            self.work.append(Meeting(node.attributes["exchange"], vector, out))
             return
         if node.op != "matmul":
             raise UnknownOperationError(node.op)

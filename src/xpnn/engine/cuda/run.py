@@ -10,7 +10,7 @@ from typing import Any
 
 from xpnn.backends import Array, Device, DType, Namespace, host, is_refusal
 from xpnn.engine.cuda.fetch import fetch, tick
-from xpnn.engine.cuda.plan import CudaPlan, make_cuda_plan
+from xpnn.engine.cuda.plan import CudaPlan, Stretch, in_turn, make_cuda_plan
 from xpnn.engine.run_numpy import Names, first_drawn, labels_of
 from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
@@ -35,13 +35,15 @@ class _Bound:
     rate: Any
     sums: int
     direct: bool
-    plain: Callable[[], None] = lambda: None
+    stretches: list[Stretch] = field(default_factory=list)
     reads: list[Any] = field(default_factory=list)
     ran: bool = False
     graphs: dict[int, Callable[[], None]] = field(default_factory=dict)  # by number of steps
 
     def room(self, number: int, left: int) -> int:
         """Say how many steps may be in one graph, from `number` on with `left` of this size."""
+        if self.plan.meets:
+            return 1
         if self.noise:  # theirs has to be there before they start
             left = min(left, len(self.ahead[0]) - number % len(self.ahead[0]))
         return min(left, STEPS)
@@ -115,14 +117,16 @@ class CudaRunner:
         )  # fmt: skip
         return plan, leaves(columns), leaves(noise)
 
-    def _bind(self, rows: int, size: int, direct: bool, drawn: Any, sums: int) -> _Bound:
+    def _bind(
+        self, rows: int, size: int, steps: int, direct: bool, drawn: Any, sums: int
+    ) -> _Bound:
         plan, columns, noise = self._plan(rows, drawn, sums)
 
         def make(array: Any, *more: int) -> Any:
             return self.cuda.empty((*more, *array.shape), array.dtype)
 
         each = sum(n.nbytes for n in noise)
-        ahead = max(_NOISE_BYTES // each, 1) if each and rows == size else 1
+        ahead = max(min(_NOISE_BYTES // each, steps), 1) if each and rows == size else 1
         return _Bound(
             plan, size, [] if direct else [make(c) for c in columns], [make(n) for n in noise],
             [make(n, ahead) for n in noise], self.cuda.empty((), self.dtype), sums, direct,
@@ -133,7 +137,8 @@ class CudaRunner:
         for count in {stop - start for start, stop in batches(rows, size)}:
             if (count, sums, direct) not in self.bound:
                 part = map_tree(itemgetter(slice(count)), drawn)
-                self.bound[count, sums, direct] = self._bind(count, size, direct, part, sums)
+                numbers = (count, size, rows // size, direct, part, sums)
+                self.bound[count, sums, direct] = self._bind(*numbers)
 
     def _totals(self, count: int) -> tuple[Any, ...]:
         if count not in self.totals:
@@ -191,7 +196,7 @@ class CudaRunner:
             if bound.ran:  # a kernel is loaded when it first does, which no graph can record
                 self._record(bound, room)
             together = max((steps for steps in bound.graphs if steps <= room), default=1)
-            bound.graphs.get(together, bound.plain)()
+            bound.graphs.get(together, in_turn(bound.stretches))()
             bound.ran = True
             number += together
 
@@ -204,7 +209,10 @@ class CudaRunner:
             return
         self.cuda.zero(self.count)
         for bound in self.bound.values():
-            bound.plain()
+            for stretch in bound.stretches:
+                # Other processes may have batches of other sizes to try out.
+                if not stretch.meets:
+                    stretch.start()
             bound.ran = True
             self.cuda.zero(self.count)
         for old, place in zip(leaves(self.given), leaves(self.carry), strict=True):
@@ -216,12 +224,16 @@ class CudaRunner:
         if bound.plan.no_graph or steps in bound.graphs or len(bound.graphs) >= _GRAPHS:
             return
 
-        def work(plain: Callable[[], None] = bound.plain) -> None:
-            for _ in range(steps):
-                plain()
-
+        # What is recorded holds the memory, but not `bound`, which holds what is recorded.
         try:
-            bound.graphs[steps] = self.cuda.graph(work)
+            if bound.plan.meets:
+                graphs = [
+                    one if one.meets else Stretch([self.cuda.graph(one.start)])
+                    for one in bound.stretches
+                ]
+                bound.graphs[steps] = in_turn(graphs)
+            else:
+                bound.graphs[steps] = self.cuda.graph(in_turn(bound.stretches, steps))
         except Exception as error:
             if not (is_refusal(error) or isinstance(error, NotImplementedError)):
                 raise
@@ -268,7 +280,8 @@ class CudaRunner:
             list(zip(bound.ahead, bound.noise, strict=True)),
         )  # fmt: skip
         inputs = [*leaves((self.carry, self._totals(bound.sums))), *columns, *bound.noise]
-        bound.plain = bound.plan.bind(self.cuda, [*inputs, bound.rate], [first], [tick(self.count)])
+        around = ([first], [tick(self.count)])
+        bound.stretches = bound.plan.bind(self.cuda, [*inputs, bound.rate], *around)
         bound.reads, bound.graphs, bound.ran = reads, {}, False
 
     def _fall_back(self, error: Exception) -> None:
