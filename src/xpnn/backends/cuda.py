@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -164,10 +165,15 @@ class NcclRing:
     @staticmethod
     def missing() -> str:
         """Say why NCCL cannot be used; empty where it can."""
-        try:
-            importlib.import_module("cupy.cuda.nccl").get_version()
-        except (ImportError, AttributeError, RuntimeError) as error:
-            return f"NCCL is not there: {error}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CuPy warns of what is said here
+            try:
+                nccl = importlib.import_module("cupy.cuda.nccl")
+                if not nccl.available:
+                    return "NCCL is not installed"
+                nccl.get_version()
+            except (ImportError, AttributeError, RuntimeError) as error:
+                return f"NCCL is not there: {error}"
         return ""
 
     @staticmethod
