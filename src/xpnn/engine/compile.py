@@ -147,14 +147,14 @@ def make_runner(
             runner.hand_out = lambda theta: to_device(theta, xp, device)
         return runner
     on_host = any(isinstance(column, HostRows) for column in leaves(columns))
-    if mode in ("auto", "kernels") and name == "cupy" and not on_host:
+    feeder = feeder_for(xp, device) if on_host else None
+    if mode in ("auto", "kernels") and name == "cupy":
         return CudaRunner(
             make_update, carry, columns, xp, device, dtype, CupyDevice(device), names,
-            careful=mode == "auto",
+            careful=mode == "auto", feeder=feeder,
         )  # fmt: skip
     if mode != "pure" and name == "jax" and not on_host:
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
-    feeder = feeder_for(xp, device) if on_host else None
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype, feeder)
 
 

@@ -29,6 +29,9 @@ class HostRows:
     `nbytes`, and slices of it are NumPy's.
     """
 
+    shape: tuple[int, ...]
+    dtype: Any
+
     def take(self, numbers: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
         """Make rows by their numbers, as `numpy.ndarray.take` picks them."""
         raise NotImplementedError
@@ -36,6 +39,12 @@ class HostRows:
     def pick(self, numbers: Any) -> HostRows:
         """Pick rows by their numbers without making them."""
         raise NotImplementedError
+
+
+def part_of(column: HostRows, numbers: Any) -> Part:
+    """Say what a feeder has to send of a column: the rows with these numbers."""
+    shape = (len(numbers), *column.shape[1:])
+    return Part(shape, column.dtype, lambda room: column.take(numbers, out=room))
 
 
 Noise = Callable[[int], Any]
@@ -89,11 +98,7 @@ class PureRunner:
         if self.feeder is None:
             return iter([to_device(c.take(order), self.xp, self.device) for c in columns])
 
-        def part(column: Any) -> Part:
-            shape = (len(order), *column.shape[1:])
-            return Part(shape, column.dtype, lambda room: column.take(order, out=room))
-
-        return iter(self.feeder.bring([part(c) for c in columns]))
+        return iter(self.feeder.bring([part_of(c, order) for c in columns]))
 
     def _batch(self, order: Any, numbers: Array | None, start: int, stop: int, rows: int) -> Any:
         if numbers is None:

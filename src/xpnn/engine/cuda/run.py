@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from xpnn.backends import Array, Device, DType, Namespace, host, is_refusal
+from xpnn.backends import Array, Device, DType, Feeder, Namespace, host, is_refusal
 from xpnn.engine.cuda.fetch import fetch, tick
 from xpnn.engine.cuda.plan import CudaPlan, Stretch, in_turn, make_cuda_plan
 from xpnn.engine.run_numpy import Names, first_drawn, labels_of
-from xpnn.engine.run_pure import Noise, PureRunner, Update, batches
+from xpnn.engine.run_pure import HostRows, Noise, PureRunner, Update, batches, part_of
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 from xpnn.engine.trees import leaves, map_tree
 
@@ -25,7 +25,10 @@ log = logging.getLogger("xpnn.engine")
 
 @dataclass
 class _Bound:
-    """A plan for one batch size, its buffers on the GPU, and what starts its step."""
+    """A plan for one batch size, its buffers on the GPU, and what starts its step.
+
+    A step is `alone` in its graph where its rows come from the host just before.
+    """
 
     plan: CudaPlan
     size: int
@@ -35,6 +38,7 @@ class _Bound:
     rate: Any
     sums: int
     direct: bool
+    alone: bool = False
     stretches: list[Stretch] = field(default_factory=list)
     reads: list[Any] = field(default_factory=list)
     ran: bool = False
@@ -42,7 +46,7 @@ class _Bound:
 
     def room(self, number: int, left: int) -> int:
         """Say how many steps may be in one graph, from `number` on with `left` of this size."""
-        if self.plan.meets:
+        if self.plan.meets or self.alone:
             return 1
         if self.noise:  # theirs has to be there before they start
             left = min(left, len(self.ahead[0]) - number % len(self.ahead[0]))
@@ -66,12 +70,14 @@ class CudaRunner:
         The same as the engine uses it.
     careful : bool, default False
         Whether the update runs as it is where CUDA refuses to compile or to start it.
+    feeder : Feeder, optional
+        Sends rows that stay on the host, while the step before still runs.
     """
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
         device: Device, dtype: DType, cuda: Any, names: Names | None = None,
-        careful: bool = False,
+        careful: bool = False, feeder: Feeder | None = None,
     ) -> None:  # fmt: skip
         self.names = names or (
             [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(len(columns))],
@@ -85,7 +91,7 @@ class CudaRunner:
         self.count = cuda.empty((1,), host.dtype("int64"))
         self.order = cuda.empty((1,), host.dtype("int64"))
         self.rates = cuda.empty((1,), self.dtype)
-        self.reason = ""
+        self.reason, self.feeder = "", feeder
         self._pure: PureRunner | None = None
 
     def _copy(self, array: Array) -> Array:
@@ -130,6 +136,7 @@ class CudaRunner:
         return _Bound(
             plan, size, [] if direct else [make(c) for c in columns], [make(n) for n in noise],
             [make(n, ahead) for n in noise], self.cuda.empty((), self.dtype), sums, direct,
+            bool(self._on_host()),
         )  # fmt: skip
 
     def _bind_all(self, rows: int, size: int, direct: bool, drawn: Any, sums: int) -> None:
@@ -164,7 +171,8 @@ class CudaRunner:
         """Go through the rows once; see `PureRunner.run`."""
         if self._pure is not None:
             return self._pure.run(rows, size, order, rates, noise, sums, before)
-        drawn, direct = noise(min(size, rows)), order is None and size >= rows
+        drawn = noise(min(size, rows))
+        direct = order is None and size >= rows and not self._on_host()
         size = min(size, rows)
         try:
             self._bind_all(rows, size, direct, drawn, sums)
@@ -181,10 +189,29 @@ class CudaRunner:
         for array, place in zip(before or (), totals, strict=before is not None):
             if array is not place:
                 self.cuda.copy(array, place)
-        self._steps(batches(rows, size), first_drawn(drawn, noise), sums, direct)
+        spans = batches(rows, size)
+        self._steps(spans, self._numbers(rows, order), first_drawn(drawn, noise), sums, direct)
         return totals
 
-    def _steps(self, spans: list[tuple[int, int]], noise: Noise, sums: int, direct: bool) -> None:
+    def _on_host(self) -> list[int]:
+        """Say which columns stay on the host."""
+        return [i for i, c in enumerate(leaves(self.columns)) if isinstance(c, HostRows)]
+
+    @staticmethod
+    def _numbers(rows: int, order: Any) -> Any:
+        return host.arange(rows) if order is None else host.asarray(order)
+
+    def _bring(self, bound: _Bound, numbers: Any) -> None:
+        """Send the rows with these numbers of the columns that stay on the host."""
+        assert self.feeder is not None
+        data, where = leaves(self.columns), self._on_host()
+        sent = self.feeder.bring([part_of(data[i], numbers) for i in where])
+        for i, array in zip(where, sent, strict=True):
+            self.cuda.copy(array, bound.columns[i])
+
+    def _steps(
+        self, spans: list[tuple[int, int]], order: Any, noise: Noise, sums: int, direct: bool
+    ) -> None:
         """Start the steps of an epoch, those of one size several at once."""
         sizes = [stop - start for start, stop in spans]
         whole, number = sizes.count(sizes[0]), 0
@@ -192,6 +219,8 @@ class CudaRunner:
             bound = self.bound[sizes[number], sums, direct]
             if bound.noise:
                 self._put_noise(bound, number, spans, noise)
+            if bound.alone:
+                self._bring(bound, order[slice(*spans[number])])
             room = bound.room(number, max(whole - number, 1))
             if bound.ran:  # a kernel is loaded when it first does, which no graph can record
                 self._record(bound, room)
@@ -242,8 +271,7 @@ class CudaRunner:
 
     def _put_numbers(self, rows: int, order: Any, rates: Sequence[float]) -> None:
         """Bring the order of the rows and the rates to the GPU."""
-        numbers = host.arange(rows) if order is None else host.asarray(order)
-        self.order = self._refilled(self.order, numbers)
+        self.order = self._refilled(self.order, self._numbers(rows, order))
         self.rates = self._refilled(self.rates, host.asarray(rates))
 
     def _refilled(self, place: Any, values: Any) -> Any:
@@ -267,8 +295,9 @@ class CudaRunner:
 
     def _connect(self, bound: _Bound) -> None:
         """Compile a step that reads the data, the order and the rates where they now are."""
-        data = leaves(self.columns)
-        reads = [self.order, self.rates, *data]
+        data, on_host = leaves(self.columns), self._on_host()
+        here = [i for i in range(len(data)) if i not in on_host]
+        reads = [self.order, self.rates, *(data[i] for i in here)]
         if len(reads) == len(bound.reads) and all(map(_same, reads, bound.reads)):
             return
         columns = data if bound.direct else bound.columns
@@ -276,7 +305,7 @@ class CudaRunner:
             columns = [c if c.flags.c_contiguous else self._copy(c) for c in data]
         first = fetch(
             self.count, self.order, self.rates, bound.rate, bound.size,
-            [] if bound.direct else list(zip(data, columns, strict=True)),
+            [] if bound.direct else [(data[i], columns[i]) for i in here],
             list(zip(bound.ahead, bound.noise, strict=True)),
         )  # fmt: skip
         inputs = [*leaves((self.carry, self._totals(bound.sums))), *columns, *bound.noise]
@@ -296,8 +325,9 @@ class CudaRunner:
         else:
             raise error
         self._pure = PureRunner(
-            self.make_update(self.xp), self._now(), self.columns, self.xp, self.device, self.dtype
-        )
+            self.make_update(self.xp), self._now(), self.columns, self.xp, self.device, self.dtype,
+            self.feeder,
+        )  # fmt: skip
 
     def _now(self) -> Any:
         """What the steps so far have led to; one that was only tried out is none of them."""
