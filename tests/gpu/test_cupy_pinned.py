@@ -31,8 +31,8 @@ def test_what_is_sent_arrives_while_steps_run(device, own_stream, cupy):
     rows, found = 1 << 20, []
     with cupy.cuda.Device(index):
         current = cupy.cuda.Stream(non_blocking=True) if own_stream else cupy.cuda.Stream.null
-        busy = cupy.ones((2048, 2048), "float32")
         with current:
+            busy = cupy.ones((2048, 2048), "float32")
             for number in range(12):
                 (x,) = feeder.bring([Part.of(np.full(rows, number, "float32"))])
                 for _ in range(10):
