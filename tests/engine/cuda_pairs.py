@@ -45,11 +45,14 @@ class Both:
     def __init__(
         self, layers, loss="softmax_cross_entropy", optimizer=None, dtype="float64", weight=None,
         l2=0.0, cuda=None, batch=10, shuffle=True, precision=PLAIN, exchange=None, parts=1,
+        labels=None,
     ):  # fmt: skip
         optimizer = Adam(0.01) if optimizer is None else optimizer
         self.network = Network(INPUTS, layers, loss=loss, seed=1, dtype=dtype)
         x, _, _ = self.network.prepare(X.astype(dtype))
-        t, weight = self.network.prepare_targets(x, targets(loss, self.network.outputs), weight)
+        t = targets(loss, self.network.outputs)
+        t = t if labels is None else t.astype(labels)
+        t, weight = self.network.prepare_targets(x, t, weight)
         self.sums = 1 if weight is None or not self.network.loss.averages else 2
         self.batch, self.shuffle, self.precision = batch, shuffle, precision
         self.tolerance = EXACT[precision.compute_dtype or dtype]

@@ -38,6 +38,13 @@ def test_every_loss(loss, outputs):
     Both([5, "tanh", outputs], loss=loss, weight=WEIGHT, l2=0.01).run()
 
 
+@pytest.mark.parametrize("labels", ["int32", "uint8"])
+def test_labels_of_other_integers(labels):
+    """They are held against numbers of 64 bits."""
+    both = Both([5, "tanh", 3], labels=labels).run(1)
+    assert both.columns[1].dtype == labels
+
+
 OPTIMIZERS = [
     SGD(0.1), SGD(0.1, momentum=0.9), SGD(0.1, momentum=0.9, nesterov=True), RMSprop(0.01),
     Adam(0.01), AdamW(0.01), Clipped(SGD(0.1), norm=0.1), Decayed(SGD(0.1), weight_decay=0.1),
