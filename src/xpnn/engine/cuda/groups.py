@@ -19,9 +19,14 @@ TYPES = {
     "float32": "float",
     "float64": "double",
     "bool": "bool",
+    "int8": "Int8",
+    "int16": "short",
     "int32": "int",
     "int64": "Int64",
     "uint8": "UInt8",
+    "uint16": "UInt16",
+    "uint32": "unsigned",
+    "uint64": "UInt64",
 }
 """C++'s names of the dtypes that kernels know; one word each, as casts are written `Name(a)`."""
 

@@ -18,8 +18,11 @@ from xpnn.engine.trace import Node, UnknownOperationError
 THREADS = 256  # in a block that goes through entries
 
 HEAD = """\
+using Int8 = signed char;
 using Int64 = long long;
 using UInt8 = unsigned char;
+using UInt16 = unsigned short;
+using UInt64 = unsigned long long;
 template <typename T> __device__ T larger(T a, T b) { return (a < b || b != b) ? b : a; }
 template <typename T> __device__ T smaller(T a, T b) { return (a > b || b != b) ? b : a; }
 template <typename T> __device__ T sign_of(T a) { return a > 0 ? T(1) : (a < 0 ? T(-1) : a); }
