@@ -11,6 +11,7 @@ from test_fed_rows import Table
 import races
 from xpnn.backends.pinned import Feeder
 from xpnn.engine.cuda import planner
+from xpnn.engine.cuda.groups import TYPES
 from xpnn.layers import Dropout
 
 
@@ -58,6 +59,12 @@ def test_all_rows_at_once_come_from_the_host_too():
     both = fed(shuffle=False)
     both.batch = ROWS
     both.run(2)
+
+
+def test_the_pure_step_in_its_place_is_fed_too(monkeypatch):
+    monkeypatch.delitem(TYPES, "float64")
+    both = fed().run(1, "the engine has no rule for kernels with float64")
+    assert any(who == "copies" for who, *_ in both.cuda.door.log)
 
 
 def test_products_by_a_library(monkeypatch):
