@@ -326,3 +326,13 @@ def test_nccl_that_is_missing_is_said_once(monkeypatch):
 
     monkeypatch.setattr(cuda.importlib, "import_module", imported)
     assert backends.NcclRing.missing() == "NCCL is not installed"
+
+
+def test_a_process_that_is_alone_has_its_own_sums():
+    group, vector, out = Group(MPI()), np.arange(3.0), np.zeros(3)
+    assert group.alone
+    assert group(vector) is vector
+    group.into(vector, out)
+    np.testing.assert_array_equal(out, vector)
+    group.size = 2
+    assert not group.alone
