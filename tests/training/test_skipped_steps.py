@@ -39,6 +39,8 @@ def test_each_epoch_says_how_many_were_skipped(name, engine, use_library, tmp_pa
     assert len(history.skipped) == history.epochs == 6
     assert history.skipped[0] == 3  # all steps of the first epoch
     assert history.skipped[-1] == 0
+    if name != "cupy":  # where the pure step rounds weights' gradients to 16 bits, it skips more
+        assert sum(history.skipped) < 12
     # Nothing else changes the scale here: each skipped step halved it.
     scale = read_checkpoint(path).arrays["carry.3"]
     assert sum(history.skipped) == round(np.log2(2.0**30 / scale))
