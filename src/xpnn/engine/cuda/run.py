@@ -27,7 +27,7 @@ log = logging.getLogger("xpnn.engine")
 class _Bound:
     """A plan for one batch size, its buffers on the GPU, and what starts its step.
 
-    A step is `alone` in its graph where its rows come from the host just before.
+    Where rows are `sent` from the host before each step, a graph has one step.
     """
 
     plan: CudaPlan
@@ -38,7 +38,7 @@ class _Bound:
     rate: Any
     sums: int
     direct: bool
-    alone: bool = False
+    sent: bool = False
     stretches: list[Stretch] = field(default_factory=list)
     reads: list[Any] = field(default_factory=list)
     ran: bool = False
@@ -46,7 +46,7 @@ class _Bound:
 
     def room(self, number: int, left: int) -> int:
         """Say how many steps may be in one graph, from `number` on with `left` of this size."""
-        if self.plan.meets or self.alone:
+        if self.plan.meets or self.sent:
             return 1
         if self.noise:  # theirs has to be there before they start
             left = min(left, len(self.ahead[0]) - number % len(self.ahead[0]))
@@ -144,8 +144,9 @@ class CudaRunner:
         for count in {stop - start for start, stop in batches(rows, size)}:
             if (count, sums, direct) not in self.bound:
                 part = map_tree(itemgetter(slice(count)), drawn)
-                numbers = (count, size, rows // size, direct, part, sums)
-                self.bound[count, sums, direct] = self._bind(*numbers)
+                self.bound[count, sums, direct] = self._bind(
+                    count, size, rows // size, direct, part, sums
+                )
 
     def _totals(self, count: int) -> tuple[Any, ...]:
         if count not in self.totals:
@@ -219,7 +220,7 @@ class CudaRunner:
             bound = self.bound[sizes[number], sums, direct]
             if bound.noise:
                 self._put_noise(bound, number, spans, noise)
-            if bound.alone:
+            if bound.sent:
                 self._bring(bound, order[slice(*spans[number])])
             room = bound.room(number, max(whole - number, 1))
             if bound.ran:  # a kernel is loaded when it first does, which no graph can record
