@@ -6,7 +6,7 @@ and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
 from xpnn.engine.across import Exchange, across
-from xpnn.engine.compile import MODES, Runner, make_runner, peek, show
+from xpnn.engine.compile import MODES, Runner, live_state, make_runner, mode_of, set_data, whole_theta
 from xpnn.engine.cuda.plan import CudaPlan
 from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.make import Plan
@@ -27,7 +27,9 @@ __all__ = [
     "Runner",
     "UnknownOperationError",
     "across",
+    "live_state",
     "make_runner",
-    "peek",
-    "show",
+    "mode_of",
+    "set_data",
+    "whole_theta",
 ]

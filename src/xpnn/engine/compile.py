@@ -61,7 +61,7 @@ def _seen_by_numpy(carry: Any, columns: Any, xp: Namespace) -> Any:
     return views if library_name(xp) == "torch" and complete else None
 
 
-def show(runner: Runner, columns: tuple[Any, ...]) -> None:
+def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
     """Hand a runner other data of the same kinds.
 
     Parameters
@@ -69,10 +69,11 @@ def show(runner: Runner, columns: tuple[Any, ...]) -> None:
     runner : Runner
         From `make_runner`.
     columns : tuple of array
-        Data with the same dtypes and trailing shapes, and where the other data was; any
-        number of rows. A runner on NumPy must not be shown fewer rows than a batch without
-        an order: it would take them for all that there ever are.
+        Data of the same dtypes and trailing shapes, and where the other data was; any
+        number of rows. Nothing but None lets go of what was handed in before.
     """
+    if isinstance(runner, NumpyRunner) and not leaves(columns):
+        runner.forget_data()
     if isinstance(runner, NumpyRunner):  # sees PyTorch's tensors as NumPy's arrays
         columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
         if runner._pure is not None:
@@ -158,8 +159,8 @@ def make_runner(
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype, feeder)
 
 
-def peek(runner: Runner) -> Any:
-    """Look at what goes from step to step, where it is: the next step may write over it.
+def live_state(runner: Runner) -> Any:
+    """Look at the optimizer's state where it is: the next step may write over it.
 
     Parameters
     ----------
@@ -169,9 +170,22 @@ def peek(runner: Runner) -> Any:
     Returns
     -------
     nested tuples of array
-        As the carry that the runner was made with.
+        The second part of the carry.
     """
-    return (getattr(runner, "_pure", None) or runner).carry
+    return (getattr(runner, "_pure", None) or runner).carry[1]
+
+
+def whole_theta(runner: Runner) -> Array | None:
+    """Copy the parameters after the last whole step; None where one is half done.
+
+    Parameters
+    ----------
+    runner : Runner
+        From `make_runner`, after an interrupt.
+    """
+    if isinstance(runner, NumpyRunner) and not runner.whole:
+        return None
+    return runner.theta()
 
 
 def mode_of(runner: Runner) -> str:

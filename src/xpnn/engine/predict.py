@@ -7,11 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from xpnn.backends import Array, Namespace, dtype_name, host, library_name
+from xpnn.backends import Array, Namespace, device_of, dtype_name, host, library_name
 from xpnn.engine.calls import Call
-from xpnn.engine.make import Plan, make_plan
-from xpnn.engine.replay import compile_calls, unmoved
+from xpnn.engine.make import make_plan
+from xpnn.engine.replay import compile_calls
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
+from xpnn.engine.turns import moved
 
 # Bytes of the widest result of the rows that go through at once. It bounds memory; in smaller
 # parts cores wait for each other more often.
@@ -20,10 +21,10 @@ FEWEST = 256  # rows
 _KEPT = 4  # plans that are kept, the latest ones
 
 Forward = Callable[[Array, Array], Any]
-"""``forward(theta, x)``: pure; gives scores, or scores and a witness.
+"""``forward(theta, x)``: pure; gives scores, or scores and a finite probe.
 
-A witness is a number that says of the rows what the caller would otherwise have to look
-through them for: it is made where they are in the cache.
+The probe is a number that is not finite if something in the rows is not: what a caller
+would otherwise have to look through them for, made where they are in the cache.
 """
 
 
@@ -31,14 +32,15 @@ class Predictor:
     """Runs a pure forward function, many rows in chunks.
 
     On NumPy a number of rows that comes a second time gets a plan; other libraries, and
-    forwards with an operation that the engine does not know, run as they are.
+    forwards with an operation that the engine does not know, run as they are. Parameters are
+    an input like the rows: a plan outlives them, and holds on to neither.
 
     Parameters
     ----------
     make_forward : callable
         ``make_forward(xp) -> forward``.
     theta : array, shape (parameters,)
-        The parameters; a plan reads them where they are.
+        Parameters of the kind that will be handed in.
     xp : module
         Namespace of `theta`.
     width : int
@@ -50,18 +52,25 @@ class Predictor:
     ) -> None:
         size = 8 if "64" in dtype_name(theta.dtype) else 4
         self.rows = max(CHUNK_BYTES // (width * size), FEWEST)
-        self.make_forward, self.theta, self.xp = make_forward, theta, xp
-        self.forward = make_forward(xp)
-        self.lock = threading.Lock()
-        self.plans: OrderedDict[int, tuple[Callable[..., None], Any, Plan] | None] = OrderedDict()
+        self.make_forward, self.xp = make_forward, xp
+        self._kind = _kind(theta)
+        self._forward = make_forward(xp)
+        self._lock = threading.Lock()
+        self._plans: OrderedDict[int, _Planned | None] = OrderedDict()
         self.plannable = library_name(xp) == "numpy" and isinstance(theta, host.ndarray)
         self.reason = "" if self.plannable else "only NumPy's predictions are planned"
 
-    def __call__(self, x: Array) -> Array:
+    def fits(self, theta: Array) -> bool:
+        """Whether parameters are of the kind that this was made for."""
+        return self._kind == _kind(theta)
+
+    def __call__(self, theta: Array, x: Array) -> Array:
         """Compute scores.
 
         Parameters
         ----------
+        theta : array, shape (parameters,)
+            Parameters; the caller changes no array that was handed in, but hands in another.
         x : array, shape (n, inputs)
             In the dtype of `theta`.
 
@@ -70,67 +79,90 @@ class Predictor:
         array, shape (n, outputs)
             Memory of its own.
         """
-        return self.witnessed(x)[0]
+        return self.probed(theta, x)[0]
 
-    def witnessed(self, x: Array) -> tuple[Array, list[Any]]:
-        """Compute scores, and the witnesses of all parts that the rows went through in."""
+    def probed(self, theta: Array, x: Array) -> tuple[Array, list[Any]]:
+        """Compute scores, and the probes of all chunks that the rows went through in."""
         rows = x.shape[0]
         if rows <= self.rows:
-            scores, witness = self._chunk(x)
-            return scores, [witness]
+            scores, probe = self._chunk(theta, x)
+            return scores, [probe]
         starts = range(0, rows, self.rows)
-        parts = [self._chunk(x[i : min(i + self.rows, rows), :]) for i in starts]
-        return self.xp.concat([scores for scores, _ in parts]), [w for _, w in parts]
+        parts = [self._chunk(theta, x[i : min(i + self.rows, rows), :]) for i in starts]
+        return self.xp.concat([scores for scores, _ in parts]), [p for _, p in parts]
 
-    def _chunk(self, x: Array) -> tuple[Array, Any]:
+    def _chunk(self, theta: Array, x: Array) -> tuple[Array, Any]:
         if not self.plannable:
-            return _pair(self.forward(self.theta, x))
+            return _pair(self._forward(theta, x))
+        if not theta.flags.c_contiguous:
+            return self._pure(theta, x)
+        # Another thread may be using the buffers: then this one goes without.
+        if not self._lock.acquire(blocking=False):
+            return self._pure(theta, x)
+        try:
+            found = self._plan_for(theta, x)
+            if found is None:
+                return self._pure(theta, x)
+            replay, (scores, *probe) = found.replay_on(theta), found.outputs
+            replay(x)
+            return scores.copy(), probe[0].copy() if probe else None
+        finally:
+            self._lock.release()
+
+    def _pure(self, theta: Any, x: Any) -> tuple[Any, Any]:
+        """Run the forward function on NumPy as it is; a view of its input is copied."""
+        scores, probe = _pair(self._forward(theta, x))
+        if any(host.may_share_memory(scores, a) for a in (x, theta)):
+            scores = scores.copy()
+        return scores, probe
+
+    def _plan_for(self, theta: Any, x: Any) -> _Planned | None:
+        """Find the plan for so many rows; a number that is new has none yet."""
         rows = x.shape[0]
-        found = self.plans.get(rows)
-        if found is None:
-            if rows not in self.plans:  # first time: not worth a plan yet
-                self._keep(rows, None)
-                return self._pure(x)
+        known, found = rows in self._plans, self._plans.get(rows)
+        if known and found is None:
             try:
-                found = self._plan(x)
+                found = self._plan(theta, x)
             except UnknownOperationError as error:
                 self.plannable, self.reason = False, f"the engine has no rule for {error}"
-                return self._pure(x)
-            self._keep(rows, found)
-        if not self.lock.acquire(blocking=False):  # another thread is using the buffers
-            return self._pure(x)
-        try:
-            replay, (scores, *witness), _ = found
-            replay(x)
-            return scores.copy(), witness[0].copy() if witness else None
-        finally:
-            self.lock.release()
+                return None
+        self._plans[rows] = found
+        self._plans.move_to_end(rows)
+        if len(self._plans) > _KEPT:
+            self._plans.popitem(last=False)
+        return found
 
-    def _pure(self, x: Any) -> tuple[Any, Any]:
-        """Run the forward function on NumPy as it is; a view of its input is copied."""
-        scores, witness = _pair(self.forward(self.theta, x))
-        if any(host.may_share_memory(scores, a) for a in (x, self.theta)):
-            scores = scores.copy()
-        return scores, witness
+    def _plan(self, theta: Any, x: Any) -> _Planned:
+        # Memory that nobody writes to takes no room: a replay is handed others' in its place.
+        template, place = host.zeros(theta.shape, theta.dtype), host.zeros(x.shape, x.dtype)
+        plan = make_plan(self.make_forward(NAMESPACE), (template, place), ["theta", "x"], {})
+        calls = plan.calls
+        if host.may_share_memory(plan.outputs[0], place) or not _only_whole(calls, place):
+            # Something looks at a part of x, so the plan reads rows where it was made.
+            given = host.zeros(x.shape, x.dtype)
+            calls = [Call(host.copyto, (place, given), "copy"), *calls]
+            place = given
+        return _Planned(compile_calls(calls, parameter=place), template, plan.outputs)
 
-    def _keep(self, rows: int, plan: Any) -> None:
-        with self.lock:
-            self.plans[rows] = plan
-            self.plans.move_to_end(rows)
-            if len(self.plans) > _KEPT:
-                self.plans.popitem(last=False)
 
-    def _plan(self, x: Array) -> tuple[Callable[..., None], Any, Plan]:
-        plan = make_plan(self.make_forward(NAMESPACE), (self.theta, x), ["theta", "x"], {})
-        calls, outputs = plan.calls, plan.outputs
-        if host.may_share_memory(outputs[0], x) or not _only_whole(calls, x):
-            # Something looks at a part of x: give the plan a place of its own for it.
-            place = host.empty(x.shape, x.dtype)
-            host.copyto(place, x)
-            plan = make_plan(self.make_forward(NAMESPACE), (self.theta, place), ["theta", "x"], {})
-            calls = [Call(host.copyto, (place, x), "copy"), *plan.calls]
-            outputs = plan.outputs
-        return compile_calls(calls, parameter=x)(unmoved), outputs, plan
+class _Planned:
+    """A plan for one number of rows: its replay reads the parameters where they are."""
+
+    def __init__(self, bind: Callable[..., Any], template: Any, outputs: list[Any]) -> None:
+        self._bind, self._template, self.outputs = bind, template, outputs
+        self._theta: Any = None
+        self._replay: Callable[..., None]
+
+    def replay_on(self, theta: Any) -> Callable[..., None]:
+        """Return what replays the plan with these parameters."""
+        if self._theta is not theta:
+            self._replay = self._bind(moved([(self._template, theta)]))
+            self._theta = theta
+        return self._replay
+
+
+def _kind(theta: Array) -> Any:
+    return type(theta), theta.dtype, tuple(theta.shape), str(device_of(theta))
 
 
 def _pair(result: Any) -> tuple[Any, Any]:
@@ -140,8 +172,9 @@ def _pair(result: Any) -> tuple[Any, Any]:
 def _only_whole(calls: list[Call], x: Any) -> bool:
     """Whether every call that reads `x` reads all of it, so that another may take its place."""
     return all(
-        argument is x or not isinstance(argument, host.ndarray)
+        argument is x
+        or not isinstance(argument, host.ndarray)
         or not host.may_share_memory(argument, x)
         for call in calls
         for argument in call.arguments
-    )  # fmt: skip
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -23,6 +24,8 @@ Names = tuple[Sequence[str], Sequence[str]]
 _WIDE = 64  # numbers in a row from which on a kernel gathers faster than NumPy
 
 log = logging.getLogger("xpnn.engine")
+
+_KEPT = 8  # plans that are kept, the latest ones
 
 
 def _take(column: Any, numbers: Any, place: Any) -> None:
@@ -95,11 +98,12 @@ class NumpyRunner:
         )  # fmt: skip
         self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
         self.carry = map_tree(owned_copy, carry)
-        self.bound: dict[tuple[int, int], _Bound] = {}  # by rows, and number of sums
+        self.bound: OrderedDict[Any, _Bound] = OrderedDict()  # by rows, sums, and where the rows are
         self.turns, self.turn = 0, 0  # not chosen yet
         self.thetas = [self.carry[0]]
         self.totals: dict[int, tuple[Any, ...]] = {}
         self.reason = ""
+        self.whole = True  # False while a step may have written some of the parameters
         self._pure: PureRunner | None = None
 
     def _choose_turns(self, rows: int, direct: bool) -> None:
@@ -174,8 +178,9 @@ class NumpyRunner:
         data = leaves(self.columns)
         gathers = [self._gather(column) for column in data]
         direct = order is None and size >= rows
+        several = len(self.thetas) > 1  # the parameters that a step reads are not written to
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
-            bound, turn = self.bound[stop - start, sums], self.turn
+            bound, turn = self.bound[stop - start, sums, direct], self.turn
             if order is not None:
                 numbers = order[start:stop]
                 for column, gather, place in zip(data, gathers, bound.columns[turn], strict=True):
@@ -190,8 +195,9 @@ class NumpyRunner:
                     host.copyto(place, values)
             if rate != bound.rate_value:
                 bound.rate[...] = bound.rate_value = rate
+            self.whole = several
             bound.replays[turn]()
-            self.turn = (turn + 1) % self.turns
+            self.whole, self.turn = True, (turn + 1) % self.turns
 
     def _gather(self, column: Any) -> Callable[[Any, Any, Any], Any]:
         """Choose how rows are copied by their numbers."""
@@ -209,7 +215,7 @@ class NumpyRunner:
             The engine has no rule for something that the update does.
         """
         self._bind_all(rows, rows, False, noise(rows), self._sums(sums))
-        return self.bound[rows, sums].plan
+        return self.bound[rows, sums, False].plan
 
     def repeat(self, rows: int, rate: float, times: int) -> None:
         """Take the same step many times: on all rows as they are, without noise or sums."""
@@ -221,12 +227,14 @@ class NumpyRunner:
             for _ in range(times):
                 self._pure.run(rows, rows, None, [rate], lambda rows: None, 0)
             return
-        bound = self.bound[rows, 0]
+        bound = self.bound[rows, 0, True]
         bound.rate[...] = bound.rate_value = rate
         if self.turns == 1:
             replay = bound.replays[0]
             for _ in range(times):
+                self.whole = False
                 replay()
+                self.whole = True
             return
         for _ in range(times):
             bound.replays[self.turn]()
@@ -244,11 +252,26 @@ class NumpyRunner:
         """Plan every batch size before the first step, so that a missing rule costs no step."""
         if not self.turns:
             self._choose_turns(min(size, rows), in_order and size >= rows)
+        direct = in_order and size >= rows
         for count in {stop - start for start, stop in batches(rows, size)}:
-            if (count, len(sums)) not in self.bound:
+            key = (count, len(sums), direct)
+            bound = self.bound.get(key)
+            if bound is None or (direct and not self._is_on(bound)):
                 part = map_tree(itemgetter(slice(count)), drawn)
-                bound = self._bind(count, in_order and size >= rows, part, sums)
-                self.bound[count, len(sums)] = bound
+                self.bound[key] = self._bind(count, direct, part, sums)
+            self.bound.move_to_end(key)
+        while len(self.bound) > _KEPT:
+            self.bound.popitem(last=False)
+
+    def _is_on(self, bound: _Bound) -> bool:
+        """Whether a plan reads the data that there is now, where that is."""
+        pairs = zip(bound.columns[0], leaves(self.columns), strict=True)
+        return all(old is new for old, new in pairs)
+
+    def forget_data(self) -> None:
+        """Let go of data that was read where it is."""
+        for key in [key for key in self.bound if key[2]]:
+            del self.bound[key]
 
     def _fall_back(self, reason: str) -> None:
         self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"

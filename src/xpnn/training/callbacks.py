@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import Array, placement, to_device
@@ -26,84 +27,148 @@ class Run:
         What happened so far.
     epochs : int
         Epochs that were asked for.
+    model : object, optional
+        What `fit` was called on: an estimator, or the network itself.
+    batch : int
+        Number of the batch that ended, from 0 in each epoch; for `on_batch_end`.
+    batch_loss : float
+        Its loss, the penalty included.
+    rows_seen : int
+        Training rows that the epoch has gone through so far.
+    weights_epoch : int
+        Epoch (from 1) whose weights the network has; 0 before the first.
     """
 
     network: Network
     history: History
     epochs: int
+    model: Any = None
+    batch: int = 0
+    batch_loss: float = math.nan
+    rows_seen: int = 0
+    weights_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            self.model = self.network
+
+    def stop(self, reason: str) -> None:
+        """End the training after this epoch (or batch).
+
+        Parameters
+        ----------
+        reason : str
+            Becomes `History.stopped`; the first reason that is given counts.
+
+        Raises
+        ------
+        ValueError
+            It is empty, or no text.
+        """
+        if not isinstance(reason, str) or not reason:
+            raise ValueError(f"reason is {reason!r}; expected a text that is not empty")
+        self.history.stopped = self.history.stopped or reason
 
 
 class Callback:
-    """Base of callbacks; override what is needed."""
+    """Base of callbacks; override what is needed.
 
-    def on_start(self, run: Run) -> None:
+    What the methods return is ignored: `Run.stop` ends a training.
+    """
+
+    def on_train_begin(self, run: Run) -> None:
         """Before the first epoch."""
 
-    def on_epoch(self, run: Run) -> str | None:
-        """After each epoch; a text ends the training and becomes `History.stopped`."""
+    def on_epoch_end(self, run: Run) -> None:
+        """After each epoch (each report, where `report_every` is more than 1)."""
 
-    def on_end(self, run: Run) -> None:
-        """After the last epoch, also when the training was interrupted."""
+    def on_batch_end(self, run: Run) -> None:
+        """After each step, where a callback overrides this: the loss is read every time."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last epoch, also when the training was interrupted or failed."""
 
     def save_state(self) -> dict[str, Any]:
         """What a checkpoint shall keep of this callback: plain values and arrays by name."""
         return {}
 
     def load_state(self, run: Run, state: dict[str, Any]) -> None:
-        """Go on from what `save_state` gave, its arrays on the host; after `on_start`."""
+        """Go on from what `save_state` gave, its arrays on the host; after `on_train_begin`."""
+
+    @property
+    def wants_batches(self) -> bool:
+        """Whether `on_batch_end` does anything."""
+        return type(self).on_batch_end is not Callback.on_batch_end
 
 
-class OnEpoch(Callback):
-    """Call a function after each epoch.
+_HOOKS = ("on_train_begin", "on_epoch_end", "on_batch_end", "on_train_end")
+
+
+class _Adapter(Callback):
+    """A function of a run, or an object that has some of a callback's methods."""
+
+    def __init__(self, hooks: dict[str, Callable[[Run], Any]]) -> None:
+        self._hooks = hooks
+
+    def _call(self, hook: str, run: Run) -> None:
+        if hook in self._hooks:
+            self._hooks[hook](run)
+
+    def on_train_begin(self, run: Run) -> None:
+        self._call("on_train_begin", run)
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._call("on_epoch_end", run)
+
+    def on_batch_end(self, run: Run) -> None:
+        self._call("on_batch_end", run)
+
+    def on_train_end(self, run: Run) -> None:
+        self._call("on_train_end", run)
+
+    @property
+    def wants_batches(self) -> bool:
+        return "on_batch_end" in self._hooks
+
+
+def as_callbacks(given: Any) -> list[Callback]:
+    """List callbacks: none, one, or several.
 
     Parameters
     ----------
-    function : callable
-        ``function(run)``; a text that it returns ends the training.
-    """
-
-    def __init__(self, function: Callable[[Run], str | None]) -> None:
-        self.function = function
-
-    def on_epoch(self, run: Run) -> str | None:
-        """Call the function."""
-        return self.function(run)
-
-
-_HOOKS = ("on_start", "on_epoch", "on_end", "on_batch")
-
-
-class _Hooks(Callback):
-    """What somebody's object has of a callback's methods."""
-
-    def __init__(self, given: object) -> None:
-        for name in _HOOKS:
-            if callable(getattr(given, name, None)):
-                setattr(self, name, getattr(given, name))
-
-
-def as_callback(given: Callback | Callable[[Run], str | None] | object) -> Callback:
-    """Make a callback of a function, or of an object that has some of a callback's methods.
+    given : None, Callback, callable, object, or an iterable of them
+        A function of a run is called after each epoch; of another object those of a
+        callback's methods that it has are called.
 
     Raises
     ------
     TypeError
-        It is neither.
+        One of them is none of these.
     """
+    if given is None:
+        return []
+    several = isinstance(given, Iterable) and not isinstance(given, Callback)
+    return [_as_callback(one) for one in (given if several else [given])]
+
+
+def _as_callback(given: Any) -> Callback:
     if isinstance(given, Callback):
         return given
-    if any(hasattr(given, name) for name in _HOOKS):
-        return _Hooks(given)
-    if callable(given):
-        return OnEpoch(given)
-    raise TypeError(
-        f"a callback is {given!r}; expected a Callback, a function of a run, or an object with "
-        f"one of {', '.join(_HOOKS)}"
-    )
+    if isinstance(given, type):
+        raise TypeError(f"a callback is the class {given.__name__}; expected an instance of it")
+    hooks = {name: h for name in _HOOKS if callable(h := getattr(given, name, None))}
+    if not hooks and callable(given):
+        hooks = {"on_epoch_end": given}
+    if not hooks:
+        raise TypeError(
+            f"a callback is {given!r}; expected a Callback, a function of a run, or an object with "
+            f"one of {', '.join(_HOOKS)}"
+        )
+    return _Adapter(hooks)
 
 
 class EarlyStopping(Callback):
-    """Stop when the watched figure no longer gets better, and restore the best weights.
+    """Stop when the monitored figure stops improving, and restore the best weights.
 
     Parameters
     ----------
@@ -112,7 +177,7 @@ class EarlyStopping(Callback):
     min_delta : float, default 0
         An improvement counts when it is larger than this.
     monitor : {'validation_loss', 'validation_accuracy', 'loss'}, default 'validation_loss'
-        What is watched.
+        What is monitored.
     restore : bool, default True
         Whether the network ends with the weights of the best epoch; also after Ctrl-C.
 
@@ -129,33 +194,34 @@ class EarlyStopping(Callback):
         monitor: str = "validation_loss",
         restore: bool = True,
     ) -> None:
-        if patience < 1:
-            raise ValueError(f"patience is {patience!r}; expected 1 or more")
-        if min_delta < 0:
+        whole = isinstance(patience, Integral) and not isinstance(patience, bool)
+        if not whole or patience < 1:
+            raise ValueError(f"patience is {patience!r}; expected an integer, 1 or more")
+        if not min_delta >= 0:
             raise ValueError(f"min_delta is {min_delta!r}; expected 0 or more")
         if monitor not in ("validation_loss", "validation_accuracy", "loss"):
             raise ValueError(
                 f"monitor={monitor!r} is not known; expected 'validation_loss', "
                 "'validation_accuracy' or 'loss'"
             )
-        self.patience = patience
+        self.patience = int(patience)
         self.min_delta = min_delta
         self.monitor = monitor
         self.restore = restore
 
-    def on_start(self, run: Run) -> None:
+    def on_train_begin(self, run: Run) -> None:
         """Forget what an earlier training left."""
         self._best = -math.inf
         self._best_theta: Array | None = None
         self._waited = 0
 
-    def on_epoch(self, run: Run) -> str | None:
+    def on_epoch_end(self, run: Run) -> None:
         """Keep the weights when they are the best so far; stop when patience is out."""
         figures = getattr(run.history, self.monitor)
         if not figures:
             raise ValueError(
-                f"early stopping watches {self.monitor}, but there is none: give "
-                "validation=(x, t) or a share, or another monitor"
+                f"early stopping monitors {self.monitor}, but there is none: give X_val and y_val, "
+                "a validation_fraction, or another monitor"
             )
         sign = 1.0 if self.monitor == "validation_accuracy" else -1.0
         if sign * figures[-1] > self._best + self.min_delta:
@@ -163,12 +229,13 @@ class EarlyStopping(Callback):
             self._best_theta = run.network.copy_theta()
             run.history.best_epoch = run.history.epochs
             self._waited = 0
-            return None
+            return
         self._waited += 1
-        return "early stopping" if self._waited >= self.patience else None
+        if self._waited >= self.patience:
+            run.stop("early stopping")
 
     def save_state(self) -> dict[str, Any]:
-        """The best weights so far, their figure, and for how long there were no better ones."""
+        """The best weights so far, their figure, and how long ago they were."""
         best = {} if self._best_theta is None else {"theta": self._best_theta, "best": self._best}
         return {"waited": self._waited, **best}
 
@@ -193,7 +260,18 @@ class EarlyStopping(Callback):
         self._best, self._waited = best, waited
         self._best_theta = to_device(theta, xp, device, own.dtype)
 
-    def on_end(self, run: Run) -> None:
+    def on_train_end(self, run: Run) -> None:
         """Restore the best weights."""
         if self.restore and self._best_theta is not None:
             run.network.theta = self._best_theta
+            run.weights_epoch = run.history.best_epoch or run.weights_epoch
+        self._best_theta = None
+
+
+def as_early_stopping(given: EarlyStopping | int | bool | None) -> EarlyStopping | None:
+    """Make early stopping of True (the defaults) or a patience; pass on what is there."""
+    if given is None or isinstance(given, EarlyStopping):
+        return given
+    if isinstance(given, bool):
+        return EarlyStopping() if given else None
+    return EarlyStopping(given)

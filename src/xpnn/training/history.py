@@ -21,9 +21,9 @@ class History:
     validation_loss : list of float
         Loss on the validation data after the epoch; empty without validation data.
     validation_accuracy : list of float
-        Share of validation rows read right; empty where the loss is not about labels.
-    rate : list of float
-        Learning rate of the epoch's last step.
+        Share of validation rows predicted right; empty where the loss is a regression's.
+    learning_rate : list of float
+        That of the epoch's last step.
     seconds : list of float
         Time since the report before, validation included.
     rows : int
@@ -42,7 +42,7 @@ class History:
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     validation_accuracy: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     rows: int = 0
     stopped: str = ""
@@ -67,7 +67,7 @@ class History:
         return self.rows * self.epochs / spent if spent else 0.0
 
     @property
-    def watched(self) -> list[float]:
+    def monitored(self) -> list[float]:
         """The validation loss, or the training loss where there is none."""
         return self.validation_loss or self.loss
 

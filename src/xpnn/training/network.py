@@ -1,40 +1,62 @@
-"""A network: layers with their parameters, that can predict and be trained."""
+"""A network: layers with their parameters in one place, that can predict and be trained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from xpnn.backends import (
+    DTYPES,
+    HOST_NAMESPACE,
     Array,
     ArrayLike,
     Backend,
+    BackendUnavailableError,
+    Device,
+    DType,
     HostGenerator,
+    MixedArraysError,
     Namespace,
+    as_array,
     as_array_like,
+    as_floating,
     backend_of,
+    default_float,
     device_errors,
+    device_name,
     device_of,
+    dtype_name,
+    generator,
     host,
     is_floating,
+    library_name,
     on_device,
     placement,
+    select,
+    to_device,
     to_host,
 )
-from xpnn.data.streams import Source
-from xpnn.engine import Predictor
-from xpnn.layers import Chain, LayerSpec, Tree, size, unflatten, walk
+from xpnn.data.streams import Source, Window
+from xpnn.distributed import MPI
+from xpnn.engine import CudaPlan, Plan, Predictor
+from xpnn.layers import Chain, LayerSpec, Tree, chain, draw, place, size, unflatten, walk
+from xpnn.optimizers import Adam, LossScale, Optimizer, Schedule
+from xpnn.training.callbacks import EarlyStopping
+from xpnn.training.checkpoint import Checkpoint
+from xpnn.training.dataset import CHUNK, StreamDataset
+from xpnn.training.fit import evaluate_source, fit_network, plan_step
 from xpnn.training.history import History
-from xpnn.training.loop import fit
-from xpnn.training.objective import Loss, as_loss
-from xpnn.training.placed import PlacedLayers
-from xpnn.training.step import loss_and_gradient
-from xpnn.training.streaming import CHUNK, Stream, over
+from xpnn.training.loss import Loss, as_loss, check_weights
+from xpnn.training.options import TrainOptions, check_count
+from xpnn.training.precision import Precision
+from xpnn.training.step import Batch, Step
+from xpnn.training.warn import warn_caller
 from xpnn.units.html import html_table
 
 
-class Network(PlacedLayers):
+class Network:
     """Layers and one vector of parameters.
 
     Parameters
@@ -45,9 +67,9 @@ class Network(PlacedLayers):
         The layers, the last one giving scores. An integer is a `Dense` of that width, a
         string an `Activation` of that name: ``[100, "relu", 10]``. Softmax and sigmoid
         outputs belong to the loss; leave them out.
-    loss : str or Loss, default 'softmax_cross_entropy'
-        What training makes small, and what the scores mean; a name in
-        `xpnn.functional.LOSSES`.
+    loss : str, Loss, LossRule, or pair of callables, default 'softmax_cross_entropy'
+        What training minimizes, and what the scores mean; a name in
+        `xpnn.functional.LOSSES`, or a loss of your own: see `xpnn.training.as_loss`.
     seed : int or generator, optional
         For the initial weights, row orders and dropout noise; the same on every library.
     backend : Backend or str, optional
@@ -71,9 +93,9 @@ class Network(PlacedLayers):
     >>> import numpy as np
     >>> from xpnn import Network
     >>> net = Network(2, [8, "tanh", 2], seed=0)
-    >>> x = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    >>> history = net.fit(x, [0, 1, 1, 0], epochs=300, rate=0.05)
-    >>> net.predict(x)
+    >>> X = np.asarray([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> history = net.fit(X, [0, 1, 1, 0], epochs=300, learning_rate=0.05)
+    >>> net.predict(X)
     array([0, 1, 1, 0])
     """
 
@@ -82,20 +104,28 @@ class Network(PlacedLayers):
         inputs: int,
         layers: Sequence[LayerSpec] | Chain,
         *,
-        loss: str | Loss = "softmax_cross_entropy",
+        loss: Any = "softmax_cross_entropy",
         seed: int | HostGenerator | None = None,
         backend: Backend | str | None = None,
         dtype: str | None = None,
     ) -> None:
-        self.loss = as_loss(loss)
-        super().__init__(inputs, layers, seed=seed, backend=backend, dtype=dtype)
+        self.inputs = check_count("inputs", inputs)
+        self.layers = chain(layers)
+        self.loss: Loss = as_loss(loss)
+        self.generator = generator(seed)
+        self.tree: Tree = place(self.layers.parameters(self.inputs))
+        if dtype is not None and dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}")
+        self._dtype = dtype
+        self._placed = False
+        self._theta: Array = draw(self.tree, self.generator)
         self._predictor: Predictor | None = None
+        if isinstance(backend, str):
+            backend = select(backend, dtype=dtype)
+        if backend is not None:
+            self.to(backend if dtype is None else select(backend.name, backend.device, dtype))
 
     # For a person
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Plans are bound to memory; a copy makes its own.
-        return {**vars(self), "_predictor": None}
 
     def __repr__(self) -> str:
         layers = ", ".join(repr(layer) for layer in self.layers.layers)
@@ -118,7 +148,7 @@ class Network(PlacedLayers):
         ]
 
     def _total(self) -> str:
-        where = backend_of(self.theta).describe() if self._placed else "not placed yet"
+        where = self.backend.describe() if self._placed else "not placed yet"
         return f"{self.size:,} parameters, loss {self.loss.name}, {where}"
 
     def _repr_html_(self) -> str:
@@ -126,14 +156,323 @@ class Network(PlacedLayers):
         heads = ("layer", "output", "parameters")
         return html_table(heads, self._rows(), f"{self.inputs:,} inputs; {self._total()}", words=1)
 
+    # Parameters, and where they are
+
+    @property
+    def outputs(self) -> int:
+        """Width of the last layer's output."""
+        return self.layers.outputs(self.inputs)
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return size(self.tree)
+
+    @property
+    def dtype(self) -> str | None:
+        """Name of the parameters' dtype; before any data, the one asked for, or None."""
+        return dtype_name(self._theta.dtype) if self._placed else self._dtype
+
+    @property
+    def placed(self) -> bool:
+        """Whether the parameters have a place, or follow the first data that comes in."""
+        return self._placed
+
+    @property
+    def backend(self) -> Backend:
+        """Library, device and dtype of the parameters."""
+        return backend_of(self._theta)
+
+    @property
+    def theta(self) -> Array:
+        """All parameters as one vector, where they live."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: Array) -> None:
+        if tuple(values.shape) != (self.size,):
+            raise ValueError(f"theta has shape {tuple(values.shape)}; expected ({self.size},)")
+        self._theta = values
+        self._placed = True
+
+    def copy_theta(self) -> Array:
+        """Copy all parameters as one vector, on the same device."""
+        xp, device = placement(theta=self._theta)
+        with on_device(device):
+            return xp.asarray(self._theta, copy=True)
+
+    def parameters(self) -> dict[str, Array]:
+        """Every array of parameters under its name, such as ``'0.weights'``."""
+        theta = self._theta
+        xp, device = placement(theta=theta)
+        with on_device(device):
+            arrays = walk(unflatten(self.tree, theta, xp=xp))
+            return {p.name: a for p, a in zip(walk(self.tree), arrays, strict=True)}
+
+    def assign(self, **arrays: ArrayLike) -> Self:
+        """Set arrays of parameters by name.
+
+        Parameters
+        ----------
+        **arrays : array_like
+            Values under the names that `parameters` gives; as the names hold a dot, pass
+            a dictionary: ``network.assign(**{"0.weights": w})``.
+
+        Returns
+        -------
+        Network
+            The network itself.
+
+        Raises
+        ------
+        ValueError
+            A name is not known, or a shape does not fit.
+        """
+        known = {p.name: p for p in walk(self.tree)}
+        values = to_host(self._theta).copy()
+        for name, given in arrays.items():
+            if name not in known:
+                raise ValueError(f"{name!r} is not a parameter; expected one of {', '.join(known)}")
+            p, new = known[name], to_host(as_array(name, given))
+            if new.shape != p.shape:
+                raise ValueError(f"{name} has shape {new.shape}; expected {p.shape}")
+            values[p.offset : p.offset + p.size] = new.reshape(-1)
+        theta = self._theta
+        xp, device = placement(theta=theta)
+        self._theta = to_device(values, xp, device, theta.dtype) if self._placed else values
+        return self
+
+    def to(self, backend: Backend | str, device: Any = None, dtype: str | None = None) -> Self:
+        """Move the parameters to another library, device or dtype.
+
+        Parameters
+        ----------
+        backend : Backend or str
+            The library, or all three in one.
+        device, dtype : optional
+            For a library given by name; see `xpnn.backends.select`.
+
+        Returns
+        -------
+        Network
+            The network itself.
+        """
+        if isinstance(backend, str):
+            backend = select(backend, device, dtype or self.dtype)
+        self._theta = to_device(self._theta, backend.xp, backend.device, backend.dtype)
+        self._placed = True
+        return self
+
+    def copy(self) -> Network:
+        """Make an independent network with the same structure, parameters and generator."""
+        other = object.__new__(Network)
+        vars(other).update(vars(self), loss=replace(self.loss), _predictor=None)
+        other._theta = self.copy_theta()
+        other.generator = _copied(self.generator)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Plans are bound to memory; a copy makes its own. Parameters travel as NumPy's.
+        state = {**vars(self), "_predictor": None}
+        if self._placed and self.backend.name != "numpy":
+            where = self.backend
+            state["_theta"] = to_host(self._theta)
+            state["_where"] = (where.name, device_name(where.device), self.dtype)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        where = state.pop("_where", None)
+        vars(self).update(state)
+        if where is not None:
+            self.restore_device(*where)
+
+    def restore_device(self, library: str, device: str, dtype: str | None) -> None:
+        """Put parameters that were saved on the host where they were, if that is possible here.
+
+        Parameters
+        ----------
+        library, device, dtype : str
+            Where they were. If this process cannot use that, they stay in NumPy, and a warning
+            says so.
+        """
+        try:
+            self.to(select(library, device, dtype))
+        except (BackendUnavailableError, ValueError) as error:  # no such library, or device
+            warn_caller(
+                f"the model was on {library} ({device}), which cannot be used here; it is on NumPy "
+                f"now: {error}"
+            )
+
+    # Data
+
+    def _bind(self, x: Array, xp: Namespace, device: Device) -> None:
+        """Place the parameters with the first data, or check that they are there."""
+        if self._placed:
+            own, home = placement(theta=self._theta)
+            if own is not xp or (device is not None and home != device):
+                raise MixedArraysError(
+                    f"X is an array of {library_name(xp)} on {device_name(device)} and the "
+                    f"network's parameters are of {library_name(own)} on {device_name(home)}; "
+                    "move the network with network.to(...), or the data with "
+                    "xpnn.backends.select(...).asarray(X)"
+                )
+            return
+        dtype: DType = x.dtype if is_floating(x, xp) else default_float(xp, device)
+        if self._dtype is not None:
+            dtype = select(library_name(xp), device, self._dtype).dtype
+        self._theta = to_device(self._theta, xp, device, dtype)
+        self._placed = True
+
+    def prepare(self, X: ArrayLike) -> tuple[Array, Namespace, bool]:
+        """Check data, and bring it into the form that the layers take.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, inputs) or (inputs,)
+            One row for each example, or a single row; see `xpnn.backends.exchange` for what
+            shares its memory.
+
+        Returns
+        -------
+        x : array, shape (n, inputs)
+            In the dtype of the parameters.
+        xp : module
+            Its namespace.
+        single : bool
+            Whether it was a single row.
+
+        Raises
+        ------
+        ValueError
+            The shape does not fit, or there is no row.
+        MixedArraysError
+            The data lives elsewhere than the parameters.
+        """
+        theta = self._theta
+        if (  # the usual case, in a fraction of the time that looking everything up takes
+            type(X) is host.ndarray
+            and self._placed
+            and type(theta) is host.ndarray
+            and X.dtype == theta.dtype
+            and X.ndim in (1, 2)
+            and X.shape[-1] == self.inputs
+            and X.shape[0] > 0
+        ):
+            single = X.ndim == 1
+            return X[None, :] if single else X, HOST_NAMESPACE, single
+        x = as_array_like("X", X, theta) if self._placed else as_array("X", X)
+        xp, device = placement(X=x)
+        shape = tuple(x.shape)
+        single = shape == (self.inputs,)
+        if not single and (len(shape) != 2 or shape[1] != self.inputs):
+            raise ValueError(
+                f"X has shape {shape}; expected (n, {self.inputs}), one row for each example"
+            )
+        if shape[0] == 0:
+            raise ValueError(f"X has shape {shape}; expected at least one row")
+        self._bind(x, xp, device)
+        if single:
+            x = x[None, :]
+        with on_device(device):
+            x = as_floating(x, xp, self._theta.dtype)
+            return xp.astype(x, self._theta.dtype, copy=False), xp, single
+
+    def prepare_targets(
+        self, x: Array, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> tuple[Array, Array | None]:
+        """Check targets and weights against prepared data.
+
+        Parameters
+        ----------
+        x : array, shape (n, inputs)
+            From `prepare`.
+        y : array_like, shape (n,) or (n, outputs)
+            Targets.
+        sample_weight : array_like, shape (n,), optional
+            Weight of each row, 0 or more.
+
+        Returns
+        -------
+        t : array, shape (n,) or (n, outputs)
+        weight : array, shape (n,), or None
+
+        Raises
+        ------
+        ValueError
+            A shape, a target or a weight does not fit.
+        MixedArraysError
+            They live elsewhere than the data.
+        """
+        if y is None:
+            raise ValueError("y is None; expected targets, one for each row of X")
+        t = as_array_like("y", y, x)
+        weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
+        xp, device = placement(X=x, y=t, sample_weight=weight)
+        if weight is not None and tuple(weight.shape) != (x.shape[0],):
+            raise ValueError(
+                f"sample_weight has shape {tuple(weight.shape)}; expected ({x.shape[0]},)"
+            )
+        with on_device(device):
+            t = self.loss.check_targets(t, x.shape[0], self.outputs, xp=xp)
+            if is_floating(t, xp) or self.loss.kind != "multiclass":
+                t = xp.astype(t, x.dtype, copy=False)
+            if weight is not None:
+                weight = xp.astype(weight, x.dtype, copy=False)
+                check_weights(weight, xp)
+        return t, weight
+
+    def stream_dataset(
+        self, source: Source, batch_size: int, *, targets: bool = True, group: Any = None
+    ) -> StreamDataset:
+        """Make a dataset of a source, whose rows go where the network is.
+
+        Parameters
+        ----------
+        source : Source
+            From `xpnn.data.stream`. A network that is nowhere yet follows its first row.
+        batch_size : int
+            Rows of a step.
+        targets : bool, default True
+            Whether targets are needed.
+        group : Group, optional
+            Processes that read a share each.
+
+        Returns
+        -------
+        StreamDataset
+        """
+        if source.features != self.inputs:
+            raise ValueError(
+                f"{source.name} has {source.features} features; expected {self.inputs}"
+            )
+        if not self._placed:
+            row = source.sample().x
+            self._bind(row, HOST_NAMESPACE, None)
+        encode = self._encode if targets else _without_targets
+        return StreamDataset(source, batch_size, self.backend, encode, group=group)
+
+    def _encode(self, window: Window) -> Window:
+        """Check the targets and weights of a window, on the host."""
+        t, weight, rows = window.t, window.weight, window.rows
+        if t is None:
+            raise ValueError("y is None; expected targets, one for each row of X")
+        if weight is not None:
+            if weight.shape != (rows,):
+                raise ValueError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
+            check_weights(weight, HOST_NAMESPACE)
+        t = self.loss.check_targets(t, rows, self.outputs, xp=HOST_NAMESPACE)
+        if self.loss.kind != "multiclass" and t.dtype.kind != "f":
+            t = t.astype(host.float64)
+        return replace(window, t=t)
+
     # Mathematics
 
-    def forward(self, x: ArrayLike, noise: Tree = None) -> tuple[Array, Tree]:
+    def forward(self, X: ArrayLike, noise: Tree = None) -> tuple[Array, Tree]:
         """Run the layers.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs)
+        X : array_like, shape (n, inputs)
             One row for each example.
         noise : nested tuples of array, optional
             For dropout; None means predicting.
@@ -144,7 +483,7 @@ class Network(PlacedLayers):
         saved : nested tuples of array
             For `backward`.
         """
-        x, xp, _ = self.prepare(x)
+        x, xp, _ = self.prepare(X)
         with on_device(device_of(x)):
             params = unflatten(self.tree, self._theta, xp=xp)
             return self.layers.forward(params, x, noise, xp=xp)
@@ -157,14 +496,14 @@ class Network(PlacedLayers):
         saved : nested tuples of array
             From `forward`.
         dscores : array, shape (n, outputs)
-            Gradient of some quantity in the scores.
+            Gradient of some quantity with respect to the scores.
 
         Returns
         -------
         dx : array, shape (n, inputs)
-            Gradient in the input.
+            Gradient with respect to the input.
         gradients : dict of str to array
-            Gradient in each array of `parameters`.
+            Gradient with respect to each array of `parameters`.
         """
         xp, device = placement(dscores=dscores, theta=self._theta)
         with on_device(device):
@@ -173,15 +512,15 @@ class Network(PlacedLayers):
         return dx, {p.name: g for p, g in zip(walk(self.tree), walk(gradients), strict=True)}
 
     def loss_and_gradient(
-        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None, l2: float = 0.0
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, l2: float = 0.0
     ) -> tuple[Array, Array]:
-        """Loss of data, and its gradient in `theta`.
+        """Loss of data, and its gradient with respect to `theta`.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs)
+        X : array_like, shape (n, inputs)
             One row for each example.
-        t : array_like, shape (n,) or (n, outputs)
+        y : array_like, shape (n,) or (n, outputs)
             Targets.
         sample_weight : array_like, shape (n,), optional
             Weight of each row; default 1.
@@ -193,71 +532,50 @@ class Network(PlacedLayers):
         loss : array, 0-d
         gradient : array, shape (parameters,)
         """
-        x, xp, _ = self.prepare(x)
-        t, weight = self.prepare_targets(x, t, sample_weight)
-        function = loss_and_gradient(self.layers, self.tree, self.loss, l2, xp=xp)
+        x, xp, _ = self.prepare(X)
+        t, weight = self.prepare_targets(x, y, sample_weight)
+        step = Step(self.layers, self.tree, self.loss, Adam(), float(l2))
         with on_device(device_of(x)):
-            return function(self._theta, x, t, weight, None)
-
-    def prepare_targets(
-        self, x: Array, t: ArrayLike | None, sample_weight: ArrayLike | None
-    ) -> tuple[Array, Array | None]:
-        """Check targets and weights against prepared data.
-
-        Raises
-        ------
-        ValueError
-            A shape or a label does not fit, or a weight is missing a row.
-        MixedArraysError
-            They live elsewhere than the data.
-        """
-        if t is None:
-            raise ValueError("t is None; expected targets, one for each row of x")
-        t = as_array_like("t", t, x)
-        weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
-        xp, device = placement(x=x, t=t, sample_weight=weight)
-        if weight is not None and tuple(weight.shape) != (x.shape[0],):
-            raise ValueError(
-                f"sample_weight has shape {tuple(weight.shape)}; expected ({x.shape[0]},)"
-            )
-        with on_device(device):
-            t = self.loss.check_targets(t, x.shape[0], self.outputs, xp=xp)
-            if is_floating(t, xp) or self.loss.kind != "labels":
-                t = xp.astype(t, x.dtype, copy=False)
-            if weight is not None:
-                weight = xp.astype(weight, x.dtype, copy=False)
-        return t, weight
+            return step.gradient(xp)(self._theta, Batch(x, t, weight))
 
     # Use
 
-    def scores(self, x: ArrayLike | Source) -> Array:
+    def scores(self, X: ArrayLike | Source) -> Array:
         """Compute the raw outputs (logits for a cross-entropy).
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs) or (inputs,), or Source
+        X : array_like, shape (n, inputs) or (inputs,), or Source
             One row for each example, or a single row.
 
         Returns
         -------
         array, shape (n, outputs) or (outputs,)
-            On the library and device of `x`; of a source on the host.
+            On the library and device of `X`; of a source on the host.
         """
-        if isinstance(x, Source):
-            return over(self, x, self.scores)
-        x, xp, single = self.prepare(x)
-        scores = self._scores(x, xp)
+        if isinstance(X, Source):
+            return self.stream_dataset(X, CHUNK, targets=False).map(self.scores)
+        x, _, single = self.prepare(X)
+        scores = self.predictor(x)
         return scores[0, :] if single else scores
 
-    def _scores(self, x: Array, xp: Namespace) -> Array:
-        if self._predictor is None or self._predictor.theta is not self._theta:
-            self._predictor = Predictor(
-                self._make_forward, self._theta, xp, max(self.layers.widths(self.inputs)[1:])
-            )
-        if self._predictor.plannable:
-            return self._predictor(x)
-        with on_device(device_of(x)), device_errors("hand in fewer rows at a time"):
-            return self._predictor(x)
+    @property
+    def predictor(self) -> Callable[[Array], Array]:
+        """What computes the scores of prepared rows with the parameters as they are now."""
+        theta = self._theta
+        made = self._predictor
+        if made is None or not made.fits(theta):
+            xp, _ = placement(theta=theta)
+            made = Predictor(self._make_forward, theta, xp, max(self.layers.widths(self.inputs)[1:]))
+            self._predictor = made
+
+        def predict(x: Array) -> Array:
+            if made.plannable:
+                return made(theta, x)
+            with on_device(device_of(x)), device_errors("hand in fewer rows at a time"):
+                return made(theta, x)
+
+        return predict
 
     def _make_forward(self, xp: Namespace) -> Callable[[Array, Array], Array]:
         """Make the pure function ``(theta, x) -> scores``."""
@@ -268,12 +586,12 @@ class Network(PlacedLayers):
 
         return forward
 
-    def predict(self, x: ArrayLike | Source) -> Array:
-        """Predict labels, yes-or-no answers or values, as the loss says.
+    def predict(self, X: ArrayLike | Source) -> Array:
+        """Predict labels or values, as the loss says.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs) or (inputs,), or Source
+        X : array_like, shape (n, inputs) or (inputs,), or Source
             One row for each example, or a single row.
 
         Returns
@@ -283,19 +601,19 @@ class Network(PlacedLayers):
             cross-entropy and hinge, values for the others, of shape (n, outputs), or (n,)
             where there is one output. Without the first axis for a single row.
         """
-        if isinstance(x, Source):
-            return over(self, x, self.predict)
-        x, xp, single = self.prepare(x)
+        if isinstance(X, Source):
+            return self.stream_dataset(X, CHUNK, targets=False).map(self.predict)
+        x, xp, single = self.prepare(X)
         with on_device(device_of(x)):
-            predicted = self.loss.predict(self._scores(x, xp), xp=xp)
+            predicted = self.loss.predict(self.predictor(x), xp=xp)
         return predicted[0, ...] if single else predicted
 
-    def predict_proba(self, x: ArrayLike | Source) -> Array:
+    def predict_proba(self, X: ArrayLike | Source) -> Array:
         """Predict probabilities: softmax or sigmoid of the scores, as the loss says.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs) or (inputs,), or Source
+        X : array_like, shape (n, inputs) or (inputs,), or Source
             One row for each example, or a single row.
 
         Returns
@@ -305,29 +623,29 @@ class Network(PlacedLayers):
         Raises
         ------
         ValueError
-            The network's loss does not speak of probabilities.
+            The network's loss gives no probabilities.
         """
-        if self.loss.kind == "values":
+        if self.loss.kind == "regression":
             raise ValueError(
                 f"the loss {self.loss.name!r} has no probabilities; use predict or scores"
             )
-        if isinstance(x, Source):
-            return over(self, x, self.predict_proba)
-        x, xp, single = self.prepare(x)
+        if isinstance(X, Source):
+            return self.stream_dataset(X, CHUNK, targets=False).map(self.predict_proba)
+        x, xp, single = self.prepare(X)
         with on_device(device_of(x)):
-            probabilities = self.loss.mean(self._scores(x, xp), xp=xp)
+            probabilities = self.loss.mean(self.predictor(x), xp=xp)
         return probabilities[0, :] if single else probabilities
 
     def evaluate(
-        self, x: ArrayLike | Source, t: ArrayLike | None = None
+        self, X: ArrayLike | Source, y: ArrayLike | None = None
     ) -> tuple[Array, Array | None]:
-        """Loss and accuracy on data, as 0-d arrays; no accuracy where labels are not the point.
+        """Loss and accuracy on data, as 0-d arrays; a regression has no accuracy.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs), or Source
+        X : array_like, shape (n, inputs), or Source
             One row for each example.
-        t : array_like, shape (n,) or (n, outputs)
+        y : array_like, shape (n,) or (n, outputs)
             Targets; a source brings its own.
 
         Returns
@@ -335,49 +653,255 @@ class Network(PlacedLayers):
         loss : array, 0-d
         accuracy : array, 0-d, or None
         """
-        if isinstance(x, Source):
-            loss, right = Stream(self, x, CHUNK).evaluate()
-            return host.asarray(loss), None if right is None else host.asarray(right)
-        x, xp, _ = self.prepare(x)
-        t, _ = self.prepare_targets(x, t, None)
+        if isinstance(X, Source):
+            loss, accuracy = evaluate_source(self, self.stream_dataset(X, CHUNK))
+            return host.asarray(loss), None if accuracy is None else host.asarray(accuracy)
+        x, xp, _ = self.prepare(X)
+        t, _ = self.prepare_targets(x, y, None)
         with on_device(device_of(x)):
-            scores = self._scores(x, xp)
-            loss, _ = self.loss.forward(scores, t, None, xp=xp)
-            return loss, self.loss.accuracy(scores, t, xp=xp)
+            scores = self.predictor(x)
+            value, _ = self.loss.forward(scores, t, None, xp=xp)
+            return value, self.loss.accuracy(scores, t, xp=xp)
 
-    def accuracy(self, x: ArrayLike | Source, t: ArrayLike | None = None) -> float:
-        """Share of rows read right.
+    def accuracy(self, X: ArrayLike | Source, y: ArrayLike | None = None) -> float:
+        """Share of rows predicted right.
+
+        Parameters
+        ----------
+        X, y
+            As in `evaluate`.
 
         Raises
         ------
         ValueError
-            The network's loss is not about labels.
+            The network's loss is that of a regression.
         """
-        right = self.evaluate(x, t)[1]
-        if right is None:
-            raise ValueError(f"the loss {self.loss.name!r} is about values; there is no accuracy")
-        return float(to_host(right))
+        found = self.evaluate(X, y)[1]
+        if found is None:
+            raise ValueError(f"the loss {self.loss.name!r} is a regression's: it has no accuracy")
+        return float(to_host(found))
 
-    def fit(self, x: ArrayLike | Source, t: ArrayLike | None = None, **options: Any) -> History:
-        """Train the network; the options are those of `xpnn.training.fit`.
+    def fit(
+        self,
+        X: ArrayLike | Source,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | Source | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        validation_fraction: float | None = None,
+        epochs: int = 10,
+        batch_size: int | None = 32,
+        optimizer: Optimizer | None = None,
+        learning_rate: float | Schedule | None = None,
+        l2: float = 0.0,
+        shuffle: bool = True,
+        early_stopping: EarlyStopping | int | bool | None = None,
+        callbacks: Any = (),
+        progress: bool = False,
+        report_every: int = 1,
+        seed: int | HostGenerator | None = None,
+        compute_dtype: str | None = None,
+        loss_scale: str | LossScale | float | None = None,
+        precision: str = "highest",
+        engine: str = "auto",
+        checkpoint: Checkpoint | str | Path | None = None,
+        resume: bool | str | Path = False,
+        gradient_accumulation_steps: int = 1,
+        distributed: str | MPI | None = None,
+        deterministic: bool = False,
+    ) -> History:
+        """Train the network in place.
 
         Parameters
         ----------
-        x : array_like, shape (n, inputs), or Source
-            One row for each example; `xpnn.data.stream` makes a source.
-        t : array_like, shape (n,) or (n, outputs)
-            Targets; a source brings its own.
-        **options
-            `epochs`, `batch_size`, `optimizer`, `rate`, `l2`, `validation`, ...
+        X : array_like, shape (n, inputs), or Source
+            One row for each example; decides the library and device. It may be anything that
+            shares its memory (DLPack); see `xpnn.backends.exchange`. A source, which
+            `xpnn.data.stream` makes of data larger than memory, brings targets and weights;
+            its rows go where the network is.
+        y : array_like, shape (n,) or (n, outputs)
+            Targets: integer labels or probabilities for softmax cross-entropy, 0 and 1 for
+            binary cross-entropy and hinge, values for the others.
+        sample_weight : array_like, shape (n,), optional
+            Weight of each row, 0 or more; default 1.
+        X_val, y_val : array_like or Source, optional
+            Validation rows: their loss and accuracy are noted after each report. A source
+            brings its own targets.
+        sample_weight_val : array_like, shape (n,), optional
+            Weights of the validation rows in their loss.
+        validation_fraction : float, optional
+            Fraction of the rows, drawn at random, to set apart for validation instead (not of
+            a source).
+        epochs : int, default 10
+            Times that all rows are gone through.
+        batch_size : int or None, default 32
+            Rows in a step; the last batch takes what is left. None takes all rows.
+        optimizer : Optimizer, optional
+            Default: ``Adam()``.
+        learning_rate : float or Schedule, optional
+            In place of the optimizer's own.
+        l2 : float, default 0
+            Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
+        shuffle : bool, default True
+            Whether each epoch goes through the rows in a new order; those of a source are
+            mixed as its `BlockShuffle` says.
+        early_stopping : EarlyStopping, int or bool, optional
+            When to stop early; an integer is the patience, True takes the defaults.
+        callbacks : Callback, callable, or iterable of them
+            Called on the way; a function is called with a `Run` after each epoch. What they
+            return is ignored: ``run.stop("why")`` ends the training.
+        progress : bool, default False
+            Whether to draw a progress bar on standard error.
+        report_every : int, default 1
+            Epochs from one report to the next: after these, and after the last, the loss is
+            read, validation rows are looked at, callbacks are called and the history gets an
+            entry. A tiny network spends more time on that than on an epoch.
+        seed : int or generator, optional
+            For row orders, dropout and the validation split; default, the network's own
+            generator.
+        compute_dtype : {'float16', 'bfloat16'}, optional
+            Dtype of forward and backward, where it is not to be that of the parameters: these
+            stay float32 (or float64), sums and the loss are float32. Predictions are computed
+            in the parameters' dtype.
+        loss_scale : 'dynamic', LossScale or float, optional
+            What the loss is multiplied by before the backward, so that small gradients are not
+            lost; default 'dynamic' for float16, none for bfloat16. A step whose gradient
+            overflows is skipped and halves a dynamic scale.
+        precision : {'highest', 'high', 'medium'}, default 'highest'
+            How exactly float32 matrices are multiplied while steps run: 'high' allows
+            TensorFloat-32, 'medium' bfloat16, on devices and libraries that have them; NumPy
+            always multiplies in float32. See `xpnn.backends.matmul_precision`.
+        engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
+            How steps run; see `xpnn.engine.make_runner`. 'pure' runs every step as the plain
+            pure functions, for comparisons.
+        checkpoint : Checkpoint or path, optional
+            Where to write down what the training needs to go on, and how often; a path means
+            after every report. Ctrl-C writes one more.
+        resume : bool or path, default False
+            True goes on from the file of `checkpoint`, and begins anew where there is none; a
+            path goes on from there. What changes the numbers has to be as it was; `epochs` may
+            be more: then a training that was killed ends, on NumPy, with the bytes of one that
+            was not.
+        gradient_accumulation_steps : int, default 1
+            Parts of a batch that go through the network one after the other, their gradients
+            added up before the step: for batches whose hidden layers would not fit in memory.
+        distributed : {'mpi'}, MPI or None, default None
+            Share each batch out among the processes that `mpiexec` started, all of which make
+            this call: `batch_size` is that of the whole batch. Every rank needs the same
+            arguments (sources are read by share); the weights, seed and checkpoint are those
+            of rank 0, which alone calls callbacks and draws the progress bar. All ranks end
+            with the same network and history; to rounding those of one process.
+        deterministic : bool, default False
+            Whether the same bits are promised on the same machine: libraries that can are held
+            to it, and what cannot is refused.
 
         Returns
         -------
         History
-        """
-        return fit(self, x, t, **options)
+            Ctrl-C ends the training early, keeps what was learned and is noted there.
 
-    def copy(self) -> Network:
-        """Make an independent network with the same structure and parameters."""
-        other = Network(self.inputs, self.layers, loss=replace(self.loss))
-        other._theta, other._placed, other._dtype = self.copy_theta(), self._placed, self._dtype
-        return other
+        Raises
+        ------
+        ValueError
+            An argument is out of range, or a shape does not fit.
+        MixedArraysError
+            Arrays live on different libraries or devices.
+        CheckpointError
+            The checkpoint cannot be read, or is one of another training; says what differs.
+        DivergenceError
+            The loss became infinite or NaN (a FloatingPointError); the message says which
+            weights the network has.
+        DeviceMemoryError, DeviceLostError
+            A device has no room, or can be used no more; the weights are those of the last
+            report.
+        RankError
+            Another process failed; names it and its error.
+        ImportError
+            `distributed` is given, and mpi4py or MPI is not installed.
+        """
+        options = TrainOptions(
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=Adam() if optimizer is None else optimizer,
+            learning_rate=learning_rate,
+            l2=l2,
+            report_every=report_every,
+            precision=Precision(compute_dtype, loss_scale, precision),
+            engine=engine,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            deterministic=deterministic,
+        )
+        return fit_network(
+            self,
+            (X, y, sample_weight),
+            (X_val, y_val, sample_weight_val),
+            options,
+            validation_fraction=validation_fraction,
+            shuffle=shuffle,
+            early_stopping=early_stopping,
+            callbacks=callbacks,
+            progress=progress,
+            seed=seed,
+            checkpoint=checkpoint,
+            resume=resume,
+            distributed=distributed,
+        )
+
+    def plan_step(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        batch_size: int = 32,
+        optimizer: Optimizer | None = None,
+        l2: float = 0.0,
+        compute_dtype: str | None = None,
+        loss_scale: str | LossScale | float | None = None,
+        precision: str = "highest",
+        engine: str = "plan",
+    ) -> Plan | CudaPlan:
+        """Show what a training step on NumPy or CuPy is made of; trains nothing.
+
+        Parameters
+        ----------
+        X, y, batch_size, optimizer, l2, compute_dtype, loss_scale, precision
+            As in `fit`.
+        engine : {'plan', 'kernels'}, default 'plan'
+            NumPy calls alone, or compiled kernels where operations can share one. On CuPy both
+            are CUDA kernels.
+
+        Returns
+        -------
+        Plan or CudaPlan
+            ``print(plan.describe())`` lists the operations, buffers and bytes; on CuPy also
+            the kernels' source, and whether a step is one CUDA graph.
+
+        Raises
+        ------
+        ValueError
+            `X` is an array of another library, an argument is not one of these, or the engine
+            has no rule for something that a step does.
+        """
+        options = TrainOptions(
+            epochs=1,
+            batch_size=batch_size,
+            optimizer=Adam() if optimizer is None else optimizer,
+            l2=l2,
+            precision=Precision(compute_dtype, loss_scale, precision),
+            engine=engine,
+        )
+        return plan_step(self, X, y, options)
+
+
+def _without_targets(window: Window) -> Window:
+    """Drop targets and weights: who predicts needs none."""
+    return replace(window, t=None, weight=None)
+
+
+def _copied(rng: HostGenerator) -> HostGenerator:
+    """Copy a generator: the copy draws the same numbers, and neither moves the other."""
+    import copy
+
+    return copy.deepcopy(rng)

@@ -24,16 +24,11 @@ from xpnn.backends import (
     library_name,
     matmul_precision,
     named_dtype,
-    to_float,
 )
-from xpnn.engine import peek
 from xpnn.optimizers import LossScale, Optimizer
 from xpnn.optimizers.scaled import Scaled
-from xpnn.training.checkpoints import describe
 
 if TYPE_CHECKING:
-    from xpnn.engine.compile import Runner
-    from xpnn.training.history import History
     from xpnn.training.step import Objective
 
 COMPUTE_DTYPES = ("float16", "bfloat16")
@@ -99,9 +94,9 @@ class Precision:
             return LossScale()
         return given if given is None or isinstance(given, LossScale) else float(given)
 
-    def made_for(self) -> dict[str, str]:
-        """Describe the options that are not the default, for a checkpoint to be known by."""
-        return {k: describe(v) for k, v in vars(self).items() if v != getattr(PLAIN, k)}
+    def changed(self) -> dict[str, Any]:
+        """The options that are not the default: what a checkpoint is known by."""
+        return {k: v for k, v in vars(self).items() if v != getattr(DEFAULT_PRECISION, k)}
 
     def check(self, theta: Array, xp: Namespace) -> None:
         """Refuse parameters that are no master weights, and a dtype that a library lacks.
@@ -147,45 +142,22 @@ class Precision:
         """Return what a step's loss is multiplied by; `state` is that of the optimizer."""
         return state[1] if isinstance(self.scaling, LossScale) else self.scaling
 
-    def enter(self, array: Array, xp: Namespace) -> Array:
-        """Round parameters or rows to what is computed in."""
+    def skipped(self, state: Any) -> Array | None:
+        """Return the number of steps that were skipped; None where none ever is."""
+        return state[3] if isinstance(self.scaling, LossScale) else None
+
+    def cast(self, array: Array, xp: Namespace) -> Array:
+        """Round parameters or rows to the compute dtype."""
         if self.compute_dtype is None:
             return array
         return xp.astype(array, named_dtype(self.compute_dtype, xp), copy=False)
 
 
-PLAIN = Precision()
-
-
-class SkippedSteps:
-    """Counts the steps that a loss scale skips, from report to report.
-
-    Parameters
-    ----------
-    precision : Precision
-        What steps compute in; counts only where its scale adapts itself.
-    runner : Runner
-        Takes the steps; the optimizer's state is the second part of its carry.
-    """
-
-    def __init__(self, precision: Precision, runner: Runner) -> None:
-        self.active, self.runner = isinstance(precision.scaling, LossScale), runner
-        self.seen = self._count()
-
-    def _count(self) -> int:
-        return int(to_float(peek(self.runner)[1][3])) if self.active else 0
-
-    def note(self, history: History) -> None:
-        """Write down how many there were since the report before, after its loss was noted."""
-        if self.active:
-            before, self.seen = self.seen, self._count()
-            # A checkpoint of a version before does not say how many there were.
-            unknown = len(history.loss) - 1 - len(history.skipped)
-            history.skipped += [0] * unknown + [self.seen - before]
+DEFAULT_PRECISION = Precision()
 
 
 @dataclass(frozen=True)
-class WideLoss:
+class UpcastLoss:
     """A loss of 16-bit scores, computed in float32.
 
     Parameters
@@ -200,9 +172,9 @@ class WideLoss:
     scale: Array | float | None = None
 
     @property
-    def averages(self) -> bool:
-        """Whether the loss is a mean over rows."""
-        return self.loss.averages
+    def reduction(self) -> str:
+        """That of the loss."""
+        return self.loss.reduction
 
     def forward(
         self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace

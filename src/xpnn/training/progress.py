@@ -20,7 +20,7 @@ class ProgressBar(Callback):
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
 
-    def on_start(self, run: Run) -> None:
+    def on_train_begin(self, run: Run) -> None:
         """Draw the empty bar."""
         self._bar = Progress(
             TextColumn("epoch"),
@@ -32,7 +32,7 @@ class ProgressBar(Callback):
         self._task = self._bar.add_task("", total=run.epochs)
         self._bar.start()
 
-    def on_epoch(self, run: Run) -> None:
+    def on_epoch_end(self, run: Run) -> None:
         """Move the bar and show the epoch's figures."""
         history = run.history
         shown = [f"loss {history.loss[-1]:.4f}"]
@@ -43,6 +43,6 @@ class ProgressBar(Callback):
         shown.append(f"{history.rows / max(history.seconds[-1], 1e-9):,.0f} rows/s")
         self._bar.update(self._task, completed=history.epochs, description="  ".join(shown))
 
-    def on_end(self, run: Run) -> None:
+    def on_train_end(self, run: Run) -> None:
         """Leave the bar as it stands."""
         self._bar.stop()

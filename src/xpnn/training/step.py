@@ -1,24 +1,35 @@
-"""The pure training step: what the engine compiles."""
+"""The training step as two pure functions: sums over rows, and what is done with them.
+
+``sums(theta, batch) -> (gradient, loss, weight, rows)`` adds up over the rows of a batch;
+``apply(carry, sums, learning_rate) -> (carry, loss)`` turns the sums into means and takes the
+optimizer's step. A step is one after the other. Where several processes share a batch, an
+all-reduce stands between the two; where a batch is cut into parts, `accumulated` is a loop
+over the first. So it does not matter how the rows of a batch were shared out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
 
-from xpnn.backends import Array, Namespace, is_half
+from xpnn.backends import Array, Namespace, is_half, jit, library_name
+from xpnn.engine import Exchange, across
 from xpnn.engine.trees import map_tree
 from xpnn.functional import l2_penalty, l2_penalty_backward
-from xpnn.layers import Layer, Parameter, Tree, flatten, unflatten, walk
-from xpnn.optimizers import Optimizer, State
-from xpnn.training.precision import Precision, WideLoss
+from xpnn.layers import Layer, Tree, flatten, unflatten, walk
+from xpnn.optimizers import Optimizer
+from xpnn.training.precision import DEFAULT_PRECISION, Precision, UpcastLoss
 
 
 class Objective(Protocol):
-    """What a step makes small: `xpnn.training.Loss`, or whatever has its methods."""
+    """What a training minimizes: `xpnn.training.Loss`, or whatever has its methods."""
 
     @property
-    def averages(self) -> bool:
-        """Whether the loss is a mean over rows (else a sum)."""
+    def reduction(self) -> str:
+        """'mean' where the loss is a mean over rows, 'sum' where it is their sum."""
 
     def forward(
         self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
@@ -26,211 +37,350 @@ class Objective(Protocol):
         """Loss as a 0-d array, and what `backward` needs."""
 
     def backward(self, saved: Any, *, xp: Namespace) -> Array:
-        """Gradient in the scores."""
+        """Gradient of the loss with respect to the scores."""
 
 
-LossAndGradient = Callable[..., tuple[Array, Array]]
-Step = Callable[..., tuple[Array, State, Array]]
-
-
-def _penalty(tree: Tree, params: Tree, l2: Any, xp: Namespace) -> Array:
-    parts = [
-        l2_penalty(w, l2, xp=xp)[0]
-        for p, w in zip(walk(tree), walk(params), strict=True)
-        if p.decays
-    ]
-    return sum(parts[1:], start=parts[0])
-
-
-def _with_decay(tree: Tree, params: Tree, gradients: Tree, l2: Any, xp: Namespace) -> Tree:
-    if isinstance(tree, Parameter):
-        if not tree.decays:
-            return gradients
-        return gradients + l2_penalty_backward((params,), l2, xp=xp)
-    return tuple(
-        _with_decay(p, w, g, l2, xp) for p, w, g in zip(tree, params, gradients, strict=True)
-    )
-
-
-def penalised(
-    tree: Tree, params: Tree, value: Array, gradients: Tree, strength: Any, scale: Any,
-    xp: Namespace,
-) -> tuple[Array, Tree]:  # fmt: skip
-    """Add the L2 penalty of the weights to a loss, and its gradient to one that is scaled."""
-    value = value + _penalty(tree, params, strength, xp)
-    strength = strength if scale is None else strength * scale
-    return value, _with_decay(tree, params, gradients, strength, xp)
-
-
-def _strength(l2: float, x: Array, weight: Array | None, xp: Namespace) -> Any:
-    """Strength of a penalty that is shared out among the batch's rows."""
-    if weight is None:
-        return l2 / float(x.shape[0])
-    whole = xp.sum(widened(weight, xp))
-    return l2 / xp.where(whole == 0, whole + 1.0, whole)
-
-
-def loss_and_gradient(
-    layer: Layer,
-    tree: Tree,
-    loss: Objective,
-    l2: float = 0.0,
-    *,
-    xp: Namespace,
-    l2_by_rows: bool = False,
-    precision: Precision | None = None,
-) -> LossAndGradient:
-    """Make the pure function ``(theta, x, t, weight, noise, scale) -> (loss, gradient)``.
+class Batch(NamedTuple):
+    """The rows of one step.
 
     Parameters
     ----------
-    layer : Layer
+    x : array, shape (n, inputs)
+        Rows.
+    t : array, shape (n,) or (n, outputs)
+        Targets.
+    weight : array, shape (n,), or None
+        Sample weights; None counts every row once.
+    noise : nested tuples of array
+        Uniform noise for dropout; None where no layer asks for any.
+    present : array, shape (1,), or None
+        1, or 0 where the rows only stand in for a process that has none in this batch.
+    """
+
+    x: Array
+    t: Array
+    weight: Array | None = None
+    noise: Tree = None
+    present: Array | None = None
+
+
+class Sums(NamedTuple):
+    """What a batch adds up to.
+
+    Parameters
+    ----------
+    gradient : array, shape (parameters,)
+        Gradient of the loss summed over the rows, each times its weight; float32 where the
+        network is narrower.
+    loss : array, 0-d
+        That sum.
+    weight, rows : array, 0-d, or float
+        The rows' weights added up, and how many rows there are.
+    """
+
+    gradient: Array
+    loss: Array
+    weight: Any
+    rows: Any
+
+
+SumsFunction = Callable[..., Sums]
+
+
+def upcast(x: Array, xp: Namespace) -> Array:
+    """Pass an array on, 16-bit floats as float32: what an optimizer computes in.
+
+    Squared gradients and Adam's `epsilon` are below the smallest float16.
+    """
+    return xp.astype(x, xp.float32) if is_half(x.dtype) else x
+
+
+def make_sums(
+    layers: Layer,
+    tree: Tree,
+    loss: Objective,
+    *,
+    xp: Namespace,
+    precision: Precision = DEFAULT_PRECISION,
+) -> SumsFunction:
+    """Make the first part of a step: forward, loss and backward of a batch.
+
+    Parameters
+    ----------
+    layers : Layer
         The network's structure.
     tree : nested tuples of Parameter
         Where its parameters lie in `theta`.
     loss : Objective
-        What is made small.
-    l2 : float, default 0
-        Strength of the L2 penalty ``l2 / 2 * sum(weights**2)``, biases left out.
+        What is minimized.
     xp : module
         Namespace that it will run on.
-    l2_by_rows : bool, default False
-        Whether the penalty is divided by the batch's rows (or their weights' sum), as
-        scikit-learn does.
     precision : Precision, optional
         What is computed in; default, the dtype of `theta`.
 
     Returns
     -------
     callable
-        Loss as a 0-d array, gradient as a vector like `theta`, but float32 where that is
-        half precision. The gradient is multiplied by `scale`, default 1, which goes with a
-        compute dtype.
+        ``sums(theta, batch, scale=None) -> Sums``. The gradient is multiplied by `scale`
+        (a 0-d array or a number), which goes with a compute dtype of 16 bits.
     """
-    mixed = precision if precision is not None and precision.mixed else None
-    decays = l2 > 0 and any(p.decays for p in walk(tree))
 
-    def function(
-        theta: Array, x: Array, t: Array, weight: Array | None, noise: Tree, scale: Any = None
-    ) -> tuple[Array, Array]:
-        params = inside = unflatten(tree, theta, xp=xp)
+    def sums(theta: Array, batch: Batch, scale: Any = None) -> Sums:
+        x, t, weight, noise, present = batch
         objective = loss
-        if mixed is not None:
-            inside = unflatten(tree, mixed.enter(theta, xp), xp=xp)
-            x, objective = mixed.enter(x, xp), WideLoss(loss, scale)
-        scores, saved = layer.forward(inside, x, noise, xp=xp)
+        if precision.mixed:
+            theta, x = precision.cast(theta, xp), precision.cast(x, xp)
+            objective = UpcastLoss(loss, scale)
+        params = unflatten(tree, theta, xp=xp)
+        scores, saved = layers.forward(params, x, noise, xp=xp)
         value, kept = objective.forward(scores, t, weight, xp=xp)
+        rows: Any = float(x.shape[0])
+        weights: Any = rows if weight is None else xp.sum(upcast(weight, xp))
+        if present is not None:
+            rows, weights = present * rows, present * weights
+        # A mean over rows counts for as much as the rows weigh.
+        mass = weights if loss.reduction == "mean" else present
         dscores = objective.backward(kept, xp=xp)
-        _, gradients = layer.backward(inside, saved, dscores, xp=xp, input_gradient=False)
-        gradients = map_tree(lambda g: widened(g, xp), gradients)
-        if decays:
-            strength = _strength(l2, x, weight, xp) if l2_by_rows else l2
-            value, gradients = penalised(tree, params, value, gradients, strength, scale, xp)
-        gradient = flatten(gradients, xp=xp)
-        return value, gradient if mixed is None else xp.astype(gradient, theta.dtype, copy=False)
+        narrow = is_half(theta.dtype)
+        if mass is not None and not narrow:  # scores are fewer numbers than gradients
+            dscores = dscores * mass
+        _, gradients = layers.backward(params, saved, dscores, xp=xp, input_gradient=False)
+        gradient = flatten(map_tree(lambda g: upcast(g, xp), gradients), xp=xp)
+        if mass is not None:
+            value = upcast(value, xp) * mass
+            if narrow:  # 16 bits would overflow
+                gradient = gradient * mass
+        return Sums(gradient, value, weights, rows)
+
+    return sums
+
+
+def accumulated(sums: SumsFunction, parts: int) -> SumsFunction:
+    """Let a batch go through a network in parts, one after the other, and add up their sums.
+
+    Parameters
+    ----------
+    sums : callable
+        From `make_sums`.
+    parts : int
+        How many; fewer where a batch has fewer rows.
+
+    Returns
+    -------
+    callable
+        Like `sums`: activations of one part at a time are in memory.
+    """
+    if parts == 1:
+        return sums
+
+    def function(theta: Array, batch: Batch, scale: Any = None) -> Sums:
+        rows = int(batch.x.shape[0])
+        count = min(parts, rows)
+        bounds = [rows * i // count for i in range(count + 1)]
+        found = [
+            sums(theta, _rows_of(batch, slice(start, stop)), scale)
+            for start, stop in pairwise(bounds)
+        ]
+        return reduce(lambda a, b: Sums(*(m + n for m, n in zip(a, b, strict=True))), found)
 
     return function
 
 
-def widened(x: Array, xp: Namespace) -> Array:
-    """Pass an array on, 16-bit floats as float32: what an optimizer computes in.
-
-    Squared gradients and Adam's `eps` are below the smallest float16.
-    """
-    return xp.astype(x, xp.float32) if is_half(x.dtype) else x
+def _rows_of(batch: Batch, rows: slice) -> Batch:
+    """Cut rows out of every array of a batch."""
+    columns = map_tree(lambda a: a[rows, ...], tuple(batch[:4]))
+    return Batch(*columns, batch.present)
 
 
-def make_step(
-    layer: Layer,
+def make_means(
     tree: Tree,
     loss: Objective,
-    optimizer: Optimizer,
     l2: float = 0.0,
     *,
     xp: Namespace,
-    l2_by_rows: bool = False,
-    precision: Precision | None = None,
-) -> Step:
-    """Make the pure step of a training.
+    l2_per_row: bool = False,
+) -> Callable[..., tuple[Array, Array]]:
+    """Make what turns sums into means and adds the L2 penalty.
 
     Parameters
     ----------
-    layer, tree, loss, l2, xp, l2_by_rows, precision
-        As in `loss_and_gradient`.
+    tree, loss, xp
+        As in `make_sums`.
+    l2 : float, default 0
+        Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
+    l2_per_row : bool, default False
+        Whether the penalty is divided by the batch's rows (or their weights' sum), as
+        scikit-learn does.
+
+    Returns
+    -------
+    callable
+        ``means(theta, sums, scale=None) -> (gradient, loss)``; a loss with
+        ``reduction="sum"`` stays a sum. `scale` is what the sums' gradient was multiplied by.
+    """
+    decaying = [p for p in walk(tree) if p.decays] if l2 > 0 else []
+
+    def means(theta: Array, sums: Sums, scale: Any = None) -> tuple[Array, Array]:
+        gradient, value, weight, _ = sums
+        gradient = xp.astype(gradient, theta.dtype, copy=False)
+        if not isinstance(weight, float):  # weights of no row at all leave no step, not 0 / 0
+            weight = xp.where(weight == 0, weight + 1.0, weight)
+        if loss.reduction == "mean":
+            gradient, value = gradient / weight, value / weight
+        if decaying:
+            strength = l2 / weight if l2_per_row else l2
+            value = value + _penalty(decaying, theta, strength, xp)
+            strength = strength if scale is None else strength * scale
+            gradient = _penalized(tree, theta, gradient, strength, xp)
+        return gradient, value
+
+    return means
+
+
+def _penalty(decaying: list[Any], theta: Array, strength: Any, xp: Namespace) -> Array:
+    values = [
+        l2_penalty(theta[p.offset : p.offset + p.size], strength, xp=xp)[0] for p in decaying
+    ]
+    return sum(values[1:], start=values[0])
+
+
+def _penalized(tree: Tree, theta: Array, gradient: Array, strength: Any, xp: Namespace) -> Array:
+    """Add the penalty's gradient to that of the parameters that decay."""
+    parts = []
+    for p in walk(tree):
+        own = slice(p.offset, p.offset + p.size)
+        part = gradient[own]
+        if p.decays:
+            part = part + l2_penalty_backward((theta[own],), strength, xp=xp)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else xp.concat(parts)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a training step is made of, whatever library it will run on.
+
+    Parameters
+    ----------
+    layers, tree, loss, l2, l2_per_row, precision
+        As in `make_sums` and `make_means`.
     optimizer : Optimizer
         Turns gradients into steps; where they are scaled, one that `Precision.optimizer`
         made.
-
-    Returns
-    -------
-    callable
-        ``(theta, state, x, t, weight, noise, rate, count) -> (theta, state, loss)``.
-    """
-    gradient_of = loss_and_gradient(
-        layer, tree, loss, l2, xp=xp, l2_by_rows=l2_by_rows, precision=precision
-    )
-
-    def step(
-        theta: Array,
-        state: Any,
-        x: Array,
-        t: Array,
-        weight: Array | None,
-        noise: Tree,
-        rate: Array,
-        count: Array,
-    ) -> tuple[Array, State, Array]:
-        scale = None if precision is None else precision.scale(state)
-        value, gradient = gradient_of(theta, x, t, weight, noise, scale)
-        new, state = optimizer.update(
-            widened(theta, xp), widened(gradient, xp), state, rate, count, xp=xp
-        )
-        return xp.astype(new, theta.dtype, copy=False), state, value
-
-    return step
-
-
-def make_update(
-    step: Step, loss: Objective, *, xp: Namespace, by_rows: bool = False
-) -> Callable[..., Any]:
-    """Make of a step what the engine runs: it counts the steps and adds up the loss.
-
-    Parameters
-    ----------
-    step : callable
-        From `make_step`.
-    loss : Objective
-        Tells whether the step's loss is a mean over rows.
-    xp : module
-        Namespace that it will run on.
-    by_rows : bool, default False
-        Whether batches count by their rows though the rows have weights, as in
-        scikit-learn.
-
-    Returns
-    -------
-    callable
-        ``((theta, state, count), sums, (x, t, weight, noise, rate)) -> (carry, sums)``.
-        `sums` is the loss summed over rows and, where there are weights, their sum; where
-        it is empty nobody wants to know.
+    gradient_accumulation_steps : int, default 1
+        Parts that a batch goes through the network in; see `accumulated`.
+    count_rows : bool, default False
+        Whether a batch's loss counts by its rows in the mean loss of an epoch even where
+        rows have weights, as in scikit-learn.
     """
 
-    def update(carry: Any, sums: Any, batch: Any) -> Any:
-        theta, state, count = carry
-        x, t, weight, noise, rate = batch
-        count = count + 1.0
-        # A step whose batch is shared out says what all of the batch weighs.
-        whole: list[Array]
-        theta, state, value, *whole = step(theta, state, x, t, weight, noise, rate, count)
-        if not sums:
-            pass
-        elif not loss.averages:
-            sums = (sums[0] + value,)
-        elif weight is None or by_rows:
-            sums = (sums[0] + value * (whole[1] if whole else float(x.shape[0])),)
-        else:
-            share = whole[0] if whole else xp.sum(widened(weight, xp), dtype=value.dtype)
-            sums = (sums[0] + value * share, sums[1] + share)
-        return (theta, state, count), sums
+    layers: Layer
+    tree: Tree
+    loss: Any
+    optimizer: Optimizer
+    l2: float = 0.0
+    l2_per_row: bool = False
+    precision: Precision = DEFAULT_PRECISION
+    gradient_accumulation_steps: int = 1
+    count_rows: bool = False
 
-    return update
+    def count_totals(self, weighted: bool) -> int:
+        """How many numbers `update` adds up over an epoch: losses and, maybe, weights."""
+        return 2 if weighted and self.loss.reduction == "mean" and not self.count_rows else 1
+
+    def sums(self, xp: Namespace) -> SumsFunction:
+        """Make the first part of a step for a library; see `make_sums`."""
+        made = make_sums(self.layers, self.tree, self.loss, xp=xp, precision=self.precision)
+        return accumulated(made, self.gradient_accumulation_steps)
+
+    def _means(self, xp: Namespace) -> Callable[..., tuple[Array, Array]]:
+        return make_means(self.tree, self.loss, self.l2, xp=xp, l2_per_row=self.l2_per_row)
+
+    def apply(self, xp: Namespace) -> Callable[..., tuple[Any, Array]]:
+        """Make the second part: means, the L2 penalty, and the optimizer's step.
+
+        Returns
+        -------
+        callable
+            ``apply((theta, state, count), sums, learning_rate) -> (carry, loss)`` with the
+            loss as a 0-d array, penalty included.
+        """
+        means = self._means(xp)
+
+        def apply(carry: Any, sums: Sums, learning_rate: Array) -> tuple[Any, Array]:
+            theta, state, count = carry
+            wide, count = upcast(theta, xp), count + 1.0
+            gradient, value = means(wide, sums, self.precision.scale(state))
+            new, state = self.optimizer.update(wide, gradient, state, learning_rate, count, xp=xp)
+            return (xp.astype(new, theta.dtype, copy=False), state, count), value
+
+        return apply
+
+    def update(self, xp: Namespace, exchange: Exchange | None = None) -> Callable[..., Any]:
+        """Make what the engine runs for each batch: the two parts and what stands between.
+
+        Parameters
+        ----------
+        xp : module
+            Namespace that it will run on.
+        exchange : Exchange, optional
+            Adds up the sums of all processes.
+
+        Returns
+        -------
+        callable
+            ``update(carry, totals, (x, t, weight, noise, learning_rate)) -> (carry, totals)``.
+            With an exchange `noise` is a pair of noise and `Batch.present`. `totals` are the
+            losses of all steps so far, each times what its batch counts for, and what the
+            batches count for where `count_totals` says 2; where it is empty nobody wants to
+            know.
+        """
+        sums, apply = self.sums(xp), self.apply(xp)
+        if exchange is not None:
+            # Where a library compiles, the exchange stays outside: it is the host's.
+            sums, apply = (jit(part, library_name(xp)) for part in (sums, apply))
+
+        def update(carry: Any, totals: Any, batch: Any) -> Any:
+            x, t, weight, noise, learning_rate = batch
+            present = None
+            if exchange is not None:
+                noise, present = noise
+            scale = self.precision.scale(carry[1])
+            found = sums(carry[0], Batch(x, t, weight, noise, present), scale)
+            if exchange is not None:
+                found = _all_reduced(found, exchange, xp)
+            carry, value = apply(carry, found, learning_rate)
+            return carry, self._added(totals, value, found, weight is not None)
+
+        return update
+
+    def _added(self, totals: Any, value: Array, sums: Sums, weighted: bool) -> Any:
+        if not totals:
+            return totals
+        if self.loss.reduction == "sum":
+            return (totals[0] + value,)
+        if not weighted or self.count_rows:
+            return (totals[0] + value * sums.rows,)
+        return (totals[0] + value * sums.weight, totals[1] + sums.weight)
+
+    def gradient(self, xp: Namespace) -> Callable[[Array, Batch], tuple[Array, Array]]:
+        """Make ``(theta, batch) -> (loss, gradient)``, the L2 penalty included, without a step.
+
+        The gradient is float32 where the network is narrower.
+        """
+        sums, means = self.sums(xp), self._means(xp)
+
+        def function(theta: Array, batch: Batch) -> tuple[Array, Array]:
+            gradient, value = means(upcast(theta, xp), sums(theta, batch))
+            return value, gradient
+
+        return function
+
+
+def _all_reduced(sums: Sums, exchange: Exchange, xp: Namespace) -> Sums:
+    """Add up the sums of all processes, as one vector."""
+    gradient, *numbers = sums
+    parts = [xp.reshape(xp.astype(n, gradient.dtype, copy=False), (1,)) for n in numbers]
+    whole = across(exchange, xp.concat([gradient, *parts]))
+    end = gradient.shape[0]
+    return Sums(whole[:end], whole[end], whole[end + 1], whole[end + 2])

@@ -1,272 +1,417 @@
-"""What stays the same over the epochs of one training: data, engine, rates."""
+"""The training loop: epochs, batches, validation, callbacks, and ways to stop."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
-from xpnn.backends import (
-    Array,
-    HostGenerator,
-    Namespace,
-    device_of,
-    is_half,
-    library_name,
-    on_device,
-    scalar,
-    to_float,
-    uniform_noise,
-)
-from xpnn.distributed import Group, Share
-from xpnn.engine import (
-    CudaPlan,
-    CudaRunner,
-    NumpyRunner,
-    Plan,
-    UnknownOperationError,
-    make_runner,
-    show,
-)
+from xpnn.backends import Array, host, on_device, same_bits, to_float, to_host
+from xpnn.distributed import Group
+from xpnn.engine.trees import map_tree
 from xpnn.layers import Tree
-from xpnn.optimizers import Constant, Optimizer, Progress, Schedule
-from xpnn.training.checkpoints import Saved
+from xpnn.optimizers import Constant, Progress
+from xpnn.training.callbacks import Callback, Run
+from xpnn.training.checkpoint import CheckpointManager, Snapshot
+from xpnn.training.compiled import CompiledStep, initial_carry
+from xpnn.training.dataset import ArrayDataset, Dataset, Segment
 from xpnn.training.history import History
-from xpnn.training.precision import PLAIN, Precision, SkippedSteps
-from xpnn.training.step import make_step, make_update, widened
-from xpnn.training.streaming import Stream
-from xpnn.training.summed import make_summed_step
+from xpnn.training.options import TrainOptions
+from xpnn.training.sampler import Sampler
+from xpnn.training.step import Step
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
 
 
-@dataclass(frozen=True)
-class Data:
-    """Rows to learn from or to validate on, checked and in place."""
-
-    x: Array
-    t: Array
-    weight: Array | None
-
-    dealt: ClassVar[bool] = False  # every process has all rows
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return int(self.x.shape[0])
-
-    def take(self, index: Array, xp: Namespace) -> Data:
-        """Pick the rows with these numbers."""
-        with on_device(device_of(self.x)):
-            x, t = (xp.take(column, index, axis=0) for column in (self.x, self.t))
-            return Data(x, t, None if self.weight is None else xp.take(self.weight, index, axis=0))
-
-    def passes(
-        self, random: HostGenerator | None, number: int
-    ) -> Generator[tuple[tuple[Any, ...] | None, int, Any]]:
-        """Go through the rows once: other columns, of which there are none, rows and order."""
-        yield None, self.rows, None if random is None else random.permutation(self.rows)
-
-
-def _draw_noise(shapes: Tree, source: HostGenerator) -> Tree:
-    if shapes is None:
-        return None
-    if all(isinstance(n, int) for n in shapes):
-        return uniform_noise(source, shapes)
-    return tuple(_draw_noise(s, source) for s in shapes)
-
-
-class Trainer:
-    """One call of `fit`: what stays the same over its epochs.
+class DivergenceError(FloatingPointError):
+    """The loss or the parameters became infinite or NaN.
 
     Parameters
     ----------
-    network, batch_size, optimizer, schedule, l2, shuffle, engine, epochs
-        As in `xpnn.training.fit`, `schedule` being its rate.
-    precision : Precision, optional
-        What steps compute in.
-    train : Data or Stream
+    message : str
+        What happened, and which weights stand.
+    loss : float
+        The loss of the epoch.
+    epoch : int
+        Its number, from 1.
+    """
+
+    def __init__(self, message: str, loss: float, epoch: int) -> None:
+        super().__init__(message)
+        self.loss, self.epoch = loss, epoch
+
+
+@dataclass
+class OptimizerState:
+    """What a training leaves for one that goes on, as `partial_fit` does.
+
+    Parameters
+    ----------
+    saved : tuple, optional
+        What goes from step to step: parameters, optimizer state and count.
+    compiled : CompiledStep, optional
+        The step itself, in place of `saved`: going on with it saves planning it anew.
+    steps_taken : int
+        Steps so far.
+    losses : list of float
+        The monitored loss of each epoch so far: what schedules look at.
+    """
+
+    saved: Any = None
+    compiled: CompiledStep | None = None
+    steps_taken: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    def carry(self) -> Any:
+        """Parameters, optimizer state and count; None where no step was taken."""
+        return self.saved if self.compiled is None else self.compiled.carry
+
+    def detached(self, move: Callable[[Any], Any] | None = None) -> OptimizerState:
+        """The same without the step, each array passed through `move`: to be kept or sent."""
+        saved = self.carry()
+        if saved is not None and move is not None:
+            saved = map_tree(move, saved)
+        return OptimizerState(saved, None, self.steps_taken, list(self.losses))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A step is bound to memory; what goes through it is enough to make another, anywhere.
+        return vars(self.detached(to_host))
+
+
+class Validator(Protocol):
+    """Looks at validation rows after an epoch."""
+
+    def __call__(self) -> tuple[float, float | None]:
+        """Return their loss and their accuracy; None where there is no accuracy."""
+
+
+class Trainer:
+    """One training of a network: the only loop there is.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place: its `theta` is replaced after every report.
+    dataset : Dataset
         Rows to learn from.
-    held : Data, Stream or None
-        Rows to validate on.
-    source : generator
-        For row orders and noise.
-    xp : module
-        Namespace of the data.
-    found : Saved, optional
-        The checkpoint to go on from.
+    sampler : Sampler
+        Draws the order of the rows, and noise.
+    options : TrainOptions
+        How to train.
+    loss : Objective, optional
+        What is minimized; default, the network's loss.
+    validator : callable, optional
+        Looks at validation rows after each report; see `Validator`.
+    callbacks : sequence of Callback
+        Called on the way, in this order.
+    checkpoints : CheckpointManager, optional
+        Writes checkpoints, and has the one to go on from.
     group : Group, optional
-        Processes that share out each batch.
-    parts : int, default 1
-        Parts of a batch that go through the network one after the other.
+        Processes that share each batch.
+    model : object, optional
+        What `fit` was called on; see `Run`.
+    state : OptimizerState, optional
+        What an earlier training left, to go on from.
     """
 
     def __init__(
         self,
         network: Network,
-        train: Data | Stream,
-        held: Data | Stream | None,
-        batch_size: int,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        l2: float,
-        source: HostGenerator,
-        shuffle: bool,
-        engine: str,
-        epochs: int,
-        xp: Namespace,
-        found: Saved | None = None,
-        precision: Precision = PLAIN,
+        dataset: Dataset,
+        sampler: Sampler,
+        options: TrainOptions,
+        *,
+        loss: Any = None,
+        validator: Validator | None = None,
+        callbacks: Sequence[Callback] = (),
+        checkpoints: CheckpointManager | None = None,
         group: Group | None = None,
-        parts: int = 1,
+        model: Any = None,
+        state: OptimizerState | None = None,
     ) -> None:
-        self.precision, self.share = precision, None if group is None else Share(group)
-        self.network, self.train, self.held, self.xp = network, train, held, xp
-        self.batch_size = min(batch_size, train.rows or batch_size)
-        self.schedule, self.source = schedule, source
-        self.shuffle = shuffle and not 0 < train.rows <= self.batch_size
-        self.steps = -(-train.rows // self.batch_size)
-        self.sums = 1 if train.weight is None or not network.loss.averages else 2
-        self.taken = 0
-        self.rate = math.nan
-        theta, device = network.theta, device_of(train.x)
-        precision.check(theta, xp)
-        optimizer = precision.optimizer(optimizer)
-        # A 16-bit float could neither count past 2048 steps nor hold small rates.
-        numbers = xp.float32 if is_half(theta.dtype) else theta.dtype
-        state = optimizer.init(widened(theta, xp), xp=xp)
-        carry: Any = (theta, state, scalar(0.0, xp, device, numbers))
-        if found is not None:
-            carry = found.carry(carry, xp, device)
-            self.taken = found.steps
-            network.theta = carry[0]
+        self.network, self.dataset, self.sampler, self.options = network, dataset, sampler, options
+        self.validator, self.group = validator, group
+        self.checkpoints = checkpoints or CheckpointManager("network", None, False)
+        self.callbacks = list(callbacks) if group is None or group.first else []
+        self.schedule = options.schedule
+        self.batch_size = min(options.batch_size or dataset.rows, dataset.rows or 2**63)
+        self.steps_per_epoch = max(-(-dataset.rows // self.batch_size), 1)
+        earlier = OptimizerState() if state is None else state
+        self.steps_taken, self.learning_rate = earlier.steps_taken, math.nan
+        self._losses = earlier.losses
+        self.history = History(rows=dataset.rows)
+        self.run_state = Run(network, self.history, options.epochs, model)
+        self.compiled = self._compile(loss or network.loss, earlier)
+        self._skipped = self.compiled.skipped()
 
-        def update(namespace: Namespace) -> Callable[..., Any]:
-            made = (network.layers, network.tree, network.loss, optimizer, l2)
-            if group is None:
-                step = make_step(*made, xp=namespace, precision=precision)
-            else:
-                step = make_summed_step(
-                    *made, xp=namespace, exchange=group, parts=parts, precision=precision
-                )
-            return make_update(step, network.loss, xp=namespace)
-
-        if group is not None and library_name(xp) == "jax":
-            engine = "pure"  # the host's exchange is between two compiled functions
-
-        self.runner = make_runner(
-            update,
-            carry,
-            (train.x, train.t, train.weight),
-            xp=xp,
-            device=device,
-            dtype=numbers,
-            steps=epochs * self.steps,
-            mode=precision.engine(engine, xp),
-            names=(("theta", "state", "count"), ("x", "t", "weight")),
+    def _compile(self, loss: Any, earlier: OptimizerState) -> CompiledStep:
+        """Make the step that this training takes, or go on with the one that is given."""
+        options, network = self.options, self.network
+        backend = network.backend
+        step = Step(
+            network.layers,
+            network.tree,
+            loss,
+            options.precision.optimizer(options.optimizer),
+            options.l2,
+            options.l2_per_row,
+            options.precision,
+            options.gradient_accumulation_steps,
+            options.count_rows,
         )
-        self.skipped = SkippedSteps(precision, self.runner)
+        columns = self.dataset.columns
+        engine = self.checkpoints.engine(options.engine, backend.xp)
+        old = earlier.compiled
+        if old is not None and old.fits(step, columns, backend, engine, self.group):
+            if self._same_theta(old):
+                return old
+        rest = earlier.carry()
+        carry = initial_carry(step, network.theta, backend)
+        if self.checkpoints.found is not None:
+            carry = self.checkpoints.found.carry(carry, backend.xp, backend.device)
+            self.steps_taken = self.checkpoints.found.steps
+            network.theta = carry[0]
+        elif rest is not None:
+            carry = (network.theta, *rest[1:])
+        return CompiledStep(
+            step,
+            carry,
+            columns,
+            backend,
+            engine=engine,
+            steps=options.epochs * self.steps_per_epoch,
+            group=self.group,
+        )
 
-    def plan(self) -> Plan | CudaPlan:
-        """Plan of a step with a whole batch; arrays on the CPU that NumPy can look at only."""
-        if not isinstance(self.runner, NumpyRunner | CudaRunner):
-            raise ValueError(
-                "only steps on arrays of NumPy and CuPy, and on float32 and float64 tensors of "
-                "PyTorch on the CPU, have a plan; x is another array, or engine is 'pure'"
-            )
-        try:
-            with self.precision.scope(self.xp):
-                return self.runner.plan(self.batch_size, self._noise, self.sums)
-        except UnknownOperationError as error:
-            raise ValueError(f"the step has no plan: the engine has no rule for {error}") from None
+    def _same_theta(self, compiled: CompiledStep) -> bool:
+        """Whether nobody has given the network other weights since the step was used."""
+        xp = self.network.backend.xp
+        with on_device(self.network.backend.device):
+            return bool(xp.all(compiled.theta() == self.network.theta))
 
-    def _rates(self, number: int, epochs: int, watched: Sequence[float], steps: int) -> list[float]:
-        """Return the learning rate of each of the next steps of an epoch."""
+    # The loop
+
+    def run(self) -> History:
+        """Train until the epochs are over, or somebody says stop.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        DivergenceError
+            The loss or the parameters became infinite or NaN; the network has the weights
+            that the message names.
+        """
+        run, options = self.run_state, self.options
+        xp, device = self.network.backend.xp, self.network.backend.device
+        for call in self.callbacks:
+            call.on_train_begin(run)
+        bits = same_bits(xp, device) if options.deterministic else nullcontext()
+        diverged = None
+        with on_device(device), bits:
+            try:
+                self._restore()
+                while diverged is None and not self._over():
+                    diverged = self._report()
+            except KeyboardInterrupt:
+                if self.group is not None and self.group.size > 1:
+                    raise  # the others do not know; the checkpoint is what remains
+                self._interrupted()
+            finally:
+                for call in self.callbacks:
+                    call.on_train_end(run)
+        if diverged is not None:
+            raise self._divergence(*diverged)
+        self.history.stopped = self.history.stopped or "finished"
+        return self.history
+
+    def _over(self) -> bool:
+        return self.history.epochs >= self.options.epochs or bool(self.history.stopped)
+
+    def _report(self) -> tuple[float, int] | None:
+        """Run the epochs to the next report, and report; loss and epoch if it diverged."""
+        history, run, options = self.history, self.run_state, self.options
+        began, before = time.perf_counter(), history.epochs
+        epoch = min(before + options.report_every, options.epochs)
+        self._pass_over(before, epoch - 1)
+        loss = self._epoch(epoch - 1)
+        theta = self.compiled.theta()
+        if math.isnan(loss) or not self.compiled.is_finite(theta):
+            history.stopped = "diverged"
+            return (loss if not math.isfinite(loss) else math.nan), epoch
+        self.network.theta = theta
+        run.weights_epoch = epoch
+        history.rows = self.dataset.rows or run.rows_seen
+        history.epoch.append(epoch)
+        history.loss.append(loss)
+        history.learning_rate.append(self.learning_rate)
+        self._note_skipped()
+        if self.validator is not None:
+            value, accuracy = self.validator()
+            history.validation_loss.append(value)
+            if accuracy is not None:
+                history.validation_accuracy.append(accuracy)
+        history.seconds.append(time.perf_counter() - began)
+        # Every callback hears of every report, also of the one that another ends.
+        for call in self.callbacks:
+            call.on_epoch_end(run)
+        failed = self.checkpoints.after_epoch(epoch, self._snapshot, self._over())
+        history.stopped = history.stopped or failed or ""
+        if self.group is not None:
+            self.group.check_same(theta, "parameters")
+            history.stopped = self.group.from_first(history.stopped)
+        return None
+
+    def _interrupted(self) -> None:
+        """Keep what was learned: of whole steps only."""
+        theta = self.compiled.whole_theta()
+        if theta is not None and self.compiled.is_finite(theta):
+            self.network.theta = theta
+        self.history.stopped = "interrupted"
+        self.checkpoints.interrupted()
+
+    def _divergence(self, loss: float, epoch: int) -> DivergenceError:
+        weights = self.run_state.weights_epoch
+        kept = f"of epoch {weights}" if weights else "from before the training"
+        return DivergenceError(
+            f"the loss became {loss} in epoch {epoch}; the network keeps the weights {kept}. "
+            "Try a smaller learning rate, gradient clipping, or look for NaN and very large values "
+            "in the data",
+            loss,
+            epoch,
+        )
+
+    def _note_skipped(self) -> None:
+        """Write down how many steps were skipped since the report before."""
+        if self._skipped is None:
+            return
+        before, now = self._skipped, self.compiled.skipped() or 0
+        self._skipped = now
+        # A checkpoint of a training without a report of them does not say how many there were.
+        unknown = len(self.history.loss) - 1 - len(self.history.skipped)
+        self.history.skipped += [0] * unknown + [now - before]
+
+    # An epoch
+
+    def noise(self, rows: int) -> Tree:
+        """Draw the noise of a batch of so many rows."""
+        return self.sampler.noise(self.network.layers.noise(self.network.inputs, rows))
+
+    def _learning_rates(self, epoch: int, steps: int) -> list[float]:
+        """Learning rate of each of the next steps of an epoch."""
         if isinstance(self.schedule, Constant):
-            return [self.schedule.rate] * steps
+            return [self.schedule.learning_rate] * steps
+        losses = [*self._losses, *self.history.monitored]
+        epoch += len(self._losses)
+        taken, each, epochs = self.steps_taken, self.steps_per_epoch, self.options.epochs
         return [
-            self.schedule.at(Progress(self.taken + i, number, self.steps, epochs, watched))
-            for i in range(steps)
+            self.schedule.at(Progress(taken + i, epoch, each, epochs, losses)) for i in range(steps)
         ]
 
-    def _noise(self, rows: int) -> Tree:
-        return _draw_noise(self.network.layers.noise(self.network.inputs, rows), self.source)
+    def _pass_over(self, first: int, last: int) -> None:
+        """Run the epochs from `first` to before `last`, and look at no loss."""
+        if last <= first:
+            return
+        data, schedule = self.dataset, self.schedule
+        if (
+            self.steps_per_epoch == 1
+            and isinstance(data, ArrayDataset)
+            and isinstance(schedule, Constant)
+            and self.noise(0) is None
+            and not self._batch_callbacks()
+            and self.compiled.repeat(
+                data.columns, data.rows, schedule.learning_rate, last - first
+            )
+        ):
+            self.steps_taken += last - first
+            return
+        for epoch in range(first, last):
+            self._steps(epoch, 0)
 
-    def _run(
-        self, number: int, epochs: int, watched: Sequence[float], sums: int
-    ) -> tuple[Array, ...]:
-        totals: tuple[Array, ...] | None = None
+    def _epoch(self, epoch: int) -> float:
+        """Take the steps of one epoch, and return its mean loss."""
+        weighted = self.dataset.columns[2] is not None
+        totals = self._steps(epoch, self.compiled.step.count_totals(weighted))
+        return self.compiled.mean_loss(totals, self.run_state.rows_seen)
+
+    def _steps(self, epoch: int, count: int) -> Sequence[Any]:
+        """Take the steps of one epoch; return its totals."""
+        totals: Any = count
+        self.run_state.rows_seen, self.run_state.batch = 0, -1
+        hooks = self._batch_callbacks()
         # Closed here and now, so that a thread that reads ends with whatever ends the epoch.
-        passes = self.train.passes(self.source if self.shuffle else None, number)
-        with closing(passes) as parts, self.precision.scope(self.xp):
-            for columns, rows, order in parts:
-                if columns is not None:
-                    show(self.runner, columns)
-                rates = self._rates(number, epochs, watched, -(-rows // self.batch_size))
-                totals = self._steps(rows, order, rates, sums, totals)
-                self.taken += len(rates)
-                self.rate = rates[-1]
-        assert totals is not None  # there is at least one row
+        with closing(self.dataset.passes(self.sampler, epoch, self.batch_size)) as segments:
+            for segment in segments:
+                if hooks is None:
+                    totals = self._run(segment, epoch, totals)
+                    continue
+                totals = self._batch_by_batch(segment, epoch, totals, hooks)
+                if self.history.stopped:
+                    break
         return totals
 
-    def _steps(
-        self, rows: int, order: Any, rates: list[float], sums: int, before: Any
-    ) -> tuple[Array, ...]:
-        arguments = (rows, self.batch_size, order, rates, self._noise, sums, before)
-        if self.share is None:
-            return self.runner.run(*arguments)
-        return self.share.run(self.runner, *arguments, dealt=self.train.dealt)
+    def _batch_by_batch(
+        self, segment: Segment, epoch: int, totals: Any, hooks: Sequence[Callable[[Run], None]]
+    ) -> list[float]:
+        """Take steps one by one, and tell the callbacks of each; return the totals so far."""
+        run = self.run_state
+        sums = [0.0] * totals if isinstance(totals, int) else totals
+        indices = host.arange(segment.rows) if segment.indices is None else segment.indices
+        for start in range(0, segment.rows, self.batch_size):
+            part = indices[start : start + self.batch_size]
+            found = self._run(Segment(segment.columns, len(part), part), epoch, len(sums))
+            sums = [a + to_float(b) for a, b in zip(sums, found, strict=True)]
+            run.batch += 1
+            run.batch_loss = self.compiled.mean_loss(found, len(part)) if sums else math.nan
+            for hook in hooks:
+                hook(run)
+            if self.group is not None:
+                self.history.stopped = self.group.from_first(self.history.stopped)
+            if self.history.stopped:
+                break
+        return sums
 
-    def pass_over(self, first: int, last: int, epochs: int, watched: Sequence[float]) -> None:
-        """Run the epochs from `first` to before `last`, and look at no loss."""
-        if (
-            self.steps == 1
-            and self.share is None
-            and isinstance(self.schedule, Constant)
-            and isinstance(self.runner, NumpyRunner)
-            and isinstance(self.train, Data)
-            and self._noise(0) is None
-        ):
-            with self.precision.scope(self.xp):
-                self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
-            self.taken += last - first
-            return
-        for number in range(first, last):
-            self._run(number, epochs, watched, 0)
+    def _run(self, segment: Segment, epoch: int, totals: Any) -> tuple[Array, ...]:
+        rates = self._learning_rates(epoch, -(-segment.rows // self.batch_size))
+        totals = self.compiled.run(
+            segment, self.batch_size, rates, self.noise, totals, self.dataset.sharded
+        )
+        self.steps_taken += len(rates)
+        self.run_state.rows_seen += segment.rows
+        self.learning_rate = rates[-1]
+        return totals
 
-    def epoch(self, number: int, epochs: int, watched: Sequence[float]) -> float:
-        """Run the steps of one epoch and return its mean loss: the one wait for the device."""
-        sums = self._run(number, epochs, watched, self.sums)
-        rows = self.train.rows  # of a source that may be known only now
-        if not self.network.loss.averages:
-            return to_float(sums[0])
-        # Weights of no row at all leave a loss of 0, not 0 / 0.
-        return to_float(sums[0]) / ((to_float(sums[1]) or 1.0) if len(sums) > 1 else rows)
+    def _batch_callbacks(self) -> list[Callable[[Run], None]] | None:
+        """What is called after each batch; None where nothing is, on no process."""
+        hooks = [call.on_batch_end for call in self.callbacks if call.wants_batches]
+        wanted = bool(hooks) if self.group is None else self.group.from_first(bool(hooks))
+        if wanted and self.dataset.sharded:
+            raise ValueError(
+                "callbacks with on_batch_end do not go with a source on several processes; use "
+                "on_epoch_end"
+            )
+        return hooks if wanted else None
 
-    def finite(self, theta: Array) -> bool:
-        """Whether no parameter is infinite or NaN: if not, the next loss would be so."""
-        return bool(to_float(self.xp.all(self.xp.isfinite(theta))))
+    # What another training, or another process, goes on from
 
-    def validate(self, history: History) -> None:
-        """Note loss and accuracy on the validation data."""
-        if self.held is None:
-            return
-        network, xp = self.network, self.xp
-        if isinstance(self.held, Stream):
-            value, share = self.held.evaluate()
-            history.validation_loss.append(value)
-            if share is not None:
-                history.validation_accuracy.append(share)
-            return
-        if self.share is None:
-            scores = network.scores(self.held.x)
-        else:
-            scores = self.share.group.rows(network.scores, self.held.x)
-        loss, _ = network.loss.forward(scores, self.held.t, self.held.weight, xp=xp)
-        history.validation_loss.append(to_float(loss))
-        right = network.loss.accuracy(scores, self.held.t, xp=xp)
-        if right is not None:
-            history.validation_accuracy.append(to_float(right))
+    def state(self) -> OptimizerState:
+        """What a training that goes on needs: the step and its carry, and where it is."""
+        return OptimizerState(
+            None, self.compiled, self.steps_taken, [*self._losses, *self.history.monitored]
+        )
+
+    def _snapshot(self) -> Snapshot:
+        return self.checkpoints.snapshot(
+            self.compiled, self.history, self.sampler, self.callbacks, self.steps_taken
+        )
+
+    def _restore(self) -> None:
+        """Bring history, sampler and callbacks to where the checkpoint has them."""
+        self.checkpoints.restore(self.run_state, self.sampler, self.callbacks)
+        self.run_state.weights_epoch = self.history.epochs

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from xpnn.backends import Device, Namespace, device_name, device_share, library_name
+from xpnn.backends import Device, Namespace, device_name, device_share, host, library_name
 from xpnn.backends.libraries import memory_of
 from xpnn.engine import HostRows
 
@@ -42,9 +40,9 @@ class SparseRows(_Rows):
     """
 
     def __init__(self, matrix: Any, dtype: Any) -> None:
-        self.dtype = np.dtype(dtype)
+        self.dtype = host.dtype(dtype)
         # SciPy has no sparse float16.
-        kept = np.promote_types(self.dtype, np.float32)
+        kept = host.promote_types(self.dtype, host.float32)
         self.matrix = matrix.tocsr().astype(kept, copy=False)
         self.shape = matrix.shape
 
@@ -52,18 +50,18 @@ class SparseRows(_Rows):
         rows = self.matrix[key[0] if isinstance(key, tuple) else key].toarray()
         return rows.astype(self.dtype, copy=False)
 
-    def pick(self, numbers: Any) -> SparseRows:
-        """Pick rows by their numbers; they stay sparse."""
-        return SparseRows(self.matrix[numbers], self.dtype)
+    def pick(self, indices: Any) -> SparseRows:
+        """Pick rows by their indices; they stay sparse."""
+        return SparseRows(self.matrix[indices], self.dtype)
 
-    def take(self, numbers: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
-        """Pick rows by their numbers, as `numpy.ndarray.take` does."""
+    def take(self, indices: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
+        """Pick rows by their indices, as `numpy.ndarray.take` does."""
         if out is None:
-            return self[numbers]
+            return self[indices]
         if self.matrix.dtype == out.dtype:
-            self.matrix[numbers].toarray(out=out)
+            self.matrix[indices].toarray(out=out)
         else:
-            out[...] = self[numbers]
+            out[...] = self[indices]
         return out
 
 
@@ -76,33 +74,33 @@ class HostTable(_Rows):
         Never copied as a whole.
     dtype : dtype
         Of the rows that go out.
-    numbers : numpy.ndarray, optional
+    indices : numpy.ndarray, optional
         Which rows of the table these are; default, all.
     """
 
-    def __init__(self, table: Any, dtype: Any, numbers: Any = None) -> None:
-        self.table, self.numbers, self.dtype = table, numbers, np.dtype(dtype)
-        self.shape = (len(table) if numbers is None else len(numbers), table.shape[1])
+    def __init__(self, table: Any, dtype: Any, indices: Any = None) -> None:
+        self.table, self.indices, self.dtype = table, indices, host.dtype(dtype)
+        self.shape = (len(table) if indices is None else len(indices), table.shape[1])
 
     def __getitem__(self, key: Any) -> Any:
         rows = key[0] if isinstance(key, tuple) else key
-        if self.numbers is not None:
-            rows = self.numbers[rows]
-        return np.ascontiguousarray(self.table[rows], self.dtype)
+        if self.indices is not None:
+            rows = self.indices[rows]
+        return host.ascontiguousarray(self.table[rows], self.dtype)
 
-    def pick(self, numbers: Any) -> HostTable:
-        """Pick rows by their numbers; none is copied."""
-        own = numbers if self.numbers is None else self.numbers[numbers]
+    def pick(self, indices: Any) -> HostTable:
+        """Pick rows by their indices; none is copied."""
+        own = indices if self.indices is None else self.indices[indices]
         return HostTable(self.table, self.dtype, own)
 
-    def take(self, numbers: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
-        """Pick rows by their numbers, as `numpy.ndarray.take` does."""
+    def take(self, indices: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Any:
+        """Pick rows by their indices, as `numpy.ndarray.take` does."""
         if out is None:
-            return self[numbers]
+            return self[indices]
         if out.dtype != self.table.dtype:
-            out[...] = self[numbers]
+            out[...] = self[indices]
             return out
-        rows = numbers if self.numbers is None else self.numbers[numbers]
+        rows = indices if self.indices is None else self.indices[indices]
         return self.table.take(rows, axis=0, out=out, mode="clip")  # 'raise' makes a copy
 
 

@@ -1,0 +1,270 @@
+"""From a call of `Network.fit` to a trainer: data checked and in place, options resolved."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from xpnn.backends import (
+    Array,
+    HostGenerator,
+    device_errors,
+    generator,
+    library_name,
+    on_device,
+    to_float,
+)
+from xpnn.data.streams import Source
+from xpnn.distributed import Group, as_group, check_alone
+from xpnn.engine import CudaPlan, Plan
+from xpnn.optimizers import Constant
+from xpnn.training.callbacks import Callback, as_callbacks, as_early_stopping
+from xpnn.training.checkpoint import CheckpointManager
+from xpnn.training.dataset import CHUNK, ArrayDataset, Dataset, StreamDataset
+from xpnn.training.history import History
+from xpnn.training.options import TrainOptions
+from xpnn.training.sampler import Sampler
+from xpnn.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from xpnn.training.network import Network
+
+_KEPT = "the network keeps the weights of its last report"
+
+Data = tuple[Any, Any, Any]
+"""Rows, targets and weights as a caller gave them."""
+
+
+def fit_network(
+    network: Network,
+    data: Data,
+    validation: Data,
+    options: TrainOptions,
+    *,
+    validation_fraction: float | None,
+    shuffle: bool,
+    early_stopping: Any,
+    callbacks: Any,
+    progress: bool,
+    seed: int | HostGenerator | None,
+    checkpoint: Any,
+    resume: Any,
+    distributed: Any,
+) -> History:
+    """Train a network; see `Network.fit`, whose arguments these are."""
+    if network.size == 0:
+        raise ValueError("the network has no parameters to learn; add a Dense layer")
+    group = as_group(distributed)
+    check_alone(options.deterministic, group)
+    group = None if group is None or group.size == 1 else group
+    rng = network.generator if seed is None else generator(seed)
+    calls = as_callbacks(callbacks)
+    stopping = as_early_stopping(early_stopping)
+    if stopping is not None:
+        # First, so that every other callback sees the weights that were restored at the end.
+        calls.insert(0, stopping)
+    if progress and (group is None or group.first):
+        from xpnn.training.progress import ProgressBar
+
+        calls.append(ProgressBar())
+    with nullcontext() if group is None else group.together(), device_errors(_KEPT):
+        if group is not None:
+            group.same_generator(rng)
+        checkpoints = CheckpointManager("network", checkpoint, resume, group)
+        checkpoints.start(rng)
+        train = _training_data(network, data, options, group)
+        if group is not None:
+            network.theta = group.same(network.theta)
+        held = _validation_data(network, train, data, validation, validation_fraction, rng, group)
+        if isinstance(held, tuple):
+            train, held = held
+        identity = _identity(network, train, held, options, shuffle, seed, stopping)
+        checkpoints.check(identity, rng, options.epochs)
+        trainer = Trainer(
+            network,
+            train,
+            Sampler(rng, shuffle),
+            options,
+            validator=None if held is None else _Validator(network, held, group),
+            callbacks=calls,
+            checkpoints=checkpoints,
+            group=group,
+        )
+        history = trainer.run()
+        if group is not None:  # a callback may have put other weights in, or noted something
+            network.theta = group.same(network.theta)
+            vars(history).update(group.from_first(vars(history)))
+        return history
+
+
+def _training_data(
+    network: Network, data: Data, options: TrainOptions, group: Group | None
+) -> Dataset:
+    """Check rows to learn from, and bring them in place."""
+    X, y, sample_weight = data
+    if not isinstance(X, Source):
+        x, _, _ = network.prepare(X)
+        return ArrayDataset(x, *network.prepare_targets(x, y, sample_weight))
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(f"{name} is given beside a source, which brings its own; leave it out")
+    if options.batch_size is None:
+        raise ValueError("batch_size is None, for all rows at once; a source needs a number")
+    X.check_once(options.epochs)
+    if X.rows is None and not isinstance(options.schedule, Constant):
+        if X.once:
+            raise ValueError(
+                f"a schedule needs to know the number of rows; say it: stream({X.name}, rows=...)"
+            )
+        X.rows = X.count() if group is None else group.by_first(X.count)
+    return network.stream_dataset(X, options.batch_size, group=group)
+
+
+def _validation_data(
+    network: Network,
+    train: Dataset,
+    data: Data,
+    validation: Data,
+    fraction: float | None,
+    rng: HostGenerator,
+    group: Group | None,
+) -> Any:
+    """Bring validation rows in place; a pair with the training rows where they are set apart."""
+    X_val, y_val, weight_val = validation
+    if fraction is not None:
+        if X_val is not None:
+            raise ValueError("validation_fraction is given beside X_val; give one of them")
+        if isinstance(train, StreamDataset):
+            raise ValueError(
+                f"validation_fraction is {fraction!r}; no rows of a source are set apart: give "
+                "X_val, another source or an array"
+            )
+        assert isinstance(train, ArrayDataset)
+        return _split(network, train, fraction, rng)
+    if X_val is None:
+        for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
+            if value is not None:
+                raise ValueError(f"{name} is given without X_val")
+        return None
+    if isinstance(X_val, Source):
+        for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
+            if value is not None:
+                raise ValueError(f"{name} is given beside a source, which brings its own")
+        return network.stream_dataset(X_val, CHUNK, group=group)
+    x, _, _ = network.prepare(X_val)
+    return ArrayDataset(x, *network.prepare_targets(x, y_val, weight_val))
+
+
+def _split(
+    network: Network, data: ArrayDataset, fraction: float, rng: HostGenerator
+) -> tuple[ArrayDataset, ArrayDataset]:
+    """Set a fraction of the rows, drawn at random, apart for validation."""
+    count = round(data.rows * fraction) if 0 < fraction < 1 else 0
+    if not 0 < count < data.rows:
+        raise ValueError(
+            f"validation_fraction is {fraction!r}; expected a number above 0 and below 1 that "
+            f"leaves rows on both sides of {data.rows}"
+        )
+    indices = rng.permutation(data.rows)
+    backend = network.backend
+    return data.take(indices[count:], backend), data.take(indices[:count], backend)
+
+
+def _identity(
+    network: Network,
+    train: Dataset,
+    held: Dataset | None,
+    options: TrainOptions,
+    shuffle: bool,
+    seed: Any,
+    stopping: Callback | None,
+) -> dict[str, Any]:
+    """What a checkpoint has to be of: everything that changes the numbers."""
+    x, t, weight = train.columns
+    found = {
+        **options.identity(),
+        "shuffle": shuffle,
+        "seed": seed,
+        "early_stopping": stopping,
+        "inputs": network.inputs,
+        "layers": network.layers,
+        "loss": network.loss,
+        "dtype": network.dtype,
+        "X": x,
+        "y": t,
+        "sample_weight": weight,
+        "rows": train.rows,
+        "source": train.source.shuffle if isinstance(train, StreamDataset) else None,
+    }
+    if held is not None:
+        found |= {"X_val": held.columns[0], "y_val": held.columns[1]}
+    return found
+
+
+class _Validator:
+    """Loss and accuracy of validation rows."""
+
+    def __init__(self, network: Network, data: Dataset, group: Group | None) -> None:
+        self.network, self.data, self.group = network, data, group
+
+    def __call__(self) -> tuple[float, float | None]:
+        if isinstance(self.data, StreamDataset):
+            return evaluate_source(self.network, self.data)
+        x, t, weight = self.data.columns
+        loss, xp = self.network.loss, self.network.backend.xp
+        scores = self.predicted(x)
+        value = to_float(loss.forward(scores, t, weight, xp=xp)[0])
+        accuracy = loss.accuracy(scores, t, xp=xp)
+        return value, None if accuracy is None else to_float(accuracy)
+
+    def predicted(self, x: Array) -> Array:
+        """Scores of the rows; processes share them out."""
+        predict = self.network.predictor
+        return predict(x) if self.group is None else self.group.rows(predict, x)
+
+
+def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float | None]:
+    """Loss and accuracy of all rows of a source, their weights left out.
+
+    Parameters
+    ----------
+    network : Network
+        Its loss tells both.
+    data : StreamDataset
+        The rows; on several processes each reads a share.
+
+    Returns
+    -------
+    loss : float
+    accuracy : float or None
+    """
+    rule, backend = network.loss, network.backend
+    xp, predict = backend.xp, network.predictor
+    total, right, seen, classifies = 0.0, 0.0, 0.0, True
+    with on_device(backend.device):
+        for window, (x, t, _) in data.windows():
+            rows = window.counted
+            if not rows:
+                continue
+            scores = predict(x)
+            value = to_float(rule.forward(scores, t, None, xp=xp)[0])
+            total += value * rows if rule.reduction == "mean" else value
+            share = rule.accuracy(scores, t, xp=xp)
+            classifies = classifies and share is not None
+            right += 0.0 if share is None else to_float(share) * rows
+            seen += rows
+    if data.group is not None:
+        total, right, seen = data.group.totals([total, right, seen])
+    loss = total / seen if rule.reduction == "mean" else total
+    return loss, right / seen if classifies else None
+
+
+def plan_step(network: Network, X: Any, y: Any, options: TrainOptions) -> Plan | CudaPlan:
+    """Plan a step, and run nothing; see `Network.plan_step`."""
+    x, xp, _ = network.prepare(X)
+    data = ArrayDataset(x, *network.prepare_targets(x, y, None))
+    if library_name(xp) == "cupy":
+        options = replace(options, engine="kernels")
+    trainer = Trainer(network, data, Sampler(network.generator), options)
+    return trainer.compiled.plan(data.columns, trainer.batch_size, trainer.noise)
