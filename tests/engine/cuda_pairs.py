@@ -79,7 +79,7 @@ class Both:
         self.ours = CudaRunner(
             update, carry, self.columns, np, "cpu", theta.dtype, self.cuda, NAMES
         )
-        self.rate = optimizer.rate
+        self.rate = optimizer.learning_rate
 
     def noise(self, seed):
         source = np.random.default_rng(seed)

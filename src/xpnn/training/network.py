@@ -42,7 +42,7 @@ from xpnn.data.streams import Source, Window
 from xpnn.distributed import MPI
 from xpnn.engine import CudaPlan, Plan, Predictor
 from xpnn.layers import Chain, LayerSpec, Tree, chain, draw, place, size, unflatten, walk
-from xpnn.optimizers import Adam, LossScale, Optimizer, Schedule
+from xpnn.optimizers import Adam, LossScaler, Optimizer, Schedule
 from xpnn.training.callbacks import EarlyStopping
 from xpnn.training.checkpoint import Checkpoint
 from xpnn.training.dataset import CHUNK, StreamDataset
@@ -703,7 +703,7 @@ class Network:
         report_every: int = 1,
         seed: int | HostGenerator | None = None,
         compute_dtype: str | None = None,
-        loss_scale: str | LossScale | float | None = None,
+        loss_scale: str | LossScaler | float | None = None,
         precision: str = "highest",
         engine: str = "auto",
         checkpoint: Checkpoint | str | Path | None = None,
@@ -765,7 +765,7 @@ class Network:
             Dtype of forward and backward, where it is not to be that of the parameters: these
             stay float32 (or float64), sums and the loss are float32. Predictions are computed
             in the parameters' dtype.
-        loss_scale : 'dynamic', LossScale or float, optional
+        loss_scale : 'dynamic', LossScaler or float, optional
             What the loss is multiplied by before the backward, so that small gradients are not
             lost; default 'dynamic' for float16, none for bfloat16. A step whose gradient
             overflows is skipped and halves a dynamic scale.
@@ -858,7 +858,7 @@ class Network:
         optimizer: Optimizer | None = None,
         l2: float = 0.0,
         compute_dtype: str | None = None,
-        loss_scale: str | LossScale | float | None = None,
+        loss_scale: str | LossScaler | float | None = None,
         precision: str = "highest",
         engine: str = "plan",
     ) -> Plan | CudaPlan:

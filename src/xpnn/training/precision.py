@@ -4,7 +4,7 @@ The parameters stay float32, as master weights: a step of ``rate * gradient`` is
 what 16 bits can tell from a weight. Each step rounds them and its rows to the compute dtype
 for forward and backward; matrix products add up in float32, the loss is float32, and
 gradients come back as float32. In float16 small gradients would vanish, so the loss is
-multiplied by a scale before the backward; see `xpnn.optimizers.LossScale`.
+multiplied by a scale before the backward; see `xpnn.optimizers.LossScaler`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from xpnn.backends import (
     matmul_precision,
     named_dtype,
 )
-from xpnn.optimizers import LossScale, Optimizer
-from xpnn.optimizers.scaled import Scaled
+from xpnn.optimizers import LossScaler, Optimizer, chain
 
 if TYPE_CHECKING:
     from xpnn.training.step import Objective
@@ -42,9 +41,9 @@ class Precision:
     ----------
     compute_dtype : {'float16', 'bfloat16'}, optional
         Dtype of forward and backward; default, that of the parameters.
-    loss_scale : 'dynamic', LossScale or float, optional
+    loss_scale : 'dynamic', LossScaler or float, optional
         What the loss is multiplied by before the backward. 'dynamic', the default for
-        float16, is ``LossScale()``. A number stays what it is, and skips no step: a gradient
+        float16, is ``LossScaler()``. A number stays what it is, and skips no step: a gradient
         that overflows ends the training as any does. bfloat16 has float32's range, and
         needs none.
     precision : {'highest', 'high', 'medium'}, default 'highest'
@@ -57,7 +56,7 @@ class Precision:
     """
 
     compute_dtype: str | None = None
-    loss_scale: str | LossScale | float | None = None
+    loss_scale: str | LossScaler | float | None = None
     precision: str = "highest"
 
     def __post_init__(self) -> None:
@@ -75,10 +74,10 @@ class Precision:
         if isinstance(given, int | float) and not isinstance(given, bool):
             fits = given > 0
         else:
-            fits = given == "dynamic" or isinstance(given, LossScale)
+            fits = given == "dynamic" or isinstance(given, LossScaler)
         if not fits:
             raise ValueError(
-                f"loss_scale is {given!r}; expected 'dynamic', a LossScale or a number above 0"
+                f"loss_scale is {given!r}; expected 'dynamic', a LossScaler or a number above 0"
             )
 
     @property
@@ -87,12 +86,15 @@ class Precision:
         return self.compute_dtype is not None
 
     @property
-    def scaling(self) -> LossScale | float | None:
+    def scaling(self) -> LossScaler | None:
         """How the loss is scaled; None where it is not."""
         given = self.loss_scale
         if given == "dynamic" or (given is None and self.compute_dtype == "float16"):
-            return LossScale()
-        return given if given is None or isinstance(given, LossScale) else float(given)
+            return LossScaler()
+        if given is None or isinstance(given, LossScaler):
+            return given
+        assert not isinstance(given, str)
+        return LossScaler(float(given), growth_interval=None)
 
     def changed(self) -> dict[str, Any]:
         """The options that are not the default: what a checkpoint is known by."""
@@ -136,15 +138,16 @@ class Precision:
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Make an optimizer that takes scaled gradients, where they are scaled."""
-        return optimizer if self.scaling is None else Scaled(optimizer, self.scaling)
+        return optimizer if self.scaling is None else chain(self.scaling, optimizer)
 
     def scale(self, state: Any) -> Array | float | None:
         """Return what a step's loss is multiplied by; `state` is that of the optimizer."""
-        return state[1] if isinstance(self.scaling, LossScale) else self.scaling
+        return None if self.scaling is None else self.scaling.scale(state[0])
 
     def skipped(self, state: Any) -> Array | None:
         """Return the number of steps that were skipped; None where none ever is."""
-        return state[3] if isinstance(self.scaling, LossScale) else None
+        scaler = self.scaling
+        return scaler.skipped(state[0]) if scaler is not None and scaler.adapts else None
 
     def cast(self, array: Array, xp: Namespace) -> Array:
         """Round parameters or rows to the compute dtype."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xpnn.backends import Array, host, on_device, same_bits, to_float, to_host
@@ -57,14 +57,17 @@ class OptimizerState:
         The step itself, in place of `saved`: going on with it saves planning it anew.
     steps_taken : int
         Steps so far.
-    losses : list of float
-        The monitored loss of each epoch so far: what schedules look at.
+    epochs : int
+        Epochs so far.
+    memory : object
+        What the schedule has made of their losses; see `Schedule.observe`.
     """
 
     saved: Any = None
     compiled: CompiledStep | None = None
     steps_taken: int = 0
-    losses: list[float] = field(default_factory=list)
+    epochs: int = 0
+    memory: Any = None
 
     def carry(self) -> Any:
         """Parameters, optimizer state and count; None where no step was taken."""
@@ -75,7 +78,7 @@ class OptimizerState:
         saved = self.carry()
         if saved is not None and move is not None:
             saved = map_tree(move, saved)
-        return OptimizerState(saved, None, self.steps_taken, list(self.losses))
+        return replace(self, saved=saved, compiled=None)
 
     def __getstate__(self) -> dict[str, Any]:
         # A step is bound to memory; what goes through it is enough to make another, anywhere.
@@ -142,7 +145,7 @@ class Trainer:
         self.steps_per_epoch = max(-(-dataset.rows // self.batch_size), 1)
         earlier = OptimizerState() if state is None else state
         self.steps_taken, self.learning_rate = earlier.steps_taken, math.nan
-        self._losses = earlier.losses
+        self._epochs_before, self._memory = earlier.epochs, earlier.memory
         self.history = History(rows=dataset.rows)
         self.run_state = Run(network, self.history, options.epochs, model)
         self.compiled = self._compile(loss or network.loss, earlier)
@@ -257,6 +260,7 @@ class Trainer:
             history.validation_loss.append(value)
             if accuracy is not None:
                 history.validation_accuracy.append(accuracy)
+        self._memory = self.schedule.observe(self._memory, history.monitored[-1])
         history.seconds.append(time.perf_counter() - began)
         # Every callback hears of every report, also of the one that another ends.
         for call in self.callbacks:
@@ -307,11 +311,11 @@ class Trainer:
         """Learning rate of each of the next steps of an epoch."""
         if isinstance(self.schedule, Constant):
             return [self.schedule.learning_rate] * steps
-        losses = [*self._losses, *self.history.monitored]
-        epoch += len(self._losses)
-        taken, each, epochs = self.steps_taken, self.steps_per_epoch, self.options.epochs
+        epoch, taken = epoch + self._epochs_before, self.steps_taken
+        each, epochs = self.steps_per_epoch, self.options.epochs
         return [
-            self.schedule.at(Progress(taken + i, epoch, each, epochs, losses)) for i in range(steps)
+            self.schedule.at(Progress(taken + i, epoch, each, epochs, self._memory))
+            for i in range(steps)
         ]
 
     def _pass_over(self, first: int, last: int) -> None:
@@ -402,9 +406,8 @@ class Trainer:
 
     def state(self) -> OptimizerState:
         """What a training that goes on needs: the step and its carry, and where it is."""
-        return OptimizerState(
-            None, self.compiled, self.steps_taken, [*self._losses, *self.history.monitored]
-        )
+        epochs = self._epochs_before + self.history.epochs
+        return OptimizerState(None, self.compiled, self.steps_taken, epochs, self._memory)
 
     def _snapshot(self) -> Snapshot:
         return self.checkpoints.snapshot(
@@ -415,3 +418,5 @@ class Trainer:
         """Bring history, sampler and callbacks to where the checkpoint has them."""
         self.checkpoints.restore(self.run_state, self.sampler, self.callbacks)
         self.run_state.weights_epoch = self.history.epochs
+        if self.history.epochs:
+            self._memory = self.schedule.observe_all(self.history.monitored)
