@@ -6,7 +6,15 @@ and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
 from xpnn.engine.across import Exchange, across
-from xpnn.engine.compile import MODES, Runner, live_state, make_runner, mode_of, set_data, whole_theta
+from xpnn.engine.compile import (
+    MODES,
+    Runner,
+    live_state,
+    make_runner,
+    mode_of,
+    set_data,
+    whole_theta,
+)
 from xpnn.engine.cuda.plan import CudaPlan
 from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.make import Plan

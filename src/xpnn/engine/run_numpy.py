@@ -98,7 +98,9 @@ class NumpyRunner:
         )  # fmt: skip
         self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
         self.carry = map_tree(owned_copy, carry)
-        self.bound: OrderedDict[Any, _Bound] = OrderedDict()  # by rows, sums, and where the rows are
+        self.bound: OrderedDict[Any, _Bound] = (
+            OrderedDict()
+        )  # by rows, sums, and where the rows are
         self.turns, self.turn = 0, 0  # not chosen yet
         self.thetas = [self.carry[0]]
         self.totals: dict[int, tuple[Any, ...]] = {}

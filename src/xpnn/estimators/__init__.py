@@ -14,7 +14,7 @@ _WHERE = {
     "Perceptron": "perceptron",
     "TableModel": "table_model",
     "TablePreprocessing": "table_columns",
-    "from_sklearn": "imports",
+    "from_sklearn": "from_sklearn",
     "to_onnx": "onnx_export",
 }
 
@@ -30,7 +30,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from xpnn.estimators.classifier import MLPClassifier
-    from xpnn.estimators.imports import from_sklearn
+    from xpnn.estimators.from_sklearn import from_sklearn
     from xpnn.estimators.onnx_export import to_onnx
     from xpnn.estimators.perceptron import Perceptron
     from xpnn.estimators.regressor import MLPRegressor

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from xpnn.backends import (
     Array,
+    Backend,
     Device,
     Namespace,
     Part,
@@ -21,7 +22,6 @@ from xpnn.backends import (
     dtype_name,
     feeder_for,
     is_array,
-    is_floating,
     is_half,
     library_name,
     namespace,
@@ -31,7 +31,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.engine import HostRows
-from xpnn.estimators.rows import HostTable, SparseRows, fits
+from xpnn.training.host_rows import HostTable, SparseRows, fits
 
 SPARSE = ["csr", "csc", "coo"]
 
@@ -41,15 +41,19 @@ def is_foreign(x: Any) -> bool:
     return is_array(x) and not isinstance(x, np.ndarray | np.generic) and not issparse(x)
 
 
-def seen(model: Any, x: Any) -> Any:
+def from_dlpack(x: Any, backend: Backend | None = None) -> Any:
     """See an object that shares its memory as an array; all else is passed on.
 
-    Memory on a GPU is seen through the library of a fitted model that is on one.
+    Parameters
+    ----------
+    x : object
+        Anything.
+    backend : Backend, optional
+        Where a fitted model is: memory on a GPU is seen through its library.
     """
     if x is None or is_array(x):
         return x
-    place = model._place() if "coefs_" in vars(model) else (None, None)
-    found = adopt(x, *place)
+    found = adopt(x) if backend is None else adopt(x, backend.xp, backend.device)
     return x if found is None else found
 
 
@@ -85,15 +89,17 @@ def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
     return x
 
 
-def plain_rows(model: Any, X: Any) -> Any:
+def plain_rows(model: Any, X: Any, backend: Backend) -> Any:
     """Take the short way with NumPy's rows for a model on NumPy: all is right but, maybe, values.
 
     Parameters
     ----------
     model : estimator
-        Fitted or not.
+        Fitted.
     X : object
         Rows.
+    backend : Backend
+        Where the model is.
 
     Returns
     -------
@@ -104,20 +110,19 @@ def plain_rows(model: Any, X: Any) -> Any:
         type(X) is np.ndarray
         and X.ndim == 2
         and X.shape[0] > 0
-        and "coefs_" in vars(model)
         and X.dtype.kind == "f"
         and X.shape[1] == model.n_features_in_
-        and model._library == "numpy"
+        and backend.name == "numpy"
         and "feature_names_in_" not in vars(model)
     ):
-        if X.dtype == model._dtype_name:
+        if X.dtype == backend.dtype:
             return X
         with np.errstate(over="ignore"):
-            return X.astype(model._dtype_name)
+            return X.astype(backend.dtype)
     return None
 
 
-def check_rows(model: Any, X: Any, method: str) -> Any:
+def check_rows(model: Any, X: Any, backend: Backend) -> Any:
     """Check rows to predict; NumPy's take the short way where nothing can be wrong with them.
 
     Parameters
@@ -126,8 +131,8 @@ def check_rows(model: Any, X: Any, method: str) -> Any:
         Fitted.
     X : array_like, sparse matrix or frame, shape (n, features)
         Rows.
-    method : str
-        Name of the calling method, for errors.
+    backend : Backend
+        Where the model is.
 
     Returns
     -------
@@ -136,26 +141,22 @@ def check_rows(model: Any, X: Any, method: str) -> Any:
     Raises
     ------
     ValueError
-        A shape or a value is wrong, or the rows live elsewhere than those of `fit`.
-    NotFittedError
-        The model is not fitted.
+        A shape or a value is wrong.
     """
-    x = plain_rows(model, X)
+    x = plain_rows(model, X, backend)
     if x is not None and _finite(x):
         return x
-    check_is_fitted(model)
-    X = seen(model, X)
+    X = from_dlpack(X, backend)
     if is_foreign(X):
         return check_foreign(model, X, "X", reset=False)
     x = validate_data(model, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=False)
     if issparse(x):
         return SparseRows(x, x.dtype)
-    if x.dtype.itemsize > np.dtype(model._dtype_name).itemsize:
-        largest = np.finfo(model._dtype_name).max
+    dtype = dtype_name(backend.dtype)
+    if x.dtype.itemsize > np.dtype(dtype).itemsize:
+        largest = np.finfo(dtype).max
         if max(x.max(), -x.min()) > largest:
-            raise ValueError(
-                f"Input X contains a value too large for dtype({model._dtype_name!r})."
-            )
+            raise ValueError(f"Input X contains a value too large for dtype({dtype!r}).")
     return x
 
 
@@ -165,7 +166,14 @@ def _finite(x: Any) -> bool:
         return bool(np.isfinite(x.sum()) or np.isfinite(x).all())
 
 
-def check_namespace(model: Any, x: Any, method: str) -> None:
+def place_of(x: Any) -> tuple[str, str]:
+    """Library and device of rows; those that stay on the host are NumPy's."""
+    if isinstance(x, HostRows):
+        return "numpy", "cpu"
+    return library_name(namespace(X=x)), device_name(device_of(x))
+
+
+def check_namespace(model: Any, x: Any, backend: Backend, method: str) -> None:
     """Refuse rows that live elsewhere than those of `fit`.
 
     Raises
@@ -173,76 +181,72 @@ def check_namespace(model: Any, x: Any, method: str) -> None:
     ValueError
         In scikit-learn's words; it names the way out.
     """
-    if isinstance(x, HostRows):
-        library, where = "numpy", "cpu"
-    else:
-        library, where = library_name(namespace(X=x)), device_name(device_of(x))
-    if (library, where) != (model._library, model._device_name):
+    library, where = place_of(x)
+    own, home = backend.name, device_name(backend.device)
+    if (library, where) != (own, home):
         raise ValueError(
             f"Inputs passed to {type(model).__name__}.{method}() must use the same namespace "
             f"and the same device as those passed to fit(). X is an array of {library} on "
-            f"{where}; fit() saw {model._library} on {model._device_name}. Move X there, or the "
+            f"{where}; fit() saw {own} on {home}. Move X there, or the "
             f"model to X with to({library!r}, {where!r})."
         )
 
 
 def host_column(y: Any) -> Any:
-    """Bring labels or weights to the host, where scikit-learn looks at them."""
+    """Bring labels, values or weights to the host, where scikit-learn looks at them."""
     if y is None or isinstance(y, np.ndarray):
         return y
-    if not is_array(y):
-        found = adopt(y)
-        y = y if found is None else found
+    y = from_dlpack(y)
     return to_host(y) if is_foreign(y) else y
 
 
-def bring(values: Any, xp: Namespace, device: Device, dtype: Any = None) -> Array:
-    """Bring host values, or an array that is there already, to a device."""
+def to_backend(values: Any, backend: Backend, dtype: Any = None) -> Array:
+    """Bring host values, or an array that is there already, to where a model is."""
+    xp, device = backend.xp, backend.device
     if is_foreign(values) and namespace(y=values) is xp and device_of(values) == device:
         if dtype is not None and dtype_name(values.dtype) != dtype_name(dtype):
             with on_device(device):
                 return xp.astype(values, dtype)
         return values
-    if library_name(xp) == "numpy":
+    if backend.name == "numpy":
         return np.ascontiguousarray(to_host(values), dtype)
     return to_device(values, xp, device, dtype)
 
 
-def sender(xp: Namespace, device: Device, dtype: str) -> Callable[[Any], Array]:
-    """Make what brings one host array after another to a device.
+def sender(backend: Backend) -> Callable[[Any], Array]:
+    """Make what brings one host array after another to where a model is.
 
     An array that was brought may be read until the next is asked for; see
     `xpnn.backends.pinned`.
     """
-    feeder = feeder_for(xp, device)
+    feeder = feeder_for(backend.xp, backend.device)
     if feeder is None:
-        return lambda rows: bring(rows, xp, device, getattr(xp, dtype))
-    return lambda rows: feeder.bring([Part.of(rows, dtype)])[0]
+        return lambda rows: to_backend(rows, backend, backend.dtype)
+    return lambda rows: feeder.bring([Part.of(rows, dtype_name(backend.dtype))])[0]
 
 
-def bring_rows(x: Any, xp: Namespace, device: Device, dtype: str) -> Any:
-    """Bring checked rows to a device: at once, or batch by batch where there is no room.
+def rows_to_backend(x: Any, backend: Backend) -> Any:
+    """Bring checked rows to where a model is: at once, or batch by batch where there is no room.
 
     Parameters
     ----------
     x : array or SparseRows, shape (n, features)
         Sparse rows stay on the host; batches of them go out.
-    xp, device
-        Where to.
-    dtype : str
-        Of the rows that arrive.
+    backend : Backend
+        Where to, and the dtype.
 
     Returns
     -------
     array, SparseRows or HostTable
     """
+    dtype = dtype_name(backend.dtype)
     if isinstance(x, SparseRows):
         return SparseRows(x.matrix, dtype)
-    there = namespace(X=x) is xp and device_of(x) == device
+    there = namespace(X=x) is backend.xp and device_of(x) == backend.device
     size = int(x.shape[0]) * int(x.shape[1]) * np.dtype(dtype).itemsize
-    if not there and not fits(size, xp, device):
+    if not there and not fits(size, backend.xp, backend.device):
         return HostTable(to_host(x), dtype)
-    return bring(x, xp, device, getattr(xp, dtype))
+    return to_backend(x, backend, backend.dtype)
 
 
 def float_of(dtype: Any, xp: Namespace, device: Device) -> str:
@@ -256,11 +260,21 @@ def float_of(dtype: Any, xp: Namespace, device: Device) -> str:
     return "float32" if is_half(dtype) or name not in known else name
 
 
-def floating_like(y: Any) -> bool:
-    """Whether an array of another library holds floats."""
-    return is_foreign(y) and is_floating(y, namespace(y=y))
-
-
 def is_wide(xp: Namespace) -> bool:
     """Whether a library's integers have 64 bits."""
     return str(xp.__array_namespace_info__().default_dtypes()["integral"]).endswith("int64")
+
+
+def check_fitted(model: Any) -> Backend:
+    """Return where a fitted model is.
+
+    Raises
+    ------
+    NotFittedError
+        It is not fitted.
+    """
+    network = vars(model).get("network_")
+    if network is None:
+        check_is_fitted(model)
+        raise AssertionError("unreachable")
+    return network.backend

@@ -1,4 +1,4 @@
-"""The solver 'lbfgs': SciPy's L-BFGS-B on the flat vector."""
+"""The solver 'lbfgs': SciPy's L-BFGS-B on the flat vector, with the sums of a training step."""
 
 from __future__ import annotations
 
@@ -8,110 +8,104 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from xpnn.backends import Array, Device, Namespace, on_device, to_device, to_host
+from xpnn.backends import on_device, to_float, to_host
 from xpnn.distributed import Group, share_of
 from xpnn.engine import HostRows
-from xpnn.estimators.inputs import bring
-from xpnn.estimators.learner import slope
-from xpnn.estimators.rows import chunks
-from xpnn.estimators.stochastic import Data
+from xpnn.estimators.inputs import to_backend
+from xpnn.estimators.structure import packing, weights_of
 from xpnn.functional import l2_penalty, l2_penalty_backward
+from xpnn.optimizers import SGD
+from xpnn.training.dataset import ArrayDataset
+from xpnn.training.host_rows import chunks
+from xpnn.training.step import Batch, Step
 
 if TYPE_CHECKING:
-    from xpnn.estimators.base import BaseMLP
+    from xpnn.estimators.mlp import BaseMLP
 
 
 class _Objective:
-    """Loss and slope as SciPy wants them: float64, on the host, in scikit-learn's order."""
+    """Loss and gradient as SciPy wants them: float64, on the host, in scikit-learn's order."""
 
     def __init__(
-        self, model: BaseMLP, data: Data, xp: Namespace, device: Device, dtype: Any,
-        group: Group | None,
-    ) -> None:  # fmt: skip
-        self.group, self.on_host = group, isinstance(data.x, HostRows)
-        if group is not None:
-            data = self._own(group, data, model._objective.averages)
-        self.data, self.xp, self.device, self.dtype = data, xp, device, dtype
-        self.weight = None
-        if data.weight is not None:
-            self.weight = to_device(data.weight, xp, device, model._numbers(xp))
-        structure = model._structure
-        self.packing = structure.packing()
-        self.averages = model._objective.averages
+        self, model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: Group | None
+    ) -> None:
+        network = model.network_
+        self.backend, self.group, self.reduction = network.backend, group, loss.reduction
         self.alpha = float(model.alpha)
-        # The penalty of several parts is added once, at the end.
-        parts = self.on_host or group is not None
-        self.slope = slope(structure, model._objective, 0.0 if parts else self.alpha, xp)
-        self.decays = np.zeros(structure.size, bool)
-        for p in structure.weights:
+        self.mass = float(data.rows if weight is None else weight.sum())
+        self.rows, self.on_host = data.rows, isinstance(data.x, HostRows)
+        self.data = data if group is None else _own(data, group, self.on_host)
+        self.packing, self.size = packing(network.tree), network.size
+        step = Step(network.layers, network.tree, loss, SGD(), self.alpha, l2_per_row=True)
+        self.sums, self.gradient = step.sums(self.backend.xp), step.gradient(self.backend.xp)
+        self.decays = np.zeros(network.size, bool)
+        for p in weights_of(network.tree):
             self.decays[p.offset : p.offset + p.size] = True
 
     def __call__(self, packed: Any) -> tuple[float, Any]:
         flat = np.empty_like(packed)
         flat[self.packing] = packed
-        with on_device(self.device):
-            theta = bring(flat, self.xp, self.device, self.dtype)
+        with on_device(self.backend.device):
+            theta = to_backend(flat, self.backend, self.backend.dtype)
             if self.on_host or self.group is not None:
                 loss, gradient = self._in_parts(theta, flat)
             else:
-                value, slopes = self.slope(theta, self.data.x, self.data.t, self.weight)
-                loss, gradient = float(to_host(value)), to_host(slopes)
+                value, found = self.gradient(theta, Batch(*self.data.columns))
+                loss, gradient = to_float(value), to_host(found)
         return loss, np.asarray(gradient[self.packing], np.float64)
 
-    def _own(self, group: Group, data: Data, averages: bool) -> Data:
-        """Take this process's rows."""
-        self.mass = float(data.rows if data.weight is None else data.weight.sum())
-        first, last = share_of(data.rows, group.rank, group.size)
-        own = slice(first, last)
-        x = data.x.pick(np.arange(first, last)) if self.on_host else data.x[own, ...]
-        weight = None if data.weight is None else data.weight[own]
-        return Data(x, data.t[own, ...], data.y[own], weight)
-
-    def _in_parts(self, theta: Array, flat: Any) -> tuple[float, Any]:
+    def _in_parts(self, theta: Any, flat: Any) -> tuple[float, Any]:
         """Add up chunks of rows that stay on the host, and what processes have found."""
-        rows = self.data.rows
-        shares = np.ones(rows) if self.data.weight is None else self.data.weight
-        mass = shares.sum() if self.group is None else self.mass
-        found = np.zeros(len(flat) + 1)  # the loss behind the gradient
-        for part in self._parts():
-            x, t, weight = self.data.x, self.data.t, self.weight
-            if part is not None:
-                x = bring(x[part], self.xp, self.device, self.dtype)
-                t, weight = t[part, ...], None if weight is None else weight[part]
-            value, slopes = self.slope(theta, x, t, weight)
-            own = shares if part is None else shares[part]
-            share = own.sum() / mass if self.averages else 1.0
-            found[:-1] += share * to_host(slopes)
-            found[-1] += share * float(to_host(value))
+        found = np.zeros(self.size + 1)  # the loss behind the gradient
+        for batch in self._batches():
+            sums = self.sums(theta, batch)
+            found[:-1] += to_host(sums.gradient)
+            found[-1] += to_float(sums.loss)
         if self.group is not None:
             found = self.group(found)
-        penalty, saved = l2_penalty(flat * self.decays, self.alpha / mass)
-        return found[-1] + float(penalty), found[:-1] + l2_penalty_backward(
-            saved, self.alpha / mass
-        )
+        if self.reduction == "mean":
+            found /= self.mass or 1.0
+        penalty, saved = l2_penalty(flat * self.decays, self.alpha / self.mass)
+        gradient = found[:-1] + l2_penalty_backward(saved, self.alpha / self.mass)
+        return found[-1] + float(penalty), gradient
 
-    def _parts(self) -> Any:
-        if self.on_host:
-            return chunks(self.data.x)
-        return [None] if self.data.rows else []
+    def _batches(self) -> list[Batch] | Any:
+        data = self.data
+        if not data.rows:
+            return []
+        if not self.on_host:
+            return [Batch(*data.columns)]
+        return (self._batch(part) for part in chunks(data.x))
+
+    def _batch(self, part: slice) -> Batch:
+        x, t, weight = self.data.columns
+        rows = to_backend(x[part], self.backend, self.backend.dtype)
+        return Batch(rows, t[part, ...], None if weight is None else weight[part])
+
+
+def _own(data: ArrayDataset, group: Group, on_host: bool) -> ArrayDataset:
+    """Take this process's rows."""
+    first, last = share_of(data.rows, group.rank, group.size)
+    x, t, weight = data.columns
+    x = x.pick(np.arange(first, last)) if on_host else x[first:last, ...]
+    return ArrayDataset(x, t[first:last, ...], None if weight is None else weight[first:last])
 
 
 def fit_lbfgs(
-    model: BaseMLP, data: Data, theta: Array, xp: Namespace, device: Device,
-    group: Group | None = None,
-) -> None:  # fmt: skip
+    model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: Group | None
+) -> None:
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
     Parameters
     ----------
     model : BaseMLP
         What learns.
-    data : Data
+    data : ArrayDataset
         Rows to learn from.
-    theta : array, shape (parameters,)
-        Where to begin.
-    xp, device
-        Where it lives.
+    weight : numpy.ndarray or None
+        Their weights, on the host.
+    loss : Objective
+        What is minimized.
     group : Group, optional
         Processes that share the rows out.
 
@@ -120,15 +114,20 @@ def fit_lbfgs(
     ConvergenceWarning
         SciPy stopped before it converged; in scikit-learn's words.
     """
-    objective = _Objective(model, data, xp, device, theta.dtype, group)
-    start = np.asarray(to_host(theta), np.float64)[objective.packing]
-    found = minimize(
-        objective, start, method="L-BFGS-B", jac=True,
-        options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
-    )  # fmt: skip
+    network = model.network_
+    objective = _Objective(model, data, weight, loss, group)
+    start = np.asarray(to_host(network.theta), np.float64)[objective.packing]
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = minimize(
+            objective,
+            start,
+            method="L-BFGS-B",
+            jac=True,
+            options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
+        )
     model.n_iter_ = _check_optimize_result("lbfgs", found, model.max_iter)
     model.loss_ = float(found.fun)
     flat = np.empty_like(found.x)
     flat[objective.packing] = found.x
-    with on_device(device):
-        model._set_theta(bring(flat, xp, device, theta.dtype))
+    with on_device(network.backend.device):
+        network.theta = to_backend(flat, network.backend, network.backend.dtype)

@@ -1,11 +1,22 @@
-"""Which loss a `loss=` stands for."""
+"""Losses with scikit-learn's conventions, made of the library's own formulas."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from xpnn.estimators.objective import LogLoss, PoissonDeviance, RoundedLogLoss, SquaredError
-from xpnn.training import Loss
+from xpnn.backends import Array, Namespace, is_half
+from xpnn.functional import (
+    LossRule,
+    mean_squared_error,
+    mean_squared_error_backward,
+    poisson,
+    poisson_backward,
+    sigmoid,
+    softmax,
+)
+from xpnn.training import Loss, as_loss
 
 # What the estimators call a loss, and the library's name of it.
 CLASSIFIER = {
@@ -22,13 +33,137 @@ REGRESSOR = {
 }
 
 
-def loss_name(loss: str | Loss) -> str:
+@dataclass(frozen=True)
+class LogLoss(Loss):
+    """A cross-entropy whose value takes no probability for smaller than the float's `eps`.
+
+    So scikit-learn has it. The gradient is that of the whole cross-entropy.
+
+    Parameters
+    ----------
+    rounded : bool, default False
+        Whether the value is computed from probabilities as they are rounded: what
+        scikit-learn's L-BFGS sees. Near 0 and 1 their logarithms differ from the exact ones
+        in the fifth digit, and a line search that sees other values goes another way.
+    """
+
+    rounded: bool = False
+
+    def forward(
+        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs."""
+        dtype = xp.float32 if is_half(scores.dtype) else scores.dtype
+        value, saved = self.rule.forward(
+            scores,
+            targets,
+            sample_weight,
+            label_smoothing=self.label_smoothing,
+            largest=-math.log(float(xp.finfo(dtype).eps)),
+            xp=xp,
+        )
+        if not self.rounded or self.kind == "multiclass":
+            return value, saved
+        eps = float(xp.finfo(scores.dtype).eps)
+        p = xp.minimum(xp.maximum(sigmoid(scores, xp=xp), eps), 1.0 - eps)
+        t = xp.astype(targets, p.dtype, copy=False)
+        t = t * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        logs = t * xp.log(p) + (1.0 - t) * xp.log(1.0 - p)
+        return -float(p.shape[1]) * _weighted_mean(logs, sample_weight, xp), saved
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Half the squared error.
+
+    Its value is the mean over outputs and its gradient that of the sum over them: so
+    scikit-learn has it, which for several outputs is a larger step than the value's gradient.
+    """
+
+    reduction: ClassVar[str] = "mean"
+    kind: ClassVar[str] = "regression"
+
+    def forward(
+        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs."""
+        value, saved = mean_squared_error(scores, targets, sample_weight, xp=xp)
+        return 0.5 * value, (saved, scores)
+
+    def backward(self, saved: Any, *, xp: Namespace) -> Array:
+        """Gradient with respect to the scores."""
+        saved, scores = saved
+        return (0.5 * float(scores.shape[1])) * mean_squared_error_backward(saved, xp=xp)
+
+
+@dataclass(frozen=True)
+class PoissonDeviance:
+    """Half the Poisson deviance of ``exp(score)``, summed over outputs.
+
+    Parameters
+    ----------
+    overflows : bool, default False
+        Whether the `exp` of a score may be infinite or 0 and the deviance infinite or NaN,
+        as for scikit-learn's L-BFGS, which then takes a shorter step.
+    """
+
+    overflows: bool = False
+    reduction: ClassVar[str] = "mean"
+    kind: ClassVar[str] = "regression"
+
+    def forward(
+        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs."""
+        t = xp.astype(targets, scores.dtype, copy=False)
+        outputs = float(scores.shape[1])
+        if self.overflows:
+            rate = xp.exp(scores)
+            ratio = t / rate  # NaN where both are 0
+            surprise = t * xp.log(xp.where(ratio == 0, xp.ones_like(t), ratio))
+            value = _weighted_mean(surprise - t + rate, sample_weight, xp)
+            return outputs * value, ((rate - t) * _shares(scores, sample_weight, xp) * outputs,)
+        value, saved = poisson(scores, targets, sample_weight, xp=xp)
+        # A deviance is 0 for a perfect prediction, whose ``rate - t * log(rate)`` is taken off.
+        perfect = t - t * xp.log(xp.where(t > 0, t, xp.ones_like(t)))
+        value = outputs * (value - _weighted_mean(perfect, sample_weight, xp))
+        return value, (poisson_backward(saved, xp=xp) * outputs,)
+
+    def backward(self, saved: Any, *, xp: Namespace) -> Array:
+        """Gradient with respect to the scores."""
+        return saved[0]
+
+
+def _weighted_mean(values: Array, sample_weight: Array | None, xp: Namespace) -> Array:
+    """Mean over rows and outputs."""
+    return xp.sum(values * _shares(values, sample_weight, xp))
+
+
+def _shares(values: Array, sample_weight: Array | None, xp: Namespace) -> Any:
+    """What a row's values count for in the mean over rows and outputs."""
+    outputs = float(values.shape[1])
+    if sample_weight is None:
+        return 1.0 / (float(values.shape[0]) * outputs)
+    weight = xp.astype(sample_weight, values.dtype, copy=False)
+    whole = xp.sum(weight) * outputs
+    return weight[:, None] / xp.where(whole == 0, whole + 1.0, whole)
+
+
+# Which loss a parameter stands for
+
+
+def is_custom(loss: Any) -> bool:
+    """Whether a loss is the user's own."""
+    return not isinstance(loss, str) and as_loss(loss).custom is not None
+
+
+def loss_name(loss: Any) -> str:
     """Name of a loss that was asked for."""
-    return loss.name if isinstance(loss, Loss) else loss
+    return loss if isinstance(loss, str) else as_loss(loss).name
 
 
 def has_probabilities(model: Any) -> bool:
-    """Whether a classifier's loss speaks of probabilities."""
+    """Whether a classifier's loss gives probabilities."""
     return loss_name(model.loss) != "hinge"
 
 
@@ -39,27 +174,26 @@ def has_only_scores(model: Any) -> bool:
 
 def _own(loss: Loss, names: dict[str, str], option: str, value: Any, default: Any) -> Loss:
     """Check a `Loss` that the user made, which has its own options."""
-    if loss.name not in names.values():
+    if loss.custom is None and loss.name not in names.values():
         raise ValueError(f"loss is {loss!r}; expected one of {', '.join(sorted(names))}")
     if value != default:
         raise ValueError(f"{option} is {value!r} beside {loss!r}; give it to the Loss")
     return loss
 
 
-def classifier_loss(
-    loss: str | Loss, kind: str, label_smoothing: float, searched: bool = False
-) -> Loss:
+def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: bool) -> Loss:
     """Make the loss of a classifier.
 
     Parameters
     ----------
-    loss : str or Loss
-        The parameter of that name.
+    loss : str, Loss, LossRule or pair of callables
+        The parameter of that name. A pair gets a softmax's scores where `kind` is
+        'multiclass', else a sigmoid's.
     kind : {'binary', 'multiclass', 'multilabel-indicator'}
         What scikit-learn calls the targets.
     label_smoothing : float
         The parameter of that name.
-    searched : bool, default False
+    line_search : bool
         Whether a line search looks at values: L-BFGS's does, and steps are not as long
         where these are rounded otherwise than scikit-learn's.
 
@@ -72,15 +206,21 @@ def classifier_loss(
     ValueError
         The loss is not one of classes, or does not go with the targets or the smoothing.
     """
-    if isinstance(loss, Loss):
-        chosen = _own(loss, CLASSIFIER, "label_smoothing", label_smoothing, 0)
-    elif loss == "log_loss":
+    if isinstance(loss, tuple):
+        multiclass = kind == "multiclass"
+        own = "multiclass" if multiclass else "binary"
+        loss = LossRule(*loss, kind=own, mean=softmax if multiclass else sigmoid)
+    if loss == "log_loss":
         name = "softmax" if kind == "multiclass" else "binary"
-        made = RoundedLogLoss if searched else LogLoss
-        chosen = made(f"{name}_cross_entropy", label_smoothing=float(label_smoothing))
-    else:
+        smoothing = float(label_smoothing)
+        chosen: Loss = LogLoss(f"{name}_cross_entropy", smoothing, rounded=line_search)
+    elif isinstance(loss, str):
         chosen = Loss(loss, label_smoothing=float(label_smoothing))
-    if chosen.kind == "labels" and kind.startswith("multilabel"):
+    else:
+        chosen = _own(as_loss(loss), CLASSIFIER, "label_smoothing", label_smoothing, 0)
+    if chosen.kind == "regression":
+        raise ValueError(f"loss is {chosen.name!r}, a regression's; expected one of classes")
+    if chosen.kind == "multiclass" and kind.startswith("multilabel"):
         raise ValueError(
             f"loss {chosen.name!r} tells which one of several classes a row has; y has several "
             "labels for a row. Take 'log_loss' or 'hinge'"
@@ -88,16 +228,16 @@ def classifier_loss(
     return chosen
 
 
-def regressor_loss(loss: str | Loss, delta: float, searched: bool = False) -> Any:
+def regressor_loss(loss: Any, delta: float, line_search: bool) -> Any:
     """Make the loss of a regressor: scikit-learn's two with its conventions.
 
     Parameters
     ----------
-    loss : str or Loss
+    loss : str, Loss, LossRule or pair of callables
         The parameter of that name.
     delta : float
         The parameter of that name.
-    searched : bool, default False
+    line_search : bool
         As in `classifier_loss`.
 
     Returns
@@ -107,11 +247,22 @@ def regressor_loss(loss: str | Loss, delta: float, searched: bool = False) -> An
     Raises
     ------
     ValueError
-        The loss is not one of values, or does not go with `delta`.
+        The loss is not one of a regression, or does not go with `delta`.
     """
-    if isinstance(loss, Loss):
-        return _own(loss, REGRESSOR, "delta", delta, 1)
+    if not isinstance(loss, str):
+        return _own(as_loss(loss), REGRESSOR, "delta", delta, 1)
     chosen = Loss(REGRESSOR[loss], delta=float(delta))
     if loss == "squared_error":
         return SquaredError()
-    return PoissonDeviance(overflows=searched) if loss == "poisson" else chosen
+    return PoissonDeviance(overflows=line_search) if loss == "poisson" else chosen
+
+
+def network_loss(loss: Any) -> Loss:
+    """The library's own loss that stands behind one of scikit-learn's: what scores mean."""
+    if isinstance(loss, SquaredError):
+        return Loss("mean_squared_error")
+    if isinstance(loss, PoissonDeviance):
+        return Loss("poisson")
+    if isinstance(loss, LogLoss):
+        return Loss(loss.name, loss.label_smoothing)
+    return replace(loss)

@@ -1,16 +1,14 @@
-"""From scikit-learn's parameters to layers, parameters and start weights."""
+"""From scikit-learn's parameters to layers and initial weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from xpnn.backends import Array, Namespace
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import (
     Activation,
@@ -18,14 +16,16 @@ from xpnn.layers import (
     Dense,
     Dropout,
     Layer,
-    OwnActivation,
     Parameter,
+    Tree,
     place,
-    unflatten,
+    size,
     walk,
 )
+from xpnn.layers import (
+    OwnActivation as CustomActivation,
+)
 
-ActivationSpec = str | Layer | tuple[Callable[..., Any], Callable[..., Any]]
 # scikit-learn's word for the field's.
 _NAMES = {"logistic": "sigmoid"}
 
@@ -48,16 +48,16 @@ def hidden_widths(sizes: Any) -> list[int]:
     return [int(w) for w in widths]
 
 
-def _activation(spec: ActivationSpec) -> Layer:
+def _activation(spec: Any) -> Layer:
     if isinstance(spec, Layer):
         return spec
     if isinstance(spec, str):
         return Activation(_NAMES.get(spec, spec))
     if isinstance(spec, tuple) and len(spec) == 2 and all(map(callable, spec)):
-        return OwnActivation(*spec)
+        return CustomActivation(*spec)
     raise ValueError(
         f"activation holds {spec!r}; expected a name ({', '.join(['logistic', *ACTIVATIONS])}), "
-        "a layer, or a pair of functions (function, derivative)"
+        "a layer, or a pair of functions (forward, backward)"
     )
 
 
@@ -76,72 +76,23 @@ def _one_activation(value: Any) -> bool:
     return isinstance(value, str | Layer) or pair
 
 
-@dataclass(frozen=True)
-class Structure:
-    """A network as scikit-learn counts it.
-
-    Parameters
-    ----------
-    widths : tuple of int
-        Inputs, hidden layers, outputs.
-    layers : Chain
-        The layers.
-    tree : nested tuples of Parameter
-        Where weights and biases lie in the flat vector.
-    hidden : tuple of int
-        For each hidden layer, how many layers of the chain end with its activation.
-    """
-
-    widths: tuple[int, ...]
-    layers: Chain
-    tree: Any
-    hidden: tuple[int, ...]
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """Weights of each dense layer."""
-        return [p for p in walk(self.tree) if p.decays]
-
-    @property
-    def biases(self) -> list[Parameter]:
-        """Biases of each dense layer."""
-        return [p for p in walk(self.tree) if not p.decays]
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return sum(p.size for p in walk(self.tree))
-
-    def cut(self, theta: Array, xp: Namespace) -> tuple[list[Array], list[Array]]:
-        """Cut the flat vector into `coefs_` and `intercepts_`: views where there are any."""
-        parts = list(walk(unflatten(self.tree, theta, xp=xp)))
-        return parts[::2], parts[1::2]
-
-    def packing(self) -> Any:
-        """Numbers of the flat vector's entries in scikit-learn's order: weights, then biases."""
-        parts = [np.arange(p.offset, p.offset + p.size) for p in [*self.weights, *self.biases]]
-        return np.concatenate(parts)
-
-
-def make_structure(
-    inputs: int, hidden: Sequence[int], outputs: int, activation: Any, dropout: Any
-) -> Structure:
+def make_layers(hidden: Sequence[int], outputs: int, activation: Any, dropout: Any) -> Chain:
     """Make the layers.
 
     Parameters
     ----------
-    inputs, outputs : int
-        Widths.
     hidden : sequence of int
         Widths of the hidden layers.
+    outputs : int
+        Width of the output.
     activation : str, Layer, pair of functions, or a sequence of them
         One for all hidden layers or one for each.
     dropout : float or sequence of float
-        Share of units left out, for all hidden layers or for each.
+        Fraction of units dropped, for all hidden layers or for each.
 
     Returns
     -------
-    Structure
+    Chain
 
     Raises
     ------
@@ -151,18 +102,35 @@ def make_structure(
     activations = _for_each("activation", activation, len(hidden), _one_activation)
     rates = _for_each("dropout", dropout, len(hidden), lambda v: isinstance(v, Real))
     layers: list[Layer] = []
-    ends = []
     for width, spec, rate in zip(hidden, activations, rates, strict=True):
         layers += [Dense(width), _activation(spec)]
-        ends.append(len(layers))
         if rate:
             layers.append(Dropout(float(rate)))
-    chain = Chain((*layers, Dense(outputs)))
-    tree = place(chain.parameters(inputs))
-    return Structure((inputs, *hidden, outputs), chain, tree, tuple(ends))
+    return Chain((*layers, Dense(outputs)))
 
 
-def start_weights(structure: Structure, activation: Any, source: Any, dtype: Any) -> Any:
+def hidden_ends(layers: Chain) -> list[int]:
+    """For each hidden layer, how many layers of the chain end with its activation."""
+    return [i + 2 for i, layer in enumerate(layers.layers[:-1]) if isinstance(layer, Dense)]
+
+
+def weights_of(tree: Tree) -> list[Parameter]:
+    """Weights of each dense layer."""
+    return [p for p in walk(tree) if p.decays]
+
+
+def biases_of(tree: Tree) -> list[Parameter]:
+    """Biases of each dense layer."""
+    return [p for p in walk(tree) if not p.decays]
+
+
+def packing(tree: Tree) -> Any:
+    """Indices of the flat vector's entries in scikit-learn's order: weights, then biases."""
+    ordered = [*weights_of(tree), *biases_of(tree)]
+    return np.concatenate([np.arange(p.offset, p.offset + p.size) for p in ordered])
+
+
+def initial_weights(inputs: int, layers: Chain, activation: Any, rng: Any, dtype: Any) -> Any:
     """Draw the flat vector as scikit-learn draws its weights: number by number the same.
 
     Glorot & Bengio (2010), equation 16; before the logistic function with 2 in place of 6,
@@ -170,11 +138,13 @@ def start_weights(structure: Structure, activation: Any, source: Any, dtype: Any
 
     Parameters
     ----------
-    structure : Structure
+    inputs : int
+        Number of features.
+    layers : Chain
         What to draw for.
     activation : object
         The parameter of that name.
-    source : numpy.random.RandomState
+    rng : numpy.random.RandomState
         Where numbers come from.
     dtype : dtype
         What they are rounded to.
@@ -183,14 +153,16 @@ def start_weights(structure: Structure, activation: Any, source: Any, dtype: Any
     -------
     numpy.ndarray, shape (parameters,)
     """
-    specs = _for_each("activation", activation, len(structure.hidden), _one_activation)
+    tree = place(layers.parameters(inputs))
+    weights, biases = weights_of(tree), biases_of(tree)
+    specs = _for_each("activation", activation, len(weights) - 1, _one_activation)
     specs = [*specs, specs[-1] if specs else activation]
     logistic: tuple[Any, ...] = ("logistic", "sigmoid", Activation("sigmoid"))
-    theta = np.empty(structure.size, dtype)
-    for weights, bias, spec in zip(structure.weights, structure.biases, specs, strict=True):
+    theta = np.empty(size(tree), dtype)
+    for weight, bias, spec in zip(weights, biases, specs, strict=True):
         factor = 2.0 if spec in logistic else 6.0
-        bound = math.sqrt(factor / sum(weights.shape))
-        for parameter in (weights, bias):
-            drawn = source.uniform(-bound, bound, parameter.shape).reshape(-1)
+        bound = math.sqrt(factor / sum(weight.shape))
+        for parameter in (weight, bias):
+            drawn = rng.uniform(-bound, bound, parameter.shape).reshape(-1)
             theta[parameter.offset : parameter.offset + parameter.size] = drawn
     return theta

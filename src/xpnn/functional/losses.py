@@ -275,24 +275,26 @@ class LossRule:
     backward: Callable[..., Array]
     kind: str
     mean: Callable[..., Array] | None = None
-    averages: bool = True
+    reduction: str = "mean"
 
 
 LOSSES: dict[str, LossRule] = {
     "sum_squared_errors": LossRule(
-        sum_squared_errors, sum_squared_errors_backward, "values", averages=False
+        sum_squared_errors, sum_squared_errors_backward, "regression", reduction="sum"
     ),
-    "mean_squared_error": LossRule(mean_squared_error, mean_squared_error_backward, "values"),
-    "mean_absolute_error": LossRule(mean_absolute_error, mean_absolute_error_backward, "values"),
-    "huber": LossRule(huber, huber_backward, "values"),
+    "mean_squared_error": LossRule(mean_squared_error, mean_squared_error_backward, "regression"),
+    "mean_absolute_error": LossRule(
+        mean_absolute_error, mean_absolute_error_backward, "regression"
+    ),
+    "huber": LossRule(huber, huber_backward, "regression"),
     "binary_cross_entropy": LossRule(
-        binary_cross_entropy, binary_cross_entropy_backward, "yes_no", sigmoid
+        binary_cross_entropy, binary_cross_entropy_backward, "binary", sigmoid
     ),
     "softmax_cross_entropy": LossRule(
-        softmax_cross_entropy, softmax_cross_entropy_backward, "labels", softmax
+        softmax_cross_entropy, softmax_cross_entropy_backward, "multiclass", softmax
     ),
-    "hinge": LossRule(hinge, hinge_backward, "yes_no"),
-    "poisson": LossRule(poisson, poisson_backward, "values", exponential),
+    "hinge": LossRule(hinge, hinge_backward, "binary"),
+    "poisson": LossRule(poisson, poisson_backward, "regression", exponential),
 }
 
 

@@ -199,7 +199,9 @@ class StreamDataset:
             if not alike:
                 raise ValueError("targets or weights unlike those of the first row")
         except ValueError as error:
-            raise ValueError(f"{self.source.name}, rows {window.first} to {last}: {error}") from None
+            raise ValueError(
+                f"{self.source.name}, rows {window.first} to {last}: {error}"
+            ) from None
         return window
 
     def _sent(self, window: Window) -> Columns:

@@ -234,4 +234,6 @@ def check_weights(weight: Array, xp: Namespace) -> None:
         Says which.
     """
     if not bool(to_float(xp.all((weight >= 0) & xp.isfinite(weight)))):
-        raise ValueError("sample_weight holds a negative, infinite or NaN weight; expected 0 or more")
+        raise ValueError(
+            "sample_weight holds a negative, infinite or NaN weight; expected 0 or more"
+        )

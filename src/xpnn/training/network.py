@@ -78,6 +78,9 @@ class Network:
         Dtype of the parameters. Default: that of the first arrays, integers counting as
         the library's default float.
 
+    theta : array, shape (parameters,), optional
+        Parameters to begin with, where they live. Default: drawn as the layers say.
+
     Attributes
     ----------
     theta : array, shape (parameters,)
@@ -108,6 +111,7 @@ class Network:
         seed: int | HostGenerator | None = None,
         backend: Backend | str | None = None,
         dtype: str | None = None,
+        theta: Array | None = None,
     ) -> None:
         self.inputs = check_count("inputs", inputs)
         self.layers = chain(layers)
@@ -118,8 +122,11 @@ class Network:
             raise ValueError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}")
         self._dtype = dtype
         self._placed = False
-        self._theta: Array = draw(self.tree, self.generator)
         self._predictor: Predictor | None = None
+        if theta is None:
+            self._theta: Array = draw(self.tree, self.generator)
+        else:
+            self.theta = theta
         if isinstance(backend, str):
             backend = select(backend, dtype=dtype)
         if backend is not None:
@@ -559,30 +566,51 @@ class Network:
         scores = self.predictor(x)
         return scores[0, :] if single else scores
 
-    @property
-    def predictor(self) -> Callable[[Array], Array]:
-        """What computes the scores of prepared rows with the parameters as they are now."""
+    def predictor(self, x: Array) -> Array:
+        """Compute the scores of rows that `prepare` has brought in place."""
+        return self.scores_and_probe(x)[0]
+
+    def scores_and_probe(self, x: Array) -> tuple[Array, list[Array]]:
+        """Compute the scores of prepared rows, and numbers that tell whether the rows are finite.
+
+        Parameters
+        ----------
+        x : array, shape (n, inputs)
+            From `prepare`.
+
+        Returns
+        -------
+        scores : array, shape (n, outputs)
+        probes : list of array, 0-d
+            Not all finite where something in `x` is infinite or NaN (or a sum overflows): an
+            infinity or a NaN in a row makes all of the first layer's results for it infinite or
+            NaN, whatever the weights are; the layers behind may hide it.
+        """
         theta = self._theta
         made = self._predictor
         if made is None or not made.fits(theta):
             xp, _ = placement(theta=theta)
-            made = Predictor(self._make_forward, theta, xp, max(self.layers.widths(self.inputs)[1:]))
+            made = Predictor(
+                self._make_forward, theta, xp, max(self.layers.widths(self.inputs)[1:])
+            )
             self._predictor = made
+        if made.plannable:
+            with host.errstate(over="ignore", invalid="ignore"):
+                return made.probed(theta, x)
+        with on_device(device_of(x)), device_errors("hand in fewer rows at a time"):
+            return made.probed(theta, x)
 
-        def predict(x: Array) -> Array:
-            if made.plannable:
-                return made(theta, x)
-            with on_device(device_of(x)), device_errors("hand in fewer rows at a time"):
-                return made(theta, x)
+    def _make_forward(self, xp: Namespace) -> Callable[[Array, Array], Any]:
+        """Make the pure function ``(theta, x) -> (scores, finite probe)``."""
+        layers, tree = self.layers.layers, self.tree
 
-        return predict
-
-    def _make_forward(self, xp: Namespace) -> Callable[[Array, Array], Array]:
-        """Make the pure function ``(theta, x) -> scores``."""
-        layers, tree = self.layers, self.tree
-
-        def forward(theta: Array, x: Array) -> Array:
-            return layers.forward(unflatten(tree, theta, xp=xp), x, None, xp=xp)[0]
+        def forward(theta: Array, x: Array) -> tuple[Array, Array]:
+            params = unflatten(tree, theta, xp=xp)
+            scores = layers[0].forward(params[0], x, None, xp=xp)[0]
+            probe = xp.sum(scores)
+            for layer, own in zip(layers[1:], params[1:], strict=True):
+                scores = layer.forward(own, scores, None, xp=xp)[0]
+            return scores, probe
 
         return forward
 

@@ -10,7 +10,7 @@ multiplied by a scale before the backward; see `xpnn.optimizers.LossScaler`.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -126,12 +126,11 @@ class Precision:
 
     @contextmanager
     def scope(self, xp: Namespace) -> Generator[None]:
-        """Hold while steps run: how products are computed, and that NumPy is not to warn.
+        """Hold while steps run: how products are computed, and that NumPy does not warn.
 
-        An infinite number in a step of float16 is expected, and dealt with.
+        An infinite number is expected in 16 bits, and reported after the epoch elsewhere.
         """
-        quiet = host.errstate(over="ignore", invalid="ignore") if self.mixed else nullcontext()
-        with matmul_precision(self.precision, xp), quiet:
+        with matmul_precision(self.precision, xp), host.errstate(all="ignore"):
             yield
 
     # What a step is made of

@@ -13,6 +13,7 @@ from xpnn.backends import (
 )
 from xpnn.layers import Tree
 
+
 class Sampler:
     """Draws everything random of a training on the host, from one generator.
 

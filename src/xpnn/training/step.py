@@ -238,9 +238,7 @@ def make_means(
 
 
 def _penalty(decaying: list[Any], theta: Array, strength: Any, xp: Namespace) -> Array:
-    values = [
-        l2_penalty(theta[p.offset : p.offset + p.size], strength, xp=xp)[0] for p in decaying
-    ]
+    values = [l2_penalty(theta[p.offset : p.offset + p.size], strength, xp=xp)[0] for p in decaying]
     return sum(values[1:], start=values[0])
 
 

@@ -329,9 +329,7 @@ class Trainer:
             and isinstance(schedule, Constant)
             and self.noise(0) is None
             and not self._batch_callbacks()
-            and self.compiled.repeat(
-                data.columns, data.rows, schedule.learning_rate, last - first
-            )
+            and self.compiled.repeat(data.columns, data.rows, schedule.learning_rate, last - first)
         ):
             self.steps_taken += last - first
             return
@@ -404,10 +402,21 @@ class Trainer:
 
     # What another training, or another process, goes on from
 
-    def state(self) -> OptimizerState:
-        """What a training that goes on needs: the step and its carry, and where it is."""
+    def state(self, live: bool = False) -> OptimizerState:
+        """What a training that goes on needs.
+
+        Parameters
+        ----------
+        live : bool, default False
+            Whether to hand out the step itself, without the data that it saw, and not only
+            what goes through it.
+        """
         epochs = self._epochs_before + self.history.epochs
-        return OptimizerState(None, self.compiled, self.steps_taken, epochs, self._memory)
+        found = OptimizerState(None, self.compiled, self.steps_taken, epochs, self._memory)
+        if not live:
+            return found.detached()
+        self.compiled.release()
+        return found
 
     def _snapshot(self) -> Snapshot:
         return self.checkpoints.snapshot(

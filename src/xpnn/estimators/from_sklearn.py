@@ -9,14 +9,15 @@ import numpy as np
 import sklearn.neural_network
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn.estimators.base import STOCHASTIC
 from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.learner import Kept
-from xpnn.estimators.rates import Rates
+from xpnn.estimators.losses import network_loss
+from xpnn.estimators.mlp import make_optimizer
+from xpnn.estimators.parameters import STOCHASTIC
 from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.stochastic import make_optimizer
-from xpnn.layers import unflatten, walk
+from xpnn.estimators.rules import AdjustedRate, SolverState, make_schedule
+from xpnn.estimators.structure import make_layers
 from xpnn.training import Network
+from xpnn.training.trainer import OptimizerState
 
 _KINDS: dict[type, type] = {
     sklearn.neural_network.MLPClassifier: MLPClassifier,
@@ -27,10 +28,6 @@ _SAME = (
     "out_activation_", "classes_", "loss_curve_", "validation_scores_", "best_validation_score_",
     "best_loss_", "_no_improvement_count", "_label_binarizer",
 )  # fmt: skip
-_NETWORK_LOSSES = {
-    "softmax": "softmax_cross_entropy", "logistic": "binary_cross_entropy", "exp": "poisson",
-    "identity": "mean_squared_error",
-}  # fmt: skip
 
 
 def _interleaved(arrays: Any, layers: int) -> Any:
@@ -39,20 +36,24 @@ def _interleaved(arrays: Any, layers: int) -> Any:
     return np.concatenate([np.ravel(a) for pair in pairs for a in pair])
 
 
-def _take_over(theirs: Any, ours: Any, theta: Any) -> Kept:
-    """What `partial_fit` goes on with: the optimizer's state and rate."""
-    optimizer = make_optimizer(ours)
-    rates, made = Rates(ours, optimizer), theirs._optimizer
+def _solver_state(theirs: Any, ours: Any, theta: Any) -> SolverState:
+    """What `partial_fit` goes on with: the optimizer's state and learning rate."""
+    schedule, made = make_schedule(ours), theirs._optimizer
     layers, count = ours.n_layers_ - 1, 0.0
     state: tuple[Any, ...] = ()
     if ours.solver == "adam":
         state = (_interleaved(made.ms, layers), _interleaved(made.vs, layers))
         count = float(made.t)
     else:
-        rates.now = float(made.learning_rate)
+        assert isinstance(schedule, AdjustedRate)
+        schedule.learning_rate = float(made.learning_rate)
         if ours.momentum:
             state = (_interleaved(made.velocities, layers),)
-    return Kept(optimizer, rates, (theta, state, np.asarray(count, theta.dtype)))
+    carry = (theta, state, np.asarray(count, theta.dtype))
+    epochs = len(theirs.loss_curve_)
+    return SolverState(
+        make_optimizer(ours), schedule, training=OptimizerState(carry, epochs=epochs)
+    )
 
 
 def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
@@ -99,29 +100,21 @@ def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
     for name in _SAME:
         if hasattr(model, name):
             setattr(ours, name, copy.deepcopy(getattr(model, name)))
-    ours._hidden = [int(w.shape[1]) for w in model.coefs_[:-1]]
-    ours._activation, ours._dropout = ours.activation, ours.dropout
-    ours._library, ours._device_name = "numpy", "cpu"
-    ours._dtype_name = np.result_type(*model.coefs_, *model.intercepts_).name
+    layers = make_layers(
+        [int(w.shape[1]) for w in model.coefs_[:-1]], ours.n_outputs_, ours.activation, ours.dropout
+    )
+    dtype = np.result_type(*model.coefs_, *model.intercepts_)
     theta = _interleaved([*model.coefs_, *model.intercepts_], ours.n_layers_ - 1)
-    theta = theta.astype(ours._dtype_name, copy=False)
-    ours._set_theta(theta)
-    ours._objective = ours._make_objective()
+    theta = theta.astype(dtype, copy=False)
     ours._random_state = copy.deepcopy(model._random_state)
+    ours._loss = ours._make_loss()
+    if as_network:
+        return Network(ours.n_features_in_, layers, loss=network_loss(ours._loss), theta=theta)
+    ours.network_ = ours._make_network(layers, ours._loss, theta)
+    ours._requested = (ours.dtype, ours.backend, ours.device)
     ours._best_theta, ours.stopped_ = None, False
     if ours.solver in STOCHASTIC:
         ours.validation_loss_curve_ = []
         if hasattr(model, "_optimizer"):
-            ours._kept = _take_over(model, ours, theta)
-    return _network(ours) if as_network else ours
-
-
-def _network(model: Any) -> Network:
-    made = model._structure
-    network = Network(
-        model.n_features_in_, made.layers, loss=_NETWORK_LOSSES[model.out_activation_],
-        dtype=model._dtype_name,
-    )  # fmt: skip
-    arrays = unflatten(made.tree, model._theta(), xp=np)
-    named = {p.name: a for p, a in zip(walk(made.tree), walk(arrays), strict=True)}
-    return network.assign(**named)
+            ours._solver_state = _solver_state(model, ours, theta)
+    return ours

@@ -1,0 +1,172 @@
+"""What is looked at after each epoch: loss and score on the validation rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import get_scorer
+
+from xpnn.backends import Array, on_device, to_float, to_host
+from xpnn.data.streams import Source
+from xpnn.distributed import Group
+from xpnn.engine import HostRows
+from xpnn.estimators.inputs import host_column
+from xpnn.estimators.sources import flat_targets, predict_dataset
+from xpnn.training.dataset import Dataset, StreamDataset
+from xpnn.training.host_rows import SparseRows
+
+if TYPE_CHECKING:
+    from xpnn.estimators.mlp import BaseMLP, Encoded
+
+
+class EstimatorValidator:
+    """Loss and score of validation rows, in the model's own measure.
+
+    Parameters
+    ----------
+    model : BaseMLP
+        What learns.
+    data : Dataset
+        The rows, where the model is.
+    held : Encoded
+        Their labels and weights, on the host; or their source.
+    group : Group, optional
+        Processes that share the rows out.
+
+    Attributes
+    ----------
+    score : float
+        What early stopping monitors: larger is better.
+    """
+
+    def __init__(self, model: BaseMLP, data: Dataset, held: Encoded, group: Group | None) -> None:
+        self.model, self.data, self.held, self.group = model, data, held, group
+        self.score = np.nan
+        self._host_rows: Any = None
+
+    def __call__(self) -> tuple[float, float | None]:
+        """Return the loss and, where a classifier's score is its accuracy, that."""
+        model = self.model
+        if isinstance(self.data, StreamDataset):
+            value, scores = self._stream_loss(self.data), None
+        else:
+            x, t, weight = self.data.columns
+            scores = self._predicted(x)
+            with on_device(model.network_.backend.device):
+                xp, loss = model.network_.backend.xp, model._loss
+                value = to_float(loss.forward(scores, t, weight, xp=xp)[0])
+                if loss.reduction == "sum":
+                    value /= self.data.rows
+        if not model.early_stopping:
+            return value, None
+        self.score = self._score(value, scores)
+        classifies = model.monitor == "score" and hasattr(model, "classes_")
+        return value, self.score if classifies else None
+
+    def _predicted(self, x: Any) -> Array:
+        """Outputs of rows; processes share them out."""
+        model = self.model
+        predict = model.network_.predictor
+        if self.group is None or isinstance(x, HostRows):
+            return model._map(predict, x)
+        return self.group.rows(predict, x)
+
+    def _stream_loss(self, data: StreamDataset) -> float:
+        """Loss of all rows of a source, without penalty and weights; a mean over the rows."""
+        model, total, seen = self.model, 0.0, 0.0
+        loss, backend = model._loss, model.network_.backend
+        with on_device(backend.device):
+            for window, (x, t, _) in data.windows():
+                if window.counted:
+                    scores = model.network_.predictor(x)
+                    value = to_float(loss.forward(scores, t, None, xp=backend.xp)[0])
+                    total += value * window.rows if loss.reduction == "mean" else value
+                    seen += window.rows
+        if self.group is not None:
+            total, seen = self.group.totals([total, seen])
+        return total / seen
+
+    def _score(self, loss: float, scores: Array | None) -> float:
+        """What early stopping monitors.
+
+        A scorer is called as ``scorer(model, X, y)`` with everything on the host.
+        """
+        model, held, monitor = self.model, self.held, self.model.monitor
+        if monitor == "loss":
+            return -loss
+        if held.source is not None:
+            if monitor != "score":
+                raise ValueError(
+                    f"monitor is {monitor!r}; on validation data from a source it can be 'score' or "
+                    "'loss'"
+                )
+            source = held.source
+            if self.group is None:
+                return score_of(model, source, None, None)
+            return float(self.group.by_first(lambda: score_of(model, source, None, None)))
+        if monitor == "score":
+            predicted = model._predict_from_scores(scores, to_host)
+            return measure(model, held.labels, predicted, held.weight)
+        scorer = get_scorer(monitor) if isinstance(monitor, str) else monitor
+        if self._host_rows is None:
+            x = self.data.columns[0]
+            self._host_rows = x.matrix if isinstance(x, SparseRows) else to_host(x[:, ...])
+        takes_weight = getattr(scorer, "_accept_sample_weight", lambda: False)
+        options = {}
+        if held.weight is not None and takes_weight():
+            options["sample_weight"] = held.weight
+        return float(scorer(_on_host(model), self._host_rows, held.labels, **options))
+
+
+def _on_host(model: BaseMLP) -> Any:
+    """Return the model as one that takes and gives NumPy's arrays, wherever it lives."""
+    view = object.__new__(type(model))
+    for name, value in vars(model).items():
+        if name != "feature_names_in_":  # the rows have lost theirs
+            setattr(view, name, value)
+    where = model.network_.backend
+    view.backend, view.device = where.name, None
+    return view
+
+
+def measure(model: BaseMLP, truth: Any, predicted: Any, weight: Any) -> float:
+    """Compare predictions with the truth in the model's own measure; NaN where they are not finite."""
+    predicted = to_host(predicted)
+    if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
+        return float("nan")
+    return float(type(model)._METRIC(truth, predicted, sample_weight=weight))
+
+
+def score_of(model: BaseMLP, X: Any, y: Any, sample_weight: Any) -> float:
+    """Score predictions for rows or a source.
+
+    Parameters
+    ----------
+    model : BaseMLP
+        Fitted.
+    X : array_like or Source
+        Rows.
+    y, sample_weight : array_like
+        Truth and weights; a source brings its own.
+
+    Returns
+    -------
+    float
+    """
+    if not isinstance(X, Source):
+        scores, _ = model._scores(X, "predict")
+        predicted = to_host(model._predict_from_scores(scores, to_host))
+        weight = host_column(sample_weight)
+        return float(type(model)._METRIC(host_column(y), predicted, sample_weight=weight))
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(f"{name} is given beside a source, which brings its own; leave it out")
+    network, data = model._fitted_network(), predict_dataset(model, X)
+    found, truth, weights = [], [], []
+    for window, (x, _, _) in data.windows():
+        found.append(to_host(model._predict_from_scores(network.predictor(x), to_host)))
+        truth.append(flat_targets(X.target_of(window)))
+        weights.append(window.weight)
+    joined = None if weights[0] is None else np.concatenate(weights)
+    return measure(model, np.concatenate(truth), np.concatenate(found), joined)
