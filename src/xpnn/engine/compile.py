@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnn.backends import (
     HOST_NAMESPACE,
+    Array,
     BackendUnavailableError,
     CupyDevice,
     Device,

@@ -639,7 +639,7 @@ def _held_as(name: str, xp: Any, device: Any) -> Any:
 
 
 def _classes_for(classes: Any, xp: Any, device: Any) -> Any:
-    """Labels in a dtype that a library can hold and pick from, exactly; None where there is none."""
+    """Labels in a dtype that a library can hold and pick from, exactly, or None."""
     if classes.dtype.kind not in "biuf":
         return None
     wanted = ["bool"] if classes.dtype.kind == "b" else []

@@ -98,8 +98,8 @@ class EstimatorValidator:
         if held.source is not None:
             if monitor != "score":
                 raise ValueError(
-                    f"monitor is {monitor!r}; on validation data from a source it can be 'score' or "
-                    "'loss'"
+                    f"monitor is {monitor!r}; on validation rows from a source it can be 'score' "
+                    "or 'loss'"
                 )
             source = held.source
             if self.group is None:
@@ -131,7 +131,7 @@ def _on_host(model: BaseMLP) -> Any:
 
 
 def measure(model: BaseMLP, truth: Any, predicted: Any, weight: Any) -> float:
-    """Compare predictions with the truth in the model's own measure; NaN where they are not finite."""
+    """Score predictions by the model's own measure; NaN where they are not finite."""
     predicted = to_host(predicted)
     if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
         return float("nan")

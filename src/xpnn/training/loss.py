@@ -187,9 +187,9 @@ class Loss:
                 raise ValueError(
                     f"y holds {wrong:g}; the loss {self.name!r} expects labels 0 and 1{also}"
                 )
-            if self.name == "hinge" and is_floating(t, xp):
-                if not bool(to_float(xp.all((t == 0) | (t == 1)))):
-                    raise ValueError("y holds numbers between 0 and 1; 'hinge' expects 0 and 1")
+            between = self.name == "hinge" and is_floating(t, xp)
+            if between and not bool(to_float(xp.all((t == 0) | (t == 1)))):
+                raise ValueError("y holds numbers between 0 and 1; 'hinge' expects 0 and 1")
         elif self.name == "poisson" and not to_float(xp.min(t)) >= 0:
             raise ValueError(
                 f"y holds {to_float(xp.min(t)):g}; the loss 'poisson' expects counts, 0 or more"

@@ -169,9 +169,9 @@ class Trainer:
         columns = self.dataset.columns
         engine = self.checkpoints.engine(options.engine, backend.xp)
         old = earlier.compiled
-        if old is not None and old.fits(step, columns, backend, engine, self.group):
-            if self._same_theta(old):
-                return old
+        fits = old is not None and old.fits(step, columns, backend, engine, self.group)
+        if old is not None and fits and self._same_theta(old):
+            return old
         rest = earlier.carry()
         carry = initial_carry(step, network.theta, backend)
         if self.checkpoints.found is not None:
