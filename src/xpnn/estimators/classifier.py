@@ -39,7 +39,7 @@ from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores,
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
 from xpnn.estimators.validator import score_of
-from xpnn.functional import LossRule, sigmoid, softmax
+from xpnn.functional import CustomLoss, sigmoid, softmax
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training import Loss
 
@@ -112,7 +112,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Epochs without an improvement by `tol` before the stochastic solvers stop.
     max_fun : int, default 15000
         Most evaluations of the loss by 'lbfgs'.
-    loss : str, Loss, LossRule or pair of callables, default 'log_loss'
+    loss : str, Loss, CustomLoss or pair of callables, default 'log_loss'
         'log_loss' is scikit-learn's: a softmax cross-entropy for several classes, else a
         binary one. 'softmax_cross_entropy', 'binary_cross_entropy' and 'hinge' are also known;
         the last two set each class against the rest, and 'hinge' has no probabilities. A
@@ -224,7 +224,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     _METRIC = staticmethod(accuracy_score)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
-        "loss": [StrOptions(set(CLASSIFIER)), Loss, LossRule, tuple],
+        "loss": [StrOptions(set(CLASSIFIER)), Loss, CustomLoss, tuple],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }

@@ -15,7 +15,6 @@ import numpy as np
 
 from xpnn.backends import generator_state, restore_generator
 from xpnn.estimators.mlp import _Momentum
-from xpnn.estimators.rules import AdjustedRate
 from xpnn.export import ModelFileError, layer_from_config, layer_to_config
 from xpnn.layers import Layer
 from xpnn.optimizers import (

@@ -20,7 +20,7 @@ from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
 from xpnn.estimators.validator import score_of
-from xpnn.functional import LossRule
+from xpnn.functional import CustomLoss
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training import Loss
 
@@ -36,7 +36,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     Parameters
     ----------
-    loss : str, Loss, LossRule or pair of callables, default 'squared_error'
+    loss : str, Loss, CustomLoss or pair of callables, default 'squared_error'
         'squared_error' and 'poisson' are scikit-learn's; 'absolute_error' (or
         'mean_absolute_error'), 'huber', 'mean_squared_error' and 'sum_squared_errors' are also
         known. A `Loss` brings its own options; a pair of pure functions ``(forward,
@@ -197,7 +197,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     _METRIC = staticmethod(r2_score)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
-        "loss": [StrOptions(set(REGRESSOR)), Loss, LossRule, tuple],
+        "loss": [StrOptions(set(REGRESSOR)), Loss, CustomLoss, tuple],
         "delta": [Interval(Real, 0, None, closed="neither")],
     }
 

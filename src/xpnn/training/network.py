@@ -67,7 +67,7 @@ class Network:
         The layers, the last one giving scores. An integer is a `Dense` of that width, a
         string an `Activation` of that name: ``[100, "relu", 10]``. Softmax and sigmoid
         outputs belong to the loss; leave them out.
-    loss : str, Loss, LossRule, or pair of callables, default 'softmax_cross_entropy'
+    loss : str, Loss, CustomLoss, or pair of callables, default 'softmax_cross_entropy'
         What training minimizes, and what the scores mean; a name in
         `xpnn.functional.LOSSES`, or a loss of your own: see `xpnn.training.as_loss`.
     seed : int or generator, optional
