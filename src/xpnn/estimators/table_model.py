@@ -145,7 +145,8 @@ class TableModel:
             options = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
             if self.estimator.solver != "lbfgs":
                 options["callbacks"] = [keep, *callbacks]
-                options["validation_data"] = None if pair[0] is None else tuple(pair)
+                if pair[0] is not None:
+                    options |= {"X_val": pair[0], "y_val": pair[1]}
             self.estimator.fit(x, y, **options)
         if not first:
             return
