@@ -29,7 +29,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import Group, as_group, check_alone
+from xpnn.distributed import ProcessGroup, check_single_process, process_group
 from xpnn.estimators import resuming
 from xpnn.estimators.combinations import check_combinations
 from xpnn.estimators.fitted import FittedMLP
@@ -130,7 +130,7 @@ class BaseMLP(FittedMLP):
             self, X, y, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=first, **options
         )
 
-    def _where(self, x: Any, group: Group | None = None) -> tuple[Namespace, Device]:
+    def _where(self, x: Any, group: ProcessGroup | None = None) -> tuple[Namespace, Device]:
         """Where a new model is to live."""
         sparse = isinstance(x, SparseRows)
         xp, device = (HOST_NAMESPACE, "cpu") if sparse else (namespace(X=x), device_of(x))
@@ -147,16 +147,16 @@ class BaseMLP(FittedMLP):
         callbacks: Iterable[Any], checkpoint: Any = None, resume: Any = False,
     ) -> Any:  # fmt: skip
         self._check_parameters()
-        group = as_group(self.distributed)
+        group = process_group(self.distributed)
         given = (X, y, sample_weight, incremental, validation_data, callbacks, checkpoint, resume)
-        check_alone(self.deterministic, group)
+        check_single_process(self.deterministic, group)
         group = None if group is None or group.size == 1 else group
         kept = "the model keeps the weights of its last epoch"
-        with nullcontext() if group is None else group.together(), device_errors(kept):
+        with nullcontext() if group is None else group.session(), device_errors(kept):
             return self._fit_on(group, *given)
 
     def _fit_on(
-        self, group: Group | None, X: Any, y: Any, sample_weight: Any, incremental: bool,
+        self, group: ProcessGroup | None, X: Any, y: Any, sample_weight: Any, incremental: bool,
         validation_data: Any, callbacks: Iterable[Any], checkpoint: Any, resume: Any,
     ) -> Any:  # fmt: skip
         hidden, callbacks = hidden_widths(self.hidden_layer_sizes), as_list(callbacks)
@@ -183,7 +183,7 @@ class BaseMLP(FittedMLP):
         self._objective = objective
         data: Any = bring_data(xp, device)
         if group is not None:
-            self._set_theta(group.same(self._theta()))
+            self._set_theta(group.broadcast_array(self._theta()))
         theta = self._theta()
         bits = same_bits(xp, device) if self.deterministic else nullcontext()
         calls = [as_callback(c) for c in callbacks]
@@ -286,7 +286,12 @@ class BaseMLP(FittedMLP):
         return Data(x, t, y, weight)
 
     def _hold_out(
-        self, data: Any, validation_data: Any, xp: Namespace, device: Device, group: Group | None
+        self,
+        data: Any,
+        validation_data: Any,
+        xp: Namespace,
+        device: Device,
+        group: ProcessGroup | None,
     ) -> tuple[Any, Any]:
         if isinstance(validation_data, Source):
             check_stream(self, validation_data)

@@ -22,7 +22,7 @@ from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, namespace, on_device, to_device, to_host
 from xpnn.data.streams import Source
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.fitted import stay
 from xpnn.estimators.inputs import float_of, is_wide
@@ -160,7 +160,7 @@ out_activation_
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
     ) -> None:
         self._keep(locals())
 

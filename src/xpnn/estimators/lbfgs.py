@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from xpnn.backends import Array, Device, Namespace, on_device, to_device, to_host
-from xpnn.distributed import Group, share_of
+from xpnn.distributed import ProcessGroup, shard_bounds
 from xpnn.engine import HostRows
 from xpnn.estimators.inputs import bring
 from xpnn.estimators.learner import slope
@@ -26,7 +26,7 @@ class _Objective:
 
     def __init__(
         self, model: BaseMLP, data: Data, xp: Namespace, device: Device, dtype: Any,
-        group: Group | None,
+        group: ProcessGroup | None,
     ) -> None:  # fmt: skip
         self.group, self.on_host = group, isinstance(data.x, HostRows)
         if group is not None:
@@ -58,10 +58,10 @@ class _Objective:
                 loss, gradient = float(to_host(value)), to_host(slopes)
         return loss, np.asarray(gradient[self.packing], np.float64)
 
-    def _own(self, group: Group, data: Data, averages: bool) -> Data:
+    def _own(self, group: ProcessGroup, data: Data, averages: bool) -> Data:
         """Take this process's rows."""
         self.mass = float(data.rows if data.weight is None else data.weight.sum())
-        first, last = share_of(data.rows, group.rank, group.size)
+        first, last = shard_bounds(data.rows, group.rank, group.size)
         own = slice(first, last)
         x = data.x.pick(np.arange(first, last)) if self.on_host else data.x[own, ...]
         weight = None if data.weight is None else data.weight[own]
@@ -98,7 +98,7 @@ class _Objective:
 
 def fit_lbfgs(
     model: BaseMLP, data: Data, theta: Array, xp: Namespace, device: Device,
-    group: Group | None = None,
+    group: ProcessGroup | None = None,
 ) -> None:  # fmt: skip
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
@@ -112,7 +112,7 @@ def fit_lbfgs(
         Where to begin.
     xp, device
         Where it lives.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share the rows out.
 
     Warns

@@ -20,7 +20,7 @@ from xpnn.backends import (
     to_host,
     uniform_noise,
 )
-from xpnn.distributed import MPI, Group, Share
+from xpnn.distributed import MPIOptions, ProcessGroup, Shard
 from xpnn.engine import make_runner, show
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.structure import Structure
@@ -63,7 +63,7 @@ class Learner:
         See `xpnn.engine.make_runner`.
     steps : int
         Steps that the training may take.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share out each batch.
     parts : int, default 1
         Parts of a batch that go through the network one after the other.
@@ -72,14 +72,14 @@ class Learner:
     def __init__(
         self, structure: Structure, objective: Any, optimizer: Optimizer, carry: Any, x: Any,
         t: Any, weight: Any, alpha: float, precision: Precision, *, xp: Namespace,
-        device: Device, engine: str, steps: int, group: Group | None = None, parts: int = 1,
+        device: Device, engine: str, steps: int, group: ProcessGroup | None = None, parts: int = 1,
     ) -> None:  # fmt: skip
         self.structure, self.xp, self.device = structure, xp, device
         choice = (optimizer, alpha, precision, engine, xp, device, group, parts)
         self.made_for = (structure, objective, *choice)
         if group is None and parts > 1:
-            group = Group(MPI())
-        self.precision, self.share = precision, None if group is None else Share(group)
+            group = ProcessGroup(MPIOptions())
+        self.precision, self.share = precision, None if group is None else Shard(group)
         self.kinds = _kinds((x, t, weight))
         layers, tree = structure.layers, structure.tree
 
@@ -151,7 +151,7 @@ class Learner:
             arguments = (rows, batch, order, rates, noise, 1, before)
             if self.share is None:
                 return self.runner.run(*arguments)
-            return self.share.run(self.runner, *arguments, dealt=whole is not None)
+            return self.share.run(self.runner, *arguments, sharded=whole is not None)
 
     def theta(self) -> Array:
         """Copy the parameters."""
@@ -216,7 +216,7 @@ class Kept:
     def learner_for(
         self, structure: Structure, objective: Any, theta: Array, columns: tuple[Any, ...],
         alpha: float, *, xp: Namespace, device: Device, engine: str, steps: int,
-        group: Group | None = None, parts: int = 1,
+        group: ProcessGroup | None = None, parts: int = 1,
     ) -> Learner:  # fmt: skip
         """Go on with the learner that there is where it fits, or make one; see `Learner`."""
         choice = (self.optimizer, alpha, self.precision, engine, xp, device, group, parts)

@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, on_device
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.estimators.base import BaseMLP, stochastic
 from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.estimators.streamed import score
@@ -114,7 +114,7 @@ intercepts_, n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, 
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
     ) -> None:
         self._keep(locals())
 

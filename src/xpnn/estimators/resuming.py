@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnn.backends import Array, Device, Namespace, is_half, on_device, scalar
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.training.checkpoints import CheckpointError, Saved, describe, source_of
 from xpnn.training.keeping import Keeper, Snapshot, snapshot
 from xpnn.training.precision import Precision
@@ -59,7 +59,9 @@ _ATTRIBUTES: dict[str, Any] = {
 _RATES: dict[str, Any] = {"now": _number, "taken": _count, "losses": _numbers}
 
 
-def begin(model: BaseMLP, checkpoint: Any, resume: Any, group: Group | None = None) -> Keeper:
+def begin(
+    model: BaseMLP, checkpoint: Any, resume: Any, group: ProcessGroup | None = None
+) -> Keeper:
     """Look for a checkpoint, and bring the model's generator to where that training began."""
     keeper = Keeper("estimator", checkpoint, resume, group)
     several = group is not None and group.size > 1
@@ -67,7 +69,7 @@ def begin(model: BaseMLP, checkpoint: Any, resume: Any, group: Group | None = No
         # NumPy's own generator is everybody's: the training goes on with one of its own.
         model._random_state = np.random.RandomState()
     if group is not None:
-        group.same_generator(model._random_state)
+        group.broadcast_generator(model._random_state)
     keeper.start(model._random_state)
     return keeper
 
@@ -95,7 +97,7 @@ def check(keeper: Keeper, model: BaseMLP, data: Data, held: Data | None) -> None
     made_for |= Precision(**{name: getattr(model, name) for name in _PRECISION}).made_for()
     if keeper.group is not None:
         own = {"random_state": "rank 0's", "max_iter": str(model.max_iter)}
-        keeper.group.check_given({**made_for, **own})
+        keeper.group.check_same_options({**made_for, **own})
     keeper.check(made_for, model._random_state, model.max_iter)
 
 

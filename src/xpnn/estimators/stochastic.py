@@ -239,9 +239,9 @@ class Training:
         if self.group is None:
             return ended
         if self.history.stopped != "diverged":
-            self.group.check_same(self.model._theta(), "parameters")
+            self.group.check_same_array(self.model._theta(), "parameters")
         found = (ended, self.history.stopped, self.model.stopped_)
-        ended, self.history.stopped, self.model.stopped_ = self.group.from_first(found)
+        ended, self.history.stopped, self.model.stopped_ = self.group.broadcast(found)
         return ended
 
     def _in_order(self) -> Any:
@@ -311,7 +311,7 @@ class Training:
     def _hooks(self) -> list[Callable[..., Any]] | None:
         """What is called after each batch; None where nothing is, on no process."""
         hooks = [f for call in self.callbacks if (f := getattr(call, "on_batch", None))]
-        any_there = bool(hooks) if self.group is None else self.group.from_first(bool(hooks))
+        any_there = bool(hooks) if self.group is None else self.group.broadcast(bool(hooks))
         return hooks if any_there else None
 
     def _batches(
@@ -324,7 +324,7 @@ class Training:
             total, seen = total + loss * len(part), seen + len(part)
             ends = [end for hook in hooks if (end := hook(self.run, number, loss))]
             if self.group is not None:
-                ends = self.group.from_first(ends)
+                ends = self.group.broadcast(ends)
             if ends:
                 return total / seen, ends[0]
         return total / seen, None

@@ -25,7 +25,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source, Window, Windows
-from xpnn.distributed import DealtWindows, Group
+from xpnn.distributed import ProcessGroup, ShardedWindows
 from xpnn.estimators.inputs import bring, host_column, sender
 from xpnn.estimators.labels import check_known
 
@@ -132,7 +132,7 @@ class StreamData:
         Where the rows go.
     class_weight : numpy.ndarray, optional
         Weight of each class.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that read a share each.
 
     Attributes
@@ -145,7 +145,7 @@ class StreamData:
 
     def __init__(
         self, model: BaseMLP, source: Source, xp: Namespace, device: Device,
-        class_weight: Any = None, group: Group | None = None,
+        class_weight: Any = None, group: ProcessGroup | None = None,
     ) -> None:  # fmt: skip
         self.group = group
         self.model, self.source, self.xp, self.device = model, source, xp, device
@@ -160,11 +160,11 @@ class StreamData:
         self.kinds = (self.t.shape[1:], self.weight is None)
         self.feeder = feeder_for(xp, device)
 
-    def windows(self, batch: int, group: Group | None = None) -> Windows | DealtWindows:
+    def windows(self, batch: int, group: ProcessGroup | None = None) -> Windows | ShardedWindows:
         """Make the buffers for batches of that many rows."""
         self.group, dtype = group, np.dtype(self.model._dtype_name)
         if group is not None:
-            return DealtWindows(self.source, batch, dtype, group, self.prepare)
+            return ShardedWindows(self.source, batch, dtype, group, self.prepare)
         return Windows(self.source, batch, dtype, self.prepare)
 
     def bring(self, window: Window) -> tuple[Any, Any, Any]:
@@ -205,7 +205,7 @@ class StreamData:
                 total += value * window.rows if objective.averages else value
                 seen += window.rows
         if self.group is not None:
-            total, seen = self.group.totals([total, seen])
+            total, seen = self.group.all_reduce_numbers([total, seen])
         return total / seen
 
 
@@ -216,7 +216,7 @@ def take_source(
     sample_weight: Any,
     incremental: bool,
     first: bool,
-    group: Group | None = None,
+    group: ProcessGroup | None = None,
 ) -> tuple[Any, int, Callable[[Namespace, Device], StreamData]]:
     """Check a source to learn from, and find its labels.
 
@@ -268,7 +268,7 @@ def take_source(
     )
     if not source.once:
         # Where nobody knows the number of rows, one process goes through them for all.
-        source.rows = source.count() if group is None else group.by_first(source.count)
+        source.rows = source.count() if group is None else group.broadcast_from_main(source.count)
     _, _, outputs = model._outputs(None, labels, True, False, held=True)
 
     def bring_data(xp: Namespace, device: Device) -> StreamData:
@@ -282,7 +282,7 @@ def _classifies(model: Any) -> bool:
 
 
 def _find_classes(
-    model: Any, source: Source, first: Any, incremental: bool, group: Group | None
+    model: Any, source: Source, first: Any, incremental: bool, group: ProcessGroup | None
 ) -> Any:
     """Learn the labels, unless `partial_fit` knows them; return the classes' weights."""
     known, counts = source.classes, None
@@ -300,7 +300,7 @@ def _find_classes(
         if group is None:
             known, counts = count_labels(source)
         else:
-            known, counts = group.by_first(lambda: count_labels(source))
+            known, counts = group.broadcast_from_main(lambda: count_labels(source))
     if not incremental:
         if hasattr(model, "classes_") and model.warm_start and first.ndim == 1:
             check_known(known, model.classes_, exactly=True)

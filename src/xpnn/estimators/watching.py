@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import get_scorer
 
 from xpnn.backends import Array, on_device, to_device, to_host
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.estimators.fitted import stay
 from xpnn.estimators.rows import SparseRows
 from xpnn.estimators.streamed import StreamData, score
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from xpnn.estimators.stochastic import Data
 
 
-def _scores(model: BaseMLP, x: Any, group: Group | None) -> Array:
+def _scores(model: BaseMLP, x: Any, group: ProcessGroup | None) -> Array:
     """Scores of the rows; processes share them out."""
     if group is None or isinstance(x, SparseRows):
         return model._scores_of(x)
-    return group.rows(model._scores_of, x)
+    return group.map_rows(model._scores_of, x)
 
 
-def validation_loss(model: BaseMLP, held: Data, group: Group | None = None) -> float:
+def validation_loss(model: BaseMLP, held: Data, group: ProcessGroup | None = None) -> float:
     """Loss on the validation rows, without the penalty; a mean over the rows."""
     if isinstance(held, StreamData):
         return held.loss()
@@ -50,7 +50,7 @@ def _on_host(model: BaseMLP) -> Any:
     return view
 
 
-def validation_score(model: BaseMLP, held: Data, group: Group | None = None) -> float:
+def validation_score(model: BaseMLP, held: Data, group: ProcessGroup | None = None) -> float:
     """What early stopping watches; larger is better.
 
     A scorer is called as ``scorer(model, X, y)`` with everything on the host.
@@ -66,7 +66,7 @@ def validation_score(model: BaseMLP, held: Data, group: Group | None = None) -> 
             )
         if group is None:
             return score(model, held.source, None, None)
-        return float(group.by_first(lambda: score(model, held.source, None, None)))
+        return float(group.broadcast_from_main(lambda: score(model, held.source, None, None)))
     if monitor == "score":
         predicted = to_host(model._decide(_scores(model, held.x, group), stay))
         if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import HostGenerator, Namespace, device_of, placement, to_device
 from xpnn.data.streams import Source
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.optimizers import Constant, Schedule
 from xpnn.training.streaming import CHUNK, Stream
 from xpnn.training.trainer import Data
@@ -29,7 +29,7 @@ def _split(data: Data, share: float, source: HostGenerator, xp: Namespace) -> tu
 
 def _take_source(
     network: Network, source: Source, given: dict[str, Any], batch_size: int | None, epochs: int,
-    schedule: Schedule, group: Group | None,
+    schedule: Schedule, group: ProcessGroup | None,
 ) -> Stream:  # fmt: skip
     """Check that everything else goes with a source, and look at its first row."""
     for name, value in given.items():
@@ -44,11 +44,11 @@ def _take_source(
                 f"a schedule needs to know the number of rows; say it: stream({source.name}, "
                 "rows=...)"
             )
-        source.rows = source.count() if group is None else group.by_first(source.count)
+        source.rows = source.count() if group is None else group.broadcast_from_main(source.count)
     return Stream(network, source, batch_size, group=group)
 
 
-def _validation_data(network: Network, given: Any, group: Group | None) -> Data | Stream:
+def _validation_data(network: Network, given: Any, group: ProcessGroup | None) -> Data | Stream:
     """Bring validation data in place."""
     if isinstance(given, Source):
         return Stream(network, given, CHUNK, group=group)
@@ -63,7 +63,7 @@ def _validation_data(network: Network, given: Any, group: Group | None) -> Data 
 
 def gather(
     network: Network, x: Any, given: dict[str, Any], batch_size: int | None, epochs: int,
-    schedule: Schedule, validation: Any, source: HostGenerator, group: Group | None = None,
+    schedule: Schedule, validation: Any, source: HostGenerator, group: ProcessGroup | None = None,
 ) -> tuple[Data | Stream, Data | Stream | None, Namespace]:  # fmt: skip
     """Bring the data in place.
 
@@ -77,7 +77,7 @@ def gather(
         What came as `t` and `sample_weight`.
     source : generator
         For the rows that are set apart.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share the rows out.
 
     Returns

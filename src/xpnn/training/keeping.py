@@ -19,7 +19,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.arrays_file import write_arrays
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.engine.compile import Runner, mode_of
 from xpnn.engine.trees import leaves
 from xpnn.training.callbacks import Callback, Run
@@ -64,7 +64,7 @@ class Keeper:
         Where and how often to write.
     resume : bool or path
         Whether to go on from what is there, or where from.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that train together: rank 0 reads and writes.
 
     Attributes
@@ -81,14 +81,18 @@ class Keeper:
     """
 
     def __init__(
-        self, kind: str, checkpoint: Any, resume: bool | str | Path, group: Group | None = None
+        self,
+        kind: str,
+        checkpoint: Any,
+        resume: bool | str | Path,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.kind, self.checkpoint = kind, as_checkpoint(checkpoint)
         self.path = None if self.checkpoint is None else Path(self.checkpoint.path)
-        self.group, self.first = group, group is None or group.first
+        self.group, self.first = group, group is None or group.is_main
         self.found = self._find(resume) if self.first else None
         if group is not None:
-            self.found = group.from_first(self.found)
+            self.found = group.broadcast(self.found)
         if not self.first:
             self.checkpoint = None
         if self.found is not None and self.found.values["kind"] != kind:

@@ -20,7 +20,7 @@ from xpnn.backends import (
     same_bits,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import MPI, Group, as_group, check_alone
+from xpnn.distributed import MPIOptions, ProcessGroup, check_single_process, process_group
 from xpnn.engine import CudaPlan, Plan
 from xpnn.optimizers import Adam, LossScale, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
@@ -70,7 +70,7 @@ def fit(
     checkpoint: Checkpoint | str | Path | None = None,
     resume: bool | str | Path = False,
     accumulate: int = 1,
-    distributed: str | MPI | None = None,
+    distributed: str | MPIOptions | None = None,
     deterministic: bool = False,
 ) -> History:
     """Train a network.
@@ -144,7 +144,7 @@ def fit(
     accumulate : int, default 1
         Parts of a batch that go through the network one after the other, their gradients
         added up before the step: for batches whose hidden layers would not fit in memory.
-    distributed : {'mpi'}, MPI or None, default None
+    distributed : {'mpi'}, MPIOptions or None, default None
         Share each batch out among the processes that `mpiexec` started, all of which make
         this call: `batch_size` is that of the whole batch. Every rank needs the same
         arguments (sources are read by share); the weights, seed and checkpoint are those of
@@ -174,20 +174,20 @@ def fit(
     ImportError
         `distributed` is given, and mpi4py or MPI is not installed.
     """
-    group = as_group(distributed)
+    group = process_group(distributed)
     _check_count("accumulate", accumulate)
-    check_alone(deterministic, group)
+    check_single_process(deterministic, group)
     if group is None or group.size == 1:
-        group = Group(MPI()) if accumulate > 1 else None
+        group = ProcessGroup(MPIOptions()) if accumulate > 1 else None
     given = dict(locals())
     for name in ("distributed", "group"):
         del given[name]
-    with nullcontext() if group is None else group.together(), device_errors(_KEPT):
+    with nullcontext() if group is None else group.session(), device_errors(_KEPT):
         return _fit(group, **given)
 
 
 def _fit(
-    group: Group | None, network: Network, x: Any, t: Any, sample_weight: Any, epochs: int,
+    group: ProcessGroup | None, network: Network, x: Any, t: Any, sample_weight: Any, epochs: int,
     batch_size: int | None, optimizer: Optimizer | None, rate: Any, l2: float, shuffle: bool,
     validation: Any, early_stopping: Any, callbacks: Iterable[Callback], progress: bool,
     report_every: int, seed: Any, engine: str, checkpoint: Any, resume: Any, accumulate: int,
@@ -206,15 +206,15 @@ def _fit(
     numbers = Precision(compute_dtype, loss_scale, precision)
     source = network.generator if seed is None else generator(seed)
     if group is not None:
-        group.same_generator(source)
-        network._theta = group.same(network.theta)
+        group.broadcast_generator(source)
+        network._theta = group.broadcast_array(network.theta)
     keeper = Keeper("network", checkpoint, resume, group)
     keeper.start(source)
     train, held, xp = gather(
         network, x, {"t": t, "sample_weight": sample_weight}, batch_size, epochs, schedule,
         validation, source, group,
     )  # fmt: skip
-    first = group is None or group.first
+    first = group is None or group.is_main
     calls = list(callbacks) if first else []
     if isinstance(early_stopping, bool):
         early_stopping = EarlyStopping() if early_stopping else None
@@ -234,7 +234,7 @@ def _fit(
             made_for = _made_for(network, train, held, early_stopping, *options)
             made_for |= numbers.made_for()
             if group is not None:
-                group.check_given({**made_for, "seed": "rank 0's", "epochs": str(epochs)})
+                group.check_same_options({**made_for, "seed": "rank 0's", "epochs": str(epochs)})
             keeper.check(made_for, source, epochs)
         trainer = Trainer(
             network, train, held, batch_size or train.rows, optimizer, schedule, l2, source,
@@ -243,8 +243,8 @@ def _fit(
         )  # fmt: skip
         history = _run(trainer, epochs, report_every, calls, keeper, group)
     if group is not None:  # a callback may have put other weights in, or noted something
-        network._theta = group.same(network.theta)
-        vars(history).update(group.from_first(vars(history)))
+        network._theta = group.broadcast_array(network.theta)
+        vars(history).update(group.broadcast(vars(history)))
     return history
 
 
@@ -314,7 +314,7 @@ def plan_step(
 
 def _run(
     trainer: Trainer, epochs: int, report_every: int, calls: Sequence[Callback], keeper: Keeper,
-    group: Group | None = None,
+    group: ProcessGroup | None = None,
 ) -> History:  # fmt: skip
     network = trainer.network
     history = History(rows=trainer.train.rows)
@@ -357,8 +357,8 @@ def _run(
             if failed := keeper.after_epoch(number, take, last):
                 history.stopped = history.stopped or failed
             if group is not None:
-                group.check_same(theta, "parameters")
-                history.stopped = group.from_first(history.stopped)
+                group.check_same_array(theta, "parameters")
+                history.stopped = group.broadcast(history.stopped)
         history.stopped = history.stopped or "finished"
     except KeyboardInterrupt:
         if group is not None and group.size > 1:

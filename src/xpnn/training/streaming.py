@@ -23,7 +23,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source, Window, Windows
-from xpnn.distributed import DealtWindows, Group
+from xpnn.distributed import ProcessGroup, ShardedWindows
 
 if TYPE_CHECKING:
     from xpnn.training.network import Network
@@ -45,7 +45,7 @@ class Stream:
         Rows of a step.
     targets : bool, default True
         Whether targets are needed.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that read a share each, and get the rows of their part of each batch.
 
     Attributes
@@ -58,7 +58,7 @@ class Stream:
 
     def __init__(
         self, network: Network, source: Source, batch: int, targets: bool = True,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:  # fmt: skip
         self.network, self.source, self.rows = network, source, source.rows or 0
         first = source.sample()
@@ -75,9 +75,9 @@ class Stream:
         # bfloat16 is not NumPy's; its rows travel as float32.
         dtype = host.result_type(to_host(self.x).dtype)
         self.group, self.dealt = group, group is not None and group.size > 1
-        self.windows: Windows | DealtWindows = Windows(source, batch, dtype)
+        self.windows: Windows | ShardedWindows = Windows(source, batch, dtype)
         if group is not None and self.dealt:
-            self.windows = DealtWindows(source, batch, dtype, group)
+            self.windows = ShardedWindows(source, batch, dtype, group)
 
     def _beside(self, x: Any) -> Any:
         """Bring rows where the network is; it follows them where it is nowhere yet."""
@@ -206,7 +206,7 @@ class Stream:
                 right += 0.0 if share is None else to_float(share) * rows
                 seen += rows
         if self.group is not None:
-            loss, right, seen = self.group.totals([loss, right, seen])
+            loss, right, seen = self.group.all_reduce_numbers([loss, right, seen])
         return (loss / seen if rule.averages else loss), (right / seen if labels else None)
 
 

@@ -20,7 +20,7 @@ from xpnn.backends import (
     to_float,
     uniform_noise,
 )
-from xpnn.distributed import Group, Share
+from xpnn.distributed import ProcessGroup, Shard
 from xpnn.engine import (
     CudaPlan,
     CudaRunner,
@@ -98,7 +98,7 @@ class Trainer:
         Namespace of the data.
     found : Saved, optional
         The checkpoint to go on from.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share out each batch.
     parts : int, default 1
         Parts of a batch that go through the network one after the other.
@@ -120,10 +120,10 @@ class Trainer:
         xp: Namespace,
         found: Saved | None = None,
         precision: Precision = PLAIN,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
         parts: int = 1,
     ) -> None:
-        self.precision, self.share = precision, None if group is None else Share(group)
+        self.precision, self.share = precision, None if group is None else Shard(group)
         self.network, self.train, self.held, self.xp = network, train, held, xp
         self.batch_size = min(batch_size, train.rows or batch_size)
         self.schedule, self.source = schedule, source
@@ -218,7 +218,7 @@ class Trainer:
         arguments = (rows, self.batch_size, order, rates, self._noise, sums, before)
         if self.share is None:
             return self.runner.run(*arguments)
-        return self.share.run(self.runner, *arguments, dealt=self.train.dealt)
+        return self.share.run(self.runner, *arguments, sharded=self.train.dealt)
 
     def pass_over(self, first: int, last: int, epochs: int, watched: Sequence[float]) -> None:
         """Run the epochs from `first` to before `last`, and look at no loss."""
@@ -264,7 +264,7 @@ class Trainer:
         if self.share is None:
             scores = network.scores(self.held.x)
         else:
-            scores = self.share.group.rows(network.scores, self.held.x)
+            scores = self.share.group.map_rows(network.scores, self.held.x)
         loss, _ = network.loss.forward(scores, self.held.t, self.held.weight, xp=xp)
         history.validation_loss.append(to_float(loss))
         right = network.loss.accuracy(scores, self.held.t, xp=xp)
