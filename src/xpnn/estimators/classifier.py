@@ -33,7 +33,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.estimators.inputs import host_column
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
 from xpnn.estimators.mlp import BaseMLP, FitData
@@ -123,7 +123,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         proportional to how often a class comes. They multiply the sample weights, of
         validation rows too.
     label_smoothing : float, default 0
-        Share of each target that is spread evenly over the classes (Szegedy et al. 2016).
+        Shard of each target that is spread evenly over the classes (Szegedy et al. 2016).
     dropout : float or sequence of float, default 0
         Fraction of the hidden units that a step drops (Srivastava et al. 2014), for all
         hidden layers or for each.
@@ -164,8 +164,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         or the plain pure functions; 'auto' chooses. See `xpnn.engine.make_runner`.
     progress : bool, default False
         Whether to draw a progress bar on standard error.
-    distributed : {'mpi'}, MPI or None, default None
-        Share each batch out among the processes that `mpiexec` started, all of which make the
+    distributed : {'mpi'}, MPIOptions or None, default None
+        Shard each batch out among the processes that `mpiexec` started, all of which make the
         same calls; `batch_size` is that of the whole batch.
 
     Attributes
@@ -276,7 +276,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
     ) -> None:
         super().__init__(
             loss=loss,

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, namespace, on_device
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
@@ -139,8 +139,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         or the plain pure functions; 'auto' chooses. See `xpnn.engine.make_runner`.
     progress : bool, default False
         Whether to draw a progress bar on standard error.
-    distributed : {'mpi'}, MPI or None, default None
-        Share each batch out among the processes that `mpiexec` started, all of which make the
+    distributed : {'mpi'}, MPIOptions or None, default None
+        Shard each batch out among the processes that `mpiexec` started, all of which make the
         same calls; `batch_size` is that of the whole batch.
 
     Attributes
@@ -244,7 +244,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
     ) -> None:
         super().__init__(
             loss=loss,

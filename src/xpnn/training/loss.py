@@ -119,7 +119,7 @@ class Loss:
         return decided[:, 0] if decided.shape[1] == 1 else decided
 
     def accuracy(self, scores: Array, targets: Array, *, xp: Namespace) -> Array | None:
-        """Share of rows predicted right, 0-d; None for a regression."""
+        """Shard of rows predicted right, 0-d; None for a regression."""
         if self.kind == "regression":
             return None
         if self.kind == "multiclass":

@@ -39,7 +39,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source, Window
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.engine import CudaPlan, Plan, Predictor
 from xpnn.layers import Chain, LayerSpec, Tree, chain, draw, place, size, unflatten, walk
 from xpnn.optimizers import Adam, LossScaler, Optimizer, Schedule
@@ -441,7 +441,7 @@ class Network:
             Rows of a step.
         targets : bool, default True
             Whether targets are needed.
-        group : Group, optional
+        group : ProcessGroup, optional
             Processes that read a share each.
 
         Returns
@@ -692,7 +692,7 @@ class Network:
             return value, self.loss.accuracy(scores, t, xp=xp)
 
     def accuracy(self, X: ArrayLike | Source, y: ArrayLike | None = None) -> float:
-        """Share of rows predicted right.
+        """Shard of rows predicted right.
 
         Parameters
         ----------
@@ -737,7 +737,7 @@ class Network:
         checkpoint: Checkpoint | str | Path | None = None,
         resume: bool | str | Path = False,
         gradient_accumulation_steps: int = 1,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
         deterministic: bool = False,
     ) -> History:
         """Train the network in place.
@@ -815,8 +815,8 @@ class Network:
         gradient_accumulation_steps : int, default 1
             Parts of a batch that go through the network one after the other, their gradients
             added up before the step: for batches whose hidden layers would not fit in memory.
-        distributed : {'mpi'}, MPI or None, default None
-            Share each batch out among the processes that `mpiexec` started, all of which make
+        distributed : {'mpi'}, MPIOptions or None, default None
+            Shard each batch out among the processes that `mpiexec` started, all of which make
             this call: `batch_size` is that of the whole batch. Every rank needs the same
             arguments (sources are read by share); the weights, seed and checkpoint are those
             of rank 0, which alone calls callbacks and draws the progress bar. All ranks end
