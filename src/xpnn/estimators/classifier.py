@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -33,17 +34,16 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import MPIOptions
 from xpnn.estimators.inputs import host_column
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
 from xpnn.estimators.validator import score_of
 from xpnn.functional import CustomLoss, sigmoid, softmax
-from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training import Loss
 
 
+@dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multi-layer perceptron that tells classes apart, in place of scikit-learn's.
 
@@ -220,6 +220,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     array([0, 0, 0, 0, 1])
     """
 
+    loss: Any = field(default="log_loss", kw_only=True)
+    class_weight: Any = field(default=None, kw_only=True)
+    label_smoothing: float = field(default=0.0, kw_only=True)
+
     _TARGETS: ClassVar[dict[str, Any]] = {}
     _METRIC = staticmethod(accuracy_score)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -228,100 +232,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
-
-    classes_: Any
-    _label_binarizer: LabelBinarizer
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str | Schedule = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        loss: Any = "log_loss",
-        class_weight: Any = None,
-        label_smoothing: float = 0.0,
-        dropout: Any = 0.0,
-        optimizer: Optimizer | None = None,
-        weight_decay: float = 0.0,
-        clip_norm: float | None = None,
-        monitor: Any = "score",
-        dtype: str | None = None,
-        compute_dtype: str | None = None,
-        loss_scale: Any = None,
-        precision: str = "highest",
-        gradient_accumulation_steps: int = 1,
-        deterministic: bool = False,
-        backend: str | None = None,
-        device: str | None = None,
-        engine: str = "auto",
-        progress: bool = False,
-        distributed: str | MPIOptions | None = None,
-    ) -> None:
-        super().__init__(
-            loss=loss,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            dropout=dropout,
-            optimizer=optimizer,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            monitor=monitor,
-            dtype=dtype,
-            compute_dtype=compute_dtype,
-            loss_scale=loss_scale,
-            precision=precision,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            deterministic=deterministic,
-            backend=backend,
-            device=device,
-            engine=engine,
-            progress=progress,
-            distributed=distributed,
-        )
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
 
     # Targets
 

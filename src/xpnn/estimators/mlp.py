@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,7 +36,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import ProcessGroup, check_single_process, process_group
+from xpnn.distributed import MPIOptions, ProcessGroup, check_single_process, process_group
 from xpnn.engine import HostRows
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.callbacks import ScikitLearnCallbacks
@@ -186,121 +186,58 @@ class _Momentum(SGD):
         """Everything was checked by the estimator."""
 
 
+@dataclass(eq=False, repr=False)
 class BaseMLP(  # type: ignore[misc]
     CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """Base of `MLPClassifier` and `MLPRegressor`; not for use by itself."""
 
+    # The constructor's parameters: scikit-learn's first, then those that only we have.
+    loss: Any
+    hidden_layer_sizes: Any = (100,)
+    activation: Any = "relu"
+    _: KW_ONLY
+    solver: str = "adam"
+    alpha: float = 0.0001
+    batch_size: int | str = "auto"
+    learning_rate: str | Schedule = "constant"
+    learning_rate_init: float = 0.001
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: Any = None
+    tol: float = 1e-4
+    verbose: bool | int = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: float = 10
+    max_fun: int = 15000
+    dropout: Any = 0.0
+    optimizer: Optimizer | None = None
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    monitor: Any = "score"
+    dtype: str | None = None
+    compute_dtype: str | None = None
+    loss_scale: Any = None
+    precision: str = "highest"
+    gradient_accumulation_steps: int = 1
+    deterministic: bool = False
+    backend: str | None = None
+    device: str | None = None
+    engine: str = "auto"
+    progress: bool = False
+    distributed: str | MPIOptions | None = None
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
     _METRIC: ClassVar[Callable[..., float]]
     _TARGETS: ClassVar[dict[str, Any]]
-
-    network_: Network
-    n_features_in_: int
-    n_outputs_: int
-    n_layers_: int
-    n_iter_: int
-    t_: int
-    loss_: float
-    out_activation_: str
-    loss_curve_: list[float]
-    validation_loss_curve_: list[float]
-    validation_scores_: Any
-    best_validation_score_: Any
-    best_loss_: Any
-    stopped_: bool
-    _best_theta: Any
-    _cut: _Weights
-    _loss: Any
-    _no_improvement_count: int
-    _random_state: Any
-    _requested: tuple[Any, ...]
-    _solver_state: SolverState
-
-    def __init__(
-        self,
-        *,
-        loss: Any,
-        hidden_layer_sizes: Any,
-        activation: Any,
-        solver: str,
-        alpha: float,
-        batch_size: int | str,
-        learning_rate: str | Schedule,
-        learning_rate_init: float,
-        power_t: float,
-        max_iter: int,
-        shuffle: bool,
-        random_state: Any,
-        tol: float,
-        verbose: bool | int,
-        warm_start: bool,
-        momentum: float,
-        nesterovs_momentum: bool,
-        early_stopping: bool,
-        validation_fraction: float,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
-        n_iter_no_change: float,
-        max_fun: int,
-        dropout: Any,
-        optimizer: Any,
-        weight_decay: float,
-        clip_norm: float | None,
-        monitor: Any,
-        dtype: str | None,
-        compute_dtype: str | None,
-        loss_scale: Any,
-        precision: str,
-        gradient_accumulation_steps: int,
-        deterministic: bool,
-        backend: str | None,
-        device: str | None,
-        engine: str,
-        progress: bool,
-        distributed: Any,
-    ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-        self.monitor = monitor
-        self.dtype = dtype
-        self.compute_dtype = compute_dtype
-        self.loss_scale = loss_scale
-        self.precision = precision
-        self.gradient_accumulation_steps = gradient_accumulation_steps
-        self.deterministic = deterministic
-        self.backend = backend
-        self.device = device
-        self.engine = engine
-        self.progress = progress
-        self.distributed = distributed
 
     # What a subclass says
 
