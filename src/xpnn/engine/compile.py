@@ -37,6 +37,12 @@ MODES = ("auto", "plan", "kernels", "pure")
 # about a nanosecond for each parameter or state element and step, and some 50 us a step.
 _WORTH = 1e9
 
+# A plan saves a step some 80 us (networks of a few thousand parameters) to 1.5 ms (of 700,000),
+# and takes 9 to 150 ms to make: some 100 to 500 steps pay for it. A training that is known to
+# be longer makes it at once, others after so many steps.
+PURE_STEPS = 200
+LONG = 500
+
 
 def _worth_kernels(carry: Any, steps: int) -> bool:
     elements = sum(math.prod(leaf.shape) for leaf in leaves(carry))
@@ -143,7 +149,7 @@ def make_runner(
         kernels = mode == "kernels" or (mode == "auto" and _worth_kernels(carry, steps))
         runner = NumpyRunner(
             make_update, views[0], views[1], HOST_NAMESPACE, host.dtype(dtype_name(dtype)),
-            kernels, names,
+            kernels, names, pure_steps=PURE_STEPS if mode == "auto" and steps < LONG else 0,
         )  # fmt: skip
         if name != "numpy":
             runner.hand_out = lambda theta: to_device(theta, xp, device)

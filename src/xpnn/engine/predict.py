@@ -19,6 +19,7 @@ from xpnn.engine.turns import moved
 CHUNK_BYTES = 2**23
 FEWEST = 256  # rows
 _KEPT = 4  # plans that are kept, the latest ones
+_OFTEN = 4  # times that a number of rows comes before it gets a plan
 
 Forward = Callable[[Array, Array], Any]
 """``forward(theta, x)``: pure; gives scores, or scores and a finite probe.
@@ -31,7 +32,7 @@ would otherwise have to look through them for, made where they are in the cache.
 class Predictor:
     """Runs a pure forward function, many rows in chunks.
 
-    On NumPy a number of rows that comes a second time gets a plan; other libraries, and
+    On NumPy a number of rows that comes for the fourth time gets a plan; other libraries, and
     forwards with an operation that the engine does not know, run as they are. Parameters are
     an input like the rows: a plan outlives them, and holds on to neither.
 
@@ -56,7 +57,7 @@ class Predictor:
         self._kind = _kind(theta)
         self._forward = make_forward(xp)
         self._lock = threading.Lock()
-        self._plans: OrderedDict[int, _Planned | None] = OrderedDict()
+        self._plans: OrderedDict[int, _Planned | int] = OrderedDict()  # or how often rows came
         self.plannable = library_name(xp) == "numpy" and isinstance(theta, host.ndarray)
         self.reason = "" if self.plannable else "only NumPy's predictions are planned"
 
@@ -117,20 +118,22 @@ class Predictor:
         return scores, probe
 
     def _plan_for(self, theta: Any, x: Any) -> _Planned | None:
-        """Find the plan for so many rows; a number that is new has none yet."""
+        """Find the plan for so many rows; a number that has not come often has none yet."""
         rows = x.shape[0]
-        known, found = rows in self._plans, self._plans.get(rows)
-        if known and found is None:
-            try:
-                found = self._plan(theta, x)
-            except UnknownOperationError as error:
-                self.plannable, self.reason = False, f"the engine has no rule for {error}"
-                return None
+        found = self._plans.get(rows, 0)
+        if isinstance(found, int):
+            found += 1
+            if found >= _OFTEN:
+                try:
+                    found = self._plan(theta, x)
+                except UnknownOperationError as error:
+                    self.plannable, self.reason = False, f"the engine has no rule for {error}"
+                    return None
         self._plans[rows] = found
         self._plans.move_to_end(rows)
         if len(self._plans) > _KEPT:
             self._plans.popitem(last=False)
-        return found
+        return None if isinstance(found, int) else found
 
     def _plan(self, theta: Any, x: Any) -> _Planned:
         # Memory that nobody writes to takes no room: a replay is handed others' in its place.

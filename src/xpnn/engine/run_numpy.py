@@ -79,6 +79,8 @@ class NumpyRunner:
         Whether elementwise operations become compiled kernels (needs Numba).
     names : pair of sequences of str, optional
         What the parts of the carry and the columns are called in `Plan.describe`.
+    pure_steps : int, default 0
+        Steps that run as they are before one is planned; on NumPy that changes no bit.
 
     Attributes
     ----------
@@ -90,23 +92,49 @@ class NumpyRunner:
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
-        dtype: DType, kernels: bool = False, names: Names | None = None,
+        dtype: DType, kernels: bool = False, names: Names | None = None, pure_steps: int = 0,
     ) -> None:  # fmt: skip
         self.kernels = kernels
         self.names = names or (
             [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(len(columns))],
         )  # fmt: skip
         self.make_update, self.columns, self.xp, self.dtype = make_update, columns, xp, dtype
-        self.carry = map_tree(owned_copy, carry)
-        self.bound: OrderedDict[Any, _Bound] = (
-            OrderedDict()
-        )  # by rows, sums, and where the rows are
+        # By rows, number of sums, and whether the rows are read where they are.
+        self.bound: OrderedDict[Any, _Bound] = OrderedDict()
         self.turns, self.turn = 0, 0  # not chosen yet
-        self.thetas = [self.carry[0]]
         self.totals: dict[int, tuple[Any, ...]] = {}
         self.reason = ""
         self.whole = True  # False while a step may have written some of the parameters
         self._pure: PureRunner | None = None
+        self._pure_steps = pure_steps
+        if pure_steps:
+            self._run_pure(carry, "a training of few steps does not pay for a plan")
+        else:
+            self._own(carry)
+
+    def _own(self, carry: Any) -> None:
+        """Go on from a carry, in memory of the runner's own."""
+        self.carry = map_tree(owned_copy, carry)
+        self.thetas = [self.carry[0]]
+
+    def _run_pure(self, carry: Any, reason: str) -> None:
+        """Run the update as it is from now on."""
+        self.reason = f"the pure step runs as it is: {reason}"
+        self._pure = PureRunner(
+            self.make_update(self.xp), carry, self.columns, self.xp, "cpu", self.dtype
+        )
+
+    def _pays(self, steps: int) -> bool:
+        """Count steps, and say whether they are planned: the first ones do not pay for it."""
+        if self._pure is None or not self._pure_steps:
+            return self._pure is None
+        if steps <= self._pure_steps:
+            self._pure_steps -= steps
+            return False
+        self._pure_steps, self.reason = 0, ""
+        pure, self._pure = self._pure, None
+        self._own(pure.carry)
+        return True
 
     def _choose_turns(self, rows: int, direct: bool) -> None:
         """Say how many buffers are taken in turn, and make those of the parameters."""
@@ -157,7 +185,8 @@ class NumpyRunner:
         before: tuple[Array, ...] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
         """Go through the rows once; see `PureRunner.run`."""
-        if self._pure is not None:
+        if not self._pays(len(rates)):
+            assert self._pure is not None
             return self._pure.run(rows, size, order, rates, noise, sums, before)
         totals = self._sums(sums)
         for i, total in enumerate(totals):
@@ -216,15 +245,17 @@ class NumpyRunner:
         UnknownOperationError
             The engine has no rule for something that the update does.
         """
+        self._pays(self._pure_steps + 1)
         self._bind_all(rows, rows, False, noise(rows), self._sums(sums))
         return self.bound[rows, sums, False].plan
 
     def repeat(self, rows: int, rate: float, times: int) -> None:
         """Take the same step many times: on all rows as they are, without noise or sums."""
-        try:
-            self._bind_all(rows, rows, True, None, ())
-        except UnknownOperationError as error:
-            self._fall_back(str(error))
+        if self._pays(times):
+            try:
+                self._bind_all(rows, rows, True, None, ())
+            except UnknownOperationError as error:
+                self._fall_back(str(error))
         if self._pure is not None:
             for _ in range(times):
                 self._pure.run(rows, rows, None, [rate], lambda rows: None, 0)
@@ -276,12 +307,8 @@ class NumpyRunner:
             del self.bound[key]
 
     def _fall_back(self, reason: str) -> None:
-        self.reason = f"the pure step runs as it is: the engine has no rule for {reason}"
+        self._run_pure((self._theta(), *self.carry[1:]), f"the engine has no rule for {reason}")
         log.debug(self.reason)
-        carry = (self._theta(), *self.carry[1:])
-        self._pure = PureRunner(
-            self.make_update(self.xp), carry, self.columns, self.xp, "cpu", self.dtype
-        )
 
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
