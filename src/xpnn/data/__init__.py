@@ -1,47 +1,47 @@
-"""Data: tables and digits, and readers that name the file and the line of what is wrong."""
+"""Data: tables and digits, and readers that name the file and the line of what is wrong.
 
-from xpnn.data.columns import Column, describe, learn_columns
-from xpnn.data.digits_csv import read_digits_csv
-from xpnn.data.files import DataFileError, reading, replacing
-from xpnn.data.idx import read_idx, write_idx
-from xpnn.data.mnist import (
-    Mnist,
-    MnistFiles,
-    ascii_digit,
-    digit_targets,
-    fetch_mnist,
-    find_mnist,
-    load_mnist,
-    scale_pixels,
-    square_picture,
-)
-from xpnn.data.streams import BlockShuffle, Source, stream
-from xpnn.data.tables import line_of_row, read_table, stream_table, table_format
+Parts are imported when they are first asked for: a network needs none of the readers.
+"""
 
-__all__ = [
-    "BlockShuffle",
-    "Column",
-    "DataFileError",
-    "Mnist",
-    "MnistFiles",
-    "Source",
-    "ascii_digit",
-    "describe",
-    "digit_targets",
-    "fetch_mnist",
-    "find_mnist",
-    "learn_columns",
-    "line_of_row",
-    "load_mnist",
-    "read_digits_csv",
-    "read_idx",
-    "read_table",
-    "reading",
-    "replacing",
-    "scale_pixels",
-    "square_picture",
-    "stream",
-    "stream_table",
-    "table_format",
-    "write_idx",
-]
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "BlockShuffle": "xpnn.data.streams.source",
+    "Column": "xpnn.data.columns",
+    "DataFileError": "xpnn.data.files",
+    "Mnist": "xpnn.data.mnist",
+    "MnistFiles": "xpnn.data.mnist",
+    "Source": "xpnn.data.streams.source",
+    "ascii_digit": "xpnn.data.mnist",
+    "describe": "xpnn.data.columns",
+    "digit_targets": "xpnn.data.mnist",
+    "fetch_mnist": "xpnn.data.mnist",
+    "find_mnist": "xpnn.data.mnist",
+    "learn_columns": "xpnn.data.columns",
+    "line_of_row": "xpnn.data.tables",
+    "load_mnist": "xpnn.data.mnist",
+    "read_digits_csv": "xpnn.data.digits_csv",
+    "read_idx": "xpnn.data.idx",
+    "read_table": "xpnn.data.tables",
+    "reading": "xpnn.data.files",
+    "replacing": "xpnn.data.files",
+    "scale_pixels": "xpnn.data.mnist",
+    "square_picture": "xpnn.data.mnist",
+    "stream": "xpnn.data.streams.open",
+    "stream_table": "xpnn.data.tables",
+    "table_format": "xpnn.data.tables",
+    "write_idx": "xpnn.data.idx",
+}
+
+__all__ = [*_WHERE]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'xpnn.data' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value

@@ -15,8 +15,6 @@ from xpnn.engine.compile import (
     set_data,
     whole_theta,
 )
-from xpnn.engine.cuda.plan import CudaPlan
-from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.make import Plan
 from xpnn.engine.predict import Predictor
 from xpnn.engine.run_numpy import NumpyRunner
@@ -25,8 +23,6 @@ from xpnn.engine.trace import UnknownOperationError
 
 __all__ = [
     "MODES",
-    "CudaPlan",
-    "CudaRunner",
     "Exchange",
     "HostRows",
     "NumpyRunner",

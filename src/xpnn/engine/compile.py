@@ -21,14 +21,13 @@ from xpnn.backends import (
     library_name,
     to_device,
 )
-from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.kernels import available
-from xpnn.engine.run_jax import JaxRunner
 from xpnn.engine.run_numpy import Names, NumpyRunner
 from xpnn.engine.run_pure import HostRows, PureRunner, Update
 from xpnn.engine.trees import leaves, map_tree
 
-Runner = PureRunner | NumpyRunner | JaxRunner | CudaRunner
+Runner = Any
+"""A `PureRunner`, `NumpyRunner`, `JaxRunner` or `CudaRunner`: something with their `run`."""
 
 MODES = ("auto", "plan", "kernels", "pure")
 
@@ -85,7 +84,7 @@ def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
         columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
         if runner._pure is not None:
             runner._pure.columns = columns
-    if isinstance(runner, CudaRunner) and runner._pure is not None:
+    elif getattr(runner, "_pure", None) is not None:  # what runs where CUDA refuses
         runner._pure.columns = columns
     runner.columns = columns
 
@@ -157,11 +156,15 @@ def make_runner(
     on_host = any(isinstance(column, HostRows) for column in leaves(columns))
     feeder = feeder_for(xp, device) if on_host else None
     if mode in ("auto", "kernels") and name == "cupy":
+        from xpnn.engine.cuda.run import CudaRunner
+
         return CudaRunner(
             make_update, carry, columns, xp, device, dtype, CupyDevice(device), names,
             careful=mode == "auto", feeder=feeder,
         )  # fmt: skip
     if mode != "pure" and name == "jax" and not on_host:
+        from xpnn.engine.run_jax import JaxRunner
+
         return JaxRunner(make_update, carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype, feeder)
 

@@ -17,7 +17,6 @@ from xpnn.backends import (
 )
 from xpnn.data.streams import Source
 from xpnn.distributed import ProcessGroup, check_single_process, process_group
-from xpnn.engine import CudaPlan, Plan
 from xpnn.optimizers import Constant
 from xpnn.training.callbacks import Callback, as_callbacks, as_early_stopping
 from xpnn.training.checkpoint import CheckpointManager
@@ -260,7 +259,7 @@ def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float
     return loss, right / seen if classifies else None
 
 
-def plan_step(network: Network, X: Any, y: Any, options: TrainOptions) -> Plan | CudaPlan:
+def plan_step(network: Network, X: Any, y: Any, options: TrainOptions) -> Any:
     """Plan a step, and run nothing; see `Network.plan_step`."""
     x, xp, _ = network.prepare(X)
     data = ArrayDataset(x, *network.prepare_targets(x, y, None))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from xpnn.training.history_html import history_html
-
 
 @dataclass
 class History:
@@ -77,6 +75,8 @@ class History:
 
     def _repr_html_(self) -> str:
         """A curve and the last reports, for a notebook."""
+        from xpnn.training.history_html import history_html
+
         return history_html(self)
 
     def __repr__(self) -> str:

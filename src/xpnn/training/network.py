@@ -40,7 +40,7 @@ from xpnn.backends import (
 )
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import MPIOptions
-from xpnn.engine import CudaPlan, Plan, Predictor
+from xpnn.engine import Predictor
 from xpnn.layers import Chain, LayerSpec, Tree, chain, draw, place, size, unflatten, walk
 from xpnn.optimizers import Adam, LossScaler, Optimizer, Schedule
 from xpnn.training.callbacks import EarlyStopping
@@ -53,7 +53,6 @@ from xpnn.training.options import TrainOptions, check_count
 from xpnn.training.precision import Precision
 from xpnn.training.step import Batch, Step
 from xpnn.training.warn import warn_caller
-from xpnn.units.html import html_table
 
 
 class Network:
@@ -160,6 +159,8 @@ class Network:
 
     def _repr_html_(self) -> str:
         """The summary for a notebook."""
+        from xpnn.units.html import html_table
+
         heads = ("layer", "output", "parameters")
         return html_table(heads, self._rows(), f"{self.inputs:,} inputs; {self._total()}", words=1)
 
@@ -889,7 +890,7 @@ class Network:
         loss_scale: str | LossScaler | float | None = None,
         precision: str = "highest",
         engine: str = "plan",
-    ) -> Plan | CudaPlan:
+    ) -> Any:
         """Show what a training step on NumPy or CuPy is made of; trains nothing.
 
         Parameters
