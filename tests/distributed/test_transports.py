@@ -32,10 +32,10 @@ class Stub:
     ("transport", "missing", "other", "expected"),
     [
         ("auto", "", "gpu 1", "by NCCL"),
-        ("auto", "", None, "pinned host memory (two ranks have the same GPU)"),
-        ("auto", "NCCL is not there: no", "gpu 1", "pinned host memory (NCCL is not there"),
+        ("auto", "", None, "host memory (two ranks have the same GPU)"),
+        ("auto", "NCCL is not there: no", "gpu 1", "host memory (NCCL is not there"),
         ("nccl", "", "gpu 1", "by NCCL"),
-        ("staged", "", "gpu 1", "pinned host memory (as asked)"),
+        ("staged", "", "gpu 1", "through host memory"),
         ("cuda-aware", "", "gpu 1", "by a CUDA-aware MPI"),
     ],
 )
@@ -50,7 +50,6 @@ def test_the_way_of_sums_is_chosen_and_said(monkeypatch, transport, missing, oth
 
     Ring.missing = staticmethod(lambda: missing)
     monkeypatch.setattr(transports, "NcclRing", Ring)
-    monkeypatch.setattr(transports, "PinnedPair", lambda like: None)
     monkeypatch.setattr(transports, "library_name", lambda xp: "cupy")
     group = Stub(transport)
     group.other = other

@@ -192,7 +192,8 @@ class ProcessGroup:
             if error is None:
                 raise RankError(f"rank {failed} of {self.size} failed: {text}")
         elif self._error_known:
-            does = self._all_gather(f"{what} {amount}" if amount else what)
+            own_text = f"{what} {amount}" if amount else what
+            does = [self._broadcast(own_text, rank) for rank in range(self.size)]
             listed = ", ".join(f"rank {rank}: {text}" for rank, text in enumerate(does))
             raise RankError(
                 f"the ranks do not do the same ({listed}); all of them need the same data and "
@@ -217,23 +218,19 @@ class ProcessGroup:
                 if not forever and now - begin > timeout:
                     ranks = ", ".join(map(str, missing_ranks(self._comm)))
                     end_job(
-                        self._comm,
                         f"rank {self.rank} of {self.size} has waited {timeout:g} s in: {what} "
                         f"(after {self._exchanges:,} exchanges); "
                         + (f"missing: rank {ranks}" if ranks else "all ranks answer"),
                     )
         except KeyboardInterrupt:
             # The others are in this operation: nobody can leave it and go on.
-            end_job(self._comm, f"rank {self.rank} of {self.size} was interrupted in: {what}")
+            end_job(f"rank {self.rank} of {self.size} was interrupted in: {what}")
         self._exchanges += 1
 
     # Objects
 
     def broadcast(self, value: Any, *, wait_forever: bool = False) -> Any:
-        """Return on all ranks the value that rank 0 gives; see `barrier` for `wait_forever`.
-
-        It is pickled.
-        """
+        """Return the value that rank 0 gives, pickled; `wait_forever` as in `barrier`."""
         if self.single_process:
             return value
         self.barrier("broadcast", wait_forever=wait_forever)
@@ -244,11 +241,11 @@ class ProcessGroup:
         return self.broadcast(function() if self.is_main else None, wait_forever=True)
 
     def all_gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, which are pickled, on all ranks."""
+        """Return the values of all ranks, pickled."""
         if self.single_process:
             return [value]
         self.barrier("all_gather")
-        return self._all_gather(value)
+        return [self._broadcast(value, rank) for rank in range(self.size)]
 
     def broadcast_generator(self, rng: HostGenerator) -> None:
         """Set a generator to the state that it has on rank 0."""
@@ -273,9 +270,6 @@ class ProcessGroup:
         for message in self._messages(buffer):
             self._wait(self._comm.Ibcast(message, root), "broadcast")
         return value if self.rank == root else pickle.loads(buffer)
-
-    def _all_gather(self, value: Any) -> list[Any]:
-        return [self._broadcast(value, rank) for rank in range(self.size)]
 
     # Arrays
 

@@ -54,16 +54,17 @@ def world(timeout: float) -> Any:
             if time.monotonic() > end:
                 rank, size = mpi.COMM_WORLD.Get_rank(), mpi.COMM_WORLD.Get_size()
                 waited = f"{timeout:g} s for all others to begin a training"
-                end_job(mpi.COMM_WORLD, f"rank {rank} of {size} has waited {waited}")
+                end_job(f"rank {rank} of {size} has waited {waited}")
         _world.append(comm)
     return _world[0]
 
 
-def end_job(comm: Any, text: str) -> None:
+def end_job(text: str) -> None:
     """Print why, and end all processes of the job."""
     print(f"xpnn: {text}", file=sys.stderr, flush=True)
     sys.stdout.flush()
-    comm.Abort(1)
+    # That of another communicator ends the processes of this host only, with MPICH 5.0.
+    importlib.import_module("mpi4py.MPI").COMM_WORLD.Abort(1)
 
 
 def answer(comm: Any) -> list[int]:

@@ -26,8 +26,8 @@ class MPIOptions:
         names the ranks that are missing.
     transport : {'auto', 'nccl', 'cuda-aware', 'staged'}, default 'auto'
         How CuPy arrays are reduced over the ranks: by NCCL, by an MPI library that accepts
-        GPU memory, or staged through pinned host memory. 'auto' uses NCCL where it is
-        installed and each rank has a GPU of its own, otherwise pinned host memory.
+        GPU memory, or staged through host memory. 'auto' uses NCCL where it is installed
+        and each rank has a GPU of its own, otherwise host memory.
 
     Raises
     ------

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpnn.backends import (
     Array,
     NcclRing,
-    PinnedPair,
     device_of,
     host,
     library_name,
@@ -39,59 +38,37 @@ def transport_for(group: ProcessGroup, like: Array) -> tuple[str, AllReduce]:
     RuntimeError
         NCCL was asked for and is not installed, or two ranks share a GPU.
     """
-    asked, reason = group.options.transport, ""
-    if library_name(namespace(x=like)) != "cupy":
-        return "through host memory", _through_host(group)
-    if asked == "cuda-aware":
-        return "by a CUDA-aware MPI", _cuda_aware(group)
-    if asked != "staged":
-        ranks = group.all_gather((NcclRing.place(like), NcclRing.missing()))
-        shared = "two ranks have the same GPU" if len(dict(ranks)) < group.size else ""
-        reason = next((missing for _, missing in ranks if missing), shared)
-        if not reason:
-            return "by NCCL", _nccl(group, like)
-        if asked == "nccl":
-            raise RuntimeError(
-                f"transport='nccl' cannot be used: {reason}. Give each rank a GPU of its own "
-                'and install NCCL: python -m pip install "xpnn[nccl13]" (for CUDA 12: nccl12)'
-            )
-    return f"through pinned host memory ({reason or 'as asked'})", _through_pinned(group)
 
-
-def _through_host(group: ProcessGroup) -> AllReduce:
-    def all_reduce(vector: Array) -> Array:
+    def through_host(vector: Array) -> Array:
         xp, device = placement(x=vector)
         values = host.ascontiguousarray(to_host(vector))
         found = host.empty_like(values)
         group.into(values, found)
         return to_device(found, xp, device, vector.dtype)
 
-    return all_reduce
-
-
-def _through_pinned(group: ProcessGroup) -> AllReduce:
-    pair: Any = None  # kept from step to step
-
-    def all_reduce(vector: Array) -> Array:
-        nonlocal pair
-        if pair is None or (pair.room.shape, pair.room.dtype) != (vector.shape, vector.dtype):
-            pair = PinnedPair(vector)
-        values = pair.down(vector)
-        group.into(values, values)
-        return pair.up(vector)
-
-    return all_reduce
-
-
-def _cuda_aware(group: ProcessGroup) -> AllReduce:
-    def all_reduce(vector: Array) -> Array:
+    def cuda_aware(vector: Array) -> Array:
         found, device = namespace(x=vector).empty_like(vector), device_of(vector)
         with device:
             device.synchronize()  # MPI knows nothing of streams
         group.into(vector, found)
         return found
 
-    return all_reduce
+    asked = group.options.transport
+    if asked == "staged" or library_name(namespace(x=like)) != "cupy":
+        return "through host memory", through_host
+    if asked == "cuda-aware":
+        return "by a CUDA-aware MPI", cuda_aware
+    ranks = group.all_gather((NcclRing.place(like), NcclRing.missing()))
+    shared = "two ranks have the same GPU" if len(dict(ranks)) < group.size else ""
+    reason = next((missing for _, missing in ranks if missing), shared)
+    if not reason:
+        return "by NCCL", _nccl(group, like)
+    if asked == "nccl":
+        raise RuntimeError(
+            f"transport='nccl' cannot be used: {reason}. Give each rank a GPU of its own "
+            'and install NCCL: python -m pip install "xpnn[nccl13]" (for CUDA 12: nccl12)'
+        )
+    return f"through host memory ({reason})", through_host
 
 
 def _nccl(group: ProcessGroup, like: Array) -> AllReduce:
