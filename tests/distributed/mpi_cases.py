@@ -89,7 +89,7 @@ def files(folder):
 def from_files(distributed, folder):
     source = stream(folder / "x.npy", folder / "t.npy", weight=WEIGHT, memory="4 KiB",
                     shuffle=BlockShuffle(block_rows=7, seed=2))  # fmt: skip
-    return network(distributed, source, None, validation=stream(X, LABELS, memory="4 KiB"))
+    return network(distributed, source, None, X_val=stream(X, LABELS, memory="4 KiB"))
 
 
 SUM = {"layers": (8, "relu", 2), "loss": "sum_squared_errors", "t": VALUES}
@@ -103,13 +103,13 @@ CASES = {
     "dropout": lambda d: network(d, layers=(8, "tanh", Dropout(0.4), 3)),
     "sum of squares": lambda d: network(d, **SUM, optimizer=SGD(0.001, momentum=0.9)),
     "clipped, scheduled": lambda d: network(
-        d, optimizer=chain(clip_by_global_norm(0.3), Adam()), rate=CosineWarmup(0.01)
+        d, optimizer=chain(clip_by_global_norm(0.3), Adam()), learning_rate=CosineWarmup(0.01)
     ),
     "few rows": lambda d: network(d, X[:7], LABELS[:7], batch_size=3),
     "batch below ranks": lambda d: network(d, X[:9], LABELS[:9], batch_size=2),
     "all rows": lambda d: network(d, batch_size=None),
-    "validation": lambda d: network(d, validation=0.2, early_stopping=2, epochs=6, rate=0.2),
-    "accumulated": lambda d: network(d, accumulate=3, sample_weight=WEIGHT, l2=0.02,
+    "validation": lambda d: network(d, validation_fraction=0.2, early_stopping=2, epochs=6, learning_rate=0.2),
+    "accumulated": lambda d: network(d, gradient_accumulation_steps=3, sample_weight=WEIGHT, l2=0.02,
                                      layers=(8, "tanh", Dropout(0.4), 3)),
     "seeds of their own": lambda d: network(
         d, seed=int(os.environ.get("PMI_RANK", "0")), layers=(8, "tanh", Dropout(0.4), 3)
@@ -131,18 +131,18 @@ CASES = {
     "lbfgs": lambda d: estimator(classifier(d, solver="lbfgs"), sample_weight=WEIGHT),
     "sparse": lambda d: estimator(classifier(d, alpha=0.1), csr_matrix(X)),
     "accumulated sgd": lambda d: estimator(
-        classifier(d, solver="sgd", accumulate=3), sample_weight=WEIGHT
+        classifier(d, solver="sgd", gradient_accumulation_steps=3), sample_weight=WEIGHT
     ),
     "sparse lbfgs": lambda d: estimator(classifier(d, solver="lbfgs"), csr_matrix(X)),
     "partial": partial,
     "regressor": lambda d: estimator(
         MLPRegressor(hidden_layer_sizes=(8,), max_iter=3, random_state=5, distributed=d),
-        y=VALUES, validation_data=(X, VALUES),
+        y=VALUES, X_val=X, y_val=VALUES,
     ),
     "stream of labels": lambda d: estimator(
         classifier(d, class_weight="balanced"),
         stream(X, np.asarray(["a", "bb", "ccc"])[LABELS], memory="4 KiB"), None,
-        validation_data=stream(X, np.asarray(["a", "bb", "ccc"])[LABELS], memory="4 KiB"),
+        X_val=stream(X, np.asarray(["a", "bb", "ccc"])[LABELS], memory="4 KiB"),
     ),
 }  # fmt: skip
 

@@ -124,7 +124,7 @@ elif NAME == "reads":
             read.append((rows.start, rows.stop))
             return X[rows]
 
-    fit(stream(batches, memory="1 KiB"), None, rate=CosineWarmup(0.01))
+    fit(stream(batches, memory="1 KiB"), None, learning_rate=CosineWarmup(0.01))
     fit(stream(Noted(fail), T, memory="1 KiB"), None)
     rows = sum(stop - start for start, stop in read)
     print(f"rank {RANK}: whole {sum(n == 9 for n in passes)}, own rows {rows}", flush=True)

@@ -119,7 +119,7 @@ def test_distributed_is_something_else():
     with pytest.raises(ValueError, match="The 'distributed' parameter of MLPClassifier must be"):
         MLPClassifier(distributed="spark").fit(x, [0, 1, 0, 1])
     with pytest.raises(ValueError, match="accumulate is 0; expected a positive integer"):
-        Network(2, [2]).fit(x, [0, 1, 0, 1], accumulate=0)
+        Network(2, [2]).fit(x, [0, 1, 0, 1], gradient_accumulation_steps=0)
 
 
 def test_without_mpi4py_the_extra_is_named(monkeypatch):

@@ -102,7 +102,7 @@ def test_accumulating_changes_nothing_but_memory(backend):
     thetas = []
     for accumulate in (1, 4):
         network = Network(4, [6, "tanh", 3], seed=1)
-        history = network.fit(x, t, epochs=2, batch_size=16, l2=0.01, accumulate=accumulate)
+        history = network.fit(x, t, epochs=2, batch_size=16, l2=0.01, gradient_accumulation_steps=accumulate)
         thetas.append((to_host(network.theta), history.loss))
     tolerance = 1e-4 if backends.dtype_name(backend.dtype) == "float32" else 1e-10
     for a, b in zip(*thetas, strict=True):
@@ -114,7 +114,7 @@ def test_an_estimator_accumulates(rows):
     rng = np.random.default_rng(0)
     x, t, weight = rng.normal(size=(50, 4)), rng.integers(0, 3, 50), rng.random(50)
     one, other = (
-        MLPClassifier((6,), max_iter=3, batch_size=16, random_state=0, accumulate=n, dropout=0.2)
+        MLPClassifier((6,), max_iter=3, batch_size=16, random_state=0, gradient_accumulation_steps=n, dropout=0.2)
         for n in (1, 4)
     )
     whole, made = [], learner.make_summed_step
@@ -130,6 +130,6 @@ def test_an_estimator_accumulates(rows):
     for a, b in zip(one.coefs_, other.coefs_, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
     with pytest.raises(ValueError, match=r"solver='lbfgs' has no steps .* go with accumulate;"):
-        MLPClassifier(solver="lbfgs", accumulate=2).fit(rows(x), t)
+        MLPClassifier(solver="lbfgs", gradient_accumulation_steps=2).fit(rows(x), t)
     with pytest.raises(ValueError, match="'accumulate' parameter of MLPClassifier must be an int"):
-        MLPClassifier(accumulate=0).fit(rows(x), t)
+        MLPClassifier(gradient_accumulation_steps=0).fit(rows(x), t)

@@ -155,6 +155,8 @@ class ScikitLearnRules(Callback):
         self.model, self.schedule, self.validator = model, schedule, validator
         self.incremental, self.verbose = incremental, verbose
 
+    on_every_rank = True  # each has a model with attributes
+
     def on_train_begin(self, run: Run) -> None:
         """Begin to count epochs."""
         self.model.n_iter_ = 0

@@ -74,7 +74,14 @@ class Callback:
     """Base of callbacks; override what is needed.
 
     What the methods return is ignored: `Run.stop` ends a training.
+
+    Attributes
+    ----------
+    on_every_rank : bool
+        Whether all processes of a training call it, and not only rank 0.
     """
+
+    on_every_rank = False
 
     def on_train_begin(self, run: Run) -> None:
         """Before the first epoch."""

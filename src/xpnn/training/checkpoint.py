@@ -467,9 +467,8 @@ class CheckpointManager:
             return
         self.identity = {name: describe(value) for name, value in identity.items()}
         if self.group is not None:
-            self.group.check_same_options(
-                {**self.identity, "seed": "rank 0's", "epochs": str(epochs)}
-            )
+            seeds = dict.fromkeys(self.identity.keys() & {"seed", "random_state"}, "rank 0's")
+            self.group.check_same_options({**self.identity, **seeds, "epochs": str(epochs)})
         if self.found is None:
             return
         was = self.found.values["identity"]
@@ -511,10 +510,10 @@ class CheckpointManager:
             sampler.restore(found.values["generator"], arrays)
         except ValueError as error:
             raise CheckpointError(f"{found.path}: {error}") from error
-        if not self.first:
-            return  # callbacks are rank 0's
         states = found.values["callbacks"]
         kept = [call for call in callbacks if call.save_state()]
+        if not self.first:  # rank 0 has more, behind those of every rank
+            states = states[: len(kept)]
         names = [type(call).__name__ for call in kept]
         if names != [state.get("name") for state in states]:
             raise CheckpointError(

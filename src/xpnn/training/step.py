@@ -230,7 +230,7 @@ def make_means(
     def means(theta: Array, sums: Sums, scale: Any = None) -> tuple[Array, Array]:
         gradient, value, weight, _ = sums
         gradient = xp.astype(gradient, theta.dtype, copy=False)
-        if not isinstance(weight, float):  # weights of no row at all leave no step, not 0 / 0
+        if type(weight) is not float:  # weights of no row at all leave no step, not 0 / 0
             weight = xp.where(weight == 0, weight + 1.0, weight)
         if loss.reduction == "mean":
             gradient, value = gradient / weight, value / weight

@@ -139,7 +139,8 @@ class Trainer:
         self.network, self.dataset, self.sampler, self.options = network, dataset, sampler, options
         self.validator, self.group = validator, group
         self.checkpoints = checkpoints or CheckpointManager("network", None, False)
-        self.callbacks = list(callbacks) if group is None or group.is_main else []
+        main = group is None or group.is_main
+        self.callbacks = [call for call in callbacks if main or call.on_every_rank]
         self.schedule = options.schedule
         self.batch_size = min(options.batch_size or dataset.rows, dataset.rows or 2**63)
         self.steps_per_epoch = max(-(-dataset.rows // self.batch_size), 1)
