@@ -42,7 +42,7 @@ def train(given: dict[str, Any], group: Any) -> dict[str, Any]:
         distributed=None if group is None else "mpi", callbacks=[OnEpoch(mark)],
         engine=given["engine"],
     )  # fmt: skip
-    if group is not None and not group.first:
+    if group is not None and not group.is_main:
         return {}
     pairs = list(pairwise(marks))
     steps = -(-len(x) // given["batch"])
@@ -121,11 +121,11 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     group = None
     if given["ranks"] > 1:
-        from xpnn.distributed import as_group
+        from xpnn.distributed import process_group
 
-        group = as_group("mpi")
+        group = process_group("mpi")
     found = {"train": train, "sums": sums, "buckets": buckets}[given["what"]](given, group)
-    if group is None or group.first:
+    if group is None or group.is_main:
         print(json.dumps(found))
 
 

@@ -12,18 +12,18 @@ import numpy as np
 
 from xpnn import MLPClassifier, Network
 from xpnn.data import stream
-from xpnn.distributed import MPI, RankError, as_group
+from xpnn.distributed import MPIOptions, RankError, process_group
 from xpnn.optimizers import CosineWarmup
 from xpnn.training import OnEpoch
 
 NAME = sys.argv[1]
-HANGS = ("hangs", "stopped", "stays away", "never begins", "callback hangs")
-SETTINGS = MPI(timeout=2.0 if NAME in HANGS else 100.0)
+HANGS = ("hangs", "stopped", "stays away", "never begins", "callback hangs", "later")
+SETTINGS = MPIOptions(timeout=2.0 if NAME in HANGS else 100.0)
 if NAME == "never begins" and os.environ.get("PMI_RANK") == "1":
     from mpi4py import MPI as started  # noqa: F401
 
     time.sleep(1e6)
-GROUP = as_group(SETTINGS)
+GROUP = process_group(SETTINGS)
 RANK = GROUP.rank
 X = np.random.default_rng(0).normal(size=(90, 4))
 T = np.arange(90) % 3
@@ -79,13 +79,13 @@ elif NAME == "other data":
 elif NAME == "other rows":
     caught(lambda: fit(X[: 90 - RANK], T[: 90 - RANK]))
 elif NAME == "drifts":
-    whole = GROUP.add
+    whole = GROUP.into
 
     def wrong(vector, out):
         whole(vector, out)
         out *= 1 + RANK * 1e-6
 
-    GROUP.add = wrong
+    GROUP.into = wrong
     caught(fit)
 elif NAME == "argument":
     caught(lambda: fit(epochs=0))

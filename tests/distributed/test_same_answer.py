@@ -103,19 +103,3 @@ def test_one_rank_is_one_process(name, place, alone):
     one = np.load(folder / f"{name}.0.npz")
     for key, value in alone(name).items():
         np.testing.assert_array_equal(one[key], value)
-
-
-def test_processes_of_several_machines_end_where_one_does(place, alone):
-    names = ["plain", "float32", "files", "classifier", "lbfgs"]
-    folder = place / "apart"
-    folder.mkdir(exist_ok=True)
-    command = (str(HERE / "mpi_cases.py"), str(files(folder)), *names)
-    done = start(3, *command, env={"XPNN_TEST_APART": "1"})
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name in names:
-        found = [np.load(folder / f"{name}.{rank}.npz") for rank in range(3)]
-        tolerance = {"rtol": 2e-4, "atol": 2e-5} if name == "float32" else {"rtol": 1e-8}
-        for key in ("theta", "loss"):
-            np.testing.assert_allclose(found[0][key], alone(name)[key], **tolerance)
-            for other in found[1:]:
-                np.testing.assert_array_equal(other[key], found[0][key])

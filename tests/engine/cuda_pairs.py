@@ -32,9 +32,9 @@ EXACT = {
 def targets(loss, outputs):
     """Targets that a loss can learn from."""
     source = np.random.default_rng(1)
-    if LOSSES[loss].kind == "labels":
+    if LOSSES[loss].kind == "multiclass":
         return source.integers(0, outputs, ROWS)
-    if LOSSES[loss].kind == "yes_no":
+    if LOSSES[loss].kind == "binary":
         return source.integers(0, 2, (ROWS, outputs)).astype(float)
     return source.random((ROWS, outputs))
 

@@ -22,7 +22,7 @@ def _compiler():
 class Others:
     """Add the sums of some process that always finds the same, and count how often."""
 
-    alone = False
+    single_process = False
 
     def __init__(self):
         self.count = 0
@@ -35,7 +35,7 @@ class Others:
 class Nobody:
     """What is asked must not be: there is nobody else."""
 
-    alone = True
+    single_process = True
 
     def __call__(self, vector):
         raise AssertionError("nobody else is there")

@@ -79,7 +79,7 @@ def of_loss(name, **options):
 def test_every_loss_of_the_library_can_be_asked_for():
     assert set(LOSSES) <= set(CLASSIFIER) | set(REGRESSOR)
     for name, rule in LOSSES.items():
-        assert name in (REGRESSOR if rule.kind == "values" else CLASSIFIER)
+        assert name in (REGRESSOR if rule.kind == "regression" else CLASSIFIER)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_every_activation(activation):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss(loss):
-    t = LABELS if LOSSES[loss].kind == "labels" else np.eye(3)[LABELS]
+    t = LABELS if LOSSES[loss].kind == "multiclass" else np.eye(3)[LABELS]
     assert_same(layers=(16, "tanh", 3), loss=loss, t=t)
 
 

@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(45, 4))
 LABELS = RNG.integers(3, size=45)
 VALUES = RNG.uniform(0.1, 2.0, (45, 3))
-TARGETS = {"labels": LABELS, "yes_no": (VALUES > 1) * 1.0, "values": VALUES}
+TARGETS = {"multiclass": LABELS, "binary": (VALUES > 1) * 1.0, "regression": VALUES}
 
 
 @pytest.fixture

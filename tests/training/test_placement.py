@@ -37,7 +37,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(45, 4)).astype("float32")
 LABELS = RNG.integers(3, size=45)
 VALUES = RNG.uniform(0.1, 2.0, (45, 3)).astype("float32")
-TARGETS = {"labels": LABELS, "yes_no": (VALUES > 1).astype("float32"), "values": VALUES}
+TARGETS = {"multiclass": LABELS, "binary": (VALUES > 1).astype("float32"), "regression": VALUES}
 WEIGHT = RNG.uniform(0.5, 2.0, 45).astype("float32")
 
 

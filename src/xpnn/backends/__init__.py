@@ -36,7 +36,7 @@ from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
 from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
-from xpnn.backends.products import product
+from xpnn.backends.products import matmul
 from xpnn.backends.random import generator, uniform_noise
 from xpnn.backends.random_state import generator_state, restore_generator
 from xpnn.backends.select import (
@@ -114,12 +114,12 @@ __all__ = [
     "largest_of",
     "library_name",
     "limit_threads",
+    "matmul",
     "matmul_precision",
     "named_dtype",
     "namespace",
     "on_device",
     "placement",
-    "product",
     "restore_generator",
     "same_bits",
     "scalar",

@@ -59,9 +59,9 @@ def _scores(rows: int = 64, columns: int = 8) -> Any:
 def _targets(loss: str, rows: int, columns: int) -> Any:
     source = generator(8)
     kind = LOSSES[loss].kind
-    if kind == "labels":
+    if kind == "multiclass":
         return source.integers(0, columns, rows)
-    if kind == "yes_no":
+    if kind == "binary":
         return source.integers(0, 2, (rows, columns)).astype(np.float64)
     if loss == "poisson":
         return source.integers(0, 6, (rows, columns)).astype(np.float64)

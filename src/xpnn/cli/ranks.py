@@ -7,28 +7,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xpnn.distributed import Group
+    from xpnn.distributed import ProcessGroup
 
 
 @contextmanager
-def ranks() -> Iterator[Group | None]:
+def ranks() -> Iterator[ProcessGroup | None]:
     """Join the other processes; only rank 0 says what goes wrong.
 
     Yields
     ------
-    Group or None
+    ProcessGroup or None
         None where this process is alone.
     """
-    from xpnn.distributed import as_group, started_by_mpi
+    from xpnn.distributed import process_group, started_by_mpi
 
-    group = as_group("mpi") if started_by_mpi() > 1 else None
+    group = process_group("mpi") if started_by_mpi() > 1 else None
     if group is None or group.size == 1:
         yield None
         return
     try:
-        with group.together():
+        with group.session():
             yield group
     except Exception:
-        if group.first:
+        if group.is_main:
             raise
         raise SystemExit(2) from None

@@ -26,7 +26,7 @@ from xpnn.cli.tables import Table, opened, stem_of
 
 if TYPE_CHECKING:
     from xpnn import TableModel
-    from xpnn.distributed import Group
+    from xpnn.distributed import ProcessGroup
 
 _MINUTES = 1.0  # between checkpoints
 # What errors of the estimator call options, and what the command does.
@@ -67,7 +67,7 @@ def read_validation(text: str, like: Table) -> float | Table | None:
 
 
 def train_table(
-    table: Table, order: Order, screen: Screen, group: Group | None = None
+    table: Table, order: Order, screen: Screen, group: ProcessGroup | None = None
 ) -> dict[str, Any] | None:
     """Do the work of `xpnn train`.
 
@@ -79,7 +79,7 @@ def train_table(
         How.
     screen : Screen
         Where to say what is found.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that train together.
 
     Returns
@@ -338,7 +338,7 @@ def train(
         seed, resume, checkpoint_every, plot, compute_dtype, precision,
     )  # fmt: skip
     with ranks() as group:
-        if group is not None and not group.first:
+        if group is not None and not group.is_main:
             from xpnn import TableModel
 
             with Screen(quiet=True).notes():

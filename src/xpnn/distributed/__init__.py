@@ -1,19 +1,21 @@
-"""Training on several processes, which MPI starts and through which they talk."""
+"""Training on several processes that MPI started: each takes its part of every batch."""
 
-from xpnn.distributed.dealt import DealtWindows
-from xpnn.distributed.group import Group, as_group, check_alone
-from xpnn.distributed.meeting import started_by_mpi
-from xpnn.distributed.settings import MPI, RankError
-from xpnn.distributed.share import Share, share_of
+from xpnn.distributed.group import ProcessGroup, check_single_process, process_group
+from xpnn.distributed.launch import started_by_mpi
+from xpnn.distributed.options import MPIOptions, RankError
+from xpnn.distributed.shard import BatchShard, Shard, shard_bounds, shard_ranks
+from xpnn.distributed.windows import ShardedWindows
 
 __all__ = [
-    "MPI",
-    "DealtWindows",
-    "Group",
+    "BatchShard",
+    "MPIOptions",
+    "ProcessGroup",
     "RankError",
-    "Share",
-    "as_group",
-    "check_alone",
-    "share_of",
+    "Shard",
+    "ShardedWindows",
+    "check_single_process",
+    "process_group",
+    "shard_bounds",
+    "shard_ranks",
     "started_by_mpi",
 ]

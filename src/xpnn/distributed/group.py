@@ -1,351 +1,368 @@
-"""The processes that train together, and what they say to each other."""
+"""The processes that train together, and what they exchange.
+
+Every operation begins with `ProcessGroup.barrier`, where the ranks compare a few numbers: so
+an error on one rank is raised on all of them wherever they are, ranks that do different things
+are told so, and one that does not come is named. It costs some microseconds.
+"""
 
 from __future__ import annotations
 
 import logging
-import math
+import os
+import pickle
+import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from zlib import crc32
 
 from xpnn.backends import (
     Array,
     HostGenerator,
+    device_of,
     generator_state,
     host,
+    library_name,
+    limit_threads,
+    namespace,
     placement,
     restore_generator,
     status,
     to_device,
     to_host,
 )
-from xpnn.distributed.meeting import Meeting, load_mpi, told
-from xpnn.distributed.settings import MPI, RankError, as_settings
-from xpnn.distributed.share import share_of
-from xpnn.distributed.sums import SharedSums, sums_of
+from xpnn.distributed.launch import answer, end_job, load_mpi, missing_ranks, world
+from xpnn.distributed.options import MPIOptions, RankError
+from xpnn.distributed.shard import shard_bounds
+from xpnn.distributed.transports import AllReduce, transport_for
 
 log = logging.getLogger("xpnn.distributed")
 
-
-@cache
-def _world(settings: MPI) -> Group:
-    return Group(settings, load_mpi(settings.timeout).COMM_WORLD)
+_SPINS = 2000  # tests of a request before a rank lets other processes have its core
+_groups: dict[MPIOptions, ProcessGroup] = {}
 
 
-def as_group(distributed: str | MPI | None) -> Group | None:
-    """Find the processes that a user means; None where training is not distributed.
-
-    Parameters
-    ----------
-    distributed : {'mpi'}, MPI or None
-        What the user gave.
-
-    Returns
-    -------
-    Group or None
+def process_group(distributed: str | MPIOptions | None) -> ProcessGroup | None:
+    """The processes to train on for ``'mpi'`` or its options; None for None.
 
     Raises
     ------
     ValueError
-        It is something else.
+        `distributed` is something else.
     ImportError
         MPI is not installed.
     """
-    settings = as_settings(distributed)
-    return None if settings is None else _world(settings)
+    if distributed is None:
+        return None
+    options = MPIOptions() if distributed == "mpi" else distributed
+    if not isinstance(options, MPIOptions):
+        raise ValueError(f"distributed is {options!r}; expected None, 'mpi' or MPIOptions(...)")
+    if options not in _groups:
+        _groups[options] = ProcessGroup(options, world(options.timeout))
+    return _groups[options]
 
 
-def check_alone(deterministic: bool, group: Group | None) -> None:
-    """Make sure that nobody is promised the same bits of sums over several processes.
-
-    Raises
-    ------
-    ValueError
-        `deterministic` is True, and there is more than one process.
-    """
-    if deterministic and group is not None and group.size > 1:
+def check_single_process(deterministic: bool, group: ProcessGroup | None) -> None:
+    """Raise a ValueError where `deterministic` is True for several processes."""
+    if deterministic and group is not None and not group.single_process:
         raise ValueError(
-            "deterministic is True, and the batches are shared out among processes, whose "
-            "sums come in no fixed order on every machine; expected one process"
+            "deterministic is True, and the batches are sharded over processes, whose sums "
+            "have no fixed order on every machine; expected one process"
         )
 
 
-class Group(Meeting):
-    """The processes of one training.
+class ProcessGroup:
+    """The processes of one training. All of them call the same methods in the same order.
 
     Parameters
     ----------
-    settings, comm
-        As in `Meeting`.
+    options : MPIOptions, optional
+        How long to wait, and how GPU arrays are reduced.
+    comm : mpi4py.MPI.Comm, optional
+        Used for nothing else. Default: this process only.
+    max_message_bytes : int, default 2**30
+        Larger arrays travel in several messages: MPI-3 libraries count in 32 bits.
 
     Attributes
     ----------
-    seconds : float
-        Time spent in sums, waiting for others included.
-    sums : int
-        Number of sums.
+    rank, size : int
+        Rank of this process, number of processes.
     """
 
-    def __init__(self, settings: MPI, comm: Any = None) -> None:
-        super().__init__(settings, comm)
-        self.seconds, self.sums = 0.0, 0
-        self._adder: Any = None
-        self._shared: dict[Any, SharedSums] = {}
+    def __init__(
+        self,
+        options: MPIOptions | None = None,
+        comm: Any = None,
+        *,
+        max_message_bytes: int = 2**30,
+    ) -> None:
+        self.options = MPIOptions() if options is None else options
+        self.max_message_bytes = max_message_bytes
+        self.rank, self.size = 0, 1
+        self._exchanges = 0
+        self._error_known = False
+        self._transport: tuple[Any, AllReduce] | None = None
+        if comm is not None:
+            self._comm, self._mpi = comm, load_mpi(self.options.timeout)
+            self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        machines = self.all_gather(platform.node())
+        self._local_size = machines.count(machines[self.rank])
+        self._local_rank = machines[: self.rank].count(machines[self.rank])
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which prints, writes files and calls callbacks."""
+        return self.rank == 0
+
+    @property
+    def single_process(self) -> bool:
+        """Whether there is one process only."""
+        return self.size == 1
 
     def device(self, backend: str | None) -> str | None:
-        """Choose a GPU for this process: each process of a machine has the next one.
+        """A GPU for this process, such as ``"cuda:1"``: each one on a machine gets the next.
 
-        Parameters
-        ----------
-        backend : str or None
-            Name of the library that is to compute.
-
-        Returns
-        -------
-        str or None
-            Such as ``"cuda:1"``; None where the library's own choice will do.
+        None where `backend`, the name of an array library, is None or has no CUDA devices.
         """
-        if self.size == 1 or backend is None:
+        if self.single_process or backend is None:
             return None
         gpus = [name for name in status(backend).devices if name.startswith("cuda")]
-        return gpus[self.local_rank % len(gpus)] if gpus else None
+        return gpus[self._local_rank % len(gpus)] if gpus else None
 
-    # Saying something
+    # Waiting for each other
 
-    def from_first(self, value: Any, *, patient: bool = False) -> Any:
-        """Hand out what rank 0 has.
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Context that all ranks enter together: an error that one raises in it, all raise.
+
+        BLAS threads are divided among the ranks on a machine as long as it lasts.
+        """
+        if self.single_process:
+            yield
+            return
+        self._error_known = False
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        threads = limit_threads(max((cores or 1) // self._local_size, 1))
+        try:
+            with threads if self._local_size > 1 else nullcontext():
+                yield
+                self.barrier("end of the training")
+        except BaseException as error:
+            if not self._error_known:
+                self.barrier("end of the training", error=error)
+            raise
+
+    def barrier(
+        self,
+        what: str,
+        amount: int = 0,
+        *,
+        wait_forever: bool = False,
+        error: BaseException | None = None,
+    ) -> None:
+        """Wait until all ranks are here.
 
         Parameters
         ----------
-        value : object
-            Of rank 0; others may give anything. Small: it is pickled.
-        patient : bool, default False
-            Whether rank 0 may take long to come.
-        """
-        if self.size == 1:
-            return value
-        self.meet("take what rank 0 has", patient=patient)
-        return self.tell(value if self.first else None, 0)
-
-    def by_first(self, function: Callable[[], Any]) -> Any:
-        """Let rank 0 do something that may take long, and hand out what it returns."""
-        return self.from_first(function() if self.first else None, patient=True)
-
-    def everybodys(self, value: Any) -> list[Any]:
-        """Collect a small value of each process."""
-        if self.size == 1:
-            return [value]
-        self.meet("compare")
-        return self.collect(value)
-
-    def same(self, array: Array) -> Array:
-        """Hand out an array of rank 0 to where each process has its own of that kind."""
-        if self.size == 1:
-            return array
-        values = host.array(to_host(array), order="C")
-        self.meet("share an array", values.nbytes)
-        self.wait(self.comm.Ibcast(_bytes(values), 0), "share an array")
-        xp, device = placement(x=array)
-        return to_device(values, xp, device, array.dtype)
-
-    def same_generator(self, source: HostGenerator) -> None:
-        """Bring a generator to where that of rank 0 is."""
-        state = self.from_first(generator_state(source) if self.first else None)
-        if not self.first:
-            restore_generator(source, state)
-
-    def check_given(self, given: dict[str, str]) -> None:
-        """Make sure that all processes were given the same, described.
-
-        Raises
-        ------
-        ValueError
-            Names what differs, on all of them.
-        """
-        for rank, other in enumerate(self.everybodys(given)):
-            differs = [name for name in given if given[name] != other.get(name)]
-            if differs:
-                name = differs[0]
-                raise told(
-                    ValueError(
-                        f"rank {self.rank} was given other arguments than rank {rank}: {name} is "
-                        f"{given[name]}, there it is {other.get(name)}. All ranks need the same"
-                    )
-                )
-
-    def check_same(self, array: Array, what: str) -> None:
-        """Make sure that an array is the same everywhere, to the last bit.
+        what : str
+            The operation that follows.
+        amount : int, default 0
+            Something about it that is the same on all ranks, such as a length.
+        wait_forever : bool, default False
+            Whether the timeout does not count, since another rank reads a file, say.
+        error : BaseException, optional
+            Why this rank does not go on.
 
         Raises
         ------
         RankError
-            It is not.
+            Another rank failed, or does something else.
         """
-        if self.size > 1:
-            values = host.ascontiguousarray(to_host(array))
-            sums = self.everybodys(crc32(_bytes(values)))
-            other = next((rank for rank in range(self.size) if sums[rank] != sums[0]), None)
-            if other is not None:
-                raise told(
-                    RankError(
-                        f"the {what} of rank {other} are no longer those of rank 0. The ranks "
-                        "need the same processors and the same versions of all packages"
+        if self.single_process:
+            return
+        own = crc32(f"{what} {amount}".encode())
+        mine = host.asarray([self.size if error is None else self.rank, own, -own], host.int64)
+        least = host.empty_like(mine)
+        self._wait(self._comm.Iallreduce(mine, least, self._mpi.MIN), what, wait_forever)
+        failed = int(least[0])
+        self._error_known = failed < self.size or bool(least[1] != -least[2])
+        if failed < self.size:
+            text = self._broadcast(f"{type(error).__name__}: {error}", failed)
+            if error is None:
+                raise RankError(f"rank {failed} of {self.size} failed: {text}")
+        elif self._error_known:
+            does = self._all_gather(f"{what} {amount}" if amount else what)
+            listed = ", ".join(f"rank {rank}: {text}" for rank, text in enumerate(does))
+            raise RankError(
+                f"the ranks do not do the same ({listed}); all of them need the same data and "
+                "the same options"
+            )
+
+    def _wait(self, request: Any, what: str, forever: bool = False) -> None:
+        """Wait for an operation, and end the job if a rank does not come.
+
+        Nothing blocks inside MPI, since any rank may stop in the middle of an operation.
+        """
+        spins, begin, timeout = 0, 0.0, self.options.timeout
+        try:
+            while not request.Test():
+                spins += 1
+                if spins < _SPINS:
+                    continue
+                now = time.monotonic()
+                begin = begin or now
+                time.sleep(0.0 if now - begin < 0.01 else 0.0002)
+                answer(self._comm)
+                if not forever and now - begin > timeout:
+                    ranks = ", ".join(map(str, missing_ranks(self._comm)))
+                    end_job(
+                        self._comm,
+                        f"rank {self.rank} of {self.size} has waited {timeout:g} s in: {what} "
+                        f"(after {self._exchanges:,} exchanges); "
+                        + (f"missing: rank {ranks}" if ranks else "all ranks answer"),
                     )
+        except KeyboardInterrupt:
+            # The others are in this operation: nobody can leave it and go on.
+            end_job(self._comm, f"rank {self.rank} of {self.size} was interrupted in: {what}")
+        self._exchanges += 1
+
+    # Objects
+
+    def broadcast(self, value: Any, *, wait_forever: bool = False) -> Any:
+        """Return on all ranks the value that rank 0 gives; see `barrier` for `wait_forever`.
+
+        It is pickled.
+        """
+        if self.single_process:
+            return value
+        self.barrier("broadcast", wait_forever=wait_forever)
+        return self._broadcast(value, 0)
+
+    def broadcast_from_main(self, function: Callable[[], Any]) -> Any:
+        """Call a function on rank 0, however long it takes, and return its value on all ranks."""
+        return self.broadcast(function() if self.is_main else None, wait_forever=True)
+
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, which are pickled, on all ranks."""
+        if self.single_process:
+            return [value]
+        self.barrier("all_gather")
+        return self._all_gather(value)
+
+    def broadcast_generator(self, rng: HostGenerator) -> None:
+        """Set a generator to the state that it has on rank 0."""
+        state = self.broadcast(generator_state(rng) if self.is_main else None)
+        if not self.is_main:
+            restore_generator(rng, state)
+
+    def check_same_options(self, options: dict[str, str]) -> None:
+        """Raise a ValueError that names an option which is not that of rank 0."""
+        for name, value in self.broadcast(options).items():
+            if options.get(name) != value:
+                raise ValueError(
+                    f"rank {self.rank} was given other arguments than rank 0: {name} is "
+                    f"{options.get(name)}, there it is {value}; expected the same on all ranks"
                 )
 
-    @contextmanager
-    def lent(self, arrays: list[Any]) -> Iterator[list[Any]]:
-        """Hand out host arrays of rank 0, which lie once in the memory of each machine.
+    def _broadcast(self, value: Any, root: int) -> Any:
+        data = pickle.dumps(value, 5) if self.rank == root else b""
+        size = host.asarray([len(data)], host.int64)
+        self._wait(self._comm.Ibcast(size, root), "broadcast")
+        buffer = data if self.rank == root else bytearray(int(size[0]))
+        for message in self._messages(buffer):
+            self._wait(self._comm.Ibcast(message, root), "broadcast")
+        return value if self.rank == root else pickle.loads(buffer)
 
-        Parameters
-        ----------
-        arrays : list of numpy.ndarray or None
-            Of rank 0; the others give as many, whatever they are.
+    def _all_gather(self, value: Any) -> list[Any]:
+        return [self._broadcast(value, rank) for rank in range(self.size)]
 
-        Yields
-        ------
-        list of numpy.ndarray or None
-            To be read only, and not after the end of the block.
-        """
-        if self.size == 1:
-            yield arrays
-            return
-        kinds = self.from_first(
-            [None if a is None else (a.shape, a.dtype, a if a.dtype.hasobject else None)
-             for a in arrays] if self.first else None,
-            patient=True,
-        )  # fmt: skip
-        heads = self.comm.Split(0 if self.local_rank == 0 else self.mpi.UNDEFINED, self.rank)
-        found, windows = [], []
-        for given, kind in zip(arrays, kinds, strict=True):
-            if kind is None or kind[2] is not None:
-                found.append(None if kind is None else kind[2])
-                continue
-            shape, dtype = kind[:2]
-            size = dtype.itemsize * math.prod(shape)
-            own = size if self.local_rank == 0 else 0
-            window = self.mpi.Win.Allocate_shared(own, dtype.itemsize, comm=self.local)
-            windows.append(window)
-            memory, _ = window.Shared_query(0)
-            place = host.ndarray(shape, dtype, memory)
-            if self.first:
-                host.copyto(place, given)
-            if self.local_rank == 0:
-                self.wait(heads.Ibcast(_bytes(place), 0), "share rows")
-            found.append(place)
-        if self.local_rank == 0:
-            heads.Free()
-        self.meet("take what lies in shared memory")
-        yield found
-        self.meet("give shared memory back")
-        for window in windows:
-            window.Free()
+    # Arrays
 
-    # Adding up
-
-    @property
-    def alone(self) -> bool:
-        """Whether there is one process only."""
-        return self.size == 1
-
-    def __call__(self, vector: Array) -> Array:
-        """Add up a vector over all processes; see `xpnn.engine.Exchange`."""
-        if self.alone:
+    def all_reduce(self, vector: Array) -> Array:
+        """Return the sum of a vector over all ranks, where it is; the same bits on all ranks."""
+        if self.single_process:
             return vector
-        begin = time.perf_counter()
-        found = self._sums(vector)(vector)
-        self.seconds += time.perf_counter() - begin
-        self.sums += 1
-        return found
+        kind = (library_name(namespace(x=vector)), device_of(vector))
+        if self._transport is None or self._transport[0] != kind:
+            text, function = transport_for(self, vector)
+            self._transport = kind, function
+            if self.is_main:
+                log.info("arrays of %s are reduced %s", kind[0], text)
+        return self._transport[1](vector)
+
+    __call__ = all_reduce  # `xpnn.engine.Exchange`
 
     def into(self, vector: Any, out: Any) -> None:
-        """Add up NumPy vectors into another one; see `xpnn.engine.Exchange`."""
-        if self.alone:
+        """Write the sum of a vector of NumPy over all ranks into `out`, or into itself.
+
+        Both are C-contiguous; they may also be CuPy's where MPI accepts GPU memory.
+        """
+        if self.single_process:
             host.copyto(out, vector)
             return
-        begin = time.perf_counter()
-        self.add(vector, out)
-        self.seconds += time.perf_counter() - begin
-        self.sums += 1
+        self.barrier("all_reduce", len(vector))
+        step = max(self.max_message_bytes // vector.dtype.itemsize, 1)
+        for start in range(0, len(vector), step):
+            part = slice(start, start + step)
+            given = self._mpi.IN_PLACE if out is vector else vector[part]
+            self._wait(self._comm.Iallreduce(given, out[part]), "all_reduce")
 
-    def add(self, vector: Any, out: Any) -> None:
-        """Add up host vectors of all processes into another one, or into themselves."""
-        if self.local_size == self.size:
-            key = (len(vector), vector.dtype)
-            if key not in self._shared:
-                self.meet("make room", key[0])
-                self._shared[key] = SharedSums(self, *key)
-            self._shared[key].add(vector, out)
+    def all_reduce_numbers(self, numbers: list[float]) -> list[float]:
+        """Return the sums of a few numbers over all ranks, added in float64."""
+        return [float(n) for n in self.all_reduce(host.asarray(numbers, host.float64))]
+
+    def broadcast_array(self, array: Array) -> Array:
+        """Return the array of rank 0; each rank gives one of the same shape, where it wants it."""
+        if self.single_process:
+            return array
+        values = self.broadcast(to_host(array) if self.is_main else None)
+        xp, device = placement(x=array)
+        return to_device(values, xp, device, array.dtype)
+
+    def check_same_array(self, array: Array, what: str) -> None:
+        """Raise a RankError where an array has not the bits that it has on rank 0."""
+        if self.single_process:
             return
-        self.meet("add up", len(vector))
-        given = self.mpi.IN_PLACE if out is vector else vector
-        self.wait(self.comm.Iallreduce(given, out), "add up")
+        checksum = crc32(host.ascontiguousarray(to_host(array)).tobytes())
+        if self.broadcast(checksum) != checksum:
+            raise RankError(
+                f"the {what} of rank {self.rank} are no longer those of rank 0. The ranks need the "
+                "same processors and the same versions of all packages"
+            )
 
-    def totals(self, numbers: list[float]) -> list[float]:
-        """Add up a few numbers, in float64."""
-        if self.size == 1:
-            return numbers
-        self.meet("add up numbers", len(numbers))
-        found = host.asarray(numbers, host.float64)
-        self.wait(self.comm.Iallreduce(self.mpi.IN_PLACE, found), "add up numbers")
-        return [float(n) for n in found]
+    def map_rows(self, function: Callable[[Array], Array], x: Array) -> Array:
+        """Return ``function(x)``, of which each rank computes some rows, on all ranks.
 
-    def swap(self, out: Any, sizes: list[int], into: Any, room: list[int]) -> None:
-        """Send each process its rows, and take those from each.
-
-        Parameters
-        ----------
-        out, into : numpy.ndarray
-            Rows, those for or from each process together.
-        sizes, room : list of int
-            Bytes for and from each.
-        """
-        self.meet("exchange rows")
-        request = self.comm.Ialltoallv([_bytes(out), sizes], [_bytes(into), room])
-        self.wait(request, "exchange rows")
-
-    def _sums(self, vector: Array) -> Any:
-        if self._adder is None or not self._adder.fits(vector):
-            self._adder = sums_of(self, vector)
-            if self.first:
-                log.info("sums of %s travel %s", type(vector).__module__, self._adder.text)
-        return self._adder
-
-    def rows(self, function: Callable[[Array], Array], x: Array) -> Array:
-        """Apply a function of rows, each process to its part, and put the results together.
-
-        Parameters
-        ----------
-        function : callable
-            ``function(x)`` of shape (n, ...) gives an array of shape (n, ...).
-        x : array, shape (n, ...)
-            The same everywhere.
-
-        Returns
-        -------
-        array, shape (n, ...)
-            Where `x` is; the same everywhere.
+        `x` is the same on all ranks; the function gives a row for each of its rows.
         """
         count = int(x.shape[0])
-        if self.size == 1 or count < self.size:
+        if self.single_process or count < self.size:
             return function(x)
-        first, last = share_of(count, self.rank, self.size)
-        own = function(x[first:last, ...])
-        values = host.ascontiguousarray(to_host(own))
-        self.meet("put rows together", count)
-        shape, each = values.shape[1:], values[0].nbytes
-        whole = host.empty((count, *shape), values.dtype)
-        spans = [share_of(count, rank, self.size) for rank in range(self.size)]
-        sizes = [(stop - start) * each for start, stop in spans]
-        request = self.comm.Iallgatherv(_bytes(values), [_bytes(whole), sizes])
-        self.wait(request, "put rows together")
+        own = function(x[slice(*shard_bounds(count, self.rank, self.size)), ...])
         xp, device = placement(x=own)
-        return to_device(whole, xp, device, own.dtype)
+        values = host.concatenate(self.all_gather(to_host(own)))
+        return to_device(values, xp, device, own.dtype)
 
+    def all_to_all(self, values: list[Any]) -> list[Any]:
+        """Send a value to each rank, and return those from each; they are pickled."""
+        self.barrier("all_to_all")
+        data = [pickle.dumps(value, 5) for value in values]
+        sizes = host.asarray([len(one) for one in data], host.int64)
+        coming = host.empty_like(sizes)
+        self._wait(self._comm.Ialltoall(sizes, coming), "all_to_all")
+        buffers = [bytearray(int(size)) for size in coming]
+        requests = [
+            start(message, rank)
+            for start, parts in ((self._comm.Irecv, buffers), (self._comm.Isend, data))
+            for rank, part in enumerate(parts)
+            for message in self._messages(part)
+        ]
+        for request in requests:
+            self._wait(request, "all_to_all")
+        return [pickle.loads(buffer) for buffer in buffers]
 
-def _bytes(array: Any) -> Any:
-    """The bytes of a C-contiguous array."""
-    return array.reshape(-1).view(host.uint8)
+    def _messages(self, buffer: Any) -> Iterator[Any]:
+        for start in range(0, len(buffer), self.max_message_bytes):
+            part = memoryview(buffer)[start : start + self.max_message_bytes]
+            yield [part, self._mpi.BYTE]

@@ -12,8 +12,8 @@ class Exchange(Protocol):
     """Makes of a vector another one of its shape and dtype, together with other processes."""
 
     @property
-    def alone(self) -> bool:
-        """Whether there is nobody else, and a vector stays what it is."""
+    def single_process(self) -> bool:
+        """Whether there are no other processes, and a vector stays what it is."""
 
     def __call__(self, vector: Array) -> Array:
         """Return the new vector; its library and device are those of `vector`."""
@@ -37,7 +37,7 @@ def across(exchange: Exchange, vector: Array) -> Array:
     array
         Of the same shape and dtype.
     """
-    if exchange.alone:
+    if exchange.single_process:
         return vector
     if isinstance(vector, Traced):
         return vector._tape.add("across", (vector,), exchange=exchange)

@@ -33,13 +33,13 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.estimators.inputs import host_column
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
 from xpnn.estimators.validator import score_of
-from xpnn.functional import LossRule, sigmoid, softmax
+from xpnn.functional import CustomLoss, sigmoid, softmax
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training import Loss
 
@@ -112,7 +112,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Epochs without an improvement by `tol` before the stochastic solvers stop.
     max_fun : int, default 15000
         Most evaluations of the loss by 'lbfgs'.
-    loss : str, Loss, LossRule or pair of callables, default 'log_loss'
+    loss : str, Loss, CustomLoss or pair of callables, default 'log_loss'
         'log_loss' is scikit-learn's: a softmax cross-entropy for several classes, else a
         binary one. 'softmax_cross_entropy', 'binary_cross_entropy' and 'hinge' are also known;
         the last two set each class against the rest, and 'hinge' has no probabilities. A
@@ -123,7 +123,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         proportional to how often a class comes. They multiply the sample weights, of
         validation rows too.
     label_smoothing : float, default 0
-        Share of each target that is spread evenly over the classes (Szegedy et al. 2016).
+        Shard of each target that is spread evenly over the classes (Szegedy et al. 2016).
     dropout : float or sequence of float, default 0
         Fraction of the hidden units that a step drops (Srivastava et al. 2014), for all
         hidden layers or for each.
@@ -164,8 +164,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         or the plain pure functions; 'auto' chooses. See `xpnn.engine.make_runner`.
     progress : bool, default False
         Whether to draw a progress bar on standard error.
-    distributed : {'mpi'}, MPI or None, default None
-        Share each batch out among the processes that `mpiexec` started, all of which make the
+    distributed : {'mpi'}, MPIOptions or None, default None
+        Shard each batch out among the processes that `mpiexec` started, all of which make the
         same calls; `batch_size` is that of the whole batch.
 
     Attributes
@@ -224,7 +224,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     _METRIC = staticmethod(accuracy_score)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
-        "loss": [StrOptions(set(CLASSIFIER)), Loss, LossRule, tuple],
+        "loss": [StrOptions(set(CLASSIFIER)), Loss, CustomLoss, tuple],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -276,7 +276,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
     ) -> None:
         super().__init__(
             loss=loss,

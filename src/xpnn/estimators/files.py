@@ -1,8 +1,7 @@
-"""Fitted estimators as model files."""
+"""Fitted MLPs as plain values and arrays, for model files."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,73 +11,52 @@ from xpnn.backends import (
     HOST_NAMESPACE,
     Backend,
     Device,
-    DType,
+    device_name,
     dtype_name,
     host,
     scalar,
     to_host,
 )
-from xpnn.data.arrays_file import read_arrays
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.learner import Kept
-from xpnn.estimators.moving import land, move
+from xpnn.estimators.mlp import BaseMLP
 from xpnn.estimators.plain import read, write
-from xpnn.estimators.rates import Rates
 from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.table_model import TableModel
-from xpnn.export.layer_config import ModelFileError
-from xpnn.export.model_file import MODEL, check_arrays, check_place, kind_of, naming, write_model
-from xpnn.optimizers import Optimizer, OptimizerChain, Schedule
-from xpnn.training.precision import PLAIN, Precision
+from xpnn.estimators.rules import ATTRIBUTES, SolverState, is_count
+from xpnn.export.model_file import ModelFileError, check_arrays
+from xpnn.layers import Chain, walk
+from xpnn.optimizers import Optimizer, Schedule
+from xpnn.training.precision import Precision
+from xpnn.training.trainer import OptimizerState
 
-KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
-ESTIMATOR, TABLE = "estimator", "table"
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_number, value))
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _widths(value: Any) -> bool:
-    return isinstance(value, list) and all(_count(v) and v > 0 for v in value)
+KINDS: dict[str, type[BaseMLP]] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
+_DTYPES = ("float16", "float32", "float64")
 
 
 def _texts(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "O"
 
 
+def _requested(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 3
+        and all(v is None or isinstance(v, str) for v in value)
+    )
+
+
 # Fitted attributes and what they may be; those in the first table are always there.
 _NEEDED: dict[str, Any] = {
-    "_hidden": _widths,
-    "n_features_in_": lambda v: _count(v) and v > 0,
-    "n_outputs_": lambda v: _count(v) and v > 0,
-    "_activation": lambda v: True,  # the structure cannot be made of a wrong one
-    "_dropout": lambda v: True,
-    "_library": lambda v: isinstance(v, str),
-    "_device_name": lambda v: isinstance(v, str),
-    "_dtype_name": lambda v: v in ("float16", "float32", "float64"),
+    "n_features_in_": lambda v: is_count(v) and v > 0,
+    "n_outputs_": lambda v: is_count(v) and v > 0,
     "out_activation_": lambda v: v in ("identity", "logistic", "softmax", "exp"),
-    "n_iter_": _count,
-    "t_": _count,
+    "n_iter_": is_count,
+    "t_": is_count,
     "stopped_": lambda v: isinstance(v, bool),
+    "_requested": _requested,
 }
 _POSSIBLE: dict[str, Any] = {
-    "loss_": _number,
-    "loss_curve_": _numbers,
-    "validation_loss_curve_": _numbers,
-    "validation_scores_": lambda v: v is None or _numbers(v),
-    "best_validation_score_": lambda v: v is None or _number(v),
-    "best_loss_": lambda v: v is None or _number(v),
-    "_no_improvement_count": _count,
+    **{name: fits for name, fits in ATTRIBUTES.items() if name not in _NEEDED},
     "feature_names_in_": _texts,
     "classes_": lambda v: isinstance(v, np.ndarray) and v.ndim == 1 and len(v) > 0,
 }
@@ -86,56 +64,31 @@ _BINARIZER: dict[str, Any] = {
     "y_type_": lambda v: v in ("binary", "multiclass", "multilabel-indicator"),
     "sparse_input_": lambda v: isinstance(v, bool),
 }
-_RATES: dict[str, Any] = {
-    "schedule": lambda v: v is None or isinstance(v, Schedule),
-    "first": _number,
-    "now": _number,
-    "mode": lambda v: v in ("constant", "invscaling", "adaptive"),
-    "power": _number,
-    "taken": _count,
-    "losses": _numbers,
+_SOLVER: dict[str, Any] = {
+    "optimizer": lambda v: isinstance(v, Optimizer),
+    "schedule": lambda v: isinstance(v, Schedule),
+    "precision": lambda v: isinstance(v, Precision),
+    "steps_taken": is_count,
+    "epochs": is_count,
+    "memory": lambda v: v is None or isinstance(v, tuple),
 }
 
 
 # Writing
 
 
-def save_estimator(model: Any, path: str | Path, *, record: dict[str, Any] | None = None) -> Path:
-    """Write a fitted estimator to a model file; see `xpnn.save`.
-
-    Parameters
-    ----------
-    model : MLPClassifier, MLPRegressor or TableModel
-        Fitted, or made by `initialize`.
-    path : path
-        Usually ends in ``.safetensors``.
-    record : dict, optional
-        What shall be remembered of the training.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ModelFileError
-        It is not fitted, of a class of the user's own, or a parameter cannot be saved.
-    """
-    if type(model) is not TableModel:
-        content, arrays = estimator_content(model)
-        return write_model(path, ESTIMATOR, {"estimator": content}, arrays, record)
-    content, arrays = estimator_content(model.estimator)
-    whole = {"table": model.to_config(), "estimator": content}
-    return write_model(path, TABLE, whole, arrays, record)
-
-
-def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def estimator_content(
+    model: Any, for_inference: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write a fitted estimator as plain values and arrays.
 
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
         Fitted, or made by `initialize`.
+    for_inference : bool, default False
+        Whether to leave out what only `partial_fit` needs: the optimizer's state and the best
+        weights so far.
 
     Returns
     -------
@@ -145,19 +98,18 @@ def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     ModelFileError
-        As in `save_estimator`.
+        It is not fitted, of a class of the user's own, or a parameter cannot be saved.
     """
     name = type(model).__name__
     if KINDS.get(name) is not type(model):
         raise ModelFileError(
-            f"a {type(model).__module__}.{name} cannot be saved; expected a Network, a TableModel "
-            f"or one of {', '.join(KINDS)}"
+            f"a {type(model).__module__}.{name} cannot be saved; expected one of {', '.join(KINDS)}"
         )
-    if not hasattr(model, "coefs_"):
+    if "network_" not in vars(model):
         raise ModelFileError(f"the {name} is not fitted; call fit, and save it then")
     try:
         model._validate_params()
-        model._make_objective()
+        model._make_loss()
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the {name} cannot be saved: {error}") from error
     arrays: dict[str, Any] = {}
@@ -169,67 +121,56 @@ def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         for key in [*_NEEDED, *_POSSIBLE]
         if hasattr(model, key)
     }
-    content = {"class": name, "parameters": parameters, "fitted": fitted}
+    network = model._fitted_network()
+    where = network.backend
+    content = {
+        "class": name,
+        "parameters": parameters,
+        "fitted": fitted,
+        "layers": write(network.layers, "layers", {}),
+        "place": [where.name, device_name(where.device), network.dtype],
+    }
     binarizer = vars(model).get("_label_binarizer")
     if binarizer is not None:
         content["labels"] = {key: write(getattr(binarizer, key), key, {}) for key in _BINARIZER}
-    model._theta()
-    for kind in ("coefs", "intercepts"):
-        parts = getattr(model, f"{kind}_")
-        arrays |= {f"{kind}.{i}": to_host(part) for i, part in enumerate(parts)}
-    if model._best_theta is not None:
-        arrays["best"] = to_host(model._best_theta)
-    kept = vars(model).get("_kept")
-    if kept is not None:
-        content["optimizer"] = write(kept.optimizer, "optimizer", {})
-        if kept.precision != PLAIN:
-            content["precision"] = write(kept.precision, "precision", {})
-        content["rates"] = {key: write(getattr(kept.rates, key), key, {}) for key in _RATES}
-        # The first of its arrays is the parameters once more.
-        for i, leaf in enumerate(leaves(kept.carry())[1:]):
-            arrays[f"state.{i}"] = to_host(leaf)
+    arrays |= {f"parameters.{key}": to_host(a) for key, a in network.parameters().items()}
+    solver = vars(model).get("_solver_state")
+    if not for_inference:
+        if model._best_theta is not None:
+            arrays["best"] = to_host(model._best_theta)
+        if solver is not None:
+            content["solver"] = _solver_content(solver, arrays)
     return content, arrays
+
+
+def _solver_content(solver: SolverState, arrays: dict[str, Any]) -> dict[str, Any]:
+    """What `partial_fit` goes on with."""
+    training = solver.training or OptimizerState()
+    carry = training.carry()
+    if carry is not None:  # the first of its arrays is the parameters once more
+        for i, leaf in enumerate(leaves(carry)[1:]):
+            arrays[f"state.{i}"] = to_host(leaf)
+    values = {
+        "optimizer": solver.optimizer,
+        "schedule": solver.schedule,
+        "precision": solver.precision,
+        "steps_taken": training.steps_taken,
+        "epochs": training.epochs,
+        "memory": training.memory,
+    }
+    return {key: write(value, key, {}) for key, value in values.items()}
 
 
 # Reading
 
 
-def load_estimator(
-    path: str | Path,
-    backend: Backend | str | None = None,
-    device: Device | str | None = None,
-    dtype: DType | str | None = None,
-) -> Any:
-    """Read an estimator, or a table's model, from a model file; see `xpnn.load`.
-
-    Parameters
-    ----------
-    path, backend, device, dtype
-        As in `xpnn.load`.
+def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
+    """Make an estimator of what `estimator_content` gave; its arrays stay on the host.
 
     Returns
     -------
-    MLPClassifier, MLPRegressor or TableModel
-    """
-    wanted = check_place(backend, device, dtype)
-    header, arrays = read_arrays(path, MODEL)
-    with naming(path):
-        kind = kind_of(header)
-        if kind not in (ESTIMATOR, TABLE):
-            raise ModelFileError(f"it holds a model of the kind {kind!r}")
-        model = placed(estimator_from(header.get("estimator"), arrays), backend, device, wanted)
-        return model if kind == ESTIMATOR else _table_from(header.get("table"), model)
-
-
-def _table_from(config: Any, estimator: Any) -> Any:
-    try:
-        return TableModel.from_config(config, estimator)
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the table's model cannot be made: {error}") from error
-
-
-def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
-    """Make an estimator of what `estimator_content` gave; its arrays stay on the host.
+    MLPClassifier or MLPRegressor
+        On NumPy; `placed` brings it to where it was.
 
     Raises
     ------
@@ -247,7 +188,7 @@ def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
 def _estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
     _check_content(content)
     kind = KINDS[content["class"]]
-    model = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})
+    model: Any = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})
     model._validate_params()
     fitted = content["fitted"]
     for name, fits in [*_NEEDED.items(), *_POSSIBLE.items()]:
@@ -258,13 +199,14 @@ def _estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
             setattr(model, name, value)
         elif name in _NEEDED:
             raise ModelFileError(f"{name} is missing")
-    model.n_layers_ = len(model._hidden) + 2
     if kind is MLPClassifier:
         _read_labels(model, content.get("labels"), arrays)
-    model._objective = model._make_objective()
-    _read_theta(model, arrays)
-    if "optimizer" in content:
-        _read_state(model, content, arrays)
+    model._loss = model._make_loss()
+    model._random_state = np.random.RandomState()
+    _read_network(model, content, arrays)
+    if "solver" in content:
+        _read_solver(model, content["solver"], arrays)
+    model._saved_place = content["place"]  # for `placed`
     return model
 
 
@@ -275,6 +217,10 @@ def _check_content(content: Any) -> None:
     for part in ("parameters", "fitted"):
         if not isinstance(content.get(part), dict):
             raise ModelFileError(f"its {part} are {str(content.get(part))[:80]}")
+    place = content.get("place")
+    whole = isinstance(place, list) and len(place) == 3 and all(isinstance(v, str) for v in place)
+    if not whole or place[2] not in _DTYPES:
+        raise ModelFileError(f"its place is {str(place)[:80]}")
 
 
 def _read_part(values: Any, checks: dict[str, Any], name: str, arrays: Any) -> dict[str, Any]:
@@ -299,74 +245,91 @@ def _read_labels(model: Any, values: Any, arrays: dict[str, Any]) -> None:
     model._label_binarizer = binarizer
 
 
-def _read_theta(model: Any, arrays: dict[str, Any]) -> None:
-    structure, dtype = model._structure, model._dtype_name
-    shapes = {f"coefs.{i}": p.shape for i, p in enumerate(structure.weights)}
-    shapes |= {f"intercepts.{i}": p.shape for i, p in enumerate(structure.biases)}
-    own = {k: v for k, v in arrays.items() if k.startswith(("coefs.", "intercepts."))}
-    check_arrays(own, shapes, dtype)
-    theta = np.empty(structure.size, dtype)
-    for kind, places in (("coefs", structure.weights), ("intercepts", structure.biases)):
-        for i, place in enumerate(places):
-            theta[place.offset : place.offset + place.size] = arrays[f"{kind}.{i}"].reshape(-1)
-    model._set_theta(theta)
+def _read_network(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -> None:
+    layers, dtype = read(content.get("layers"), "layers", {}), content["place"][2]
+    if not isinstance(layers, Chain) or layers.outputs(model.n_features_in_) != model.n_outputs_:
+        raise ModelFileError(f"its layers are {layers!r}, with {model.n_outputs_} outputs")
+    network = model._make_network(layers, model._loss, None)
+    places = {f"parameters.{p.name}": p for p in walk(network.tree)}
+    own = {k: v for k, v in arrays.items() if k.startswith("parameters.")}
+    check_arrays(own, {name: p.shape for name, p in places.items()}, dtype)
+    theta = np.empty(network.size, dtype)
+    for name, p in places.items():
+        theta[p.offset : p.offset + p.size] = arrays[name].reshape(-1)
+    network.theta = theta
+    model.network_ = network
+    model.n_layers_ = sum(1 for _ in walk(network.tree)) // 2 + 1
     best = arrays.get("best")
     if best is not None and (best.shape != theta.shape or best.dtype != theta.dtype):
         raise ModelFileError(f"best has shape {best.shape}; expected {theta.shape} of {dtype}")
     model._best_theta = best
+    model._published()
 
 
-def _numbers_of(dtype: str) -> str:
+def _state_dtype(dtype: str) -> str:
     """Dtype of an optimizer's state."""
     return "float32" if dtype == "float16" else dtype
 
 
-def _read_state(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -> None:
-    optimizer = read(content["optimizer"], "optimizer", arrays)
-    if not isinstance(optimizer, Optimizer):
-        raise ModelFileError(f"optimizer is {optimizer!r}")
-    precision = PLAIN
-    if "precision" in content:
-        precision = read(content["precision"], "precision", arrays)
-    scaling = optimizer.loss_scaler if isinstance(optimizer, OptimizerChain) else None
-    if not isinstance(precision, Precision) or scaling != precision.scaling:
-        raise ModelFileError(f"precision is {precision!r} and the optimizer {optimizer!r}")
-    rates = object.__new__(Rates)
-    vars(rates).update(_read_part(content.get("rates"), _RATES, "rates", arrays))
-    theta, numbers = model._theta(), _numbers_of(model._dtype_name)
-    state = optimizer.init(theta.astype(numbers), xp=HOST_NAMESPACE)
-    like = (state, scalar(0.0, HOST_NAMESPACE, "cpu", host.dtype(numbers)))
-    expected = {f"state.{i}": leaf.shape for i, leaf in enumerate(leaves(like))}
+def _read_solver(model: Any, content: Any, arrays: dict[str, Any]) -> None:
+    found = _read_part(content, _SOLVER, "solver", arrays)
+    optimizer, precision = found["optimizer"], found["precision"]
     own = {k: v for k, v in arrays.items() if k.startswith("state.")}
-    check_arrays(own, expected, numbers)
-    waiting = iter(expected)
-    state, count = map_tree(lambda leaf: arrays[next(waiting)], like)
-    model._kept = Kept(optimizer, rates, (theta, state, count), precision=precision)
+    saved = None
+    if own:
+        theta, dtype = model.network_.theta, _state_dtype(model.network_.dtype)
+        state = precision.optimizer(optimizer).init(theta.astype(dtype), xp=HOST_NAMESPACE)
+        like = (state, scalar(0.0, HOST_NAMESPACE, "cpu", host.dtype(dtype)))
+        expected = {f"state.{i}": leaf.shape for i, leaf in enumerate(leaves(like))}
+        check_arrays(own, expected, dtype)
+        waiting = iter(expected)
+        saved = (theta, *map_tree(lambda leaf: arrays[next(waiting)], like))
+    training = OptimizerState(saved, None, found["steps_taken"], found["epochs"], found["memory"])
+    model._solver_state = SolverState(optimizer, found["schedule"], precision, training)
 
 
 def placed(
-    model: Any, backend: Backend | str | None, device: Device | str | None, dtype: str | None
+    model: Any,
+    backend: Backend | str | None,
+    device: Device | str | None,
+    dtype: str | None,
 ) -> Any:
-    """Bring a model that was read to where it shall be: by default, to where it was."""
+    """Bring a model that was read to where it shall be.
+
+    Parameters
+    ----------
+    model : MLPClassifier or MLPRegressor
+        On NumPy.
+    backend, device, dtype : optional
+        As in `xpnn.load`; by default it goes to where it was when it was saved.
+    """
+    was = vars(model).pop("_saved_place", None)
     if isinstance(backend, Backend):
         device = backend.device if device is None else device
         dtype = dtype or dtype_name(backend.dtype)
         backend = backend.name
-    if dtype is not None and dtype != model._dtype_name:
-        if dtype not in ("float16", "float32", "float64"):
+    network = model.network_
+    if dtype is not None and dtype != network.dtype:
+        if dtype not in _DTYPES:
             raise ValueError(
                 f"dtype={dtype!r} is not one of estimators; expected float16, 32 or 64"
             )
-        model._dtype_name = dtype
-        theta, best, kept = model._theta(), model._best_theta, vars(model).get("_kept")
-        model._set_theta(theta.astype(dtype))
-        model._best_theta = None if best is None else best.astype(dtype)
-        if kept is not None:
-            rest = map_tree(lambda a: a.astype(_numbers_of(dtype)), kept.state[1:])
-            kept.state = (model._theta(), *rest)
+        _convert(model, dtype)
     if backend is not None:
-        model._library, model._device_name = "numpy", "cpu"
-        move(model, backend, device)
-    elif model._library != "numpy":
-        land(model)
+        model.to(backend, device)
+    elif was is not None and was[0] != "numpy":
+        network.restore_device(was[0], was[1], network.dtype)
+        model._move_rest(network.backend)
+    model._published()
     return model
+
+
+def _convert(model: Any, dtype: str) -> None:
+    """Change the dtype of a model on NumPy."""
+    network, solver = model.network_, vars(model).get("_solver_state")
+    network.theta = network.theta.astype(dtype)
+    if model._best_theta is not None:
+        model._best_theta = model._best_theta.astype(dtype)
+    if solver is not None and solver.training is not None and solver.training.saved is not None:
+        rest = map_tree(lambda a: a.astype(_state_dtype(dtype)), solver.training.saved[1:])
+        solver.training.saved = (network.theta, *rest)

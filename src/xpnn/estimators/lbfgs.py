@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from xpnn.backends import on_device, to_float, to_host
-from xpnn.distributed import Group, share_of
+from xpnn.distributed import ProcessGroup, shard_bounds
 from xpnn.engine import HostRows
 from xpnn.estimators.inputs import to_backend
 from xpnn.estimators.structure import packing, weights_of
@@ -27,7 +27,7 @@ class _Objective:
     """Loss and gradient as SciPy wants them: float64, on the host, in scikit-learn's order."""
 
     def __init__(
-        self, model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: Group | None
+        self, model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
     ) -> None:
         network = model.network_
         self.backend, self.group, self.reduction = network.backend, group, loss.reduction
@@ -62,7 +62,7 @@ class _Objective:
             found[:-1] += to_host(sums.gradient)
             found[-1] += to_float(sums.loss)
         if self.group is not None:
-            found = self.group(found)
+            found = self.group.all_reduce(found)
         if self.reduction == "mean":
             found /= self.mass or 1.0
         penalty, saved = l2_penalty(flat * self.decays, self.alpha / self.mass)
@@ -83,16 +83,16 @@ class _Objective:
         return Batch(rows, t[part, ...], None if weight is None else weight[part])
 
 
-def _own(data: ArrayDataset, group: Group, on_host: bool) -> ArrayDataset:
+def _own(data: ArrayDataset, group: ProcessGroup, on_host: bool) -> ArrayDataset:
     """Take this process's rows."""
-    first, last = share_of(data.rows, group.rank, group.size)
+    first, last = shard_bounds(data.rows, group.rank, group.size)
     x, t, weight = data.columns
     x = x.pick(np.arange(first, last)) if on_host else x[first:last, ...]
     return ArrayDataset(x, t[first:last, ...], None if weight is None else weight[first:last])
 
 
 def fit_lbfgs(
-    model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: Group | None
+    model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
 ) -> None:
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
@@ -106,7 +106,7 @@ def fit_lbfgs(
         Their weights, on the host.
     loss : Objective
         What is minimized.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share the rows out.
 
     Warns

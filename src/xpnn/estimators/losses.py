@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from xpnn.backends import Array, Namespace, is_half
 from xpnn.functional import (
-    LossRule,
+    CustomLoss,
     mean_squared_error,
     mean_squared_error_backward,
     poisson,
@@ -50,9 +50,16 @@ class LogLoss(Loss):
     rounded: bool = False
 
     def forward(
-        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
     ) -> tuple[Array, Any]:
         """Loss as a 0-d array, and what `backward` needs."""
+        reduction = reduction or self.reduction
         dtype = xp.float32 if is_half(scores.dtype) else scores.dtype
         value, saved = self.rule.forward(
             scores,
@@ -60,6 +67,7 @@ class LogLoss(Loss):
             sample_weight,
             label_smoothing=self.label_smoothing,
             largest=-math.log(float(xp.finfo(dtype).eps)),
+            reduction=reduction,
             xp=xp,
         )
         if not self.rounded or self.kind == "multiclass":
@@ -69,7 +77,8 @@ class LogLoss(Loss):
         t = xp.astype(targets, p.dtype, copy=False)
         t = t * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         logs = t * xp.log(p) + (1.0 - t) * xp.log(1.0 - p)
-        return -float(p.shape[1]) * _weighted_mean(logs, sample_weight, xp), saved
+        weights = _row_weights(logs, sample_weight, reduction, xp)
+        return -xp.sum(logs * weights), saved
 
 
 @dataclass(frozen=True)
@@ -84,10 +93,19 @@ class SquaredError:
     kind: ClassVar[str] = "regression"
 
     def forward(
-        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
     ) -> tuple[Array, Any]:
         """Loss as a 0-d array, and what `backward` needs."""
-        value, saved = mean_squared_error(scores, targets, sample_weight, xp=xp)
+        reduction = reduction or self.reduction
+        value, saved = mean_squared_error(
+            scores, targets, sample_weight, reduction=reduction, xp=xp
+        )
         return 0.5 * value, (saved, scores)
 
     def backward(self, saved: Any, *, xp: Namespace) -> Array:
@@ -112,21 +130,28 @@ class PoissonDeviance:
     kind: ClassVar[str] = "regression"
 
     def forward(
-        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
     ) -> tuple[Array, Any]:
         """Loss as a 0-d array, and what `backward` needs."""
+        reduction = reduction or self.reduction
         t = xp.astype(targets, scores.dtype, copy=False)
-        outputs = float(scores.shape[1])
+        weights = _row_weights(scores, sample_weight, reduction, xp)
         if self.overflows:
             rate = xp.exp(scores)
             ratio = t / rate  # NaN where both are 0
             surprise = t * xp.log(xp.where(ratio == 0, xp.ones_like(t), ratio))
-            value = _weighted_mean(surprise - t + rate, sample_weight, xp)
-            return outputs * value, ((rate - t) * _shares(scores, sample_weight, xp) * outputs,)
-        value, saved = poisson(scores, targets, sample_weight, xp=xp)
+            return xp.sum((surprise - t + rate) * weights), ((rate - t) * weights,)
+        value, saved = poisson(scores, targets, sample_weight, reduction=reduction, xp=xp)
+        outputs = float(scores.shape[1])
         # A deviance is 0 for a perfect prediction, whose ``rate - t * log(rate)`` is taken off.
         perfect = t - t * xp.log(xp.where(t > 0, t, xp.ones_like(t)))
-        value = outputs * (value - _weighted_mean(perfect, sample_weight, xp))
+        value = outputs * value - xp.sum(perfect * weights)
         return value, (poisson_backward(saved, xp=xp) * outputs,)
 
     def backward(self, saved: Any, *, xp: Namespace) -> Array:
@@ -134,19 +159,15 @@ class PoissonDeviance:
         return saved[0]
 
 
-def _weighted_mean(values: Array, sample_weight: Array | None, xp: Namespace) -> Array:
-    """Mean over rows and outputs."""
-    return xp.sum(values * _shares(values, sample_weight, xp))
-
-
-def _shares(values: Array, sample_weight: Array | None, xp: Namespace) -> Any:
-    """What a row's values count for in the mean over rows and outputs."""
-    outputs = float(values.shape[1])
+def _row_weights(values: Array, sample_weight: Array | None, reduction: str, xp: Namespace) -> Any:
+    """What each row counts for: its share in the mean, or its weight in the sum."""
     if sample_weight is None:
-        return 1.0 / (float(values.shape[0]) * outputs)
+        return 1.0 / float(values.shape[0]) if reduction == "mean" else 1.0
     weight = xp.astype(sample_weight, values.dtype, copy=False)
-    whole = xp.sum(weight) * outputs
-    return weight[:, None] / xp.where(whole == 0, whole + 1.0, whole)
+    if reduction == "mean":
+        whole = xp.sum(weight)
+        weight = weight / xp.where(whole == 0, whole + 1.0, whole)
+    return weight[:, None]
 
 
 # Which loss a parameter stands for
@@ -186,7 +207,7 @@ def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: b
 
     Parameters
     ----------
-    loss : str, Loss, LossRule or pair of callables
+    loss : str, Loss, CustomLoss or pair of callables
         The parameter of that name. A pair gets a softmax's scores where `kind` is
         'multiclass', else a sigmoid's.
     kind : {'binary', 'multiclass', 'multilabel-indicator'}
@@ -209,7 +230,7 @@ def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: b
     if isinstance(loss, tuple):
         multiclass = kind == "multiclass"
         own = "multiclass" if multiclass else "binary"
-        loss = LossRule(*loss, kind=own, mean=softmax if multiclass else sigmoid)
+        loss = CustomLoss(*loss, kind=own, mean=softmax if multiclass else sigmoid)
     if loss == "log_loss":
         name = "softmax" if kind == "multiclass" else "binary"
         smoothing = float(label_smoothing)
@@ -233,7 +254,7 @@ def regressor_loss(loss: Any, delta: float, line_search: bool) -> Any:
 
     Parameters
     ----------
-    loss : str, Loss, LossRule or pair of callables
+    loss : str, Loss, CustomLoss or pair of callables
         The parameter of that name.
     delta : float
         The parameter of that name.

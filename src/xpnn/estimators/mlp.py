@@ -36,7 +36,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import Group, as_group, check_alone
+from xpnn.distributed import ProcessGroup, check_single_process, process_group
 from xpnn.engine import HostRows
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.callbacks import ScikitLearnCallbacks
@@ -400,11 +400,11 @@ class BaseMLP(  # type: ignore[misc]
     ) -> Any:
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
-        group = as_group(self.distributed)
-        check_alone(self.deterministic, group)
+        group = process_group(self.distributed)
+        check_single_process(self.deterministic, group)
         group = None if group is None or group.size == 1 else group
         kept = "the model keeps the weights of its last epoch"
-        with nullcontext() if group is None else group.together(), device_errors(kept):
+        with nullcontext() if group is None else group.session(), device_errors(kept):
             hidden, calls = hidden_widths(self.hidden_layer_sizes), as_callbacks(callbacks)
             steps_only = {
                 "X_val": data.X_val is not None,
@@ -422,13 +422,13 @@ class BaseMLP(  # type: ignore[misc]
                 # NumPy's own generator is everybody's: the training goes on with one of its own.
                 self._random_state = np.random.RandomState()
             if group is not None:
-                group.same_generator(self._random_state)
+                group.broadcast_generator(self._random_state)
             checkpoints.start(self._random_state)
             self._prepare_network(encoded, hidden, loss, first, group)
             self._loss = loss
             train = self._dataset(encoded, group)
             if group is not None:
-                self.network_.theta = group.same(self.network_.theta)
+                self.network_.theta = group.broadcast_array(self.network_.theta)
             if uses_steps(self):
                 self._fit_in_steps(train, encoded, data, incremental, calls, checkpoints, group)
             else:
@@ -445,7 +445,7 @@ class BaseMLP(  # type: ignore[misc]
             )
 
     def _encode(
-        self, data: FitData, incremental: bool, first: bool, group: Group | None
+        self, data: FitData, incremental: bool, first: bool, group: ProcessGroup | None
     ) -> Encoded:
         """Check what there is to learn from."""
         if isinstance(data.X, Source):
@@ -499,7 +499,7 @@ class BaseMLP(  # type: ignore[misc]
         weight, places = host_column(weight), _stand_in(x)
         return _check_sample_weight(weight, places, dtype=np.float64, ensure_non_negative=True)
 
-    def _resolve_backend(self, x: Any, group: Group | None) -> Backend:
+    def _resolve_backend(self, x: Any, group: ProcessGroup | None) -> Backend:
         """Where a new model is to live."""
         on_host = isinstance(x, HostRows)
         xp, device = (HOST_NAMESPACE, "cpu") if on_host else (namespace(X=x), device_of(x))
@@ -513,7 +513,12 @@ class BaseMLP(  # type: ignore[misc]
         return Backend(library_name(xp), xp, device, getattr(xp, name))
 
     def _prepare_network(
-        self, encoded: Encoded, hidden: list[int], loss: Any, first: bool, group: Group | None
+        self,
+        encoded: Encoded,
+        hidden: list[int],
+        loss: Any,
+        first: bool,
+        group: ProcessGroup | None,
     ) -> None:
         """Make the network anew, or check that it can go on."""
         if first:
@@ -565,7 +570,7 @@ class BaseMLP(  # type: ignore[misc]
             self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _dataset(
-        self, encoded: Encoded, group: Group | None, batch_size: int | None = None
+        self, encoded: Encoded, group: ProcessGroup | None, batch_size: int | None = None
     ) -> Dataset:
         """Bring rows, targets and weights to where the model is."""
         backend = self.network_.backend
@@ -610,7 +615,7 @@ class BaseMLP(  # type: ignore[misc]
         incremental: bool,
         calls: list[Callback],
         checkpoints: CheckpointManager,
-        group: Group | None,
+        group: ProcessGroup | None,
     ) -> None:
         if self.early_stopping and incremental and data.X_val is None:
             raise ValueError("partial_fit does not support early_stopping=True without X_val")
@@ -706,7 +711,7 @@ class BaseMLP(  # type: ignore[misc]
             )
 
     def _hold_out(
-        self, train: Dataset, encoded: Encoded, data: FitData, group: Group | None
+        self, train: Dataset, encoded: Encoded, data: FitData, group: ProcessGroup | None
     ) -> tuple[Dataset, EstimatorValidator | None]:
         """Bring validation rows in place: those that were given, or some of the training's."""
         if data.X_val is None:
@@ -734,7 +739,7 @@ class BaseMLP(  # type: ignore[misc]
         return train, EstimatorValidator(self, self._dataset(held, group), held, group)
 
     def _split(
-        self, train: ArrayDataset, encoded: Encoded, group: Group | None
+        self, train: ArrayDataset, encoded: Encoded, group: ProcessGroup | None
     ) -> tuple[ArrayDataset, EstimatorValidator]:
         """Set validation rows apart, the same as scikit-learn does."""
         # The parameters are checked; else the fraction is refused by another name.
@@ -771,7 +776,7 @@ class BaseMLP(  # type: ignore[misc]
             given |= {"X_val": validator.data.columns[0], "y_val": validator.data.columns[1]}
         checkpoints.check(given, self._random_state, self.max_iter)
 
-    def _fit_lbfgs(self, train: Dataset, encoded: Encoded, group: Group | None) -> None:
+    def _fit_lbfgs(self, train: Dataset, encoded: Encoded, group: ProcessGroup | None) -> None:
         if encoded.source is not None:
             raise ValueError(
                 "solver='lbfgs' looks at all rows at once; a source goes with 'adam', 'sgd' or an "

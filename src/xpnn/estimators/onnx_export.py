@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn.backends import to_host
+from xpnn.backends import dtype_name, to_host
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.onnx_table import add_table, table_inputs
 from xpnn.estimators.perceptron import Perceptron
@@ -56,6 +56,13 @@ def _add_label(graph: Graph, codes: str, classes: Any) -> None:
     classes = label_tensor(classes)
     found = graph.add("Gather", graph.constant(classes, "classes"), codes, axis=0)
     graph.output(found, "label", classes.dtype, None)
+
+
+def _dtype_of(model: Any) -> str | None:
+    """Name of the dtype of a fitted estimator's parameters."""
+    if isinstance(model, Perceptron):
+        return dtype_name(model.coef_.dtype)
+    return model._fitted_network().dtype
 
 
 def _yes(graph: Graph, scores: str, dtype: str, or_zero: bool = False) -> str:
@@ -136,9 +143,9 @@ def add_estimator(
     if isinstance(model, Perceptron):
         _add_perceptron(graph, model, x, dtype)
         return
-    made = model._structure
+    network = model._fitted_network()
     scores, width = add_scores(
-        graph, made.layers, made.tree, model._theta(), model.n_features_in_, x, dtype
+        graph, network.layers, network.tree, network.theta, network.inputs, x, dtype
     )
     if isinstance(model, MLPClassifier):
         _add_classes(graph, model, scores, width, dtype)
@@ -241,7 +248,7 @@ def to_onnx(
         return _table_to_onnx(model, path, check_opset(opset), dtype, doc)
     steps, last = _unwrap(model)
     graph = Graph(check_opset(opset))
-    dtype = check_dtype(dtype, last._dtype_name)
+    dtype = check_dtype(dtype, _dtype_of(last))
     outer = check_dtype(input_dtype, "float64" if steps else dtype, "input_dtype")
     if steps and outer == "float16":
         raise OnnxError("input_dtype is 'float16'; preprocessing needs 'float32' or 'float64'")
@@ -262,7 +269,7 @@ def _table_to_onnx(model: Any, path: Any, opset: int, dtype: str | None, doc: st
         raise OnnxError("the table's model has learned nothing yet; call fit")
     _, last = _unwrap(model.estimator)
     graph, codes = Graph(opset), model.preprocessing.codes
-    x, chosen = add_table(graph, codes), check_dtype(dtype, last._dtype_name)
+    x, chosen = add_table(graph, codes), check_dtype(dtype, _dtype_of(last))
     x = x if chosen == "float32" else graph.cast(x, chosen)
     regress = model.target.task == "regress"
     units = (float(model.target.scale), float(model.target.mean)) if regress else None

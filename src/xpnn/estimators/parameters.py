@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from xpnn.backends import PRECISIONS
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.engine import MODES
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import Layer
@@ -71,7 +71,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "device": [None, str],
     "engine": [StrOptions(set(MODES))],
     "progress": ["boolean"],
-    "distributed": [None, StrOptions({"mpi"}), MPI],
+    "distributed": [None, StrOptions({"mpi"}), MPIOptions],
 }
 
 # Parameters that do not change what is learned, or say only for how long.

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from xpnn.backends import generator_state, restore_generator
-from xpnn.estimators.stochastic import _Momentum
+from xpnn.estimators.mlp import _Momentum
 from xpnn.export import ModelFileError, layer_from_config, layer_to_config
 from xpnn.layers import Layer
 from xpnn.optimizers import (

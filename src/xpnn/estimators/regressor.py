@@ -15,12 +15,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, device_of, namespace, on_device
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
 from xpnn.estimators.validator import score_of
-from xpnn.functional import LossRule
+from xpnn.functional import CustomLoss
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training import Loss
 
@@ -36,7 +36,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     Parameters
     ----------
-    loss : str, Loss, LossRule or pair of callables, default 'squared_error'
+    loss : str, Loss, CustomLoss or pair of callables, default 'squared_error'
         'squared_error' and 'poisson' are scikit-learn's; 'absolute_error' (or
         'mean_absolute_error'), 'huber', 'mean_squared_error' and 'sum_squared_errors' are also
         known. A `Loss` brings its own options; a pair of pure functions ``(forward,
@@ -139,8 +139,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         or the plain pure functions; 'auto' chooses. See `xpnn.engine.make_runner`.
     progress : bool, default False
         Whether to draw a progress bar on standard error.
-    distributed : {'mpi'}, MPI or None, default None
-        Share each batch out among the processes that `mpiexec` started, all of which make the
+    distributed : {'mpi'}, MPIOptions or None, default None
+        Shard each batch out among the processes that `mpiexec` started, all of which make the
         same calls; `batch_size` is that of the whole batch.
 
     Attributes
@@ -197,7 +197,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     _METRIC = staticmethod(r2_score)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **CONSTRAINTS,
-        "loss": [StrOptions(set(REGRESSOR)), Loss, LossRule, tuple],
+        "loss": [StrOptions(set(REGRESSOR)), Loss, CustomLoss, tuple],
         "delta": [Interval(Real, 0, None, closed="neither")],
     }
 
@@ -244,7 +244,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         device: str | None = None,
         engine: str = "auto",
         progress: bool = False,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
     ) -> None:
         super().__init__(
             loss=loss,

@@ -61,14 +61,18 @@ class AdjustedRate(Schedule):
         How it changes.
     power : float
         Of 'invscaling'.
+    initial : float, optional
+        The learning rate at first; default, `learning_rate`.
     """
 
     learning_rate: float
     mode: str = "constant"
     power: float = 0.5
+    initial: float | None = None
 
     def __post_init__(self) -> None:
-        self.initial = self.learning_rate
+        if self.initial is None:
+            self.initial = self.learning_rate
 
     def at(self, progress: Progress) -> float:
         """Learning rate of the step after `progress`."""
@@ -77,6 +81,7 @@ class AdjustedRate(Schedule):
     def epoch_ended(self, rows_seen: int) -> None:
         """``initial / (rows seen + 1)**power`` where the rate scales inversely."""
         if self.mode == "invscaling":
+            assert self.initial is not None
             self.learning_rate = self.initial / (rows_seen + 1) ** self.power
 
     def reduce_on_plateau(self) -> tuple[bool, str]:

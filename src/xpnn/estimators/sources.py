@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
 from xpnn.data.streams import Source, Window
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.training.dataset import CHUNK, StreamDataset
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def count_labels(source: Source) -> tuple[Any, Any]:
 
 
 def find_targets(
-    model: BaseMLP, source: Source, incremental: bool, first: bool, group: Group | None
+    model: BaseMLP, source: Source, incremental: bool, first: bool, group: ProcessGroup | None
 ) -> tuple[Any, int, Any]:
     """Check a source to learn from, and find its labels.
 
@@ -121,7 +121,7 @@ def find_targets(
         Rows, targets and weights.
     incremental, first : bool
         Whether this is `partial_fit`; whether the model starts anew.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that learn together; one goes through the labels for all.
 
     Returns
@@ -152,13 +152,13 @@ def find_targets(
         class_weight = _find_classes(model, source, labels, incremental, group)
     if not source.once:
         # Where nobody knows the number of rows, one process goes through them for all.
-        source.rows = source.count() if group is None else group.by_first(source.count)
+        source.rows = source.count() if group is None else group.broadcast_from_main(source.count)
     _, _, outputs = model._encode_targets(labels, True, True)
     return row.x.astype(dtype), outputs, class_weight
 
 
 def _find_classes(
-    model: Any, source: Source, first: Any, incremental: bool, group: Group | None
+    model: Any, source: Source, first: Any, incremental: bool, group: ProcessGroup | None
 ) -> Any:
     """Learn the labels, unless `partial_fit` knows them; return the classes' weights."""
     known, counts = source.classes, None
@@ -176,7 +176,7 @@ def _find_classes(
         if group is None:
             known, counts = count_labels(source)
         else:
-            known, counts = group.by_first(lambda: count_labels(source))
+            known, counts = group.broadcast_from_main(lambda: count_labels(source))
     if not incremental:
         model._learn_or_check_classes(known, first.ndim == 1)
     if model.class_weight is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpnn.data.optional import need
-from xpnn.distributed import Group, as_group
+from xpnn.distributed import ProcessGroup, process_group
 from xpnn.estimators.table_columns import TablePreprocessing
 from xpnn.estimators.table_estimator import check_estimator, make_estimator
 from xpnn.estimators.table_record import KeepHistory, plain, summary
@@ -114,24 +113,24 @@ class TableModel:
             The table has no such column, or it is neither classes nor numbers; or there is
             nothing to learn from.
         """
-        group = as_group(options.get("distributed"))
+        group = process_group(options.get("distributed"))
         given = (frame, target, validation, seed, options)
         if group is None or group.size == 1:
             self._learn(None, given, callbacks, checkpoint, resume)
             return self
-        with group.together():
+        with group.session():
             self._learn(group, given, callbacks, checkpoint, resume)
             # What only rank 0 knows.
             state = (self.task, self.kinds, self.record)
-            self.task, self.kinds, self.record = group.from_first(state, patient=True)
+            self.task, self.kinds, self.record = group.broadcast(state, wait_forever=True)
         return self
 
     def _learn(
-        self, group: Group | None, given: tuple[Any, ...], callbacks: Iterable[Any],
+        self, group: ProcessGroup | None, given: tuple[Any, ...], callbacks: Iterable[Any],
         checkpoint: Any, resume: Any,
     ) -> None:  # fmt: skip
         """Do the work of `fit`."""
-        began, first = time.perf_counter(), group is None or group.first
+        began, first = time.perf_counter(), group is None or group.is_main
         keep, held = KeepHistory(), None
         counts: dict[str, int] = {}
         arrays: list[Any] = [None] * 4
@@ -139,14 +138,16 @@ class TableModel:
             counts, held, arrays = self._prepare(*given)
         if group is not None:
             made = (self.preprocessing, self.target, self.estimator)
-            made = group.from_first(made, patient=True)
+            made = group.broadcast(made, wait_forever=True)
             self.preprocessing, self.target, self.estimator = made
-        with nullcontext(arrays) if group is None else group.lent(arrays) as (x, y, *pair):
-            options = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
-            if self.estimator.solver != "lbfgs":
-                options["callbacks"] = [keep, *callbacks]
-                options["validation_data"] = None if pair[0] is None else tuple(pair)
-            self.estimator.fit(x, y, **options)
+            arrays = group.broadcast(arrays)
+        x, y, *pair = arrays
+        fit_options = {"callbacks": callbacks, "checkpoint": checkpoint, "resume": resume}
+        if self.estimator.solver != "lbfgs":
+            fit_options["callbacks"] = [keep, *callbacks]
+            if pair[0] is not None:
+                fit_options |= {"X_val": pair[0], "y_val": pair[1]}
+        self.estimator.fit(x, y, **fit_options)
         if not first:
             return
         self.record = {

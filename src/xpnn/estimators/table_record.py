@@ -15,7 +15,7 @@ class KeepHistory(Callback):
     def __init__(self) -> None:
         self.history: History | None = None
 
-    def on_start(self, run: Run) -> None:
+    def on_train_begin(self, run: Run) -> None:
         """Remember where it is written."""
         self.history = run.history
 
@@ -37,9 +37,14 @@ def plain(value: Any) -> Any:
     return repr(value)
 
 
+def layer_widths(estimator: Any) -> list[int]:
+    """Features, hidden layers and outputs of a fitted estimator."""
+    return [estimator.n_features_in_, *(int(b.shape[0]) for b in estimator.intercepts_)]
+
+
 def summary(estimator: Any, record: dict[str, Any]) -> list[str]:
     """Lines about the network and what was measured."""
-    widths = [estimator.n_features_in_, *estimator._hidden, estimator.n_outputs_]
+    widths = layer_widths(estimator)
     lines = [f"network: {' - '.join(map(str, widths))}, {estimator.n_iter_} epochs"]
     if record.get("rows"):
         lines.append(

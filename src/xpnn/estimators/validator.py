@@ -9,7 +9,7 @@ from sklearn.metrics import get_scorer
 
 from xpnn.backends import Array, on_device, to_float, to_host
 from xpnn.data.streams import Source
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.engine import HostRows
 from xpnn.estimators.inputs import host_column
 from xpnn.estimators.sources import flat_targets, predict_dataset
@@ -31,7 +31,7 @@ class EstimatorValidator:
         The rows, where the model is.
     held : Encoded
         Their labels and weights, on the host; or their source.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share the rows out.
 
     Attributes
@@ -40,7 +40,9 @@ class EstimatorValidator:
         What early stopping monitors: larger is better.
     """
 
-    def __init__(self, model: BaseMLP, data: Dataset, held: Encoded, group: Group | None) -> None:
+    def __init__(
+        self, model: BaseMLP, data: Dataset, held: Encoded, group: ProcessGroup | None
+    ) -> None:
         self.model, self.data, self.held, self.group = model, data, held, group
         self.score = np.nan
         self._host_rows: Any = None
@@ -70,7 +72,7 @@ class EstimatorValidator:
         predict = model.network_.predictor
         if self.group is None or isinstance(x, HostRows):
             return model._map(predict, x)
-        return self.group.rows(predict, x)
+        return self.group.map_rows(predict, x)
 
     def _stream_loss(self, data: StreamDataset) -> float:
         """Loss of all rows of a source, without penalty and weights; a mean over the rows."""
@@ -84,7 +86,7 @@ class EstimatorValidator:
                     total += value * window.rows if loss.reduction == "mean" else value
                     seen += window.rows
         if self.group is not None:
-            total, seen = self.group.totals([total, seen])
+            total, seen = self.group.all_reduce_numbers([total, seen])
         return total / seen
 
     def _score(self, loss: float, scores: Array | None) -> float:
@@ -104,7 +106,9 @@ class EstimatorValidator:
             source = held.source
             if self.group is None:
                 return score_of(model, source, None, None)
-            return float(self.group.by_first(lambda: score_of(model, source, None, None)))
+            return float(
+                self.group.broadcast_from_main(lambda: score_of(model, source, None, None))
+            )
         if monitor == "score":
             predicted = model._predict_from_scores(scores, to_host)
             return measure(model, held.labels, predicted, held.weight)

@@ -31,7 +31,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.arrays_file import FileKind, read_arrays, write_arrays
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.engine import MODES, HostRows
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.training.callbacks import Callback, Run
@@ -372,7 +372,7 @@ class CheckpointManager:
         Where and how often to write.
     resume : bool or path
         Whether to go on from what is there, or where from.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that train together: rank 0 reads and writes.
 
     Attributes
@@ -389,14 +389,18 @@ class CheckpointManager:
     """
 
     def __init__(
-        self, kind: str, checkpoint: Any, resume: bool | str | Path, group: Group | None = None
+        self,
+        kind: str,
+        checkpoint: Any,
+        resume: bool | str | Path,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.kind, self.checkpoint = kind, as_checkpoint(checkpoint)
         self.path = None if self.checkpoint is None else Path(self.checkpoint.path)
-        self.group, self.first = group, group is None or group.first
+        self.group, self.first = group, group is None or group.is_main
         self.found = self._find(resume) if self.first else None
         if group is not None:
-            self.found = group.from_first(self.found)
+            self.found = group.broadcast(self.found)
         if not self.first:
             self.checkpoint = None
         if self.found is not None and self.found.values["kind"] != kind:
@@ -463,7 +467,9 @@ class CheckpointManager:
             return
         self.identity = {name: describe(value) for name, value in identity.items()}
         if self.group is not None:
-            self.group.check_given({**self.identity, "seed": "rank 0's", "epochs": str(epochs)})
+            self.group.check_same_options(
+                {**self.identity, "seed": "rank 0's", "epochs": str(epochs)}
+            )
         if self.found is None:
             return
         was = self.found.values["identity"]

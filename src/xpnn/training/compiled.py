@@ -14,7 +14,7 @@ from xpnn.backends import (
     scalar,
     to_float,
 )
-from xpnn.distributed import Group, Share
+from xpnn.distributed import ProcessGroup, Shard
 from xpnn.engine import (
     CudaPlan,
     CudaRunner,
@@ -76,7 +76,7 @@ class CompiledStep:
         See `xpnn.engine.make_runner`.
     steps : int, default 0
         Steps that may come, as far as is known.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share each batch.
     """
 
@@ -89,12 +89,12 @@ class CompiledStep:
         *,
         engine: str = "auto",
         steps: int = 0,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         step.precision.check(carry[0], backend.xp)
         self.step, self.backend, self.group = step, backend, group
         self.asked, self.kinds = engine, kinds_of(columns)
-        self._share = None if group is None else Share(group)
+        self._shard = None if group is None else Shard(group)
         mode = step.precision.engine(engine, backend.xp)
         if group is not None and library_name(backend.xp) == "jax":
             mode = "pure"  # the host's exchange is between two compiled functions
@@ -159,13 +159,13 @@ class CompiledStep:
         with on_device(self.backend.device), self.step.precision.scope(self.backend.xp):
             set_data(self._runner, segment.columns)
             arguments = (segment.rows, batch_size, segment.indices, learning_rates, noise, count)
-            if self._share is None:
+            if self._shard is None:
                 return self._runner.run(*arguments, before)
-            return self._share.run(self._runner, *arguments, before, dealt=sharded)
+            return self._shard.run(self._runner, *arguments, before, sharded=sharded)
 
     def repeat(self, columns: Columns, rows: int, learning_rate: float, times: int) -> bool:
         """Take the same step many times, on all rows as they are; False where that is no gain."""
-        if not isinstance(self._runner, NumpyRunner) or self._share is not None:
+        if not isinstance(self._runner, NumpyRunner) or self._shard is not None:
             return False
         with self.step.precision.scope(self.backend.xp):
             set_data(self._runner, columns)

@@ -27,7 +27,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source, Window, Windows
-from xpnn.distributed import DealtWindows, Group
+from xpnn.distributed import ProcessGroup, ShardedWindows
 from xpnn.engine import HostRows
 from xpnn.training.sampler import Sampler
 
@@ -145,7 +145,7 @@ class StreamDataset:
         on the host; called in the reading thread.
     number_dtype : dtype, optional
         Of floating targets and of weights; default, that of the rows.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that read a share each, and get the rows of their part of each batch.
 
     Attributes
@@ -162,7 +162,7 @@ class StreamDataset:
         encode: Callable[[Window], Window],
         *,
         number_dtype: Any = None,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.source, self.backend, self.group = source, backend, group
         self.rows, self.sharded = source.rows or 0, group is not None and group.size > 1
@@ -177,8 +177,8 @@ class StreamDataset:
         # bfloat16 is not NumPy's; its rows travel as float32.
         dtype = host.result_type(to_host(self._columns[0]).dtype)
         checked = _checking(source, encode, self.first)
-        self._windows: Windows | DealtWindows = (
-            DealtWindows(source, batch_size, dtype, group, checked)
+        self._windows: Windows | ShardedWindows = (
+            ShardedWindows(source, batch_size, dtype, group, checked)
             if group is not None and self.sharded
             else Windows(source, batch_size, dtype, checked)
         )

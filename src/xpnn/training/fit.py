@@ -16,7 +16,7 @@ from xpnn.backends import (
     to_float,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import Group, as_group, check_alone
+from xpnn.distributed import ProcessGroup, check_single_process, process_group
 from xpnn.engine import CudaPlan, Plan
 from xpnn.optimizers import Constant
 from xpnn.training.callbacks import Callback, as_callbacks, as_early_stopping
@@ -55,8 +55,8 @@ def fit_network(
     """Train a network; see `Network.fit`, whose arguments these are."""
     if network.size == 0:
         raise ValueError("the network has no parameters to learn; add a Dense layer")
-    group = as_group(distributed)
-    check_alone(options.deterministic, group)
+    group = process_group(distributed)
+    check_single_process(options.deterministic, group)
     group = None if group is None or group.size == 1 else group
     rng = network.generator if seed is None else generator(seed)
     calls = as_callbacks(callbacks)
@@ -64,18 +64,18 @@ def fit_network(
     if stopping is not None:
         # First, so that every other callback sees the weights that were restored at the end.
         calls.insert(0, stopping)
-    if progress and (group is None or group.first):
+    if progress and (group is None or group.is_main):
         from xpnn.training.progress import ProgressBar
 
         calls.append(ProgressBar())
-    with nullcontext() if group is None else group.together(), device_errors(_KEPT):
+    with nullcontext() if group is None else group.session(), device_errors(_KEPT):
         if group is not None:
-            group.same_generator(rng)
+            group.broadcast_generator(rng)
         checkpoints = CheckpointManager("network", checkpoint, resume, group)
         checkpoints.start(rng)
         train = _training_data(network, data, options, group)
         if group is not None:
-            network.theta = group.same(network.theta)
+            network.theta = group.broadcast_array(network.theta)
         held = _validation_data(network, train, data, validation, validation_fraction, rng, group)
         if isinstance(held, tuple):
             train, held = held
@@ -93,13 +93,13 @@ def fit_network(
         )
         history = trainer.run()
         if group is not None:  # a callback may have put other weights in, or noted something
-            network.theta = group.same(network.theta)
-            vars(history).update(group.from_first(vars(history)))
+            network.theta = group.broadcast_array(network.theta)
+            vars(history).update(group.broadcast(vars(history)))
         return history
 
 
 def _training_data(
-    network: Network, data: Data, options: TrainOptions, group: Group | None
+    network: Network, data: Data, options: TrainOptions, group: ProcessGroup | None
 ) -> Dataset:
     """Check rows to learn from, and bring them in place."""
     X, y, sample_weight = data
@@ -117,7 +117,7 @@ def _training_data(
             raise ValueError(
                 f"a schedule needs to know the number of rows; say it: stream({X.name}, rows=...)"
             )
-        X.rows = X.count() if group is None else group.by_first(X.count)
+        X.rows = X.count() if group is None else group.broadcast_from_main(X.count)
     return network.stream_dataset(X, options.batch_size, group=group)
 
 
@@ -128,7 +128,7 @@ def _validation_data(
     validation: Data,
     fraction: float | None,
     rng: HostGenerator,
-    group: Group | None,
+    group: ProcessGroup | None,
 ) -> Any:
     """Bring validation rows in place; a pair with the training rows where they are set apart."""
     X_val, y_val, weight_val = validation
@@ -205,7 +205,7 @@ def _identity(
 class _Validator:
     """Loss and accuracy of validation rows."""
 
-    def __init__(self, network: Network, data: Dataset, group: Group | None) -> None:
+    def __init__(self, network: Network, data: Dataset, group: ProcessGroup | None) -> None:
         self.network, self.data, self.group = network, data, group
 
     def __call__(self) -> tuple[float, float | None]:
@@ -221,7 +221,7 @@ class _Validator:
     def predicted(self, x: Array) -> Array:
         """Scores of the rows; processes share them out."""
         predict = self.network.predictor
-        return predict(x) if self.group is None else self.group.rows(predict, x)
+        return predict(x) if self.group is None else self.group.map_rows(predict, x)
 
 
 def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float | None]:
@@ -255,7 +255,7 @@ def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float
             right += 0.0 if share is None else to_float(share) * rows
             seen += rows
     if data.group is not None:
-        total, right, seen = data.group.totals([total, right, seen])
+        total, right, seen = data.group.all_reduce_numbers([total, right, seen])
     loss = total / seen if rule.reduction == "mean" else total
     return loss, right / seen if classifies else None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import Array, Namespace, dtype_name, is_floating, to_float
-from xpnn.functional import LossRule, accuracy, loss_rule
+from xpnn.functional import CustomLoss, LossRule, accuracy, loss_rule
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Loss:
         0 <= label_smoothing < 1.
     delta : float, default 1
         For 'huber': where the square turns into a line, above 0.
-    custom : LossRule, optional
+    custom : CustomLoss, optional
         A loss of your own: two pure functions and what the scores mean.
 
     Raises
@@ -40,7 +40,7 @@ class Loss:
     name: str
     label_smoothing: float = 0.0
     delta: float = 1.0
-    custom: LossRule | None = None
+    custom: CustomLoss | None = None
 
     def __post_init__(self) -> None:
         if self.custom is None:
@@ -60,7 +60,7 @@ class Loss:
     @property
     def rule(self) -> LossRule:
         """The two functions, and what the scores mean."""
-        return loss_rule(self.name) if self.custom is None else self.custom
+        return loss_rule(self.name if self.custom is None else self.custom)
 
     @property
     def kind(self) -> str:
@@ -73,14 +73,22 @@ class Loss:
         return self.rule.reduction
 
     def forward(
-        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
     ) -> tuple[Array, Any]:
-        """Loss as a 0-d array, and what `backward` needs."""
-        options = {}
+        """Loss as a 0-d array, and what `backward` needs; by default with its own reduction."""
+        options: dict[str, Any] = {}
         if self.label_smoothing:
             options["label_smoothing"] = self.label_smoothing
         if self.delta != 1.0:
             options["delta"] = self.delta
+        if reduction not in (None, self.reduction):
+            options["reduction"] = reduction
         return self.rule.forward(scores, targets, sample_weight, **options, xp=xp)
 
     def backward(self, saved: Any, *, xp: Namespace) -> Array:
@@ -111,7 +119,7 @@ class Loss:
         return decided[:, 0] if decided.shape[1] == 1 else decided
 
     def accuracy(self, scores: Array, targets: Array, *, xp: Namespace) -> Array | None:
-        """Share of rows predicted right, 0-d; None for a regression."""
+        """Shard of rows predicted right, 0-d; None for a regression."""
         if self.kind == "regression":
             return None
         if self.kind == "multiclass":
@@ -197,14 +205,18 @@ class Loss:
 
 
 def as_loss(loss: Any) -> Loss:
-    """Make a `Loss` of a name, a pair of functions or a `LossRule`; pass a `Loss` on.
+    """Make a `Loss` of a name, a pair of functions or a `CustomLoss`; pass a `Loss` on.
 
     Parameters
     ----------
-    loss : str, Loss, LossRule, or pair of callables
-        A pair is ``(forward, backward)``: ``forward(scores, targets, sample_weight, xp=xp) ->
-        (loss, saved)``, the mean over the rows of a regression, and ``backward(saved, xp=xp)
-        -> dscores``.
+    loss : str, Loss, CustomLoss, or pair of callables
+        A pair is ``(forward, backward)`` of a regression: ``forward(scores, targets, xp=xp)``
+        gives the loss of each row, ``backward(scores, targets, xp=xp)`` its gradient with
+        respect to the scores; see `xpnn.functional.CustomLoss`.
+
+    Returns
+    -------
+    Loss
 
     Raises
     ------
@@ -216,11 +228,11 @@ def as_loss(loss: Any) -> Loss:
     if isinstance(loss, str):
         return Loss(loss)
     if isinstance(loss, tuple) and len(loss) == 2 and all(map(callable, loss)):
-        loss = LossRule(loss[0], loss[1], "regression")
-    if isinstance(loss, LossRule):
+        loss = CustomLoss(*loss)
+    if isinstance(loss, CustomLoss):
         return Loss(getattr(loss.forward, "__name__", "custom"), custom=loss)
     raise TypeError(
-        f"loss is {loss!r}; expected a name, a Loss, a LossRule, or a pair of functions "
+        f"loss is {loss!r}; expected a name, a Loss, a CustomLoss, or a pair of functions "
         "(forward, backward)"
     )
 

@@ -40,7 +40,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source, Window
-from xpnn.distributed import MPI
+from xpnn.distributed import MPIOptions
 from xpnn.engine import CudaPlan, Plan, Predictor
 from xpnn.layers import Chain, LayerSpec, Tree, chain, draw, place, size, unflatten, walk
 from xpnn.optimizers import Adam, LossScaler, Optimizer, Schedule
@@ -68,7 +68,7 @@ class Network:
         The layers, the last one giving scores. An integer is a `Dense` of that width, a
         string an `Activation` of that name: ``[100, "relu", 10]``. Softmax and sigmoid
         outputs belong to the loss; leave them out.
-    loss : str, Loss, LossRule, or pair of callables, default 'softmax_cross_entropy'
+    loss : str, Loss, CustomLoss, or pair of callables, default 'softmax_cross_entropy'
         What training minimizes, and what the scores mean; a name in
         `xpnn.functional.LOSSES`, or a loss of your own: see `xpnn.training.as_loss`.
     seed : int or generator, optional
@@ -442,7 +442,7 @@ class Network:
             Rows of a step.
         targets : bool, default True
             Whether targets are needed.
-        group : Group, optional
+        group : ProcessGroup, optional
             Processes that read a share each.
 
         Returns
@@ -691,7 +691,7 @@ class Network:
             return value, self.loss.accuracy(scores, t, xp=xp)
 
     def accuracy(self, X: ArrayLike | Source, y: ArrayLike | None = None) -> float:
-        """Share of rows predicted right.
+        """Shard of rows predicted right.
 
         Parameters
         ----------
@@ -736,7 +736,7 @@ class Network:
         checkpoint: Checkpoint | str | Path | None = None,
         resume: bool | str | Path = False,
         gradient_accumulation_steps: int = 1,
-        distributed: str | MPI | None = None,
+        distributed: str | MPIOptions | None = None,
         deterministic: bool = False,
     ) -> History:
         """Train the network in place.
@@ -814,8 +814,8 @@ class Network:
         gradient_accumulation_steps : int, default 1
             Parts of a batch that go through the network one after the other, their gradients
             added up before the step: for batches whose hidden layers would not fit in memory.
-        distributed : {'mpi'}, MPI or None, default None
-            Share each batch out among the processes that `mpiexec` started, all of which make
+        distributed : {'mpi'}, MPIOptions or None, default None
+            Shard each batch out among the processes that `mpiexec` started, all of which make
             this call: `batch_size` is that of the whole batch. Every rank needs the same
             arguments (sources are read by share); the weights, seed and checkpoint are those
             of rank 0, which alone calls callbacks and draws the progress bar. All ranks end

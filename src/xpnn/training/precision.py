@@ -179,11 +179,17 @@ class UpcastLoss:
         return self.loss.reduction
 
     def forward(
-        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
     ) -> tuple[Array, Any]:
         """Return the loss, not scaled; see `Objective.forward`."""
         wide = xp.astype(scores, xp.float32)
-        value, saved = self.loss.forward(wide, targets, sample_weight, xp=xp)
+        value, saved = self.loss.forward(wide, targets, sample_weight, reduction=reduction, xp=xp)
         return value, (scores, saved)
 
     def backward(self, saved: Any, *, xp: Namespace) -> Array:

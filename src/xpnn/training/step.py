@@ -32,9 +32,15 @@ class Objective(Protocol):
         """'mean' where the loss is a mean over rows, 'sum' where it is their sum."""
 
     def forward(
-        self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
     ) -> tuple[Array, Any]:
-        """Loss as a 0-d array, and what `backward` needs."""
+        """Loss as a 0-d array, and what `backward` needs; by default with its own reduction."""
 
     def backward(self, saved: Any, *, xp: Namespace) -> Array:
         """Gradient of the loss with respect to the scores."""
@@ -133,23 +139,24 @@ def make_sums(
             objective = UpcastLoss(loss, scale)
         params = unflatten(tree, theta, xp=xp)
         scores, saved = layers.forward(params, x, noise, xp=xp)
-        value, kept = objective.forward(scores, t, weight, xp=xp)
+        # In 16 bits gradients of a sum over many rows would overflow on their way back.
+        narrow = is_half(theta.dtype)
+        reduction = loss.reduction if narrow else "sum"
+        value, kept = objective.forward(scores, t, weight, reduction=reduction, xp=xp)
+        dscores = objective.backward(kept, xp=xp)
         rows: Any = float(x.shape[0])
         weights: Any = rows if weight is None else xp.sum(upcast(weight, xp))
+        mass = weights if reduction == "mean" else None
         if present is not None:
             rows, weights = present * rows, present * weights
-        # A mean over rows counts for as much as the rows weigh.
-        mass = weights if loss.reduction == "mean" else present
-        dscores = objective.backward(kept, xp=xp)
-        narrow = is_half(theta.dtype)
-        if mass is not None and not narrow:  # scores are fewer numbers than gradients
-            dscores = dscores * mass
+            mass = weights if reduction == "mean" else present
+            if not narrow:  # scores are fewer numbers than gradients
+                dscores = dscores * present
         _, gradients = layers.backward(params, saved, dscores, xp=xp, input_gradient=False)
         gradient = flatten(map_tree(lambda g: upcast(g, xp), gradients), xp=xp)
         if mass is not None:
             value = upcast(value, xp) * mass
-            if narrow:  # 16 bits would overflow
-                gradient = gradient * mass
+            gradient = gradient * mass if narrow else gradient
         return Sums(gradient, value, weights, rows)
 
     return sums

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xpnn.backends import Array, host, on_device, same_bits, to_float, to_host
-from xpnn.distributed import Group
+from xpnn.distributed import ProcessGroup
 from xpnn.engine.trees import map_tree
 from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Progress
@@ -113,7 +113,7 @@ class Trainer:
         Called on the way, in this order.
     checkpoints : CheckpointManager, optional
         Writes checkpoints, and has the one to go on from.
-    group : Group, optional
+    group : ProcessGroup, optional
         Processes that share each batch.
     model : object, optional
         What `fit` was called on; see `Run`.
@@ -132,14 +132,14 @@ class Trainer:
         validator: Validator | None = None,
         callbacks: Sequence[Callback] = (),
         checkpoints: CheckpointManager | None = None,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
         model: Any = None,
         state: OptimizerState | None = None,
     ) -> None:
         self.network, self.dataset, self.sampler, self.options = network, dataset, sampler, options
         self.validator, self.group = validator, group
         self.checkpoints = checkpoints or CheckpointManager("network", None, False)
-        self.callbacks = list(callbacks) if group is None or group.first else []
+        self.callbacks = list(callbacks) if group is None or group.is_main else []
         self.schedule = options.schedule
         self.batch_size = min(options.batch_size or dataset.rows, dataset.rows or 2**63)
         self.steps_per_epoch = max(-(-dataset.rows // self.batch_size), 1)
@@ -269,8 +269,8 @@ class Trainer:
         failed = self.checkpoints.after_epoch(epoch, self._snapshot, self._over())
         history.stopped = history.stopped or failed or ""
         if self.group is not None:
-            self.group.check_same(theta, "parameters")
-            history.stopped = self.group.from_first(history.stopped)
+            self.group.check_same_array(theta, "parameters")
+            history.stopped = self.group.broadcast(history.stopped)
         return None
 
     def _interrupted(self) -> None:
@@ -375,7 +375,7 @@ class Trainer:
             for hook in hooks:
                 hook(run)
             if self.group is not None:
-                self.history.stopped = self.group.from_first(self.history.stopped)
+                self.history.stopped = self.group.broadcast(self.history.stopped)
             if self.history.stopped:
                 break
         return sums
@@ -393,7 +393,7 @@ class Trainer:
     def _batch_callbacks(self) -> list[Callable[[Run], None]] | None:
         """What is called after each batch; None where nothing is, on no process."""
         hooks = [call.on_batch_end for call in self.callbacks if call.wants_batches]
-        wanted = bool(hooks) if self.group is None else self.group.from_first(bool(hooks))
+        wanted = bool(hooks) if self.group is None else self.group.broadcast(bool(hooks))
         if wanted and self.dataset.sharded:
             raise ValueError(
                 "callbacks with on_batch_end do not go with a source on several processes; use "
