@@ -70,7 +70,7 @@ def test_a_network_learns_from_a_source_as_from_an_array(weighted, door):
     here.to("numpy", dtype="float32")
     expected = here.fit(X, LABELS, sample_weight=weight, **options)
     rows = source(X, LABELS, weight=weight)
-    found = there.fit(rows, validation=source(X, LABELS), **options)
+    found = there.fit(rows, X_val=source(X, LABELS), **options)
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     np.testing.assert_allclose(to_host(there.theta), here.theta, rtol=1e-4, atol=1e-6)
     assert copies(door) > 3 * 2 * 3  # epochs, columns, windows

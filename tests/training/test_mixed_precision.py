@@ -20,7 +20,7 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 from xpnn.training import CheckpointError, Loss, loss_and_gradient, make_step
-from xpnn.training.checkpoints import read_checkpoint
+from xpnn.training.checkpoint import read_checkpoint
 from xpnn.training.precision import Precision
 
 GENERATOR = np.random.default_rng(0)
@@ -187,7 +187,7 @@ def test_a_step_of_float16_that_overflows_is_skipped(float16):
 def test_a_scale_that_is_too_large_comes_down_by_itself(float16):
     net = network(float16)
     x, t = float16.asarray(X), float16.asarray(LABELS, "int64")
-    options = {"epochs": 20, "batch_size": 20, "rate": 0.02}
+    options = {"epochs": 20, "batch_size": 20, "learning_rate": 0.02}
     history = net.fit(x, t, compute_dtype="float16", loss_scale=LossScaler(2.0**30), **options)
     assert dtype_name(net.theta.dtype) == "float32"
     assert history.loss[-1] < 0.7 * history.loss[0]
@@ -203,7 +203,9 @@ def digits():
 def read_digits(backend, digits, **options):
     x, t = backend.asarray(digits[0]), backend.asarray(digits[1], "int64")
     net = Network(64, [32, "relu", 10], seed=0)
-    net.fit(x[:1440, ...], t[:1440, ...], epochs=6, batch_size=96, rate=0.02, seed=1, **options)
+    net.fit(
+        x[:1440, ...], t[:1440, ...], epochs=6, batch_size=96, learning_rate=0.02, seed=1, **options
+    )
     return net.accuracy(x[1440:, ...], t[1440:, ...])
 
 
@@ -239,7 +241,7 @@ def test_planned_steps_are_the_pure_ones(engine, dtype, monkeypatch):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes", reason="bfloat16 on NumPy needs ml_dtypes")
     options = {
-        "epochs": 3, "batch_size": 16, "l2": 1e-3, "rate": 0.01, "sample_weight": WEIGHT,
+        "epochs": 3, "batch_size": 16, "l2": 1e-3, "learning_rate": 0.01, "sample_weight": WEIGHT,
         "compute_dtype": dtype, "loss_scale": LossScaler(2.0**36, growth_interval=4),
     }  # fmt: skip
     backend = select("numpy", dtype="float32")
@@ -284,7 +286,7 @@ def test_numpys_settings_are_as_they_were():
 
 
 class Crash(Callback):
-    def on_epoch(self, run):
+    def on_epoch_end(self, run):
         if run.history.epochs == 3:
             raise RuntimeError("crash")
 
@@ -293,7 +295,7 @@ class Crash(Callback):
 def test_a_crash_changes_no_byte(tmp_path, engine):
     backend = select("numpy", dtype="float32")
     options = {
-        "epochs": 6, "batch_size": 16, "rate": 0.02, "compute_dtype": "float16",
+        "epochs": 6, "batch_size": 16, "learning_rate": 0.02, "compute_dtype": "float16",
         "loss_scale": LossScaler(2.0**24, growth_interval=5), "engine": engine,
     }  # fmt: skip
     expected = network(backend)
