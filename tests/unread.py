@@ -8,10 +8,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from xpnn.estimators.learner import Learner
-from xpnn.estimators.streamed import StreamData
 from xpnn.layers import Layer
-from xpnn.training.trainer import Trainer
+from xpnn.training.compiled import CompiledStep
+from xpnn.training.dataset import StreamDataset
 
 READS = ("__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__")
 MORE = {
@@ -47,7 +46,7 @@ class Epochs:
 
     def __init__(self, monkeypatch):
         self.patch, self.depth, self.count = monkeypatch, 0, 0
-        for owner, name in ((Trainer, "_run"), (Learner, "run"), (StreamData, "bring")):
+        for owner, name in ((CompiledStep, "run"), (StreamDataset, "_sent")):
             monkeypatch.setattr(owner, name, self._inside(getattr(owner, name)))
 
     def _inside(self, function):

@@ -11,7 +11,7 @@ import sealing
 from xpnn import MLPClassifier, MLPRegressor, backends
 from xpnn.optimizers import RMSprop, StepDecay
 from xpnn.training import Checkpoint, CheckpointError, CheckpointWarning
-from xpnn.training.checkpoints import read_checkpoint
+from xpnn.training.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -119,7 +119,7 @@ def test_every_loss_falls(name, solver, weight):
 @pytest.mark.parametrize("name", list(ROWS))
 def test_training_and_validation_loss_are_on_one_scale(name):
     model = of_loss(name, learning_rate_init=1e-12, batch_size=10)
-    model.fit(X, ROWS[name], validation_data=(X, ROWS[name]))
+    model.fit(X, ROWS[name], X_val=X, y_val=ROWS[name])
     assert model.validation_loss_curve_ == pytest.approx(model.loss_curve_, rel=1e-6)
 
 
@@ -264,7 +264,7 @@ def test_a_schedule_falls_with_each_partial_fit():
     model, seen = MLPClassifier(**COMMON, learning_rate=SCHEDULE), []
     for _ in range(4):
         model.partial_fit(
-            X, LABELS, classes=[0, 1, 2], callbacks=[lambda run: seen.append(run.history.rate[-1])]
+            X, LABELS, classes=[0, 1, 2], callbacks=[lambda run: seen.append(run.history.learning_rate[-1])]
         )
     assert seen == pytest.approx([0.1, 0.05, 0.025, 0.0125])
 
@@ -274,6 +274,6 @@ def test_a_rate_that_waits_for_the_loss_waits_through_partial_fits():
     model, seen = MLPClassifier(**COMMON, learning_rate=rate), []
     for _ in range(6):
         model.partial_fit(
-            X, LABELS, classes=[0, 1, 2], callbacks=[lambda run: seen.append(run.history.rate[-1])]
+            X, LABELS, classes=[0, 1, 2], callbacks=[lambda run: seen.append(run.history.learning_rate[-1])]
         )
     assert seen == pytest.approx([1e-9, 1e-9, 1e-9, 0.5e-9, 0.5e-9, 0.25e-9])

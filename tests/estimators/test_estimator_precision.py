@@ -77,7 +77,7 @@ def test_a_file_whose_parts_contradict_each_other(tmp_path):
 
 
 class Crash(Callback):
-    def on_epoch(self, run):
+    def on_epoch_end(self, run):
         if run.history.epochs == 2:
             raise RuntimeError("crash")
 

@@ -12,7 +12,7 @@ from xpnn import Callback, MLPClassifier, MLPRegressor
 from xpnn.data import BlockShuffle, stream
 from xpnn.optimizers import RMSprop, StepDecay
 from xpnn.training import CheckpointError
-from xpnn.training.checkpoints import read_checkpoint
+from xpnn.training.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -31,7 +31,7 @@ class Stop(Callback):
     def __init__(self, epoch=0, batch=-1, error=None):
         self.epoch, self.batch, self.error, self.seen = epoch, batch, error, 0
 
-    def on_batch(self, run, number, loss):
+    def on_batch_end(self, run, number, loss):
         self.seen += run.history.epochs == self.epoch - 1
         if self.seen == self.batch:
             raise self.error

@@ -76,7 +76,7 @@ def test_callbacks_are_one_several_or_none():
     class Counts:
         batches = 0
 
-        def on_batch(self, run, number, loss):
+        def on_batch_end(self, run, number, loss):
             self.batches += 1
 
     counts = Counts()
@@ -84,7 +84,7 @@ def test_callbacks_are_one_several_or_none():
     assert counts.batches == 3 * -(-len(X) // 10)
 
     class Stops(Callback):
-        def on_epoch(self, run):
+        def on_epoch_end(self, run):
             return "enough"
 
     quietly(model.fit, X, Y, callbacks=Stops())

@@ -220,7 +220,7 @@ def test_a_start_without_learning():
 def test_fitting_again_begins_again():
     model = classifier(dropout=0.2, early_stopping=True, validation_fraction=0.25)
     before = [w.tobytes() for w in weights(model)]
-    model.partial_fit(X, LABELS, validation_data=(X, LABELS))
+    model.partial_fit(X, LABELS, X_val=X, y_val=LABELS)
     model.fit(X, LABELS)
     assert [w.tobytes() for w in weights(model)] == before
     assert len(model.loss_curve_) == len(model.validation_scores_) == 3

@@ -324,7 +324,7 @@ def test_a_pickle_comes_back_to_where_it_was(backend):
     x = backend.asarray(X)
     np.testing.assert_array_equal(to_host(again.predict_proba(x)), to_host(model.predict_proba(x)))
     for one in (again, model):
-        one.partial_fit(x, LABELS, validation_data=(x, LABELS))
+        one.partial_fit(x, LABELS, X_val=x, y_val=LABELS)
     for a, b in zip(weights(again), weights(model), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -360,7 +360,7 @@ def test_a_pickle_lands_on_numpy_where_its_library_cannot_be_used(error, backend
         again = pickle.loads(data)
     assert isinstance(again.coefs_[0], np.ndarray)
     np.testing.assert_allclose(again.predict_proba(X), expected, rtol=1e-9)
-    again.partial_fit(X, LABELS, validation_data=(X, LABELS))
+    again.partial_fit(X, LABELS, X_val=X, y_val=LABELS)
     model.partial_fit(backend64.asarray(X), LABELS, validation_data=(backend64.asarray(X), LABELS))
     assert_same(again, model)
 

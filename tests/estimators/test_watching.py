@@ -68,7 +68,7 @@ def test_looking_changes_nothing():
 def test_validation_rows_of_a_regressor_weigh_nothing():
     model = MLPRegressor(**COMMON, loss="absolute_error")
     model.fit(
-        X[EARLIER], SCORES[EARLIER], WEIGHT[EARLIER], validation_data=(X[LATER], SCORES[LATER])
+        X[EARLIER], SCORES[EARLIER], WEIGHT[EARLIER], X_val=X[LATER], y_val=SCORES[LATER]
     )
     expected = mean_absolute_error(SCORES[LATER], model.predict(X[LATER]))
     assert model.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
@@ -121,7 +121,7 @@ def test_validation_rows_are_checked(held, message):
 
 def test_validation_targets_have_as_many_outputs():
     with pytest.raises(ValueError, match="y of validation_data has 1 outputs; the model has 3"):
-        MLPRegressor(**COMMON).fit(X, SCORES, validation_data=(X, SCORES[:, 0]))
+        MLPRegressor(**COMMON).fit(X, SCORES, X_val=X, y_val=SCORES[:, 0])
 
 
 # Early stopping
@@ -238,14 +238,14 @@ class Log(Callback):
     def __init__(self, end=None, at=2):
         self.lines, self.end, self.at = [], end, at
 
-    def on_start(self, run):
+    def on_train_begin(self, run):
         self.lines.append(("start", run.epochs, run.history.loss[:]))
 
-    def on_epoch(self, run):
+    def on_epoch_end(self, run):
         self.lines.append(("epoch", run.history.epoch[-1], run.history.loss[-1]))
         return self.end if run.history.epoch[-1] == self.at else None
 
-    def on_end(self, run):
+    def on_train_end(self, run):
         self.lines.append(("end", run.history.stopped, run.network.n_iter_))
 
 
@@ -253,7 +253,7 @@ class Batches(Callback):
     def __init__(self, end_at=None):
         self.seen, self.end_at = [], end_at
 
-    def on_batch(self, run, number, loss):
+    def on_batch_end(self, run, number, loss):
         self.seen.append((number, loss))
         return "enough" if len(self.seen) == self.end_at else None
 

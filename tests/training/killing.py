@@ -30,7 +30,7 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 from xpnn.training import Checkpoint, EarlyStopping
-from xpnn.training.checkpoints import read_checkpoint
+from xpnn.training.checkpoint import read_checkpoint
 
 GENERATOR = np.random.default_rng(2)
 X = GENERATOR.normal(size=(60, 4))
@@ -83,10 +83,11 @@ def estimator(kind, data=from_arrays, **options):
 
 CASES = {
     "network, early stopping": network(
-        validation=0.2, early_stopping=EarlyStopping(50), rate=CosineWarmup(0.02, 5)
+        validation_fraction=0.2, early_stopping=EarlyStopping(50),
+        learning_rate=CosineWarmup(0.02, 5),
     ),
     "network, plateau, float32": network(
-        dtype="float32", validation=0.2, rate=ReduceOnPlateau(0.05, patience=2),
+        dtype="float32", validation_fraction=0.2, learning_rate=ReduceOnPlateau(0.05, patience=2),
         optimizer=chain(clip_by_global_norm(1.0), SGD(0.05, 0.9)), l2=0.01,
     ),
     "network, kernels of NumPy": network(engine="plan", optimizer=AdamW(0.01), report_every=2),
@@ -96,7 +97,9 @@ CASES = {
     "regressor, adaptive": estimator(
         MLPRegressor, solver="sgd", learning_rate="adaptive", n_iter_no_change=2
     ),
-    "network, from a source": network(from_source, rate=CosineWarmup(0.02, 5), validation=(X, T)),
+    "network, from a source": network(
+        from_source, learning_rate=CosineWarmup(0.02, 5), X_val=X, y_val=T
+    ),
     "classifier, from a source": estimator(MLPClassifier, from_source, dropout=0.3),
 }  # fmt: skip
 

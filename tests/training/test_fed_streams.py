@@ -11,7 +11,8 @@ from xpnn.backends import backend_of, to_host
 from xpnn.backends.pinned import Feeder
 from xpnn.data import BlockShuffle, stream
 from xpnn.estimators import inputs
-from xpnn.training import streaming
+from xpnn.training import dataset
+from xpnn.training.sampler import Sampler
 
 strict = pytest.importorskip("array_api_strict")
 ARRAY = type(strict.zeros(1))
@@ -32,9 +33,8 @@ def door(monkeypatch):
         return Feeder(found) if xp is strict and device == DEVICE else None
 
     import xpnn.engine.compile as choosing
-    from xpnn.estimators import streamed
 
-    for module in (streaming, choosing, inputs, streamed):
+    for module in (dataset, choosing, inputs):
         monkeypatch.setattr(module, "feeder_for", feeder_for)
     for name in ("take", "matmul", "astype"):
         _read_by(monkeypatch, name, found)
@@ -70,7 +70,7 @@ def test_a_network_learns_from_a_source_as_from_an_array(weighted, door):
     here.to("numpy", dtype="float32")
     expected = here.fit(X, LABELS, sample_weight=weight, **options)
     rows = source(X, LABELS, weight=weight)
-    found = there.fit(rows, validation=source(X, LABELS), **options)
+    found = there.fit(rows, X_val=source(X, LABELS), **options)
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     np.testing.assert_allclose(to_host(there.theta), here.theta, rtol=1e-4, atol=1e-6)
     assert copies(door) > 3 * 2 * 3  # epochs, columns, windows
@@ -82,22 +82,22 @@ def test_a_network_learns_from_a_source_as_from_an_array(weighted, door):
 def test_labels_are_looked_at_on_the_host(door, monkeypatch):
     """Nothing of a window is read back: the device is not waited for."""
     network = Network(4, [8, "tanh", 3], seed=1, backend=select("array_api_strict", "device1"))
-    rows = streaming.Stream(network, source(X, LABELS), 8)
+    rows, sampler = network.stream_dataset(source(X, LABELS), 8), Sampler(network.generator)
 
     def refuse(*given):
         raise AssertionError("a value was read from the device")
 
     for name in ("__bool__", "__float__", "__int__", "__index__", "__array__"):
         monkeypatch.setattr(ARRAY, name, refuse)
-    seen = sum(count for _, count, _ in rows.passes(None, 0))
+    seen = sum(segment.rows for segment in rows.passes(sampler, 0, 8))
     assert seen == len(X)
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.where(np.arange(103) == 50, 7, LABELS), r"rows 33 to 65: t holds"),
-        (np.where(np.arange(103) == 50, -1, LABELS), r"rows 33 to 65: t holds"),
+        (np.where(np.arange(103) == 50, 7, LABELS), r"rows 33 to 65: y holds"),
+        (np.where(np.arange(103) == 50, -1, LABELS), r"rows 33 to 65: y holds"),
     ],
 )
 def test_a_wrong_label_is_still_named(labels, message, door):

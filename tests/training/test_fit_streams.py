@@ -12,7 +12,6 @@ from xpnn import Dense, EarlyStopping, Network
 from xpnn.data import BlockShuffle, stream
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, AdamW, StepDecay
-from xpnn.training import OnEpoch
 
 ROWS = 203
 RNG = np.random.default_rng(0)
@@ -41,7 +40,7 @@ CASES = {
     "labels": ({}, {}),
     "one step": ({}, {"batch_size": 1000}),
     "one by one": ({}, {"batch_size": 1}),
-    "schedule": ({}, {"rate": StepDecay(0.1, 0.5, 2), "optimizer": SGD(momentum=0.9)}),
+    "schedule": ({}, {"learning_rate": StepDecay(0.1, 0.5, 2), "optimizer": SGD(momentum=0.9)}),
     "penalty": ({}, {"l2": 0.1, "optimizer": AdamW()}),
     "reports": ({}, {"report_every": 2}),
     "pure": ({}, {"engine": "pure"}),
@@ -61,7 +60,11 @@ def test_the_same_rows_in_order_give_the_same_bytes(name, block, buffer):
     expected = one.fit(X, LABELS, **options)
     found = two.fit(small(X, LABELS, block=block, buffer=buffer), **options)
     assert found.loss == expected.loss
-    assert (found.rows, found.rate, found.epoch) == (ROWS, expected.rate, expected.epoch)
+    assert (found.rows, found.learning_rate, found.epoch) == (
+        ROWS,
+        expected.learning_rate,
+        expected.epoch,
+    )
     assert two.theta.tobytes() == one.theta.tobytes()
 
 
@@ -87,7 +90,12 @@ def test_weights_and_unknown_lengths_give_the_same_bytes(source):
 
 
 def test_a_schedule_counts_the_rows_of_a_function_first():
-    options = {"rate": StepDecay(0.1, 0.5, 1), "batch_size": 17, "epochs": 2, "shuffle": False}
+    options = {
+        "learning_rate": StepDecay(0.1, 0.5, 1),
+        "batch_size": 17,
+        "epochs": 2,
+        "shuffle": False,
+    }
     one, two = (network(2, loss="mean_squared_error") for _ in range(2))
     one.fit(X, VALUES, sample_weight=W, **options)
     two.fit(small(batches), **options)
@@ -124,29 +132,29 @@ def test_the_seed_decides():
 
 def test_a_shuffled_source_learns_as_well_as_arrays():
     one, two = network(), network()
-    expected = one.fit(X, LABELS, epochs=20, rate=0.01)
-    found = two.fit(small(X, LABELS), epochs=20, rate=0.01)
+    expected = one.fit(X, LABELS, epochs=20, learning_rate=0.01)
+    found = two.fit(small(X, LABELS), epochs=20, learning_rate=0.01)
     assert found.loss[-1] == pytest.approx(expected.loss[-1], rel=0.05)
     assert two.accuracy(X, LABELS) > 0.9
 
 
 def test_validation_on_a_source_is_that_on_arrays():
-    def watched(held, data):
-        return network().fit(*data, epochs=3, shuffle=False, validation=held)
+    def validated(data, held, labels=None):
+        return network().fit(*data, epochs=3, shuffle=False, X_val=held, y_val=labels)
 
-    expected = watched(HELD, (X, LABELS))
-    for held in (HELD, small(*HELD), small(lambda: iter([HELD]))):
-        found = watched(held, (small(X, LABELS),))
+    expected = validated((X, LABELS), *HELD)
+    for held in (HELD, (small(*HELD),), (small(lambda: iter([HELD])),)):
+        found = validated((small(X, LABELS),), *held)
         assert found.loss == expected.loss
         assert found.validation_loss == pytest.approx(expected.validation_loss, rel=1e-6)
         assert found.validation_accuracy == pytest.approx(expected.validation_accuracy)
 
 
 def test_validation_of_a_sum():
-    options = {"epochs": 2, "shuffle": False, "rate": 1e-4}
+    options = {"epochs": 2, "shuffle": False, "learning_rate": 1e-4}
     one, two = (network(2, loss="sum_squared_errors") for _ in range(2))
-    expected = one.fit(X, VALUES, validation=(X, VALUES), **options)
-    found = two.fit(small(X, VALUES), validation=small(X, VALUES), **options)
+    expected = one.fit(X, VALUES, X_val=X, y_val=VALUES, **options)
+    found = two.fit(small(X, VALUES), X_val=small(X, VALUES), **options)
     assert found.validation_loss == pytest.approx(expected.validation_loss, rel=1e-6)
     assert found.validation_accuracy == []
 
@@ -155,8 +163,8 @@ def test_early_stopping_and_callbacks():
     seen = []
     made = network()
     history = made.fit(
-        small(X, LABELS), epochs=50, rate=0.5, validation=small(*HELD),
-        early_stopping=EarlyStopping(2), callbacks=[OnEpoch(lambda run: seen.append(run.epochs))],
+        small(X, LABELS), epochs=50, learning_rate=0.5, X_val=small(*HELD),
+        early_stopping=EarlyStopping(2), callbacks=[lambda run: seen.append(run.epochs)],
     )  # fmt: skip
     assert history.stopped == "early stopping"
     assert len(seen) == history.epochs < 50
@@ -182,7 +190,7 @@ def test_an_error_of_a_callback_ends_the_thread():
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        network().fit(small(X, LABELS), callbacks=[OnEpoch(fail)])
+        network().fit(small(X, LABELS), callbacks=[fail])
 
 
 @pytest.mark.parametrize("rows", [ROWS, 1])
@@ -200,7 +208,7 @@ def test_use(rows):
     assert (float(loss), float(right)) == pytest.approx(tuple(map(float, expected)), rel=1e-5)
 
 
-def test_values_and_answers_are_predicted_from_a_source():
+def test_values_and_binary_labels_are_predicted_from_a_source():
     for loss, outputs in (("mean_squared_error", 2), ("binary_cross_entropy", 1)):
         made = network(outputs, loss=loss)
         assert made.predict(small(X)).shape == made.predict(X).shape
@@ -210,12 +218,12 @@ def test_values_and_answers_are_predicted_from_a_source():
 
 def test_every_library(backend, assert_close):
     """A network that is somewhere takes the rows of a source there."""
-    options = {"epochs": 2, "batch_size": 16, "shuffle": False, "rate": 0.01}
+    options = {"epochs": 2, "batch_size": 16, "shuffle": False, "learning_rate": 0.01}
     one, two = network(dtype="float64"), network(backend=backend)
     x = X.astype("float64")
     source = small(x, LABELS, weight=W, block=96, buffer=1)
     expected = one.fit(x, LABELS, sample_weight=W, **options)
-    found = two.fit(source, validation=source, **options)
+    found = two.fit(source, X_val=source, **options)
     assert_close(two.theta, one.theta, backend, factor=100)
     assert found.loss == pytest.approx(expected.loss, rel=1e-4)
     proba = two.predict_proba(source)
@@ -250,22 +258,28 @@ def test_memory_does_not_grow_with_the_rows():
 
 
 BAD = {
-    "t": (lambda: fit(small(X, LABELS), LABELS), "t is given beside a source, which brings its"),
+    "y": (lambda: fit(small(X, LABELS), LABELS), "y is given beside a source, which brings its"),
     "weights": (lambda: fit(small(X, LABELS), sample_weight=W), "sample_weight is given beside a"),
     "no targets": (lambda: fit(small(X)), "x has no targets; name them"),
-    "no t": (lambda: fit(X), "t is None; expected targets"),
+    "no y": (lambda: fit(X), "y is None; expected targets"),
     "all rows": (lambda: fit(small(X, LABELS), batch_size=None), "batch_size is None, for all row"),
-    "share": (lambda: fit(small(X, LABELS), validation=0.1), "no share can be set apart from a so"),
-    "held": (lambda: fit(small(X, LABELS), validation=small(X)), "x has no targets; name them"),
+    "fraction": (
+        lambda: fit(small(X, LABELS), validation_fraction=0.1),
+        r"validation_fraction is 0\.1; no rows of a source are set apart: give X_val",
+    ),
+    "y_val": (
+        lambda: fit(small(X, LABELS), X_val=small(X, LABELS), y_val=LABELS), "y_val is given besi"
+    ),
+    "held": (lambda: fit(small(X, LABELS), X_val=small(X)), "x has no targets; name them"),
     "generator": (lambda: fit(small(batches())), "can be gone through once, and 10 epochs were"),
     "schedule": (
-        lambda: fit(small(batches()), epochs=1, rate=StepDecay(0.1, 0.5, 2)),
+        lambda: fit(small(batches()), epochs=1, learning_rate=StepDecay(0.1, 0.5, 2)),
         "a schedule needs to know the number of rows; say it: stream",
     ),
-    "width": (lambda: fit(small(X[:, :3], LABELS)), r"x has shape \(1, 3\); expected \(n, 4\)"),
+    "width": (lambda: fit(small(X[:, :3], LABELS)), r"x has 3 features; expected 4"),
     "label": (
         lambda: fit(small(X, np.where(np.arange(ROWS) == 100, 3, LABELS)), batch_size=10),
-        r"x, rows 90 to 119: t holds the label 3; expected labels 0 to 2",
+        r"x, rows 90 to 119: y holds the label 3; expected labels 0 to 2",
     ),
     "targets change": (
         lambda: fit(

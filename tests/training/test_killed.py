@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from xpnn import Network
-from xpnn.training.checkpoints import read_checkpoint
+from xpnn.training.checkpoint import read_checkpoint
 
 KILLS = 8  # of each of seven trainings: 56 in all
 PROGRAM = Path(__file__).parent / "killing.py"

@@ -19,9 +19,10 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training import CheckpointError, Loss, loss_and_gradient, make_step
-from xpnn.training.checkpoints import read_checkpoint
+from xpnn.training import CheckpointError
+from xpnn.training.checkpoint import read_checkpoint
 from xpnn.training.precision import Precision
+from xpnn.training.step import Batch, Step, make_means, make_sums
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(60, 5))
@@ -66,28 +67,32 @@ def noise_of(net, backend):
     return tuple(None if s is None else backend.asarray(draw.random(s), "float32") for s in shape)
 
 
+def gradient_function(net, backend, precision, l2=0.0):
+    """``(theta, batch, scale) -> (gradient, loss)`` of what steps are made of."""
+    xp, loss = backend.xp, net.loss
+    sums = make_sums(net.layers, net.tree, loss, xp=xp, precision=precision)
+    means = make_means(net.tree, loss, l2, xp=xp, l2_per_row=True)
+
+    def function(theta, batch, scale):
+        return means(theta, sums(theta, Batch(*batch), scale), scale)
+
+    return jit(function, backend.name)
+
+
 def gradient_of(backend, precision, scale=None):
-    """Loss and gradient of a network with everything: dropout, row weights, L2."""
+    """Gradient and loss of a network with everything: dropout, row weights, L2."""
     net = network(backend)
-    function = jit(
-        loss_and_gradient(
-            net.layers, net.tree, Loss("softmax_cross_entropy"), 0.1, xp=backend.xp,
-            l2_by_rows=True, precision=precision,
-        ),
-        backend.name,
-    )  # fmt: skip
+    arrays = [backend.asarray(X), backend.asarray(LABELS, "int64"), backend.asarray(WEIGHT)]
     number = None if scale is None else backend.asarray(np.asarray(scale))
-    return function(
-        net.theta, backend.asarray(X), backend.asarray(LABELS, "int64"), backend.asarray(WEIGHT),
-        noise_of(net, backend), number,
-    )  # fmt: skip
+    function = gradient_function(net, backend, precision, 0.1)
+    return function(net.theta, (*arrays, noise_of(net, backend)), number)
 
 
 def test_gradients_are_those_of_float64_to_half_precision(half):
     backend, dtype = half
-    expected_loss, expected = gradient_of(select("numpy", dtype="float64"), None)
+    expected, expected_loss = gradient_of(select("numpy", dtype="float64"), Precision())
     scale = 2.0**10
-    loss, gradient = gradient_of(backend, Precision(dtype), scale)
+    gradient, loss = gradient_of(backend, Precision(dtype), scale)
     assert dtype_name(loss.dtype) == dtype_name(gradient.dtype) == "float32"
     assert float(to_host(loss)) == pytest.approx(float(expected_loss), rel=LIMIT[dtype])
     found = to_host(gradient).astype("float64") / scale
@@ -96,16 +101,17 @@ def test_gradients_are_those_of_float64_to_half_precision(half):
 
 def test_what_float16_cannot_hold_a_scale_keeps(float16):
     """Errors of 4e-6, shared out among 600 rows, are below the smallest float16."""
-    net = Network(1, [Dense(1, bias=False)], backend=float16, seed=0)
+    net = Network(1, [Dense(1, bias=False)], loss="mean_squared_error", backend=float16, seed=0)
     rows = float16.asarray(np.ones((600, 1)))
-    arguments = (net.theta * 0.0, rows, rows * -4e-6, None, (None,))
-    function = loss_and_gradient(
-        net.layers, net.tree, Loss("mean_squared_error"), xp=float16.xp,
-        precision=Precision("float16"),
-    )  # fmt: skip
-    assert float(to_host(function(*arguments)[1])[0]) == 0.0
-    scaled = function(*arguments, float16.asarray(np.asarray(2.0**16)))[1]
-    assert float(to_host(scaled)[0]) / 2.0**16 == pytest.approx(8e-6, rel=2.0**-8)
+    function = gradient_function(net, float16, Precision("float16"))
+
+    def found(scale):
+        number = None if scale is None else float16.asarray(np.asarray(scale))
+        gradient, _ = function(net.theta * 0.0, (rows, rows * -4e-6, None, (None,)), number)
+        return float(to_host(gradient)[0])
+
+    assert found(None) == 0.0
+    assert found(2.0**16) / 2.0**16 == pytest.approx(8e-6, rel=2.0**-8)
 
 
 def take_steps(backend, optimizer, gradients, precision):
@@ -171,14 +177,19 @@ def test_a_step_of_float16_that_overflows_is_skipped(float16):
     precision = Precision("float16", LossScaler(2.0**40))
     net, xp = network(float16), float16.xp
     optimizer = precision.optimizer(Adam(0.1))
-    step = jit(
-        make_step(net.layers, net.tree, net.loss, optimizer, xp=xp, precision=precision),
-        float16.name,
+    step = Step(net.layers, net.tree, net.loss, optimizer, precision=precision)
+    update = jit(step.update(xp), float16.name)
+    one, zero = (float16.asarray(np.asarray(v)) for v in (1.0, 0.0))
+    batch = (
+        float16.asarray(X),
+        float16.asarray(LABELS, "int64"),
+        None,
+        noise_of(net, float16),
+        one,
     )
-    state, one = optimizer.init(net.theta, xp=xp), float16.asarray(np.asarray(1.0))
-    x, t = float16.asarray(X), float16.asarray(LABELS, "int64")
     with precision.scope(xp):
-        theta, after, loss = step(net.theta, state, x, t, None, noise_of(net, float16), one, one)
+        carry = (net.theta, optimizer.init(net.theta, xp=xp), zero)
+        (theta, after, _), (loss,) = update(carry, (zero,), batch)
     assert np.isfinite(to_host(loss))
     assert to_host(theta).tobytes() == to_host(net.theta).tobytes()
     assert numbers(after) == [2.0**39, 0.0, 1.0]
@@ -187,7 +198,7 @@ def test_a_step_of_float16_that_overflows_is_skipped(float16):
 def test_a_scale_that_is_too_large_comes_down_by_itself(float16):
     net = network(float16)
     x, t = float16.asarray(X), float16.asarray(LABELS, "int64")
-    options = {"epochs": 20, "batch_size": 20, "rate": 0.02}
+    options = {"epochs": 20, "batch_size": 20, "learning_rate": 0.02}
     history = net.fit(x, t, compute_dtype="float16", loss_scale=LossScaler(2.0**30), **options)
     assert dtype_name(net.theta.dtype) == "float32"
     assert history.loss[-1] < 0.7 * history.loss[0]
@@ -203,7 +214,9 @@ def digits():
 def read_digits(backend, digits, **options):
     x, t = backend.asarray(digits[0]), backend.asarray(digits[1], "int64")
     net = Network(64, [32, "relu", 10], seed=0)
-    net.fit(x[:1440, ...], t[:1440, ...], epochs=6, batch_size=96, rate=0.02, seed=1, **options)
+    net.fit(
+        x[:1440, ...], t[:1440, ...], epochs=6, batch_size=96, learning_rate=0.02, seed=1, **options
+    )
     return net.accuracy(x[1440:, ...], t[1440:, ...])
 
 
@@ -239,7 +252,7 @@ def test_planned_steps_are_the_pure_ones(engine, dtype, monkeypatch):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes", reason="bfloat16 on NumPy needs ml_dtypes")
     options = {
-        "epochs": 3, "batch_size": 16, "l2": 1e-3, "rate": 0.01, "sample_weight": WEIGHT,
+        "epochs": 3, "batch_size": 16, "l2": 1e-3, "learning_rate": 0.01, "sample_weight": WEIGHT,
         "compute_dtype": dtype, "loss_scale": LossScaler(2.0**36, growth_interval=4),
     }  # fmt: skip
     backend = select("numpy", dtype="float32")
@@ -267,7 +280,9 @@ def test_a_fixed_scale_and_none_change_nothing_that_float16_can_hold():
 def test_a_fixed_scale_that_overflows_is_an_error():
     net = network(select("numpy", dtype="float32"))
     before = net.theta.tobytes()
-    with pytest.raises(FloatingPointError, match="the network keeps the weights of epoch 0"):
+    with pytest.raises(
+        FloatingPointError, match="the network keeps the weights from before the training"
+    ):
         net.fit(X, LABELS, epochs=2, compute_dtype="float16", loss_scale=2.0**40)
     assert net.theta.tobytes() == before
 
@@ -284,7 +299,7 @@ def test_numpys_settings_are_as_they_were():
 
 
 class Crash(Callback):
-    def on_epoch(self, run):
+    def on_epoch_end(self, run):
         if run.history.epochs == 3:
             raise RuntimeError("crash")
 
@@ -293,7 +308,7 @@ class Crash(Callback):
 def test_a_crash_changes_no_byte(tmp_path, engine):
     backend = select("numpy", dtype="float32")
     options = {
-        "epochs": 6, "batch_size": 16, "rate": 0.02, "compute_dtype": "float16",
+        "epochs": 6, "batch_size": 16, "learning_rate": 0.02, "compute_dtype": "float16",
         "loss_scale": LossScaler(2.0**24, growth_interval=5), "engine": engine,
     }  # fmt: skip
     expected = network(backend)

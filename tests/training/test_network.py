@@ -133,15 +133,15 @@ def test_evaluate_and_accuracy(backend64):
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_accuracy_of_yes_or_no_questions(outputs):
+def test_accuracy_of_binary_labels(outputs):
     network = make("binary_cross_entropy", outputs)
-    answers = network.predict(X)
-    assert network.accuracy(X, answers) == 1.0
-    assert network.accuracy(X, 1 - answers) == 0.0
+    labels = network.predict(X)
+    assert network.accuracy(X, labels) == 1.0
+    assert network.accuracy(X, 1 - labels) == 0.0
 
 
 def test_values_have_no_accuracy():
-    with pytest.raises(ValueError, match="the loss 'huber' is about values; there is no accuracy"):
+    with pytest.raises(ValueError, match="the loss 'huber' is a regression's: it has no accuracy"):
         make("huber").accuracy(X, np.ones((7, 3)))
 
 
@@ -226,14 +226,27 @@ def test_parameters_follow_the_first_data():
 def test_data_elsewhere_than_the_network_is_an_error_that_names_both():
     network = make(backend="array_api_strict")
     message = (
-        r"x is an array of numpy on cpu and the network's parameters are of array_api_strict on "
+        r"X is an array of numpy on cpu and the network's parameters are of array_api_strict on "
         r"CPU_DEVICE; move the network with network\.to"
     )
     with pytest.raises(MixedArraysError, match=message):
         network.predict(X)
     far = select("array_api_strict", "device1").asarray(X)
-    with pytest.raises(MixedArraysError, match=r"x is an array of array_api_strict on device1 and"):
+    with pytest.raises(MixedArraysError, match=r"X is an array of array_api_strict on device1 and"):
         network.predict(far)
+
+
+def test_a_copy_draws_what_the_network_would_draw():
+    """Also one with dropout: its generator stands where the network's does, and neither moves
+    the other."""
+    labels = [0, 1, 2, 0, 1, 2, 0]
+    network = Network(4, [5, Dropout(0.5), 3], seed=0)
+    network.fit(X, labels, epochs=1, batch_size=2)
+    one, two = network.copy(), network.copy()
+    for other in (one, network, two):
+        other.fit(X, labels, epochs=2, batch_size=2)
+    np.testing.assert_array_equal(one.theta, network.theta)
+    np.testing.assert_array_equal(two.theta, network.theta)
 
 
 def test_copies_and_pickles_are_independent():

@@ -58,7 +58,7 @@ def count_reads(reads, steps, epochs, *, layers=LAYERS, weighted=True):
     reads.clear()
     history = Network(4, list(layers), seed=0).fit(
         x, t, epochs=epochs, batch_size=8, sample_weight=weight, l2=1e-3,
-        optimizer=Adam(CosineWarmup(0.01, warmup=1)), validation=(x[:5, :], t[:5]),
+        optimizer=Adam(CosineWarmup(0.01, warmup=1)), X_val=x[:5, :], y_val=t[:5],
     )  # fmt: skip
     assert history.epochs == epochs
     return reads.total()

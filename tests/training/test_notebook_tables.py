@@ -41,7 +41,8 @@ def test_the_last_reports_and_both_curves():
     )  # fmt: skip
     tree = parsed(history)
     heads, rows = table(tree)
-    assert heads == ["epoch", "loss", "validation loss", "validation accuracy", "rate", "seconds"]
+    figures = ["loss", "validation loss", "validation accuracy", "learning rate", "seconds"]
+    assert heads == ["epoch", *figures]
     assert [row[0] for row in rows] == ["2", "3", "4", "5", "6"]
     assert rows[-1] == ["6", "1", "2.625", "0.6", "0.01", "0.5"]
     caption = "".join(tree.find(".//caption").itertext())

@@ -62,12 +62,12 @@ def test_no_loss_reads(loss, device, epochs):
 @pytest.mark.parametrize(
     "options",
     [
-        {"validation": 0.2},
-        {"validation": 0.2, "early_stopping": 1},
+        {"validation_fraction": 0.2},
+        {"validation_fraction": 0.2, "early_stopping": 1},
         {"report_every": 3},
         {"l2": 0.01, "shuffle": False},
         {"batch_size": None},
-        {"accumulate": 2},
+        {"gradient_accumulation_steps": 2},
         {"optimizer": Adam(CosineWarmup(0.01, warmup=1))},
         {
             "optimizer": chain(
@@ -91,8 +91,9 @@ def test_a_source_reads_nothing(weighted, device, epochs):
     weight = RNG.uniform(0.5, 2.0, 45) if weighted else None
     network = Network(4, [6, "tanh", 3], seed=0, backend=device)
     source = stream(X, LABELS, weight=weight, shuffle=BlockShuffle(11, 3))
-    network.fit(source, epochs=2, batch_size=8, validation=stream(X, LABELS))
-    assert epochs.count == 2
+    network.fit(source, epochs=2, batch_size=8, X_val=stream(X, LABELS))
+    # The first rows come once; each epoch two windows come and are run, and one is validated on.
+    assert epochs.count == 2 + 2 * (2 + 2 + 1)
 
 
 COMMON = {"hidden_layer_sizes": (6,), "max_iter": 3, "batch_size": 8, "random_state": 0}
@@ -117,8 +118,8 @@ def test_no_estimator_reads(name, held, device, epochs):
     make, y, options = ESTIMATORS[name]
     x = device.asarray(X)
     weight = None if options.get("class_weight") else RNG.uniform(0.5, 2.0, 45)
-    held = (device.asarray(X[:9]), y[:9]) if held else None
-    model = make(**COMMON | options).fit(x, y, sample_weight=weight, validation_data=held)
+    validation = {"X_val": device.asarray(X[:9]), "y_val": y[:9]} if held else {}
+    model = make(**COMMON | options).fit(x, y, sample_weight=weight, **validation)
     assert epochs.count == model.n_iter_ == 3
 
 

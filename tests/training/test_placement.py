@@ -126,7 +126,7 @@ def test_a_network_stays_on_its_device(loss, here):
     x, t = here.asarray(X), here.asarray(TARGETS[LOSSES[loss].kind])
     network = Network(4, [6, "relu", Dropout(0.2), 3], seed=0, loss=loss)
     network.fit(
-        x, t, sample_weight=here.asarray(WEIGHT), epochs=2, batch_size=8, validation=0.2,
+        x, t, sample_weight=here.asarray(WEIGHT), epochs=2, batch_size=8, validation_fraction=0.2,
         l2=0.01, early_stopping=1,
         optimizer=chain(clip_by_global_norm(0.5), Adam(CosineWarmup(0.01, warmup=1))),
     )  # fmt: skip
@@ -149,7 +149,7 @@ def test_a_source_and_a_checkpoint_stay_there_too(here, tmp_path):
         rows = stream(X, LABELS, weight=WEIGHT, shuffle=BlockShuffle(11, 3))
         network.fit(
             rows, epochs=epochs, batch_size=8, checkpoint=tmp_path / "run", resume=resume,
-            validation=stream(X, LABELS), optimizer=SGD(0.1, momentum=0.9),
+            X_val=stream(X, LABELS), optimizer=SGD(0.1, momentum=0.9),
         )  # fmt: skip
         return is_here(network.theta, here)
 
@@ -223,9 +223,9 @@ def test_all_else_that_an_estimator_does_stays_there(here, tmp_path):
     x, options = here.asarray(X), OPTIONS | {"dtype": "float32"}
     model = MLPClassifier(**options, dropout=0.2)
     kept = {"checkpoint": tmp_path / "model"}
-    model.fit(x, LABELS, validation_data=(x, LABELS), callbacks=[lambda run: None], **kept)
+    model.fit(x, LABELS, X_val=x, y_val=LABELS, callbacks=[lambda run: None], **kept)
     again = MLPClassifier(**options, dropout=0.2)
-    again.fit(x, LABELS, validation_data=(x, LABELS), **kept, resume=True)
+    again.fit(x, LABELS, X_val=x, y_val=LABELS, **kept, resume=True)
     for a, b in zip(model.coefs_, again.coefs_, strict=True):
         np.testing.assert_array_equal(is_here(a, here), is_here(b, here))
     for _ in range(2):

@@ -10,7 +10,6 @@ import pytest
 from xpnn import Network
 from xpnn.backends import select
 from xpnn.layers import Layer
-from xpnn.training import plan_step
 
 X = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
 LABELS = np.arange(40) % 3
@@ -19,7 +18,7 @@ LABELS = np.arange(40) % 3
 def plan(x=X, layers=(8, "relu", 3), **options):
     network = Network(5, list(layers), seed=0, dtype="float32")
     before = np.array(network.theta)
-    made = plan_step(network, x, LABELS, **options)
+    made = network.plan_step(x, LABELS, **options)
     np.testing.assert_array_equal(network.theta, before.astype("float32"))
     return made.describe()
 
@@ -71,6 +70,4 @@ def test_other_libraries_have_none(use_library):
     use_library("array_api_strict")
     here = select("array_api_strict", dtype="float32")
     with pytest.raises(ValueError, match="only steps on arrays of NumPy and CuPy"):
-        plan_step(
-            Network(5, [8, "relu", 3], seed=0), here.asarray(X), here.asarray(LABELS, "int64")
-        )
+        Network(5, [8, "relu", 3], seed=0).plan_step(here.asarray(X), here.asarray(LABELS, "int64"))

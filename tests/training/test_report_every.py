@@ -9,11 +9,11 @@ from xpnn import Network
 from xpnn.backends import to_host
 from xpnn.layers import Dense, Dropout
 from xpnn.optimizers import SGD, Adam, InverseScaling
-from xpnn.training import EarlyStopping, OnEpoch
+from xpnn.training import EarlyStopping
 
-SOURCE = np.random.default_rng(0)
-X = SOURCE.normal(size=(24, 3))
-T = (X @ SOURCE.normal(size=(3, 2))).argmax(axis=1)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(24, 3))
+T = (X @ RNG.normal(size=(3, 2))).argmax(axis=1)
 TRAININGS = {
     "all rows at once": {"batch_size": None, "optimizer": SGD(0.1)},
     "all rows, Adam": {"batch_size": None, "optimizer": Adam(0.05)},
@@ -44,7 +44,7 @@ def test_the_training_is_the_same(name, layers, backend, assert_close):
     assert some.epochs == whole.epochs == 7
     assert whole.epoch == whole.numbers == list(range(1, 8))
     assert some.loss == pytest.approx([whole.loss[i - 1] for i in some.epoch], rel=1e-4)
-    assert some.rate == [whole.rate[i - 1] for i in some.epoch]
+    assert some.learning_rate == [whole.learning_rate[i - 1] for i in some.epoch]
     assert len(some.seconds) == 3
 
 
@@ -57,19 +57,25 @@ def test_callbacks_and_early_stopping_hear_of_reports_only(backend64):
         epochs=100,
         report_every=10,
         early_stopping=stop,
-        callbacks=[OnEpoch(lambda run: heard.append(run.history.epochs))],
+        callbacks=[lambda run: heard.append(run.history.epochs)],
     )
     assert heard == history.epoch == [10, 20, 30]
     assert history.best_epoch == 10
     assert history.stopped == "early stopping"
 
 
-def test_a_loss_that_is_no_number_is_found_at_the_next_report():
+def test_a_loss_that_is_nan_is_found_at_the_next_report():
     network = Network(3, [Dense(1)], loss="mean_squared_error", seed=1)
-    match = r"in epoch [234]00; .* weights of epoch [123]00"
+    match = r"in epoch [234]00; .* weights of epoch [123]00\b"
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=match):
         network.fit(
-            X, X[:, :1], epochs=1000, batch_size=None, rate=2.0, optimizer=SGD(), report_every=100
+            X,
+            X[:, :1],
+            epochs=1000,
+            batch_size=None,
+            learning_rate=2.0,
+            optimizer=SGD(),
+            report_every=100,
         )
     assert np.isfinite(network.theta).all()
 

@@ -35,7 +35,7 @@ RECIPES = {
     "adam, weighted": {"optimizer": Adam(0.02), "sample_weight": WEIGHT},
     "adamw, cosine": {"optimizer": AdamW(CosineWarmup(0.02, warmup=1.0))},
 }
-COMMON = {"epochs": 3, "batch_size": 16, "l2": 1e-3, "validation": 0.2}
+COMMON = {"epochs": 3, "batch_size": 16, "l2": 1e-3, "validation_fraction": 0.2}
 
 
 def train(name, backend, loss="softmax_cross_entropy"):
@@ -62,7 +62,7 @@ def test_a_short_training_ends_at_the_same_weights(name, backend, assert_close):
     theta, expected = reference(name)
     assert_close(network.theta, theta, backend)
     rtol = 1e-3 if dtype_name(backend.dtype) == "float32" else 1e-9
-    for figure in ("loss", "validation_loss", "validation_accuracy", "rate"):
+    for figure in ("loss", "validation_loss", "validation_accuracy", "learning_rate"):
         assert getattr(history, figure) == pytest.approx(getattr(expected, figure), rel=rtol)
 
 

@@ -13,8 +13,8 @@ import xpnn
 from xpnn import MLPClassifier, Network, select
 from xpnn.export.model_file import read_record
 from xpnn.optimizers import LossScaler
-from xpnn.training import CheckpointError, History, OnEpoch
-from xpnn.training.checkpoints import CHECKPOINT, read_checkpoint
+from xpnn.training import CheckpointError, History
+from xpnn.training.checkpoint import CHECKPOINT, read_checkpoint
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(60, 5))
@@ -73,13 +73,16 @@ def test_skipped_steps_are_shown_where_there_are_any():
 
 
 def test_accumulated_batches_count_too():
-    assert train(accumulate=2, **HALF)[1].skipped[0] == 3
+    assert train(gradient_accumulation_steps=2, **HALF)[1].skipped[0] == 3
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_estimators(tmp_path):
     histories = []
-    keep = OnEpoch(lambda run: histories.append(run.history) and None)
+
+    def keep(run):
+        histories.append(run.history)
+
     options = {"hidden_layer_sizes": (8,), "batch_size": 20, "max_iter": 4, "random_state": 0}
     model = MLPClassifier(**options, **HALF).fit(X, LABELS, callbacks=[keep])
     skipped = histories[-1].skipped

@@ -11,15 +11,15 @@ from xpnn import Callback, Dropout, EarlyStopping, Network, backends
 from xpnn.data import BlockShuffle, stream
 from xpnn.optimizers import SGD, AdamW, CosineWarmup, ReduceOnPlateau
 from xpnn.training import CheckpointError
-from xpnn.training.checkpoints import read_checkpoint
-from xpnn.training.streaming import Stream
+from xpnn.training.checkpoint import read_checkpoint
+from xpnn.training.dataset import StreamDataset
 
 ROWS = 203
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(ROWS, 4)).astype("float32")
 T = (X @ RNG.normal(size=(4, 3))).argmax(axis=1)
 HELD = (X[:50] + 1, T[:50])
-OPTIONS = {"epochs": 6, "batch_size": 16, "rate": 0.05}
+OPTIONS = {"epochs": 6, "batch_size": 16, "learning_rate": 0.05}
 WINDOWS = 6  # of an epoch
 
 
@@ -65,12 +65,12 @@ def unknown_length(folder, seed):
 SOURCES = [arrays, npy_files, parquet, unknown_length]
 CASES = {
     "plain": {},
-    "adamw with a schedule": {"rate": None, "optimizer": AdamW(CosineWarmup(0.05, 1))},
+    "adamw with a schedule": {"learning_rate": None, "optimizer": AdamW(CosineWarmup(0.05, 1))},
     "plateau": {
-        "rate": ReduceOnPlateau(0.05, patience=1, min_delta=0.1),
+        "learning_rate": ReduceOnPlateau(0.05, patience=1, min_delta=0.1),
         "optimizer": SGD(0.05, 0.9),
     },
-    "early stopping": {"early_stopping": EarlyStopping(3), "rate": 0.2},
+    "early stopping": {"early_stopping": EarlyStopping(3), "learning_rate": 0.2},
     "a seed of its own": {"seed": 8},
     "in order": {"shuffle": False, "l2": 0.01},
     "pure": {"engine": "pure"},
@@ -95,22 +95,22 @@ class Stop(Callback):
     def __init__(self, epoch):
         self.epoch = epoch
 
-    def on_epoch(self, run):
+    def on_epoch_end(self, run):
         if run.history.epochs == self.epoch:
             raise RuntimeError("crash")
 
 
 def stop_in_window(monkeypatch, number, error):
     """End the next training when it gets a window of rows, which may be in mid-epoch."""
-    real, seen = Stream._placed, []
+    real, seen = StreamDataset._sent, []
 
-    def placed(self, window):
+    def sent(self, window):
         seen.append(window)
         if len(seen) == number + 1:  # the first is the first row alone
             raise error
         return real(self, window)
 
-    monkeypatch.setattr(Stream, "_placed", placed)
+    monkeypatch.setattr(StreamDataset, "_sent", sent)
 
 
 def outcome(net, history):
@@ -125,7 +125,7 @@ def trained(source, **options):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_crash_changes_no_byte(tmp_path, case):
-    options = {"validation": stream(*HELD)} | CASES[case]
+    options = {"X_val": stream(*HELD)} | CASES[case]
     expected = trained(mixed(X, T), **options)
     path = tmp_path / "c"
     with pytest.raises(RuntimeError, match="crash"):
@@ -199,7 +199,7 @@ def test_every_library(tmp_path, backend):
     [
         (lambda: mixed(X, T, seed=1), "source is BlockShuffle"),
         (lambda: mixed(X[:-1], T[:-1]), "rows is 202, the checkpoint has 203"),
-        (lambda: mixed(X + 1, T), "x is float32 1x4 [0-9a-f]*, the checkpoint has float32 1x4"),
+        (lambda: mixed(X + 1, T), "X is float32 1x4 [0-9a-f]*, the checkpoint has float32 1x4"),
     ],
 )
 def test_another_source_is_refused(tmp_path, other, message):

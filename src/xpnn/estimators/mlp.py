@@ -586,6 +586,7 @@ class BaseMLP(  # type: ignore[misc]
             l2=float(self.alpha),
             l2_per_row=True,
             count_rows=True,
+            allow_infinite_loss=True,
             precision=earlier.precision,
             engine=self.engine,
             gradient_accumulation_steps=self.gradient_accumulation_steps,

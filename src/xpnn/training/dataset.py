@@ -164,7 +164,7 @@ class StreamDataset:
         number_dtype: Any = None,
         group: ProcessGroup | None = None,
     ) -> None:
-        self.source, self.backend, self.encode, self.group = source, backend, encode, group
+        self.source, self.backend, self.group = source, backend, group
         self.rows, self.sharded = source.rows or 0, group is not None and group.size > 1
         self._feeder: Feeder | None = None  # the first row is not sent that way: it stays
         row = source.sample()
@@ -176,33 +176,17 @@ class StreamDataset:
         self._feeder = feeder_for(backend.xp, backend.device)
         # bfloat16 is not NumPy's; its rows travel as float32.
         dtype = host.result_type(to_host(self._columns[0]).dtype)
+        checked = _checking(source, encode, self.first)
         self._windows: Windows | ShardedWindows = (
-            ShardedWindows(source, batch_size, dtype, group, self._encode)
+            ShardedWindows(source, batch_size, dtype, group, checked)
             if group is not None and self.sharded
-            else Windows(source, batch_size, dtype, self._encode)
+            else Windows(source, batch_size, dtype, checked)
         )
 
     @property
     def columns(self) -> Columns:
         """The first row: dtypes and shapes of all."""
         return self._columns
-
-    def _encode(self, window: Window) -> Window:
-        """Encode a window, and say where it is if something is wrong with it."""
-        last = window.first + window.rows - 1
-        try:
-            window = self.encode(window)
-            alike = window.weight is None and self.first.weight is None
-            alike = alike or (window.weight is not None and self.first.weight is not None)
-            if self.first.t is not None:
-                alike = alike and window.t.shape[1:] == self.first.t.shape[1:]
-            if not alike:
-                raise ValueError("targets or weights unlike those of the first row")
-        except ValueError as error:
-            raise ValueError(
-                f"{self.source.name}, rows {window.first} to {last}: {error}"
-            ) from None
-        return window
 
     def _sent(self, window: Window) -> Columns:
         """Bring a window's rows, targets and weights to the network."""
@@ -262,6 +246,30 @@ class StreamDataset:
                 # NumPy's may be a view of rows whose memory is used again.
                 waiting = host.array(result) if isinstance(result, host.ndarray) else result
         return host.concatenate([*found, to_host(waiting)])
+
+
+def _checking(
+    source: Source, encode: Callable[[Window], Window], first: Window
+) -> Callable[[Window], Window]:
+    """Make what encodes a window, and says where it is if something is wrong with it.
+
+    No method of the dataset: then its buffers are freed with the last reference to it.
+    """
+
+    def checked(window: Window) -> Window:
+        last = window.first + window.rows - 1
+        try:
+            window = encode(window)
+            alike = (window.weight is None) == (first.weight is None)
+            if first.t is not None:
+                alike = alike and window.t.shape[1:] == first.t.shape[1:]
+            if not alike:
+                raise ValueError("targets or weights unlike those of the first row")
+        except ValueError as error:
+            raise ValueError(f"{source.name}, rows {window.first} to {last}: {error}") from None
+        return window
+
+    return checked
 
 
 def _cast(column: Any, dtype: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import (
@@ -131,6 +133,10 @@ def _validation_data(
 ) -> Any:
     """Bring validation rows in place; a pair with the training rows where they are set apart."""
     X_val, y_val, weight_val = validation
+    if X_val is None:
+        for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
+            if value is not None:
+                raise ValueError(f"{name} is given without X_val")
     if fraction is not None:
         if X_val is not None:
             raise ValueError("validation_fraction is given beside X_val; give one of them")
@@ -142,24 +148,33 @@ def _validation_data(
         assert isinstance(train, ArrayDataset)
         return _split(network, train, fraction, rng)
     if X_val is None:
-        for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
-            if value is not None:
-                raise ValueError(f"{name} is given without X_val")
         return None
     if isinstance(X_val, Source):
         for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
             if value is not None:
                 raise ValueError(f"{name} is given beside a source, which brings its own")
         return network.stream_dataset(X_val, CHUNK, group=group)
-    x, _, _ = network.prepare(X_val)
-    return ArrayDataset(x, *network.prepare_targets(x, y_val, weight_val))
+    with validation_errors():
+        x, _, _ = network.prepare(X_val)
+        return ArrayDataset(x, *network.prepare_targets(x, y_val, weight_val))
+
+
+@contextmanager
+def validation_errors() -> Generator[None]:
+    """Say of an error that it is about the validation rows: their checks name X and y."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.args = (f"in the validation data (X_val, y_val): {error}",)
+        raise
 
 
 def _split(
     network: Network, data: ArrayDataset, fraction: float, rng: HostGenerator
 ) -> tuple[ArrayDataset, ArrayDataset]:
     """Set a fraction of the rows, drawn at random, apart for validation."""
-    count = round(data.rows * fraction) if 0 < fraction < 1 else 0
+    between = isinstance(fraction, Real) and 0 < fraction < 1
+    count = round(data.rows * fraction) if between else 0
     if not 0 < count < data.rows:
         raise ValueError(
             f"validation_fraction is {fraction!r}; expected a number above 0 and below 1 that "

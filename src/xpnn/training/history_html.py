@@ -37,7 +37,7 @@ def history_html(history: History) -> str:
     if not history.loss:
         return f"<div>{escape(repr(history))}</div>"
     columns: dict[str, list[str]] = {"epoch": [f"{epoch:,}" for epoch in history.numbers]}
-    for name in ("loss", "validation_loss", "validation_accuracy", "rate", "seconds"):
+    for name in ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds"):
         values = getattr(history, name)
         if len(values) == len(history.loss):
             columns[name.replace("_", " ")] = [f"{value:.4g}" for value in values[-_ROWS:]]

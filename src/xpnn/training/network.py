@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -456,14 +457,12 @@ class Network:
         if not self._placed:
             row = source.sample().x
             self._bind(row, HOST_NAMESPACE, None)
-        encode = self._encode if targets else _without_targets
+        encode = partial(self._encode, source) if targets else _without_targets
         return StreamDataset(source, batch_size, self.backend, encode, group=group)
 
-    def _encode(self, window: Window) -> Window:
+    def _encode(self, source: Source, window: Window) -> Window:
         """Check the targets and weights of a window, on the host."""
-        t, weight, rows = window.t, window.weight, window.rows
-        if t is None:
-            raise ValueError("y is None; expected targets, one for each row of X")
+        t, weight, rows = source.target_of(window), window.weight, window.rows
         if weight is not None:
             if weight.shape != (rows,):
                 raise ValueError(f"sample_weight has shape {weight.shape}; expected ({rows},)")

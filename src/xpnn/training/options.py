@@ -43,6 +43,9 @@ class TrainOptions:
         Whether the penalty is divided by a batch's rows, as scikit-learn's `alpha`.
     count_rows : bool, default False
         Whether an epoch's mean loss counts rows, not their weights, as in scikit-learn.
+    allow_infinite_loss : bool, default False
+        Whether a training goes on where the loss is infinite but no parameter is, as
+        scikit-learn's does.
     report_every : int, default 1
         Epochs from one report to the next.
     precision : Precision
@@ -67,6 +70,7 @@ class TrainOptions:
     l2: float = 0.0
     l2_per_row: bool = False
     count_rows: bool = False
+    allow_infinite_loss: bool = False
     report_every: int = 1
     precision: Precision = field(default_factory=Precision)
     engine: str = "auto"

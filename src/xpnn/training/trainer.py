@@ -246,7 +246,8 @@ class Trainer:
         self._pass_over(before, epoch - 1)
         loss = self._epoch(epoch - 1)
         theta = self.compiled.theta()
-        if math.isnan(loss) or not self.compiled.is_finite(theta):
+        wrong = math.isnan(loss) or (math.isinf(loss) and not options.allow_infinite_loss)
+        if wrong or not self.compiled.is_finite(theta):
             history.stopped = "diverged"
             return (loss if not math.isfinite(loss) else math.nan), epoch
         self.network.theta = theta

@@ -23,4 +23,4 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _INSIDE:
             break
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)
