@@ -52,7 +52,7 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     activation : str, Layer, pair of functions, or a sequence of them, default 'relu'
         scikit-learn's four names and all of `xpnn.functional.ACTIVATIONS`; a sequence has
         one for each hidden layer. A pair is ``(function, derivative)``; see
-        `xpnn.layers.OwnActivation`.
+        `xpnn.layers.CustomActivation`.
     learning_rate : {'constant', 'invscaling', 'adaptive'} or Schedule, default 'constant'
         As in scikit-learn; a schedule of `xpnn.optimizers` goes with every solver but
         'lbfgs'.

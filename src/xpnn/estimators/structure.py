@@ -15,10 +15,10 @@ from xpnn.functional import ACTIVATIONS
 from xpnn.layers import (
     Activation,
     Chain,
+    CustomActivation,
     Dense,
     Dropout,
     Layer,
-    OwnActivation,
     Parameter,
     place,
     unflatten,
@@ -54,7 +54,7 @@ def _activation(spec: ActivationSpec) -> Layer:
     if isinstance(spec, str):
         return Activation(_NAMES.get(spec, spec))
     if isinstance(spec, tuple) and len(spec) == 2 and all(map(callable, spec)):
-        return OwnActivation(*spec)
+        return CustomActivation(*spec)
     raise ValueError(
         f"activation holds {spec!r}; expected a name ({', '.join(['logistic', *ACTIVATIONS])}), "
         "a layer, or a pair of functions (function, derivative)"
