@@ -15,7 +15,7 @@ from onnx_models import assert_values, known, metadata, run, runtime
 from xpnn import Network, backends
 from xpnn.export import OPSETS, OnnxError, to_onnx
 from xpnn.functional import ACTIVATIONS, LOSSES
-from xpnn.layers import Activation, Chain, Dense, Dropout, Layer, OwnActivation, RawErrorDense
+from xpnn.layers import Activation, Chain, CustomActivation, Dense, Dropout, Layer, RawErrorDense
 from xpnn.training import Loss
 
 every_opset = pytest.mark.parametrize("opset", OPSETS)
@@ -217,7 +217,7 @@ def nothing(z, a, da, *, xp):
 @every_opset
 @every_dtype
 def test_own_layers_are_written_as_their_operations(dtype, opset):
-    layers = [6, OwnActivation(bent, nothing), Folded()]
+    layers = [6, CustomActivation(bent, nothing), Folded()]
     network = Network(5, layers, loss="huber", seed=3, backend="numpy", dtype=dtype)
     assert_same(to_onnx(network, opset=known(opset)), network, rows(dtype, scale=0.5))
 
@@ -236,7 +236,7 @@ def test_own_layers_are_written_as_their_operations(dtype, opset):
     ],
 )
 def test_own_functions_that_onnx_cannot_hold(function, message):
-    layer = OwnActivation(function, nothing)
+    layer = CustomActivation(function, nothing)
     network = Network(3, [Dense(2), layer], loss="huber")
     with pytest.raises(OnnxError, match=f"layer 1 .*{message}"):
         to_onnx(network)

@@ -12,7 +12,7 @@ import sealing
 import xpnn
 from xpnn import MLPClassifier, MLPRegressor, Network, backends
 from xpnn.export import ModelFileError, read_record
-from xpnn.layers import Activation, OwnActivation
+from xpnn.layers import Activation, CustomActivation
 from xpnn.optimizers import (
     AdamW,
     CosineWarmup,
@@ -240,7 +240,7 @@ class OwnSGD(RMSprop):
     pass
 
 
-OWN = OwnActivation(lambda z, xp: z, lambda z, a, da, xp: da)
+OWN = CustomActivation(lambda z, xp: z, lambda z, a, da, xp: da)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ OWN = OwnActivation(lambda z, xp: z, lambda z, a, da, xp: da)
     [
         (lambda: classifier(activation=OWN), "^activation cannot be saved: a layer of the class"),
         (
-            lambda: classifier(activation=(OWN.function, OWN.derivative)),
+            lambda: classifier(activation=(OWN.forward_function, OWN.backward_function)),
             "^activation holds <function .*, which cannot be saved: a model file holds no code",
         ),
         (lambda: classifier(early_stopping=True, monitor=score), "^monitor holds <function score"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import NoneType
 
 import numpy as np
 import pytest
@@ -208,6 +209,38 @@ def test_short_forms(short, long):
     assert chain(short) == Chain(tuple(long))
 
 
+def test_numpys_numbers_become_pythons():
+    layers = chain(
+        [
+            np.int64(5),
+            Activation("elu", np.float32(0.5)),
+            Dropout(np.float64(0.25)),
+            Dense(np.uint8(3), scale=np.float32(0.5), init="normal"),
+            RawErrorDense(np.int8(2)),
+        ]
+    )
+    assert layers == chain(
+        [
+            Dense(5, init="he_uniform"),
+            Activation("elu", 0.5),
+            Dropout(0.25),
+            Dense(3, scale=0.5, init="normal"),
+            RawErrorDense(2),
+        ]
+    )
+    for layer in layers.layers:
+        assert {type(value) for value in vars(layer).values()} <= {int, float, str, bool, NoneType}
+    assert chain(np.int64(4)) == chain(4)
+
+
+def test_a_numpy_number_in_a_layer_keeps_float32():
+    x, noise = np.ones((2, 3), "float32"), np.full((2, 3), 0.5, "float32")
+    for layer in (Activation("leaky_relu", np.float64(0.3)), Dropout(np.float64(0.25))):
+        y, saved = layer.forward((), -x, noise, xp=np)
+        dx, _ = layer.backward((), saved, x, xp=np)
+        assert y.dtype == dx.dtype == np.float32
+
+
 def test_a_chain_is_passed_on():
     layer = Chain((Dense(2),))
     assert chain(layer) is layer
@@ -233,6 +266,19 @@ def test_a_chain_is_passed_on():
 )
 def test_constructors_say_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dropout("0.5"), "rate is '0.5'; expected a number"),
+        (lambda: Activation("elu", [1.0]), r"alpha is \[1\.0\]; expected a number"),
+        (lambda: Dense(3, init="normal", scale="x"), "scale is 'x'; expected a number"),
+    ],
+)
+def test_what_is_no_number_is_a_type_error(make, message):
+    with pytest.raises(TypeError, match=message):
         make()
 
 

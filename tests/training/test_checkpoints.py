@@ -13,7 +13,7 @@ import pytest
 
 import sealing
 from xpnn import Callback, EarlyStopping, Network, backends
-from xpnn.layers import Dropout, OwnActivation
+from xpnn.layers import CustomActivation, Dropout
 from xpnn.optimizers import (
     SGD,
     AdamW,
@@ -543,8 +543,8 @@ def test_a_callback_of_the_users_own_can_keep_something(tmp_path):
 
 
 def test_descriptions_are_the_same_in_every_process():
-    layer = OwnActivation(math.sin, network)
-    expected = f"OwnActivation(function=math.sin, derivative={__name__}.network)"
+    layer = CustomActivation(math.sin, network)
+    expected = f"CustomActivation(forward_function=math.sin, backward_function={__name__}.network)"
     assert describe(layer) == expected
     assert describe(np.float64(0.5)) == "0.5"
     assert describe({"a": [1, None]}) == "{'a': [1, None]}"

@@ -13,6 +13,7 @@ from xpnn.functional import ACTIVATIONS
 from xpnn.layers import (
     Activation,
     Chain,
+    CustomActivation,
     Dense,
     Dropout,
     Layer,

@@ -150,8 +150,8 @@ def gelu_tanh(z: Array, *, xp: Namespace = None) -> Array:
 def gelu_tanh_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """The derivative of the tanh form, by the product and chain rules."""
     near, gate = _gelu_tanh_gate(z, xp)
-    slope = _SQRT_TWO_OVER_PI * (1.0 + 3.0 * 0.044715 * near * near)
-    return da * 0.5 * (1.0 + gate + near * (1.0 - gate * gate) * slope)
+    inner = _SQRT_TWO_OVER_PI * (1.0 + 3.0 * 0.044715 * near * near)
+    return da * 0.5 * (1.0 + gate + near * (1.0 - gate * gate) * inner)
 
 
 @upcast_half

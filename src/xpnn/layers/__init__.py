@@ -1,8 +1,7 @@
 """Layers: structure without arrays, with a pure forward and backward each.
 
 A network is a `Chain`, a layer made of layers. To write your own, see `Layer`: a frozen
-dataclass with `forward` and `backward` is all that the training loop and the engine ask
-for.
+dataclass with `forward` and `backward` is all that training and the engine ask for.
 """
 
 from xpnn.layers.activation import Activation
@@ -18,7 +17,7 @@ from xpnn.layers.base import (
     walk,
 )
 from xpnn.layers.chain import Chain, LayerSpec, chain
-from xpnn.layers.custom import OwnActivation
+from xpnn.layers.custom import CustomActivation
 from xpnn.layers.dense import Dense
 from xpnn.layers.dropout import Dropout
 from xpnn.layers.raw_error import RawErrorDense
@@ -26,11 +25,11 @@ from xpnn.layers.raw_error import RawErrorDense
 __all__ = [
     "Activation",
     "Chain",
+    "CustomActivation",
     "Dense",
     "Dropout",
     "Layer",
     "LayerSpec",
-    "OwnActivation",
     "Parameter",
     "RawErrorDense",
     "Tree",

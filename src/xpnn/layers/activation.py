@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional import activation_rule
+from xpnn.functional.numbers import store_number
 from xpnn.layers.base import Layer, Tree
 
 
@@ -31,8 +32,12 @@ class Activation(Layer):
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        if activation_rule(self.name).alpha is None and self.alpha is not None:
+        rule = activation_rule(self.name)
+        if self.alpha is None:
+            return
+        if rule.alpha is None:
             raise ValueError(f"alpha={self.alpha!r} was given, but {self.name!r} has no alpha")
+        store_number(self, "alpha")
 
     def _options(self) -> dict[str, float]:
         return {} if self.alpha is None else {"alpha": self.alpha}

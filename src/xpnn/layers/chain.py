@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from xpnn.backends import Array, Namespace
+from xpnn.functional.numbers import is_integer
 from xpnn.layers.activation import Activation
 from xpnn.layers.base import Layer, Parameter, Tree, walk
 from xpnn.layers.dense import Dense
@@ -118,7 +120,7 @@ def chain(layers: Sequence[LayerSpec] | Chain) -> Chain:
     """
     if isinstance(layers, Chain):
         return layers
-    if isinstance(layers, str | int | Layer):
+    if isinstance(layers, str | Integral | Layer):
         layers = [layers]
     made: list[Layer] = []
     for i, spec in enumerate(layers):
@@ -128,7 +130,7 @@ def chain(layers: Sequence[LayerSpec] | Chain) -> Chain:
             made.append(spec)
         elif isinstance(spec, str):
             made.append(Activation(spec))
-        elif isinstance(spec, int) and not isinstance(spec, bool):
+        elif is_integer(spec):
             rectified = isinstance(name, str) and name in _RECTIFIERS
             made.append(Dense(spec, init="he_uniform" if rectified else "glorot_uniform"))
         else:

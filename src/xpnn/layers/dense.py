@@ -13,6 +13,7 @@ from xpnn.functional import (
     linear_input_gradient,
     linear_weight_gradient,
 )
+from xpnn.functional.numbers import store_number, store_positive_integer
 from xpnn.layers.base import Layer, Parameter, Tree
 
 
@@ -58,13 +59,15 @@ class Dense(Layer):
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.width, bool) or not isinstance(self.width, int) or self.width < 1:
-            raise ValueError(f"width is {self.width!r}; expected a positive integer")
+        store_positive_integer(self, "width")
         initializer(self.init)
-        if self.scale is not None and self.init not in ("normal", "uniform"):
+        if self.scale is None:
+            return
+        if self.init not in ("normal", "uniform"):
             raise ValueError(
                 f"scale={self.scale!r} goes with init='normal' or 'uniform', not {self.init!r}"
             )
+        store_number(self, "scale")
 
     def outputs(self, inputs: int) -> int:
         """Width of the output: `width`."""

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional import dropout, dropout_backward
+from xpnn.functional.numbers import store_share
 from xpnn.layers.base import Layer, Tree
 
 
 @dataclass(frozen=True, repr=False)
 class Dropout(Layer):
-    """Leave units out at random while learning; do nothing when predicting.
+    """Drop units at random during training; do nothing in prediction.
 
     Parameters
     ----------
     rate : float
-        Share of the units to leave out, 0 <= rate < 1.
+        Share of the units to drop, 0 <= rate < 1.
 
     Raises
     ------
@@ -27,8 +28,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.rate < 1.0:
-            raise ValueError(f"rate is {self.rate!r}; expected 0 <= rate < 1")
+        store_share(self, "rate")
 
     def noise(self, inputs: int, rows: int) -> Tree:
         """One uniform number for each unit and row."""

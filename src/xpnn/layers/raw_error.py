@@ -12,6 +12,7 @@ from xpnn.functional import (
     linear_input_gradient,
     linear_weight_gradient,
 )
+from xpnn.functional.numbers import store_positive_integer
 from xpnn.layers.base import Layer, Parameter, Tree
 from xpnn.layers.dense import Dense
 
@@ -52,6 +53,7 @@ class RawErrorDense(Layer):
     scale: float | None = None
 
     def __post_init__(self) -> None:
+        store_positive_integer(self, "width")
         self._dense()
         activation_rule(self.activation)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 from xpnn.backends import Array, Namespace, device_of, scalar
+from xpnn.functional.numbers import store_factor, store_positive, store_positive_integer
 from xpnn.optimizers.base import State
-from xpnn.optimizers.numbers import store_factor, store_positive
 
 # Scales between which a float32 and its inverse are normal numbers.
 _SMALLEST, _LARGEST = 2.0**-64, 2.0**64
@@ -60,14 +59,8 @@ class LossScaler:
             raise ValueError(f"init_scale is {self.init_scale!r}; expected 2**-64 to 2**64")
         if not 1.0 <= self.growth_factor <= _LARGEST:
             raise ValueError(f"growth_factor is {self.growth_factor!r}; expected 1 or more")
-        interval = self.growth_interval
-        if interval is None:
-            return
-        if isinstance(interval, bool) or not isinstance(interval, Integral) or interval < 1:
-            raise ValueError(
-                f"growth_interval is {interval!r}; expected a positive integer or None"
-            )
-        object.__setattr__(self, "growth_interval", int(interval))
+        if self.adapts:
+            store_positive_integer(self, "growth_interval")
 
     @property
     def adapts(self) -> bool:

@@ -14,7 +14,7 @@ from functools import reduce
 from numbers import Real
 from typing import Any
 
-from xpnn.optimizers.numbers import store_factor, store_nonnegative, store_positive
+from xpnn.functional.numbers import store_factor, store_nonnegative, store_positive
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
+from xpnn.functional.numbers import store_share
 from xpnn.optimizers.base import Optimizer, State
-from xpnn.optimizers.numbers import store_share
 from xpnn.optimizers.schedules import Schedule, store_learning_rate
 
 

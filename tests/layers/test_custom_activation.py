@@ -1,4 +1,4 @@
-"""An activation of the user's own: a layer like the others, on every library."""
+"""A custom activation: a layer like the others, on every library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import references
 from xpnn import Network
 from xpnn.backends import generator, to_host
-from xpnn.layers import Chain, Dense, OwnActivation, draw, place, unflatten
+from xpnn.layers import Chain, CustomActivation, Dense, draw, place, unflatten
 from xpnn.training import Loss, loss_and_gradient, trainer
 
 
@@ -19,7 +19,7 @@ def softsign(z, *, xp):
     return z / (1.0 + xp.abs(z))
 
 
-def softsign_slope(z, a, da, *, xp):
+def softsign_backward(z, a, da, *, xp):
     return da * (1.0 - xp.abs(a)) ** 2
 
 
@@ -27,7 +27,7 @@ def gudermann(z, *, xp):
     return xp.atan(xp.sinh(z))
 
 
-def gudermann_slope(z, a, da, *, xp):
+def gudermann_backward(z, a, da, *, xp):
     return da / xp.cosh(z)
 
 
@@ -36,14 +36,14 @@ def centred(z, *, xp):
     return z - xp.mean(z, axis=1, keepdims=True)
 
 
-def centred_slope(z, a, da, *, xp):
+def centred_backward(z, a, da, *, xp):
     return da - xp.mean(da, axis=1, keepdims=True)
 
 
 PAIRS = {
-    "softsign": OwnActivation(softsign, softsign_slope),
-    "gudermann": OwnActivation(gudermann, gudermann_slope),
-    "centred": OwnActivation(centred, centred_slope),
+    "softsign": CustomActivation(softsign, softsign_backward),
+    "gudermann": CustomActivation(gudermann, gudermann_backward),
+    "centred": CustomActivation(centred, centred_backward),
 }
 every_pair = pytest.mark.parametrize("layer", PAIRS.values(), ids=list(PAIRS))
 ROWS, INPUTS, OUTPUTS = 6, 5, 3
@@ -131,11 +131,16 @@ def test_it_has_no_parameters_no_noise_and_keeps_the_width(layer):
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
-    [(("tanh", softsign_slope), "function"), ((softsign, None), "derivative")],
+    [(("tanh", softsign_backward), "forward"), ((softsign, None), "backward")],
 )
 def test_both_have_to_be_functions(arguments, name):
     with pytest.raises(TypeError, match=f"{name} is .*; expected a function"):
-        OwnActivation(*arguments)
+        CustomActivation(*arguments)
+
+
+def test_it_says_what_it_is():
+    layer = CustomActivation(forward=np.cos, backward=centred_backward)
+    assert repr(layer).startswith("CustomActivation(<ufunc 'cos'>, <function centred_backward at ")
 
 
 TRAINING = {"epochs": 3, "batch_size": 8, "seed": 2}
