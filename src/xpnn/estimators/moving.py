@@ -51,4 +51,4 @@ def land(model: Any) -> None:
             stacklevel=2,
         )
     else:
-        move(model, wanted, where)
+        model.to(wanted, where)

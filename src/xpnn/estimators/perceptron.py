@@ -3,48 +3,60 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    check_classification_targets,
-    unique_labels,
-)
-from sklearn.utils.validation import check_X_y, validate_data
+from sklearn.linear_model import Perceptron as SklearnPerceptron
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_X_y, compute_class_weight
+from sklearn.utils import multiclass as labels
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from xpnn.backends import on_device
+from xpnn.backends import (
+    HOST_NAMESPACE,
+    Array,
+    Device,
+    Namespace,
+    default_float,
+    device_name,
+    device_of,
+    library_name,
+    namespace,
+    on_device,
+    select,
+    to_device,
+    to_host,
+)
 from xpnn.estimators.inputs import (
     bring,
     check_foreign,
     check_namespace,
+    check_rows,
+    float_of,
     host_column,
     is_foreign,
     seen,
 )
 from xpnn.estimators.labels import check_known
-from xpnn.estimators.orders import Draws
-from xpnn.estimators.perceptron_fitted import FittedPerceptron
-from xpnn.estimators.perceptron_training import (
-    amounts,
-    row_weights,
-    rule_of,
-    start_table,
-    validation_score,
-)
+from xpnn.estimators.moving import land
 from xpnn.estimators.rows import SparseRows
+from xpnn.estimators.sgd_randomness import draw, permutations
+from xpnn.functional import linear
 from xpnn.units.perceptron_history import PerceptronHistory
-from xpnn.units.perceptron_learning import Course, Examples, learn_epochs
+from xpnn.units.perceptron_learning import StoppingRule, learn
+from xpnn.units.perceptron_rule import Rule, Unit
+
+SPARSE_BIAS_STEP = 0.01
+"""Factor on the updates of the bias where rows are sparse: scikit-learn's."""
 
 
-class Perceptron(FittedPerceptron):
-    """Linear classifier that learns by Rosenblatt's rule, in place of scikit-learn's.
+class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Linear classifier that learns by Rosenblatt's rule, a drop-in replacement for scikit-learn's.
 
-    Parameters but the last, fitted attributes, methods, warnings and errors are those of
+    All parameters but the last, fitted attributes, methods, warnings and errors are those of
     `sklearn.linear_model.Perceptron` 1.9, and so are the orders of rows and the numbers:
     float64 NumPy data gives the same weights after as many epochs, to rounding. `X` may be
     an array of any library that follows the array API standard; it decides where the units
@@ -56,18 +68,47 @@ class Perceptron(FittedPerceptron):
 
     Parameters
     ----------
-    penalty, alpha, l1_ratio, fit_intercept, max_iter, tol, shuffle, verbose, eta0, \
-random_state, early_stopping, validation_fraction, n_iter_no_change, class_weight, warm_start
-        As in scikit-learn. A tutorial's rule, which goes through the rows in their order
-        until nothing changes, is ``shuffle=False, tol=None``. With ``tol=0`` rounding may
-        decide whether a loss that stays the same has fallen.
+    penalty : {'l2', 'l1', 'elasticnet'} or None, default None
+        Penalty on the weights, which shrinks them at every example.
+    alpha : float, default 0.0001
+        Strength of the penalty.
+    l1_ratio : float, default 0.15
+        Share of L1 in the penalty 'elasticnet', between 0 (all L2) and 1 (all L1).
+    fit_intercept : bool, default True
+        Whether units have a bias.
+    max_iter : int, default 1000
+        Most epochs of `fit`.
+    tol : float or None, default 1e-3
+        `fit` stops when the mean loss (with early stopping: the validation score) improved by
+        less than this in `n_iter_no_change` epochs. None: it goes on for `max_iter` epochs.
+        With 0, rounding may decide whether a loss that stays the same has fallen.
+    shuffle : bool, default True
+        Whether every epoch has an order of its own. A tutorial's rule, which goes through the
+        rows in their order until nothing changes, is ``shuffle=False, tol=None``.
+    verbose : int, default 0
+        1 or more prints a line for each epoch.
+    eta0 : float, default 1
+        Learning rate.
     n_jobs : int or None, default None
         Accepted and not used: all units learn in one thread.
+    random_state : int, RandomState instance or None, default 0
+        Seed of the orders and of the choice of validation rows; None draws one.
+    early_stopping : bool, default False
+        Whether to set validation rows apart, and stop when their score stops improving.
+    validation_fraction : float, default 0.1
+        Fraction of the rows that early stopping sets apart, in every class alike.
+    n_iter_no_change : int, default 5
+        Epochs without improvement after which to stop.
+    class_weight : dict, 'balanced' or None, default None
+        Weights of the classes by label, 1 for those not named; 'balanced' is
+        ``n / (classes * rows of the class)``. None: all 1.
+    warm_start : bool, default False
+        Whether `fit` begins with what the previous one has learned.
     fires_at_zero : bool, default False
-        What a unit says where its score is 0. True: it fires, as the threshold unit of
-        McCulloch and Pitts does, which is right for an example of its class and changes
-        nothing; many texts have the rule like this. False is scikit-learn's: neither, so
-        that every such example changes the unit; it then predicts that it does not fire.
+        What a score of 0 means. True: the unit fires, as the threshold unit of McCulloch and
+        Pitts does; right for an example of its class, which then changes nothing. Many texts
+        have the rule like this. False is scikit-learn's: the unit does not fire, but an
+        example of either class changes it.
 
     Attributes
     ----------
@@ -78,7 +119,7 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
     classes_ : numpy.ndarray, shape (classes,)
         The labels, sorted, on the host.
     n_iter_ : int
-        Epochs until the rule for stopping held, as scikit-learn counts them. Once an epoch
+        Epochs until the stopping rule held, as scikit-learn counts them. Once an epoch
         changed nothing no other can; those that follow are counted without being run, and
         are not in `history_`.
     t_ : float
@@ -88,8 +129,10 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
         always change.
     history_ : PerceptronHistory
         Prints as a table, example by example; `partial_fit` adds to it.
-    n_features_in_, feature_names_in_
-        As in scikit-learn.
+    n_features_in_ : int
+        Features of the rows.
+    feature_names_in_ : numpy.ndarray of str, shape (n_features_in_,)
+        Their names, where `X` is a frame whose column names are all strings.
 
     References
     ----------
@@ -109,29 +152,9 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-        "fit_intercept": ["boolean"],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left"), None],
-        "shuffle": ["boolean"],
-        "verbose": ["verbose"],
-        "eta0": [Interval(Real, 0, None, closed="neither")],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-        "warm_start": ["boolean"],
+        **SklearnPerceptron._parameter_constraints,
         "fires_at_zero": ["boolean"],
     }
-
-    n_iter_: int
-    t_: float
-    converged_: bool
-    history_: PerceptronHistory
 
     def __init__(
         self,
@@ -175,9 +198,15 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
     # Learning
 
     def fit(
-        self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None,
-        sample_weight: Any = None, *, record: bool | str = "auto",
-    ) -> Perceptron:  # fmt: skip
+        self,
+        X: Any,
+        y: Any,
+        coef_init: Any = None,
+        intercept_init: Any = None,
+        sample_weight: Any = None,
+        *,
+        record: bool | str = "auto",
+    ) -> Perceptron:
         """Learn from labelled rows; reads from the device once per epoch.
 
         Parameters
@@ -186,7 +215,7 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
             Rows; an array of any library. Sparse ones move the bias by a hundredth of a
             step, as in scikit-learn.
         y : array_like, shape (n,)
-            Labels, on the host or beside `X`.
+            Labels, on the host or on the device of `X`.
         coef_init : array_like, shape (units, features), optional
             Weights to begin with; default, 0, or `coef_` with ``warm_start=True``.
         intercept_init : array_like, shape (units,), optional
@@ -195,21 +224,26 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
             Weights of the rows.
         record : bool or 'auto', default 'auto'
             Whether `history_` keeps what happened at every example; 'auto' does until it
-            holds `xpnn.units.perceptron_learning.RECORD_LIMIT` numbers. The updates of each
-            epoch are always there.
+            holds 100,000 numbers. The updates of each epoch are always there.
 
         Returns
         -------
         Perceptron
+            The perceptron itself.
+
+        Raises
+        ------
+        ValueError
+            A parameter, a shape or a value is wrong, `y` holds one class only, or weights
+            overflowed.
         """
         self._check_parameters(record)
         x, y = self._validate(X, y, reset=True)
         if self.warm_start and hasattr(self, "coef_"):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self.classes_ = unique_labels(y)
-        self._place(x)
-        self._begin(coef_init, intercept_init)
+        self.classes_ = labels.unique_labels(y)
+        self._start(x, coef_init, intercept_init)
         self._learn(x, y, sample_weight, int(self.max_iter), record)
         if self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
@@ -221,27 +255,39 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
         return self
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *,
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
         record: bool | str = "auto",
-    ) -> Perceptron:  # fmt: skip
-        """Go through the rows once, going on from what was learned before.
+    ) -> Perceptron:
+        """Go through the rows once, continuing from what was learned before.
 
         Parameters
         ----------
-        X, y, sample_weight, record
-            As in `fit`.
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows, where those of the first call were.
+        y : array_like, shape (n,)
+            Labels, on the host or on the device of `X`.
         classes : array_like, shape (classes,), optional
             All labels that may ever come; the first call needs them.
+        sample_weight : array_like, shape (n,), optional
+            Weights of the rows.
+        record : bool or 'auto', default 'auto'
+            As in `fit`.
 
         Returns
         -------
         Perceptron
+            The perceptron itself.
 
         Raises
         ------
         ValueError
-            `y` holds a label that is not among `classes`. (scikit-learn would take it for
-            the rest, or for the first of two classes.)
+            `y` holds a label that is not among `classes` (scikit-learn would take it for
+            the rest, or for the first of two classes), or as in `fit`.
         """
         self._check_parameters(record)
         first = not hasattr(self, "classes_")
@@ -254,14 +300,13 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
                 "and pass the resulting weights as the class_weight parameter."
             )
         x, y = self._validate(X, y, reset=first)
-        _check_partial_fit_first_call(self, classes)
+        labels._check_partial_fit_first_call(self, classes)
         check_known(y, self.classes_, exactly=False)
         if hasattr(self, "coef_"):
             check_namespace(self, SparseRows(x, x.dtype) if issparse(x) else x, "partial_fit")
             self.densify()
         else:
-            self._place(x)
-            self._begin(None, None)
+            self._start(x, None, None)
         self._learn(x, y, sample_weight, 1, record)
         return self
 
@@ -284,44 +329,253 @@ random_state, early_stopping, validation_fraction, n_iter_no_change, class_weigh
             x, y = validate_data(
                 self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32), reset=reset
             )
-        check_classification_targets(y)
+        labels.check_classification_targets(y)
         return x, y
 
-    def _begin(self, coef: Any, intercept: Any) -> None:
-        """Take weights and biases to begin with, and forget what was learned before."""
-        table = start_table(len(self.classes_), self.n_features_in_, coef, intercept)
-        self._set_theta(bring(table, *self._home()))
-        self.t_ = 1.0
-        labels = self.classes_.tolist()
-        self.history_ = PerceptronHistory(tuple(labels if len(labels) > 2 else labels[1:]))
+    def _place(self) -> tuple[Namespace, Device, Any]:
+        """Library, device and dtype of the weights."""
+        if self._library == "numpy":
+            return HOST_NAMESPACE, "cpu", np.dtype(self._dtype_name)
+        chosen = select(self._library, self._device_name, self._dtype_name)
+        return chosen.xp, chosen.device, chosen.dtype
 
-    def _learn(self, x: Any, y: Any, sample_weight: Any, epochs: int, record: bool | str) -> None:
-        xp, device, dtype = self._home()
-        sparse = issparse(x)
-        if sparse:
-            x = x.astype(dtype, copy=False)
-        else:
-            with on_device(device):
-                x = bring(x, xp, device, dtype)
-        units = self.classes_ if len(self.classes_) > 2 else self.classes_[1:]
-        targets = (y[:, None] == units).astype(np.float64)
-        weight = row_weights(sample_weight, len(y))
-        share = float(self.validation_fraction) if self.early_stopping else None
-        draws = Draws(self.random_state, y, len(units), share)
+    def _start(self, x: Any, coef: Any, intercept: Any) -> None:
+        """Take weights and biases to begin with to the rows; forget what was learned before."""
+        classes = self.classes_.tolist()
+        if len(classes) < 2:
+            raise ValueError(
+                f"The number of classes has to be greater than one; got {len(classes)} class"
+            )
+        units = tuple(classes if len(classes) > 2 else classes[1:])
+        found = []
+        for name, value, shape in (
+            ("coef_init", coef, (len(units), self.n_features_in_)),
+            ("intercept_init", intercept, (len(units),)),
+        ):
+            value = value.toarray() if issparse(value) else value
+            array = np.zeros(shape) if value is None else np.asarray(to_host(value))
+            if len(units) == 1:  # a vector, or a number, will do
+                array = array.reshape((*shape[:-1], -1))
+            if array.shape != shape:
+                raise ValueError(
+                    f"Provided {name} does not match dataset. Its shape is {array.shape}; "
+                    f"expected {shape}"
+                )
+            found.append(array)
+        xp, device = (HOST_NAMESPACE, "cpu") if issparse(x) else (namespace(X=x), device_of(x))
+        self._library, self._device_name = library_name(xp), device_name(device)
+        self._dtype_name = float_of(x.dtype, xp, device)
+        self.coef_, self.intercept_ = (to_device(a, *self._place()) for a in found)
+        self.t_ = 1.0
+        self.history_ = PerceptronHistory(units)
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, max_iter: int, record: bool | str) -> None:
+        xp, device, dtype = self._place()
+        x = X if issparse(X) else to_host(X)
+        x = x.astype(self._dtype_name, copy=issparse(x) and not x.has_canonical_format)
+        if issparse(x):
+            x.sum_duplicates()
+        named = self.classes_ if len(self.classes_) > 2 else self.classes_[1:]
+        targets = np.where(y[:, None] == named, 1.0, -1.0)
+        weight = np.ones(len(y))
+        if sample_weight is not None:
+            weight = _check_sample_weight(host_column(sample_weight), x, dtype=np.float64)
+        fraction = float(self.validation_fraction) if self.early_stopping else None
+        validation, seeds = draw(self.random_state, y, len(named), fraction)
+        rule = self._rule(issparse(x))
+        units = [
+            Unit(rule, coef, float(intercept))
+            for coef, intercept in zip(to_host(self.coef_), to_host(self.intercept_), strict=True)
+        ]
         score = None
         if self.early_stopping:
-            with on_device(device):
-                score = validation_score(self, x, targets, weight, draws.held, xp)
-        course = Course(
-            epochs, self.tol, int(self.n_iter_no_change), score, record, bool(self.verbose)
+            score = _validation_score(rule, x[validation], targets[validation], weight[validation])
+        self.n_iter_ = learn(
+            units,
+            x,
+            targets,
+            self._unit_weights(y, targets, weight),
+            permutations=permutations(validation, seeds, bool(self.shuffle)),
+            stopping=StoppingRule(max_iter, self.tol, int(self.n_iter_no_change), score),
+            history=self.history_,
+            record=record,
+            verbose=bool(self.verbose),
         )
-        weight = amounts(self.class_weight, self.classes_, y, targets, weight)
-        learned = learn_epochs(
-            rule_of(self, sparse),
-            Examples(x, targets, weight, draws.orders(bool(self.shuffle))),
-            self.coef_, self.intercept_, course, self.history_, xp=xp, device=device,
-        )  # fmt: skip
-        self.coef_, self.intercept_ = learned.weights, learned.bias
-        self.n_iter_ = learned.epochs
+        self.coef_ = to_device(np.stack([unit.weights for unit in units]), xp, device, dtype)
+        self.intercept_ = to_device([unit.bias for unit in units], xp, device, dtype)
         self.t_ += self.n_iter_ * len(y)
         self.converged_ = self.history_.converged
+
+    def _rule(self, sparse: bool) -> Rule:
+        l1_share = {"l1": 1.0, "elasticnet": self.l1_ratio}.get(self.penalty or "", 0.0)
+        alpha = self.alpha if self.penalty else 0.0
+        return Rule(
+            eta0=float(self.eta0),
+            bias_step=(SPARSE_BIAS_STEP if sparse else 1.0) if self.fit_intercept else 0.0,
+            fires_at_zero=bool(self.fires_at_zero),
+            l2=float(alpha * (1 - l1_share)),
+            l1=float(alpha * l1_share),
+        )
+
+    def _unit_weights(self, y: Any, targets: Any, weight: Any) -> Any:
+        """Weight of every row for every unit; the rest of several classes has weight 1."""
+        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        own, rest = (by_class, 1.0) if targets.shape[1] > 1 else (by_class[1:], by_class[0])
+        return weight[:, None] * np.where(targets > 0, own, rest)
+
+    # Predicting
+
+    def decision_function(self, X: Any) -> Any:
+        """Scores: weighted sums and biases, before the threshold.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows, where those of `fit` were; lists go there.
+
+        Returns
+        -------
+        array, shape (n,) for two classes, else (n, classes)
+        """
+        return self._scores(X, "decision_function")
+
+    def _scores(self, X: Any, method: str) -> Array:
+        x = check_rows(self, X, method)
+        is_list = isinstance(X, list | tuple)
+        if not is_list:
+            check_namespace(self, x, method)
+        xp, device, _ = self._place()
+        coef, intercept = self.coef_, self.intercept_
+        coef = coef.toarray() if issparse(coef) else coef
+        with on_device(device):
+            if isinstance(x, SparseRows):
+                x = x.matrix
+            else:
+                x = bring(x, xp, device, coef.dtype if is_list else None)
+                dtype = xp.result_type(x, coef)
+                x, coef = (xp.astype(a, dtype, copy=False) for a in (x, coef))
+            intercept = xp.astype(intercept, coef.dtype, copy=False)
+            # SciPy's sparse rows know only the operator.
+            scores = x @ coef.T + intercept if issparse(x) else linear(x, coef.T, intercept, xp=xp)
+            return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> Any:
+        """Predict labels: of several classes that with the largest score.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows, where those of `fit` were; lists go there.
+
+        Returns
+        -------
+        array, shape (n,)
+            Numbers and booleans on the library and device of `X`, other labels in NumPy.
+        """
+        scores = self._scores(X, "predict")
+        xp, device, _ = self._place()
+        with on_device(device):
+            if len(self.classes_) == 2:
+                codes = xp.astype(self._rule(sparse=False).fires(scores), xp.int32)
+            else:
+                codes = xp.argmax(scores, axis=1)
+            if self._library == "numpy" or self.classes_.dtype.kind not in "biuf":
+                return self.classes_[to_host(codes)]
+            dtypes = xp.__array_namespace_info__().dtypes(device=device)
+            short = self.classes_.dtype.kind == "f" and "float64" not in dtypes
+            dtype = default_float(xp, device) if short else None
+            return xp.take(to_device(self.classes_, xp, device, dtype), codes, axis=0)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy: the share of rows whose label is predicted right.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or frame, shape (n, features)
+            Rows.
+        y : array_like, shape (n,)
+            Labels.
+        sample_weight : array_like, shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
+        predicted = to_host(self.predict(X))
+        return float(
+            accuracy_score(host_column(y), predicted, sample_weight=host_column(sample_weight))
+        )
+
+    # Moving
+
+    def densify(self) -> Perceptron:
+        """Make `coef_` dense again, after `sparsify`."""
+        check_is_fitted(self)
+        if issparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self
+
+    def sparsify(self) -> Perceptron:
+        """Keep `coef_` as a SciPy sparse array, where it is NumPy's."""
+        check_is_fitted(self)
+        if self._library != "numpy":
+            raise ValueError(f"coef_ is an array of {self._library}; only NumPy's can be sparse")
+        self.coef_ = csr_array(self.coef_)
+        return self
+
+    def to(self, backend: str, device: str | None = None) -> Perceptron:
+        """Move a fitted perceptron to another library or device, in place.
+
+        Parameters
+        ----------
+        backend : str
+            'numpy', 'cupy', 'torch', 'jax', ...
+        device : str, optional
+            'cpu', 'cuda:0', ...; default, the library's own.
+
+        Returns
+        -------
+        Perceptron
+            The perceptron itself. It then takes and gives arrays of that library.
+        """
+        self.densify()
+        chosen = select(backend, device, self._dtype_name)
+        # Both first: if there is no room, the perceptron stays where it is.
+        coef, intercept = (
+            to_device(to_host(array), chosen.xp, chosen.device, chosen.dtype)
+            for array in (self.coef_, self.intercept_)
+        )
+        self.coef_, self.intercept_ = coef, intercept
+        self._library, self._device_name = chosen.name, device_name(chosen.device)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {k: to_host(v) if is_foreign(v) else v for k, v in state.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if vars(self).get("_library", "numpy") != "numpy" and hasattr(self, "coef_"):
+            land(self)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.array_api_support = True
+        return tags
+
+
+def _validation_score(rule: Rule, x: Any, targets: Any, weight: Any) -> Any:
+    """Make the function that gives a unit's accuracy on validation rows."""
+    if not weight.any():
+        raise ValueError(
+            "The sample weights for validation set are all zero, consider using a different "
+            "random state."
+        )
+
+    def score(number: int, weights: Any, bias: float) -> float:
+        right = rule.fires(x @ weights + bias) == (targets[:, number] > 0)
+        return float(np.average(right, weights=weight))
+
+    return score

@@ -85,7 +85,7 @@ def _panel(
 ) -> None:  # fmt: skip
     assert epoch.details is not None
     classes = perceptron.classes_
-    weights, bias = epoch.details.weights[-1][0], float(epoch.details.bias[-1][0])
+    weights, bias = epoch.details[0].weights[-1], float(epoch.details[0].bias[-1])
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.12 * host.maximum(high - low, 1.0)
     (left, bottom), (right, top) = low - margin, high + margin
