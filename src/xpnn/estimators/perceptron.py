@@ -58,9 +58,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     All parameters but the last, fitted attributes, methods, warnings and errors are those of
     `sklearn.linear_model.Perceptron` 1.9, and so are the orders of rows and the numbers:
-    float64 NumPy data gives the same weights after as many epochs, to rounding. `X` may be
-    an array of any library that follows the array API standard; it decides where the units
-    live and what comes out. `history_` shows what was learned from which example.
+    float64 data gives the same weights after as many epochs, to rounding. `X` may be
+    an array of any library that follows the array API standard; it decides where the weights
+    live and what comes out. Learning itself, step by step and row by row, is done on the host.
+    `history_` shows what was learned from which example.
 
     Two classes make one unit, which fires for the second of them; more make one unit for
     each class against the rest. Linearly separable classes take at most
@@ -156,6 +157,11 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         "fires_at_zero": ["boolean"],
     }
 
+    coef_: Any
+    intercept_: Any
+    n_iter_: int
+    history_: PerceptronHistory
+
     def __init__(
         self,
         *,
@@ -207,7 +213,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         record: bool | str = "auto",
     ) -> Perceptron:
-        """Learn from labelled rows; reads from the device once per epoch.
+        """Learn from labelled rows.
 
         Parameters
         ----------
@@ -237,8 +243,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             A parameter, a shape or a value is wrong, `y` holds one class only, or weights
             overflowed.
         """
-        self._check_parameters(record)
-        x, y = self._validate(X, y, reset=True)
+        x, y = self._validate(X, y, record, reset=True)
         if self.warm_start and hasattr(self, "coef_"):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
@@ -289,7 +294,6 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `y` holds a label that is not among `classes` (scikit-learn would take it for
             the rest, or for the first of two classes), or as in `fit`.
         """
-        self._check_parameters(record)
         first = not hasattr(self, "classes_")
         if first and self.early_stopping:
             raise ValueError("early_stopping should be False with partial_fit")
@@ -299,7 +303,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y) "
                 "and pass the resulting weights as the class_weight parameter."
             )
-        x, y = self._validate(X, y, reset=first)
+        x, y = self._validate(X, y, record, reset=first)
         labels._check_partial_fit_first_call(self, classes)
         check_known(y, self.classes_, exactly=False)
         if hasattr(self, "coef_"):
@@ -310,12 +314,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._learn(x, y, sample_weight, 1, record)
         return self
 
-    def _check_parameters(self, record: bool | str) -> None:
+    def _validate(self, X: Any, y: Any, record: bool | str, reset: bool) -> tuple[Any, Any]:
         self._validate_params()
         if not isinstance(record, bool) and record != "auto":
             raise ValueError(f"record is {record!r}; expected True, False or 'auto'")
-
-    def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "

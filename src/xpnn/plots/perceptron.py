@@ -23,7 +23,7 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
     """Draw the examples, and the line between two classes after each epoch.
 
     Of many epochs eight are shown, the first and the last among them. In each panel the
-    shaded side is the one where the unit fires, and rings mark the examples read wrong.
+    shaded side is the one where the unit fires, and rings mark the misclassified examples.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _panel(
     wrong = (score >= 0 if perceptron.fires_at_zero else score > 0) != second
     axes.plot(
         *points[wrong].T, "o", markersize=11, markerfacecolor="none", markeredgecolor="black",
-        label="read wrong",
+        label="misclassified",
     )  # fmt: skip
     _line(axes, weights, bias, (left, right, bottom, top))
     axes.set_xlim(left, right)

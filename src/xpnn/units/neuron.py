@@ -25,7 +25,7 @@ from xpnn.backends import (
 )
 from xpnn.functional import initializer, linear
 from xpnn.layers import Activation
-from xpnn.units.arguments import beside, check_rows, positive_integer
+from xpnn.units.arguments import is_single_row, positive_integer, to_device_of
 
 _BIG = 0.5  # share of the largest weight up to which an input must be big to count
 _SHOWN = 8  # weights that a repr writes out
@@ -233,8 +233,8 @@ class Neuron:
         )
 
     def _run(self, x: ArrayLike, activate: bool) -> Array:
-        x, xp, device = beside("x", x, "weights", self._weights)
-        single = check_rows("x", x, self.inputs)
+        x, xp, device = to_device_of("x", x, "weights", self._weights)
+        single = is_single_row("x", x, self.inputs)
         with on_device(device):
             rows = x[None, :] if single else x
             weights = xp.astype(self._weights, x.dtype, copy=False)
@@ -265,7 +265,7 @@ class Neuron:
         return self._run(x, activate=False)
 
     def forward(self, x: ArrayLike) -> Array:
-        """Compute the output.
+        """Compute the output, the activation of the score; calling the neuron does the same.
 
         Parameters
         ----------
@@ -278,16 +278,12 @@ class Neuron:
 
         Raises
         ------
-        ValueError
-            A row has another length than the weights, or there is no row.
-        MixedArraysError
-            `x` lives elsewhere than the weights.
+        ValueError, MixedArraysError
+            As in `score`.
         """
         return self._run(x, activate=True)
 
-    def __call__(self, x: ArrayLike) -> Array:
-        """Compute the output; see `forward`."""
-        return self.forward(x)
+    __call__ = forward
 
     def _names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if names is None:
@@ -348,7 +344,7 @@ class Neuron:
             `x` lives elsewhere than the weights.
         """
         names = self._names(names)
-        x, xp, device = beside("x", x, "weights", self._weights)
+        x, xp, device = to_device_of("x", x, "weights", self._weights)
         if tuple(x.shape) != (self.inputs,):
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected a single row of shape ({self.inputs},)"

@@ -174,54 +174,43 @@ class PerceptronHistory:
         -------
         str
         """
-        rows = self.to_rows()
-        if rows:
-            heads, body = self._cells(rows)
-            widths = [max(len(row[c]) for row in (heads, *body)) for c in range(len(heads))]
-            head, *lines = (
-                "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-                for row in (heads, *body)
-            )
-            above = [head, "-" * len(head)]
-        else:
-            above, lines = [], [f"epoch {e.number}: {sum(e.updates)} updates" for e in self.epochs]
-        shown, omitted = _ends(lines, max_rows)
+        heads, body, omitted, notes = self._table(max_rows)
+        widths = [max(len(row[c]) for row in (heads, *body)) for c in range(len(heads))]
+        head, *lines = (
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in (heads, *body)
+        )
         if omitted:
-            shown.insert((len(shown) + 1) // 2, f"... {omitted} more ...")
-        return "\n".join([*above, *shown, *self._notes(rows), self.verdict()])
+            lines.insert((len(lines) + 1) // 2, f"... {omitted} more ...")
+        return "\n".join([head, "-" * len(head), *lines, *notes, self.verdict()])
 
     def _repr_html_(self) -> str:
         """The table for a notebook: the first rows and the last, long ones shortened."""
+        heads, body, omitted, notes = self._table(_HTML_ROWS, _VALUES)
+        return html_table(heads, body, "; ".join([*notes, self.verdict()]), left_out=omitted)
+
+    def _table(
+        self, max_rows: int | None, values: int | None = None
+    ) -> tuple[list[str], list[list[str]], int, list[str]]:
+        """Headings, rows as text, how many are missing in the middle, and notes.
+
+        One row for each example, or where none was recorded for each epoch.
+        """
         rows = self.to_rows()
-        if rows:
-            shown, omitted = _ends(rows, _HTML_ROWS)
-            heads, body = self._cells(shown, _VALUES)
-        else:
-            epochs, omitted = _ends(self.epochs, _HTML_ROWS)
-            heads = ["epoch", "updates"]
-            body = [[str(epoch.number), f"{sum(epoch.updates):,}"] for epoch in epochs]
-        caption = "; ".join([self.verdict(), *self._notes(rows)])
-        return html_table(heads, body, caption, left_out=omitted)
-
-    def _cells(
-        self, rows: list[dict[str, Any]], values: int | None = None
-    ) -> tuple[list[str], list[list[str]]]:
-        """Headings and rows of the table, as text."""
-        keys = [key for key in rows[0] if key != "unit" or len(self.units) > 1]
-        return (
-            [key.replace("_", " ") for key in keys],
-            [[_text(row[key], values) for key in keys] for row in rows],
-        )
-
-    def _notes(self, rows: list[dict[str, Any]]) -> list[str]:
-        """What the table does not say by itself."""
-        notes = []
-        if any(row["error"] != row["target"] - row["prediction"] for row in rows):
-            notes.append("a score of 0 is an error for either class (fires_at_zero=False)")
-        missing = sum(epoch.details is None for epoch in self.epochs)
+        missing, notes = sum(epoch.details is None for epoch in self.epochs), []
         if rows and missing:
             notes.append(f"{missing} of {len(self)} epochs have no recorded details")
-        return notes
+        if any(row["error"] != row["target"] - row["prediction"] for row in rows):
+            notes.append("a score of 0 is an error for either class (fires_at_zero=False)")
+        rows = rows or [{"epoch": e.number, "updates": sum(e.updates)} for e in self.epochs]
+        keys = [key for key in (rows or [{}])[0] if key != "unit" or len(self.units) > 1]
+        omitted = 0 if max_rows is None else max(0, len(rows) - max_rows)
+        first = (len(rows) - omitted + 1) // 2
+        body = [
+            [_text(row[key], values) for key in keys]
+            for row in rows[:first] + rows[first + omitted :]
+        ]
+        return [key.replace("_", " ") for key in keys], body, omitted, notes
 
     def __str__(self) -> str:
         return self.table()
@@ -242,15 +231,6 @@ def _text(value: Any, most: int | None = None) -> str:
         more = [f"... {len(value) - len(shown)} more"] if len(shown) < len(value) else []
         return f"[{', '.join(shown + more)}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _ends(rows: Sequence[Any], most: int | None) -> tuple[list[Any], int]:
-    """The first and the last rows of a long list, and how many are missing between them."""
-    omitted = 0 if most is None else max(0, len(rows) - most)
-    if most is None or not omitted:
-        return list(rows), 0
-    first = (most + 1) // 2
-    return [*rows[:first], *rows[first + omitted :]], omitted
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -105,12 +104,9 @@ def learn(
         # What overflows is found at the end of the epoch.
         with host.errstate(over="ignore", invalid="ignore"):
             for i, p in enumerate(live):
-                u, trace = p.number, details and details[i]
-                columns = targets[:, u], sample_weight[:, u], indices[:, u]
-                p.unit.run_epoch(x, *columns, trace)
-        if not all(
-            host.isfinite(p.unit.weights).all() and math.isfinite(p.unit.bias) for p in live
-        ):
+                columns = (column[:, p.number] for column in (targets, sample_weight, indices))
+                p.unit.run_epoch(x, *columns, trace=details[i] if details else None)
+        if not all(p.unit.finite for p in live):
             raise ValueError(
                 f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input "
                 "data with StandardScaler or MinMaxScaler might help."

@@ -67,15 +67,18 @@ class Unit:
         self.rule, self.weights, self.bias = rule, weights.copy(), bias
         self.updates, self.loss = 0, 0.0
         self._norms = _norms(weights)  # that the loss takes
-        self._due = 0.0  # L1 penalty that every weight should have had by now
-        self._applied = host.zeros_like(
-            weights
-        )  # what each had, with the sign of its weight turned round
+        self._due = 0.0  # L1 penalty that every weight should have had by now,
+        self._applied = host.zeros_like(weights)  # and has had, its sign turned round
 
     @property
     def settled(self) -> bool:
         """Whether the last epoch changed nothing, so that no other can."""
         return not self.updates and not self.rule.penalised
+
+    @property
+    def finite(self) -> bool:
+        """Whether nothing has overflowed."""
+        return bool(host.isfinite(self.bias) and host.isfinite(self.weights).all())
 
     def run_epoch(
         self, x: Any, targets: Any, sample_weight: Any, indices: Any, trace: Trace | None = None
@@ -98,8 +101,8 @@ class Unit:
             part = indices[start : start + _BLOCK]
             if skips:
                 part = part[self._right(x[part], targets[part]) :]
-            amounts = targets[part].tolist(), sample_weight[part].tolist()
-            for (at, values), sign, amount in zip(_entries(x, part), *amounts, strict=True):
+            columns = _entries(x, part), targets[part].tolist(), sample_weight[part].tolist()
+            for i, ((at, values), sign, amount) in enumerate(zip(*columns, strict=True), start):
                 score = float(values.dot(weights if at is _ALL else weights[at])) + self.bias
                 if skips and score * sign > 0:
                     continue
@@ -116,9 +119,8 @@ class Unit:
                     self.bias += rule.bias_step * change
                     updates += 1
                 if trace is not None:
-                    trace.scores[start], trace.errors[start] = score, sign if wrong else 0.0
-                    start += 1
-                    trace.weights[start], trace.bias[start] = weights, self.bias
+                    trace.scores[i], trace.errors[i] = score, sign if wrong else 0.0
+                    trace.weights[i + 1], trace.bias[i + 1] = weights, self.bias
         self.updates, self.loss = updates, loss / len(indices)
 
     def _right(self, rows: Any, targets: Any) -> int:
