@@ -124,7 +124,7 @@ def test_details_stop_at_the_limit(monkeypatch):
     # 4 examples of 2 weights, bias, score and error in each epoch
     monkeypatch.setattr(module, "RECORD_LIMIT", 2 * 20)
     history = tutorial().fit(SQUARE, AND).history_
-    assert [epoch.details is not None for epoch in history] == [True] * 2 + [False] * 4
+    assert [bool(epoch.details) for epoch in history] == [True] * 2 + [False] * 4
     assert "4 of 6 epochs have no recorded details" in str(history)
     assert history.updates == [2, 3, 3, 2, 1, 0]
     full = tutorial().fit(SQUARE, AND, record=True).history_

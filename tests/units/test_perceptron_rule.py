@@ -26,12 +26,13 @@ def textbook(rule, weights, bias, x, signs, amounts, order):
     return w, b, updates, loss / len(order), steps
 
 
-def run(rule, x, targets, *, weights=None, bias=0.0, sample_weight=None, trace=None):
+def run(rule, x, targets, *, weights=None, bias=0.0, sample_weight=None):
     """A unit after one epoch in the order of the rows."""
     x, targets = np.asarray(x, dtype=float), np.asarray(targets, dtype=float)
-    unit = Unit(rule, np.zeros(x.shape[1]) if weights is None else np.asarray(weights), bias)
     amounts = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
-    unit.run_epoch(x, targets, amounts, np.arange(len(x)), trace)
+    start = np.zeros(x.shape[1]) if weights is None else np.asarray(weights)
+    unit = Unit(rule, start, bias, targets=targets, sample_weight=amounts)
+    unit.run_epoch(x, np.arange(len(x)))
     return unit
 
 
@@ -69,8 +70,8 @@ def test_a_weight_of_zero_changes_nothing():
 
 def test_the_start_values_are_not_changed():
     start = np.ones(2)
-    unit = Unit(Rule(l1=0.1), start, 0.0)
-    unit.run_epoch(np.ones((1, 2)), -np.ones(1), np.ones(1), np.arange(1))
+    unit = Unit(Rule(l1=0.1), start, 0.0, targets=-np.ones(1), sample_weight=np.ones(1))
+    unit.run_epoch(np.ones((1, 2)), np.arange(1))
     assert start.tolist() == [1.0, 1.0]
     assert unit.weights.tolist() != [1.0, 1.0]
 
@@ -78,12 +79,13 @@ def test_the_start_values_are_not_changed():
 def test_penalties_shrink_and_cut_off():
     # A right example: weights * (1 - 0.5 * 0.2), then 0.5 * 0.4 off each, but not beyond 0.
     rule = Rule(eta0=0.5, l2=0.2, l1=0.4)
-    unit = Unit(rule, np.asarray([2.0, -1.0, 0.1]), 0.0)
-    columns = np.asarray([[1.0, 0.0, 0.0]]), np.ones(1), np.ones(1), np.arange(1)
-    unit.run_epoch(*columns)
+    one = np.ones(1)
+    unit = Unit(rule, np.asarray([2.0, -1.0, 0.1]), 0.0, targets=one, sample_weight=one)
+    x = np.asarray([[1.0, 0.0, 0.0]])
+    unit.run_epoch(x, np.arange(1))
     assert unit.weights == pytest.approx([1.6, -0.7, 0.0])
     assert unit.loss == pytest.approx(0.1 * 5.01 + 0.4 * 3.1)
-    unit.run_epoch(*columns)
+    unit.run_epoch(x, np.arange(1))
     assert unit.weights == pytest.approx([1.24, -0.43, 0.0])
     # As in scikit-learn, the norms in the loss know nothing of what was cut off.
     assert unit.loss == pytest.approx(0.1 * 5.01 * 0.81 + 0.4 * 3.1 * 0.9)
@@ -103,9 +105,9 @@ def test_an_epoch_is_the_textbooks(seed, rows, features, fires, sparse, traced):
     signs, amounts = rng.choice([-1.0, 1.0], rows), rng.choice([0.0, 0.5, 1.0], rows)
     start = rng.integers(-2, 3, features) / 2
     given = csr_array(x) if sparse else x
-    trace = Trace(rule, order, given, signs) if traced else None
-    unit = Unit(rule, start, 0.25)
-    unit.run_epoch(given, signs, amounts, order, trace)
+    unit = Unit(rule, start, 0.25, targets=signs, sample_weight=amounts)
+    trace = Trace(unit, order, given) if traced else None
+    unit.run_epoch(given, order, trace)
     w, b, updates, loss, steps = textbook(rule, start, 0.25, x, signs, amounts, order)
     assert (unit.weights.tolist(), unit.bias, unit.updates) == (w, b, updates)
     assert unit.loss == loss
@@ -124,20 +126,44 @@ def test_skipping_blocks_of_right_rows_changes_nothing(monkeypatch, noise, spars
     x, order = rng.normal(size=(1000, 3)), rng.permutation(1000)
     signs = np.where((x @ [1.0, 2.0, -1.0] > 0.1) ^ (rng.random(1000) < noise), 1.0, -1.0)
     given = csr_array(x) if sparse else x
-    columns = given, signs, np.ones(1000), order
     looked = []
     entries = perceptron_rule._entries
     monkeypatch.setattr(
         perceptron_rule, "_entries", lambda x, rows: looked.append(len(rows)) or entries(x, rows)
     )
     # Weights that are right but for the noise, so that there is something to skip.
-    skipping, looking = (Unit(Rule(eta0=1e-6), np.asarray([1.0, 2.0, -1.0]), -0.1) for _ in "ab")
-    skipping.run_epoch(*columns)
+    skipping, looking = (
+        Unit(
+            Rule(eta0=1e-6), np.asarray([1.0, 2.0, -1.0]), -0.1,
+            targets=signs, sample_weight=np.ones(1000),
+        )
+        for _ in "ab"
+    )  # fmt: skip
+    skipping.run_epoch(given, order)
     seen = sum(looked)
-    looking.run_epoch(*columns, Trace(looking.rule, order, given, signs))
+    looking.run_epoch(given, order, Trace(looking, order, given))
     assert sum(looked) - seen == 1000
     assert (seen == 0) if noise == 0 else (0 < seen < 1000)
     assert skipping.weights.tolist() == looking.weights.tolist()
     assert (skipping.bias, skipping.updates) == (looking.bias, looking.updates)
     assert skipping.loss == looking.loss
     assert (skipping.updates > 0) == (noise > 0)
+
+
+def test_a_unit_stops_when_its_loss_stops_falling():
+    unit = run(Rule(), [[1.0]], [-1])
+    losses = [3.0, 2.0, 1.95, 1.95, 1.0, 0.95, 0.95, 0.95]
+    for loss in losses:
+        unit.stop_if_done(loss, tol=0.1, n_iter_no_change=2, max_iter=100)
+        if unit.stopped:
+            break
+    assert unit.epochs == 4  # 1.95 twice
+
+
+def test_a_unit_that_is_settled_counts_the_other_epochs():
+    unit = run(Rule(), [[1.0]], [1], weights=[1.0])
+    unit.stop_if_done(0.0, tol=1e-3, n_iter_no_change=5, max_iter=100)
+    assert (unit.epochs, unit.stopped) == (6, True)
+    unit = run(Rule(), [[1.0]], [1], weights=[1.0])
+    unit.stop_if_done(0.0, tol=None, n_iter_no_change=5, max_iter=100)
+    assert (unit.epochs, unit.stopped) == (100, True)

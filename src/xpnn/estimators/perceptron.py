@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,8 +48,7 @@ from xpnn.estimators.rows import SparseRows
 from xpnn.estimators.sgd_randomness import draw, permutations
 from xpnn.functional import linear
 from xpnn.units.perceptron_history import PerceptronHistory
-from xpnn.units.perceptron_learning import StoppingRule, learn
-from xpnn.units.perceptron_rule import Rule, Unit
+from xpnn.units.perceptron_rule import Rule, Trace, Unit
 
 SPARSE_BIAS_STEP = 0.01
 """Factor on the updates of the bias where rows are sparse: scikit-learn's."""
@@ -56,11 +57,10 @@ SPARSE_BIAS_STEP = 0.01
 class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Linear classifier that learns by Rosenblatt's rule, a drop-in replacement for scikit-learn's.
 
-    All parameters but the last, fitted attributes, methods, warnings and errors are those of
-    `sklearn.linear_model.Perceptron` 1.9, and so are the orders of rows and the numbers:
-    float64 data gives the same weights after as many epochs, to rounding. `X` may be
-    an array of any library that follows the array API standard; it decides where the weights
-    live and what comes out. Learning itself, step by step and row by row, is done on the host.
+    All parameters but the last, attributes, methods, warnings and errors are those of
+    `sklearn.linear_model.Perceptron` 1.9, and so are the orders of rows and the numbers, to
+    rounding. `X` may be an array of any library that follows the array API standard; weights
+    and predictions live where it lives, but learning, row by row, is done on the host.
     `history_` shows what was learned from which example.
 
     Two classes make one unit, which fires for the second of them; more make one unit for
@@ -81,11 +81,9 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Most epochs of `fit`.
     tol : float or None, default 1e-3
         `fit` stops when the mean loss (with early stopping: the validation score) improved by
-        less than this in `n_iter_no_change` epochs. None: it goes on for `max_iter` epochs.
-        With 0, rounding may decide whether a loss that stays the same has fallen.
+        less than this in `n_iter_no_change` epochs. None: it goes on until nothing changes.
     shuffle : bool, default True
-        Whether every epoch has an order of its own. A tutorial's rule, which goes through the
-        rows in their order until nothing changes, is ``shuffle=False, tol=None``.
+        Whether every epoch has an order of its own, or that of the rows.
     verbose : int, default 0
         1 or more prints a line for each epoch.
     eta0 : float, default 1
@@ -101,15 +99,13 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_iter_no_change : int, default 5
         Epochs without improvement after which to stop.
     class_weight : dict, 'balanced' or None, default None
-        Weights of the classes by label, 1 for those not named; 'balanced' is
-        ``n / (classes * rows of the class)``. None: all 1.
+        Weights of classes by label, else 1; 'balanced': ``n / (classes * rows of the class)``.
     warm_start : bool, default False
         Whether `fit` begins with what the previous one has learned.
     fires_at_zero : bool, default False
-        What a score of 0 means. True: the unit fires, as the threshold unit of McCulloch and
-        Pitts does; right for an example of its class, which then changes nothing. Many texts
-        have the rule like this. False is scikit-learn's: the unit does not fire, but an
-        example of either class changes it.
+        Whether a unit fires at a score of 0, as the threshold unit of McCulloch and Pitts and
+        that of many texts does. If not, as in scikit-learn, such an example is an error for
+        either class, and always changes the unit.
 
     Attributes
     ----------
@@ -120,9 +116,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : numpy.ndarray, shape (classes,)
         The labels, sorted, on the host.
     n_iter_ : int
-        Epochs until the stopping rule held, as scikit-learn counts them. Once an epoch
-        changed nothing no other can; those that follow are counted without being run, and
-        are not in `history_`.
+        Epochs until the last unit stopped. Once an epoch changed nothing no other can: those
+        that follow are counted, as in scikit-learn, but neither run nor in `history_`.
     t_ : float
         ``n_iter_ * n + 1``, summed up over calls of `partial_fit`.
     converged_ : bool
@@ -372,41 +367,58 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.history_ = PerceptronHistory(units)
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, max_iter: int, record: bool | str) -> None:
-        xp, device, dtype = self._place()
         x = X if issparse(X) else to_host(X)
         x = x.astype(self._dtype_name, copy=issparse(x) and not x.has_canonical_format)
         if issparse(x):
             x.sum_duplicates()
-        named = self.classes_ if len(self.classes_) > 2 else self.classes_[1:]
-        targets = np.where(y[:, None] == named, 1.0, -1.0)
         weight = np.ones(len(y))
         if sample_weight is not None:
             weight = _check_sample_weight(host_column(sample_weight), x, dtype=np.float64)
+        units = self._units(y, weight, issparse(x))
         fraction = float(self.validation_fraction) if self.early_stopping else None
-        validation, seeds = draw(self.random_state, y, len(named), fraction)
-        rule = self._rule(issparse(x))
-        units = [
-            Unit(rule, coef, float(intercept))
-            for coef, intercept in zip(to_host(self.coef_), to_host(self.intercept_), strict=True)
-        ]
-        score = None
-        if self.early_stopping:
-            score = _validation_score(rule, x[validation], targets[validation], weight[validation])
-        self.n_iter_ = learn(
-            units,
-            x,
-            targets,
-            self._unit_weights(y, targets, weight),
-            permutations=permutations(validation, seeds, bool(self.shuffle)),
-            stopping=StoppingRule(max_iter, self.tol, int(self.n_iter_no_change), score),
-            history=self.history_,
-            record=record,
-            verbose=bool(self.verbose),
-        )
-        self.coef_ = to_device(np.stack([unit.weights for unit in units]), xp, device, dtype)
-        self.intercept_ = to_device([unit.bias for unit in units], xp, device, dtype)
+        held, seeds = draw(self.random_state, y, len(units), fraction)
+        if self.early_stopping and not weight[held].any():
+            raise ValueError(
+                "The sample weights for validation set are all zero, consider using a different "
+                "random state."
+            )
+        rows, rule = x[held], units[0].rule
+
+        def loss(unit: Unit, steps: int) -> float:
+            if not self.early_stopping:
+                return unit.loss
+            fires = rule.fires(unit.validation_scores(rows, steps))
+            return -float(np.average(fires == (unit.targets[held] > 0), weights=weight[held]))
+
+        orders = permutations(held, seeds, bool(self.shuffle))
+        self._run_epochs(units, x, orders, loss, max_iter, record)
+        place = self._place()
+        self.coef_ = to_device(np.stack([unit.weights for unit in units]), *place)
+        self.intercept_ = to_device([unit.bias for unit in units], *place)
+        self.n_iter_ = max(unit.epochs for unit in units)
         self.t_ += self.n_iter_ * len(y)
-        self.converged_ = self.history_.converged
+        self.history_.stopped = any(not u.settled and u.epochs < max_iter for u in units)
+        self.converged_ = self.history_.converged = all(unit.settled for unit in units)
+
+    def _units(self, y: Any, weight: Any, sparse: bool) -> list[Unit]:
+        """Make the units as they are now; the rest of several classes has class weight 1."""
+        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        own, rest = by_class, np.ones_like(by_class)
+        if len(by_class) == 2:
+            own, rest = by_class[1:], by_class[:1]
+        fires = y[:, None] == self.classes_[-len(own) :]
+        coef, intercept = to_host(self.coef_), to_host(self.intercept_)
+        return [
+            Unit(
+                self._rule(sparse),
+                coef[u],
+                float(intercept[u]),
+                targets=np.where(fires[:, u], 1.0, -1.0),
+                sample_weight=weight * np.where(fires[:, u], own[u], rest[u]),
+                number=u,
+            )
+            for u in range(len(own))
+        ]
 
     def _rule(self, sparse: bool) -> Rule:
         l1_share = {"l1": 1.0, "elasticnet": self.l1_ratio}.get(self.penalty or "", 0.0)
@@ -419,11 +431,45 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             l1=float(alpha * l1_share),
         )
 
-    def _unit_weights(self, y: Any, targets: Any, weight: Any) -> Any:
-        """Weight of every row for every unit; the rest of several classes has weight 1."""
-        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        own, rest = (by_class, 1.0) if targets.shape[1] > 1 else (by_class[1:], by_class[0])
-        return weight[:, None] * np.where(targets > 0, own, rest)
+    def _run_epochs(
+        self,
+        units: list[Unit],
+        x: Any,
+        orders: Iterator[Any],
+        loss: Callable[[Unit, int], float],
+        max_iter: int,
+        record: bool | str,
+    ) -> None:
+        """Let units learn, epoch by epoch, until each of them stops."""
+        inputs, history = None, self.history_
+        for epoch in range(1, max_iter + 1):
+            live = [unit for unit in units if not unit.stopped]
+            if not live:
+                return
+            indices, traces = next(orders), []
+            room = history.has_room(len(indices) * len(live), x.shape[1])
+            if record is True or (record == "auto" and room):
+                # What was recorded does not change with the caller's array.
+                inputs = x.copy() if inputs is None else inputs
+                traces = [Trace(unit, indices[:, unit.number], inputs) for unit in live]
+            for unit, trace in zip_longest(live, traces):
+                unit.run_epoch(x, indices[:, unit.number], trace)
+            if not all(unit.finite for unit in live):
+                raise ValueError(
+                    f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input "
+                    "data with StandardScaler or MinMaxScaler might help."
+                )
+            history.add(live, traces)
+            if self.verbose:
+                updates, losses = sum(u.updates for u in live), sum(u.loss for u in live)
+                print(f"Epoch {epoch}: {updates} updates, average loss {losses:.6f}")
+            for unit in live:
+                unit.stop_if_done(
+                    loss(unit, len(indices)),
+                    tol=self.tol,
+                    n_iter_no_change=self.n_iter_no_change,
+                    max_iter=max_iter,
+                )
 
     # Predicting
 
@@ -566,18 +612,3 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-
-def _validation_score(rule: Rule, x: Any, targets: Any, weight: Any) -> Any:
-    """Make the function that gives a unit's accuracy on validation rows."""
-    if not weight.any():
-        raise ValueError(
-            "The sample weights for validation set are all zero, consider using a different "
-            "random state."
-        )
-
-    def score(number: int, weights: Any, bias: float) -> float:
-        right = rule.fires(x @ weights + bias) == (targets[:, number] > 0)
-        return float(np.average(right, weights=weight))
-
-    return score

@@ -33,7 +33,7 @@ _SHOWN = 8  # weights that a repr writes out
 
 @dataclass(frozen=True)
 class Explanation:
-    """How a neuron came to its output for one row; all values on the host.
+    """How a neuron computed its output for one row; all values on the host.
 
     Parameters
     ----------
@@ -70,14 +70,12 @@ class Explanation:
     names: tuple[str, ...]
 
     def _remark(self, i: int) -> str:
-        found = []
-        if i == self.most_sensitive:
-            found.append("most sensitive")
-        if i == self.largest_contribution:
-            found.append("contributes most")
-        if i in self.ignored:
-            found.append("ignored")
-        return ", ".join(found)
+        remarks = {
+            "most sensitive": i == self.most_sensitive,
+            "contributes most": i == self.largest_contribution,
+            "ignored": i in self.ignored,
+        }
+        return ", ".join(remark for remark, holds in remarks.items() if holds)
 
     def __str__(self) -> str:
         rows = [("input", "value", "weight", "value*weight", "")]
@@ -87,11 +85,10 @@ class Explanation:
         rows.append(("bias", "", "", f"{self.bias:.6g}", ""))
         rows.append(("score", "", "", f"{self.score:.6g}", ""))
         rows.append(("output", "", "", f"{self.output:.6g}", self.activation))
-        widths = [max(len(row[c]) for row in rows) for c in range(4)]
+        a, b, c, d = (max(len(row[column]) for row in rows) for column in range(4))
         lines = [
-            f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  "
-            f"{row[3]:>{widths[3]}}  {row[4]}".rstrip()
-            for row in rows
+            f"{name:<{a}}  {value:>{b}}  {weight:>{c}}  {product:>{d}}  {remark}".rstrip()
+            for name, value, weight, product, remark in rows
         ]
         return "\n".join([*lines, f"The score is high if: {self.logic}"])
 
@@ -296,7 +293,7 @@ class Neuron:
         """Read the weights as logic: the score is high if ...
 
         A negative weight reads as NOT; one at most half as large as the largest needs a
-        BIG input to count; one of 0 is left out. Reads the weights from the device.
+        BIG input to count; one of 0 is ignored. Reads the weights from the device.
 
         Parameters
         ----------
@@ -323,7 +320,7 @@ class Neuron:
         return " OR ".join(terms) or "nothing (every weight is 0)"
 
     def explain(self, x: ArrayLike, names: Sequence[str] | None = None) -> Explanation:
-        """Say how the output for one row comes about; reads it from the device.
+        """Explain the output for one row; reads it from the device.
 
         Parameters
         ----------
@@ -369,6 +366,6 @@ class Neuron:
 
 
 def _largest(values: list[Any]) -> int | None:
-    """Place of the first entry that is largest in size; None where all are 0."""
-    place = int(host.argmax(host.abs(values)))
-    return place if values[place] != 0 else None
+    """Index of the first entry that is largest in size; None where all are 0."""
+    index = int(host.argmax(host.abs(values)))
+    return index if values[index] != 0 else None

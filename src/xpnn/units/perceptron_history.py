@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn.units.html import html_table
-from xpnn.units.perceptron_rule import Trace
+from xpnn.units.perceptron_rule import Trace, Unit
 
 RECORD_LIMIT = 100_000
 """Numbers that a history recorded with ``record="auto"`` holds: 0.8 MB in float64."""
@@ -29,39 +29,35 @@ class Epoch:
         The class that each unit fires for; units that had stopped are not among them.
     updates : tuple of int
         Examples that changed each unit.
-    details : tuple of Trace, optional
-        What happened to each unit at every example, if that was recorded.
+    details : tuple of Trace
+        What happened to each unit at every example; empty if that was not recorded.
     """
 
     number: int
     units: tuple[Any, ...]
     updates: tuple[int, ...]
-    details: tuple[Trace, ...] | None = None
+    details: tuple[Trace, ...] = ()
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One dictionary for each example and unit; none where there are no details."""
-        rows = []
-        traces = self.details or ()
-        for i in range(len(traces[0].indices) if traces else 0):
-            for unit, trace in zip(self.units, traces, strict=True):
-                index = trace.indices[i]
-                rows.append(
-                    {
-                        "epoch": self.number,
-                        "example": int(index) + 1,
-                        "unit": unit,
-                        "input": _row(trace.inputs, index),
-                        "target": int(trace.targets[index] > 0),
-                        "score": float(trace.scores[i]),
-                        "prediction": int(trace.rule.fires(trace.scores[i])),
-                        "error": int(trace.errors[i]),
-                        "old_weights": trace.weights[i].tolist(),
-                        "old_bias": float(trace.bias[i]),
-                        "new_weights": trace.weights[i + 1].tolist(),
-                        "new_bias": float(trace.bias[i + 1]),
-                    }
-                )
-        return rows
+        return [
+            {
+                "epoch": self.number,
+                "example": int(trace.indices[i]) + 1,
+                "unit": unit,
+                "input": _row(trace.inputs, trace.indices[i]),
+                "target": int(trace.targets[trace.indices[i]] > 0),
+                "score": float(trace.scores[i]),
+                "prediction": int(trace.rule.fires(trace.scores[i])),
+                "error": int(trace.errors[i]),
+                "old_weights": trace.weights[i].tolist(),
+                "old_bias": float(trace.bias[i]),
+                "new_weights": trace.weights[i + 1].tolist(),
+                "new_bias": float(trace.bias[i + 1]),
+            }
+            for i in range(len(self.details[0].indices) if self.details else 0)
+            for unit, trace in zip(self.units, self.details, strict=True)
+        ]
 
 
 @dataclass
@@ -110,14 +106,12 @@ class PerceptronHistory:
         """Whether details of so many more examples fit into `RECORD_LIMIT`."""
         return self.size + examples * (features + 3) <= RECORD_LIMIT
 
-    def add(
-        self, numbers: list[int], updates: Sequence[int], details: tuple[Trace, ...] | None
-    ) -> None:
-        """Add an epoch of some of the units."""
-        for trace in details or ():
-            self.size += len(trace.indices) * (trace.inputs.shape[1] + 3)
-        units = tuple(self.units[u] for u in numbers)
-        self.epochs.append(Epoch(len(self) + 1, units, tuple(updates), details))
+    def add(self, units: list[Unit], details: list[Trace]) -> None:
+        """Add an epoch of some of the units, with or without details."""
+        self.size += sum(len(t.indices) * (t.weights.shape[1] + 3) for t in details)
+        classes = tuple(self.units[unit.number] for unit in units)
+        updates = tuple(unit.updates for unit in units)
+        self.epochs.append(Epoch(len(self) + 1, classes, updates, tuple(details)))
 
     def verdict(self) -> str:
         """Say in one sentence whether it converged."""
@@ -187,7 +181,7 @@ class PerceptronHistory:
     def _repr_html_(self) -> str:
         """The table for a notebook: the first rows and the last, long ones shortened."""
         heads, body, omitted, notes = self._table(_HTML_ROWS, _VALUES)
-        return html_table(heads, body, "; ".join([*notes, self.verdict()]), left_out=omitted)
+        return html_table(heads, body, "; ".join([*notes, self.verdict()]), omitted=omitted)
 
     def _table(
         self, max_rows: int | None, values: int | None = None
@@ -197,7 +191,7 @@ class PerceptronHistory:
         One row for each example, or where none was recorded for each epoch.
         """
         rows = self.to_rows()
-        missing, notes = sum(epoch.details is None for epoch in self.epochs), []
+        missing, notes = sum(not epoch.details for epoch in self.epochs), []
         if rows and missing:
             notes.append(f"{missing} of {len(self)} epochs have no recorded details")
         if any(row["error"] != row["target"] - row["prediction"] for row in rows):

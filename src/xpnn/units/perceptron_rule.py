@@ -6,6 +6,7 @@ the host, wherever the rows came from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -46,26 +47,27 @@ class Rule:
         return scores >= 0 if self.fires_at_zero else scores > 0
 
 
-class Trace:
-    """What happened to one unit at every example of an epoch, in the order of `indices`.
+class Unit:
+    """One unit, which learns in place; `updates` and `loss` are those of its last epoch.
 
-    Scores and errors have shape (n,). `weights` and `bias` have an entry more: before the first
-    example, and after each. `inputs` (rows, features) and `targets` (rows,) are not copied.
+    `targets` (-1 and 1) and `sample_weight` have an entry for every row; `number` counts the
+    units of a perceptron.
     """
 
-    def __init__(self, rule: Rule, indices: Any, inputs: Any, targets: Any) -> None:
-        self.rule, self.indices, self.inputs, self.targets = rule, indices, inputs, targets
-        self.scores, self.errors = host.zeros((2, len(indices)), inputs.dtype)
-        self.weights = host.zeros((len(indices) + 1, inputs.shape[1]), inputs.dtype)
-        self.bias = host.zeros(len(indices) + 1, inputs.dtype)
-
-
-class Unit:
-    """One unit, which learns in place; `updates` and `loss` are those of its last epoch."""
-
-    def __init__(self, rule: Rule, weights: Any, bias: float) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        weights: Any,
+        bias: float,
+        *,
+        targets: Any,
+        sample_weight: Any,
+        number: int = 0,
+    ) -> None:
         self.rule, self.weights, self.bias = rule, weights.copy(), bias
-        self.updates, self.loss = 0, 0.0
+        self.targets, self.sample_weight, self.number = targets, sample_weight, number
+        self.updates, self.loss, self.epochs, self.stopped = 0, 0.0, 0, False
+        self._best_loss, self._stalled, self._scale = math.inf, 0, 1.0
         self._norms = _norms(weights)  # that the loss takes
         self._due = 0.0  # L1 penalty that every weight should have had by now,
         self._applied = host.zeros_like(weights)  # and has had, its sign turned round
@@ -80,28 +82,27 @@ class Unit:
         """Whether nothing has overflowed."""
         return bool(host.isfinite(self.bias) and host.isfinite(self.weights).all())
 
-    def run_epoch(
-        self, x: Any, targets: Any, sample_weight: Any, indices: Any, trace: Trace | None = None
-    ) -> None:
+    @host.errstate(over="ignore", invalid="ignore")  # `finite` tells
+    def run_epoch(self, x: Any, indices: Any, trace: Trace | None = None) -> None:
         """Learn from every example: ``weights += eta0 * sample_weight * error * row``.
 
-        `x` is an array or a CSR matrix in the dtype of the weights; `targets` are -1 and 1,
-        `indices` the rows in the order in which they are shown. The loss is how far scores are
-        on the wrong side (Bottou 1998), and the penalties.
+        `x` is an array or a CSR matrix in the dtype of the weights, `indices` the rows in the
+        order in which they are shown. The loss is the mean over them of how far the score is on
+        the wrong side (Bottou 1998), and of the penalties.
 
         F. Rosenblatt, "The perceptron: a probabilistic model for information storage and
         organization in the brain", Psychological Review 65 (1958), 386-408.
         """
         rule, weights, updates, loss = self.rule, self.weights, 0, 0.0
-        penalised = rule.penalised
+        penalised, per_row = rule.penalised, (self.targets, self.sample_weight)
         skips = trace is None and not penalised
         if trace is not None:
             trace.weights[0], trace.bias[0] = weights, self.bias
         for start in range(0, len(indices), _BLOCK):
             part = indices[start : start + _BLOCK]
             if skips:
-                part = part[self._right(x[part], targets[part]) :]
-            columns = _entries(x, part), targets[part].tolist(), sample_weight[part].tolist()
+                part = part[self._right(x[part], self.targets[part]) :]
+            columns = _entries(x, part), *(c[part].tolist() for c in per_row)
             for i, ((at, values), sign, amount) in enumerate(zip(*columns, strict=True), start):
                 score = float(values.dot(weights if at is _ALL else weights[at])) + self.bias
                 if skips and score * sign > 0:
@@ -152,6 +153,50 @@ class Unit:
             cut = host.where(now > 0, above, host.where(now < 0, below, now))
             self._applied[at] = had + (cut - now)
             weights[at] = cut
+
+    def stop_if_done(
+        self, loss: float, *, tol: float | None, n_iter_no_change: int, max_iter: int
+    ) -> None:
+        """Count an epoch, and stop after `max_iter` or `n_iter_no_change` without improvement.
+
+        One that changed nothing repeats itself: the others are counted without being run.
+        """
+        while not self.stopped:
+            self.epochs += 1
+            improved = tol is None or not loss > self._best_loss - tol
+            self._stalled = 0 if improved else self._stalled + 1
+            self._best_loss = min(self._best_loss, loss)
+            self.stopped = self._stalled >= n_iter_no_change or self.epochs == max_iter
+            if not self.settled:
+                return
+
+    def validation_scores(self, x: Any, steps: int) -> Any:
+        """Scores of validation rows as scikit-learn's, after an epoch of so many steps.
+
+        It takes the weights before the factor that it keeps for the L2 penalty, and the bias
+        as it is; with other scores its epochs would not be counted alike.
+        """
+        if self.rule.l2:
+            least = 1e-6 if self.weights.dtype == host.float32 else 1e-9
+            for _ in range(steps):
+                self._scale *= self.rule.shrinkage
+                self._scale = 1.0 if self._scale < least else self._scale
+        return x @ (self.weights / self._scale) + self.bias
+
+
+class Trace:
+    """What happened to a unit at every example of an epoch, in the order of `indices`.
+
+    Scores and errors have shape (n,). `weights` and `bias` have an entry more: before the first
+    example, and after each. `inputs` are all rows, which are not copied.
+    """
+
+    def __init__(self, unit: Unit, indices: Any, inputs: Any) -> None:
+        self.rule, self.targets = unit.rule, unit.targets
+        self.indices, self.inputs = indices, inputs
+        self.scores, self.errors = host.zeros((2, len(indices)), inputs.dtype)
+        self.weights = host.zeros((len(indices) + 1, inputs.shape[1]), inputs.dtype)
+        self.bias = host.zeros(len(indices) + 1, inputs.dtype)
 
 
 def _norms(weights: Any) -> tuple[float, float]:
