@@ -376,21 +376,23 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weight = _check_sample_weight(host_column(sample_weight), x, dtype=np.float64)
         units = self._units(y, weight, issparse(x))
         fraction = float(self.validation_fraction) if self.early_stopping else None
-        held, seeds = draw(self.random_state, y, len(units), fraction)
-        if self.early_stopping and not weight[held].any():
+        validation, seeds = draw(self.random_state, y, len(units), fraction)
+        if self.early_stopping and not weight[validation].any():
             raise ValueError(
                 "The sample weights for validation set are all zero, consider using a different "
                 "random state."
             )
-        rows, rule = x[held], units[0].rule
+        rows, rule = x[validation], units[0].rule
 
         def loss(unit: Unit, steps: int) -> float:
             if not self.early_stopping:
                 return unit.loss
-            fires = rule.fires(unit.validation_scores(rows, steps))
-            return -float(np.average(fires == (unit.targets[held] > 0), weights=weight[held]))
+            right = rule.fires(unit.validation_scores(rows, steps)) == (
+                unit.targets[validation] > 0
+            )
+            return -float(np.average(right, weights=weight[validation]))
 
-        orders = permutations(held, seeds, bool(self.shuffle))
+        orders = permutations(validation, seeds, bool(self.shuffle))
         self._run_epochs(units, x, orders, loss, max_iter, record)
         place = self._place()
         self.coef_ = to_device(np.stack([unit.weights for unit in units]), *place)
