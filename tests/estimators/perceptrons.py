@@ -12,13 +12,11 @@ from xpnn import Perceptron
 
 def problem(classes=2, rows=40, features=4, seed=0, noise=0.5, whole=False):
     """Rows and labels that a perceptron learns something of, but not everything."""
-    source = np.random.default_rng(seed)
-    x = source.normal(size=(rows, features))
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, features))
     if whole:
         x = np.round(2 * x)
-    scores = x @ source.normal(size=(features, classes)) + noise * source.normal(
-        size=(rows, classes)
-    )
+    scores = x @ rng.normal(size=(features, classes)) + noise * rng.normal(size=(rows, classes))
     return x, scores.argmax(axis=1)
 
 

@@ -25,8 +25,8 @@ from sklearn.utils._test_common.instance_generator import PER_ESTIMATOR_XFAIL_CH
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from xpnn import Perceptron
-from xpnn.estimators.orders import permutation
-from xpnn.estimators.perceptron_training import SPARSE_BIAS
+from xpnn.estimators.perceptron import SPARSE_BIAS_STEP
+from xpnn.estimators.sgd_randomness import permutation
 
 pytestmark = needs_sklearn
 
@@ -72,10 +72,10 @@ PARAMETERS = st.fixed_dictionaries(
 )  # fmt: skip
 def test_drawn_parameters(parameters, classes, seed, noise, weighted, sparse):
     x, y = problem(classes, seed=seed, noise=noise)
-    source = np.random.default_rng(seed)
-    weight = source.uniform(0, 3, len(y)) * source.integers(0, 2, len(y)) if weighted else None
+    rng = np.random.default_rng(seed)
+    weight = rng.uniform(0, 3, len(y)) * rng.integers(0, 2, len(y)) if weighted else None
     if sparse:
-        x = csr_array(np.where(source.uniform(size=x.shape) < 0.4, 0.0, x))
+        x = csr_array(np.where(rng.uniform(size=x.shape) < 0.4, 0.0, x))
     theirs, ours = Theirs(**parameters), Perceptron(**parameters)
     expected = outcome(theirs, x, y, sample_weight=weight)
     assert outcome(ours, x, y, sample_weight=weight) == expected
@@ -146,8 +146,8 @@ def test_partial_fit_goes_on_after_fit(classes):
 def test_start_values_and_warm_start(classes):
     x, y = problem(classes)
     units = 1 if classes == 2 else classes
-    source = np.random.default_rng(1)
-    coef, intercept = source.normal(size=(units, 4)), source.normal(size=units)
+    rng = np.random.default_rng(1)
+    coef, intercept = rng.normal(size=(units, 4)), rng.normal(size=units)
     theirs, ours = (kind(warm_start=True, tol=None, max_iter=2) for kind in (Theirs, Perceptron))
     # scikit-learn learns in the memory of what it is given.
     theirs.fit(x, y, coef.copy(), intercept.copy())
@@ -200,7 +200,7 @@ def test_permutations_are_scikit_learns(rows):
 
 
 def test_sparse_rows_move_the_bias_less():
-    assert sklearn.linear_model._base.SPARSE_INTERCEPT_DECAY == SPARSE_BIAS
+    assert sklearn.linear_model._base.SPARSE_INTERCEPT_DECAY == SPARSE_BIAS_STEP
     x, y = problem()
     for kind in (csr_array, csr_matrix, csc_array):
         theirs, ours = fitted(kind(x), y)

@@ -67,15 +67,15 @@ def test_boundaries(tmp_path, drawn):
     ]
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert legend == [
-        "class no", "class yes", "read wrong", "boundary", "the unit fires (class yes)"
+        "class no", "class yes", "misclassified", "boundary", "the unit fires (class yes)"
     ]  # fmt: skip
     lines = {line.get_label(): line for line in panels[-1].get_lines()}
-    assert len(lines["read wrong"].get_xdata()) == 0
+    assert len(lines["misclassified"].get_xdata()) == 0
     assert lines["class no"].get_marker() != lines["class yes"].get_marker()
     # After the last epoch the boundary is 2 x + y = 3.
     assert all(2 * a + b == pytest.approx(3) for a, b in [lines["boundary"].get_xy1()])
     first = {line.get_label(): line for line in panels[0].get_lines()}
-    assert len(first["read wrong"].get_xdata()) == 3
+    assert len(first["misclassified"].get_xdata()) == 3
 
 
 def test_many_epochs_show_eight(tmp_path, drawn):

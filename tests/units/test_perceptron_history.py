@@ -8,7 +8,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from xpnn import Perceptron
-from xpnn.units import perceptron_learning as module
+from xpnn.backends import to_host
+from xpnn.units import perceptron_history as module
 
 SQUARE = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
 AND = [0, 0, 0, 1]
@@ -26,15 +27,15 @@ def test_history_prints_as_the_tutorials_table(backend):
     lines = str(unit.history_).splitlines()
     heads = [head.strip() for head in lines[0].split("  ") if head.strip()]
     assert heads == [
-        "epoch", "example", "input", "target", "prediction", "error",
+        "epoch", "example", "input", "target", "score", "prediction", "error",
         "old weights", "old bias", "new weights", "new bias",
     ]  # fmt: skip
     body = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[2:6]]
     assert body == [
-        ["1", "1", "[1, 0]", "0", "1", "-1", "[0, 0]", "0", "[-1, 0]", "-1"],
-        ["1", "2", "[0, 1]", "1", "0", "1", "[-1, 0]", "-1", "[-1, 1]", "0"],
-        ["2", "1", "[1, 0]", "0", "0", "0", "[-1, 1]", "0", "[-1, 1]", "0"],
-        ["2", "2", "[0, 1]", "1", "1", "0", "[-1, 1]", "0", "[-1, 1]", "0"],
+        ["1", "1", "[1, 0]", "0", "0", "1", "-1", "[0, 0]", "0", "[-1, 0]", "-1"],
+        ["1", "2", "[0, 1]", "1", "-1", "0", "1", "[-1, 0]", "-1", "[-1, 1]", "0"],
+        ["2", "1", "[1, 0]", "0", "-1", "0", "0", "[-1, 1]", "0", "[-1, 1]", "0"],
+        ["2", "2", "[0, 1]", "1", "1", "1", "0", "[-1, 1]", "0", "[-1, 1]", "0"],
     ]
     assert lines[6] == "converged: epoch 2 changed nothing (2 updates in all)"
     assert len({len(line) for line in lines[:6]}) == 1
@@ -50,6 +51,7 @@ def test_history_exports_rows(backend):
         "unit": 1,
         "input": [0.0, 1.0],
         "target": 1,
+        "score": -1.0,
         "prediction": 0,
         "error": 1,
         "old_weights": [-1.0, 0.0],
@@ -75,7 +77,7 @@ def test_history_exports_csv():
 def test_history_iterates_by_epoch():
     history = tutorial().fit(SQUARE, AND).history_
     assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5, 6]
-    assert [epoch.changed for epoch in history] == [True] * 5 + [False]
+    assert [epoch.updates for epoch in history] == [(2,), (3,), (3,), (2,), (1,), (0,)]
     assert len(history) == 6
     assert all(len(epoch.to_rows()) == 4 for epoch in history)
 
@@ -112,29 +114,41 @@ def test_details_may_be_left_out(backend):
     assert history.to_rows() == []
     assert history.to_csv() == ""
     assert history.updates == [2, 3, 3, 2, 1, 0]
-    assert str(history).splitlines()[0] == "epoch 1: 2 updates"
+    assert [line.split() for line in str(history).splitlines()[:4:3]] == [
+        ["epoch", "updates"], ["2", "3"],
+    ]  # fmt: skip
     assert str(history).splitlines()[-1].startswith("converged: epoch 6")
 
 
 def test_details_stop_at_the_limit(monkeypatch):
-    # 4 rows of 2 inputs and 1 target, then 4 * (2 + 3) numbers for each epoch
-    monkeypatch.setattr(module, "RECORD_LIMIT", 12 + 2 * 20)
+    # 4 examples of 2 weights, bias, score and error in each epoch
+    monkeypatch.setattr(module, "RECORD_LIMIT", 2 * 20)
     history = tutorial().fit(SQUARE, AND).history_
-    assert [epoch.details is not None for epoch in history] == [True] * 2 + [False] * 4
-    assert "epochs 3 to 6: no details recorded" in str(history)
+    assert [bool(epoch.details) for epoch in history] == [True] * 2 + [False] * 4
+    assert "4 of 6 epochs have no recorded details" in str(history)
     assert history.updates == [2, 3, 3, 2, 1, 0]
     full = tutorial().fit(SQUARE, AND, record=True).history_
     assert len(full.to_rows()) == 24
 
 
-def test_a_score_of_zero_is_a_prediction_of_a_half(backend):
-    unit = tutorial(fires_at_zero=False).fit(backend.asarray(SQUARE), AND)
+def test_predictions_are_those_of_predict(backend):
+    """At a score of 0 the unit does not fire, and yet learns; a note says so."""
+    x = backend.asarray(SQUARE)
+    unit = tutorial(fires_at_zero=False).fit(x, AND)
     rows = unit.history_.to_rows()
-    assert [(r["prediction"], r["error"]) for r in rows[:4]] == [(0.5, -1), (0, 0), (0, 0), (0, 1)]
-    assert str(unit.history_).splitlines()[2].split()[5:7] == ["0.5", "-1"]
+    assert [(r["score"], r["prediction"], r["error"]) for r in rows[:4]] == [
+        (0.0, 0, -1), (-1.0, 0, 0), (-1.0, 0, 0), (-1.0, 0, 1),
+    ]  # fmt: skip
+    assert str(unit.history_).splitlines()[2].split()[5:8] == ["0", "0", "-1"]
+    note = "a score of 0 is an error for either class (fires_at_zero=False)"
+    assert str(unit.history_).splitlines()[-2] == note
+    assert note in unit.history_._repr_html_()
     for row in rows:
         changed = row["old_weights"] + [row["old_bias"]] != row["new_weights"] + [row["new_bias"]]
         assert changed == (row["error"] != 0)
+    last = [row["prediction"] for row in rows[-4:]]
+    assert last == to_host(unit.predict(x)).tolist() == AND
+    assert note not in str(tutorial().fit(x, AND).history_)
 
 
 def test_each_unit_has_its_own_order(backend):
@@ -146,15 +160,16 @@ def test_each_unit_has_its_own_order(backend):
     for row in unit.history_.to_rows():
         assert row["input"] == CORNERS[row["example"] - 1]
         assert row["target"] == int("aabbcc"[row["example"] - 1] == row["unit"])
-        said = sum(w * v for w, v in zip(row["old_weights"], row["input"], strict=True))
-        assert row["prediction"] == 0.5 + 0.5 * np.sign(said + row["old_bias"])
+        score = sum(w * v for w, v in zip(row["old_weights"], row["input"], strict=True))
+        assert row["score"] == score + row["old_bias"]
+        assert row["prediction"] == int(row["score"] > 0)
 
 
 def test_units_that_stopped_are_no_longer_shown():
     unit = tutorial(max_iter=9).fit([[0.0], [1.0], [2.0]], ["low", "mid", "top"])
     assert unit.history_.epochs[0].units == ("low", "mid", "top")
     assert unit.history_.epochs[-1].units == ("mid",)
-    assert unit.history_.unsettled == ("mid",)
+    assert unit.history_.still_changing == ("mid",)
     assert {row["unit"] for row in unit.history_.epochs[-1].to_rows()} == {"mid"}
 
 
@@ -168,9 +183,7 @@ def test_partial_fit_adds_epochs(backend):
 def test_a_penalty_stops_without_a_mistake():
     unit = tutorial(penalty="l2", alpha=1e-9, max_iter=9).fit(SQUARE, AND)
     assert not unit.converged_
-    assert unit.history_.verdict().startswith(
-        "stopped after 9 epochs, the last without a mistake ("
-    )
+    assert unit.history_.verdict().startswith("stopped after 9 epochs, the last without an error (")
 
 
 def test_sparse_rows_are_shown_as_they_are():

@@ -35,8 +35,8 @@ def run(backend: Backend, out: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        The outputs of each unit, in the order of its truth table, and what XOR's hidden
-        units say.
+        The outputs of each unit, in the order of its truth table, and those of XOR's hidden
+        units.
     """
     found: dict[str, Any] = {}
     for name, unit in UNITS.items():

@@ -34,7 +34,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.estimators.inputs import host_column
+from xpnn.estimators.inputs import check_known_labels, host_column
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
@@ -268,17 +268,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _check_classes(self, y: Any, exactly: bool) -> None:
         """Refuse labels that the model cannot learn any more, in scikit-learn's words."""
+        if not exactly:
+            check_known_labels(y, self.classes_)
+            return
         classes, known = unique_labels(y), self.classes_
-        if exactly:
-            if set(classes) != set(known):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the "
-                    f"previous call to fit. Previously got {known}, `y` has {classes}"
-                )
-        elif len(np.setdiff1d(classes, known, assume_unique=True)):
+        if set(classes) != set(known):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
-                f"'y' has {classes}."
+                "warm_start can only be used where `y` has the same classes as in the "
+                f"previous call to fit. Previously got {known}, `y` has {classes}"
             )
 
     def _out_activation(self) -> str:

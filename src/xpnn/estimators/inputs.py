@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from xpnn.backends import (
@@ -189,6 +190,22 @@ def check_namespace(model: Any, x: Any, backend: Backend, method: str) -> None:
             f"and the same device as those passed to fit(). X is an array of {library} on "
             f"{where}; fit() saw {own} on {home}. Move X there, or the "
             f"model to X with to({library!r}, {where!r})."
+        )
+
+
+def check_known_labels(y: Any, known: Any) -> None:
+    """Refuse labels that a model cannot learn any more, in scikit-learn's words.
+
+    Raises
+    ------
+    ValueError
+        `y` holds a label that is not among `known`.
+    """
+    classes = unique_labels(y)
+    if len(np.setdiff1d(classes, known, assume_unique=True)):
+        raise ValueError(
+            f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
+            f"'y' has {classes}."
         )
 
 

@@ -23,7 +23,7 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
     """Draw the examples, and the line between two classes after each epoch.
 
     Of many epochs eight are shown, the first and the last among them. In each panel the
-    shaded side is the one where the unit fires, and rings mark the examples read wrong.
+    shaded side is the one where the unit fires, and rings mark the misclassified examples.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
             f"X has {points.shape[1]} features and y {len(perceptron.classes_)} classes; "
             "a picture needs two of both"
         )
-    epochs = [epoch for epoch in perceptron.history_ if epoch.details is not None]
+    epochs = [epoch for epoch in perceptron.history_ if epoch.details]
     if not epochs:
         raise ValueError("the history holds no details; fit with record=True")
     chosen = sorted({round(float(i)) for i in host.linspace(0, len(epochs) - 1, _PANELS)})
@@ -63,7 +63,7 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
     )
     panels = list(grid.flat)
     for axes, i in zip(panels, chosen, strict=False):
-        _panel(axes, epochs[i], points, labels == perceptron.classes_[1], perceptron)
+        _panel(axes, epochs[i], points, labels == perceptron.classes_[1], perceptron.classes_)
     for axes in panels[len(chosen) :]:
         axes.set_axis_off()
     for axes in panels[max(0, len(chosen) - columns) : len(chosen)]:  # the lowest of each column
@@ -80,12 +80,9 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
     return save_figure(figure, path)
 
 
-def _panel(
-    axes: Axes, epoch: Epoch, points: Any, second: Any, perceptron: Perceptron
-) -> None:  # fmt: skip
-    assert epoch.details is not None
-    classes = perceptron.classes_
-    weights, bias = epoch.details.weights[-1][0], float(epoch.details.bias[-1][0])
+def _panel(axes: Axes, epoch: Epoch, points: Any, second: Any, classes: Any) -> None:
+    (trace,) = epoch.details
+    weights, bias = trace.weights[-1], float(trace.bias[-1])
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.12 * host.maximum(high - low, 1.0)
     (left, bottom), (right, top) = low - margin, high + margin
@@ -94,11 +91,10 @@ def _panel(
         (second, MARKERS[1], COLOURS[1], classes[1]),
     ):
         axes.plot(*points[group].T, marker, color=colour, markersize=5, label=f"class {label}")
-    score = points @ weights + bias
-    wrong = (score >= 0 if perceptron.fires_at_zero else score > 0) != second
+    wrong = trace.rule.fires(points @ weights + bias) != second
     axes.plot(
         *points[wrong].T, "o", markersize=11, markerfacecolor="none", markeredgecolor="black",
-        label="read wrong",
+        label="misclassified",
     )  # fmt: skip
     _line(axes, weights, bias, (left, right, bottom, top))
     axes.set_xlim(left, right)

@@ -304,13 +304,8 @@ class Network:
             Where they were. If this process cannot use that, they stay in NumPy, and a warning
             says so.
         """
-        try:
-            self.to(select(library, device, dtype))
-        except (BackendUnavailableError, ValueError) as error:  # no such library, or device
-            warn_caller(
-                f"the model was on {library} ({device}), which cannot be used here; it is on NumPy "
-                f"now: {error}"
-            )
+        if can_restore(library, device, dtype):
+            self.to(library, device, dtype)
 
     # Data
 
@@ -921,6 +916,19 @@ class Network:
             engine=engine,
         )
         return plan_step(self, X, y, options)
+
+
+def can_restore(library: str, device: str, dtype: str | None) -> bool:
+    """Whether a saved model can go where it was; warns that it stays in NumPy where it cannot."""
+    try:
+        select(library, device, dtype)
+    except (BackendUnavailableError, ValueError) as error:  # no such library, or device
+        warn_caller(
+            f"the model was on {library} ({device}), which cannot be used here; it is on NumPy "
+            f"now: {error}"
+        )
+        return False
+    return True
 
 
 def _without_targets(window: Window) -> Window:

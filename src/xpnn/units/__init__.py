@@ -1,4 +1,4 @@
-"""Single units: the neuron, the threshold unit, and the rule of Rosenblatt's perceptron."""
+"""Single units: the neuron, the threshold unit, and Rosenblatt's learning rule."""
 
 from xpnn.units.mcculloch_pitts import McCullochPitts, McCullochPittsNetwork
 from xpnn.units.neuron import Explanation, Neuron

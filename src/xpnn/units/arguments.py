@@ -19,38 +19,19 @@ from xpnn.backends import (
 
 
 def positive_integer(name: str, value: Any) -> int:
-    """Pass a positive integer on.
-
-    Raises
-    ------
-    ValueError
-        It is something else.
-    """
+    """Pass a positive integer on; anything else is a ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | host.integer) or value < 1:
         raise ValueError(f"{name} is {value!r}; expected a positive integer")
     return int(value)
 
 
-def beside(name: str, x: ArrayLike, home: str, like: Array) -> tuple[Array, Namespace, Device]:
-    """Bring numbers in lists to where `like` lives, and check that an array lives there.
+def to_device_of(
+    name: str, x: ArrayLike, other: str, like: Array
+) -> tuple[Array, Namespace, Device]:
+    """Bring lists to the library, device and dtype of `like`; an array must live there already.
 
-    Parameters
-    ----------
-    name, home : str
-        Names of `x` and `like`, for the errors.
-    x : array_like
-        Array of any library, or nested lists of numbers.
-    like : array
-        Gives lists their library, device and dtype.
-
-    Returns
-    -------
-    x : array
-        In the dtype of `like`, unless it is a floating array: that one keeps its own.
-    xp : module
-        Its namespace.
-    device : object
-        Its device.
+    `name` and `other` are the names of `x` and `like`, for the errors. A floating array keeps
+    its dtype.
 
     Raises
     ------
@@ -60,34 +41,20 @@ def beside(name: str, x: ArrayLike, home: str, like: Array) -> tuple[Array, Name
         `x` is an array of another library or device than `like`.
     """
     if not is_array(x) or isinstance(x, host.generic):
-        xp, device = placement(**{home: like})
+        xp, device = placement(**{other: like})
         return to_device(as_array(name, x), xp, device, like.dtype), xp, device
     x = as_array(name, x)
-    xp, device = placement(**{name: x, home: like})
+    xp, device = placement(**{name: x, other: like})
     return as_floating(x, xp, like.dtype), xp, device
 
 
-def check_rows(name: str, x: Array, inputs: int) -> bool:
-    """Check the shape of one row or a batch of rows.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error.
-    x : array
-        What came.
-    inputs : int
-        Numbers that a row must have.
-
-    Returns
-    -------
-    bool
-        Whether it is a single row.
+def is_single_row(name: str, x: Array, inputs: int) -> bool:
+    """Whether `x` is one row and not a batch of rows.
 
     Raises
     ------
     ValueError
-        The rows have another length, or there is none.
+        The rows have another length than `inputs`, or there is none.
     """
     shape = tuple(x.shape)
     if shape == (inputs,):

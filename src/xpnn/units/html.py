@@ -12,21 +12,21 @@ def html_table(
     caption: str = "",
     *,
     words: int = 0,
-    left_out: int = 0,
+    omitted: int = 0,
 ) -> str:
     """Write a table; every text is escaped.
 
     Parameters
     ----------
     heads : sequence
-        What stands above the columns.
+        Headings of the columns.
     rows : sequence of sequence
-        One entry for each head.
+        One entry for each heading.
     caption : str, optional
         A line below.
     words : int, default 0
         Columns from the left that hold words, and are not set to the right like numbers.
-    left_out : int, default 0
+    omitted : int, default 0
         Rows that are missing in the middle; a line there says so.
 
     Returns
@@ -34,8 +34,8 @@ def html_table(
     str
     """
     lines = [_row(row, words) for row in rows]
-    if left_out:
-        middle = f'<td colspan="{len(heads)}" {_CENTRE}>... {left_out:,} more ...</td>'
+    if omitted:
+        middle = f'<td colspan="{len(heads)}" {_CENTRE}>... {omitted:,} more ...</td>'
         lines.insert((len(lines) + 1) // 2, f"<tr>{middle}</tr>")
     below = f"<caption {_BELOW}>{escape(caption)}</caption>" if caption else ""
     head = "".join(f"<th{_align(i < words)}>{escape(str(h))}</th>" for i, h in enumerate(heads))

@@ -26,7 +26,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.functional import heaviside, linear
-from xpnn.units.arguments import check_rows, positive_integer
+from xpnn.units.arguments import is_single_row, positive_integer
 from xpnn.units.truth_table import TruthTable, combinations
 
 
@@ -105,8 +105,11 @@ class McCullochPitts:
         """Inputs that hold the unit back: those with negative weights."""
         return tuple(i for i, w in enumerate(self.weights) if w < 0)
 
+    def _alone(self) -> McCullochPittsNetwork:
+        return McCullochPittsNetwork(((self,),), self.name)
+
     def forward(self, x: ArrayLike) -> Array:
-        """Fire or stay silent.
+        """Fire or stay silent; calling the unit does the same.
 
         Parameters
         ----------
@@ -124,21 +127,13 @@ class McCullochPitts:
         ValueError
             A row has another length than the weights, there is no row, or an input is
             neither 0 nor 1.
-        TypeError
-            `x` does not hold numbers.
         """
-        x, xp, device = _binary(x)
-        single = check_rows("x", x, self.inputs)
-        with on_device(device):
-            fired = _fire((self,), x[None, :] if single else x, xp, device)
-            return fired[0, 0, ...] if single else fired[:, 0]
+        return self._alone().forward(x)
 
-    def __call__(self, x: ArrayLike) -> Array:
-        """Fire or stay silent; see `forward`."""
-        return self.forward(x)
+    __call__ = forward
 
     def truth_table(self, backend: Backend | None = None) -> TruthTable:
-        """Answer every combination of inputs.
+        """Compute the output for every combination of inputs.
 
         Parameters
         ----------
@@ -154,9 +149,7 @@ class McCullochPitts:
         ValueError
             There are more than 16 inputs.
         """
-        rows = combinations(self.inputs)
-        fired = to_host(self.forward(_place(rows, backend)))
-        return TruthTable(rows, _whole(fired), ((),) * len(rows), self.name)
+        return self._alone().truth_table(backend)
 
     @classmethod
     def and_(cls, n: int = 2) -> McCullochPitts:
@@ -238,55 +231,59 @@ class McCullochPittsNetwork:
         """Number of inputs."""
         return self.layers[0][0].inputs
 
-    def _layers(self, x: ArrayLike) -> tuple[list[Array], bool]:
-        """What each layer says, arrays of shape (n, units)."""
-        x, xp, device = _binary(x)
-        single = check_rows("x", x, self.inputs)
-        said = []
+    def _outputs(self, x: ArrayLike) -> tuple[list[Array], bool]:
+        """Outputs of every layer, arrays of shape (n, units), and whether `x` is a single row."""
+        x = as_array("x", x)
+        xp, device = placement(x=x)
+        if isinstance(x, host.ndarray) and x.size:
+            odd = x[(x != 0) & (x != 1)]
+            if odd.size:
+                raise ValueError(f"x holds {odd[0].tolist()!r}; expected only 0 and 1")
+        single = is_single_row("x", x, self.inputs)
+        outputs = []
         with on_device(device):
-            x = x[None, :] if single else x
+            a = as_floating(x, xp)
+            a = a[None, :] if single else a
             for layer in self.layers:
-                x = _fire(layer, x, xp, device)
-                said.append(x)
-        return said, single
+                a = _fire(layer, a, xp, device)
+                outputs.append(a)
+        return outputs, single
 
     def hidden(self, x: ArrayLike) -> list[Array]:
-        """What the units of the hidden layers say.
+        """Outputs of the hidden layers.
 
         Parameters
         ----------
         x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
-            As for `McCullochPitts.forward`.
+            A single row, or one row for each example.
 
         Returns
         -------
         list of array, shape (units,) or (n, units)
             One for each hidden layer.
         """
-        said, single = self._layers(x)
-        return [layer[0, :] if single else layer for layer in said[:-1]]
+        outputs, single = self._outputs(x)
+        return [layer[0, :] if single else layer for layer in outputs[:-1]]
 
     def forward(self, x: ArrayLike) -> Array:
-        """Fire or stay silent.
+        """Fire or stay silent; calling the network does the same.
 
         Parameters
         ----------
         x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
-            As for `McCullochPitts.forward`.
+            A single row, or one row for each example.
 
         Returns
         -------
         array of 0 and 1, 0-d or shape (n,)
         """
-        said, single = self._layers(x)
-        return said[-1][0, 0, ...] if single else said[-1][:, 0]
+        outputs, single = self._outputs(x)
+        return outputs[-1][0, 0, ...] if single else outputs[-1][:, 0]
 
-    def __call__(self, x: ArrayLike) -> Array:
-        """Fire or stay silent; see `forward`."""
-        return self.forward(x)
+    __call__ = forward
 
     def truth_table(self, backend: Backend | None = None) -> TruthTable:
-        """Answer every combination of inputs, with what the hidden units say.
+        """Compute the outputs, also those of hidden units, for every combination of inputs.
 
         Parameters
         ----------
@@ -303,24 +300,16 @@ class McCullochPittsNetwork:
             There are more than 16 inputs.
         """
         rows = combinations(self.inputs)
-        said = [to_host(layer) for layer in self._layers(_place(rows, backend))[0]]
-        hidden = tuple(
-            tuple(int(v) for layer in said[:-1] for v in layer[i].tolist())
-            for i in range(len(rows))
+        x = host.asarray(rows, dtype=host.float64)
+        outputs, _ = self._outputs(x if backend is None else backend.asarray(x))
+        table = host.concatenate([to_host(layer) for layer in outputs], axis=1).astype(int).tolist()
+        return TruthTable(
+            inputs=rows,
+            outputs=tuple(row[-1] for row in table),
+            hidden=tuple(tuple(row[:-1]) for row in table),
+            name=self.name,
+            hidden_names=tuple(unit.name for layer in self.layers[:-1] for unit in layer),
         )
-        names = tuple(unit.name for layer in self.layers[:-1] for unit in layer)
-        return TruthTable(rows, _whole(said[-1][:, 0]), hidden, self.name, names)
-
-
-def _binary(x: ArrayLike) -> tuple[Array, Namespace, Device]:
-    """Make inputs floating, and check on the host alone that they are 0 or 1."""
-    x = as_array("x", x)
-    xp, device = placement(x=x)
-    if isinstance(x, host.ndarray) and x.size:
-        odd = x[(x != 0) & (x != 1)]
-        if odd.size:
-            raise ValueError(f"x holds {odd[0].tolist()!r}; expected only 0 and 1")
-    return as_floating(x, xp), xp, device
 
 
 def _fire(units: tuple[McCullochPitts, ...], x: Array, xp: Namespace, device: Device) -> Array:
@@ -329,12 +318,3 @@ def _fire(units: tuple[McCullochPitts, ...], x: Array, xp: Namespace, device: De
     weights = to_device(columns, xp, device, x.dtype)
     limits = to_device([-float(unit.threshold) for unit in units], xp, device, x.dtype)
     return heaviside(linear(x, weights, limits, xp=xp), xp=xp)
-
-
-def _place(rows: tuple[tuple[int, ...], ...], backend: Backend | None) -> Array:
-    table = host.asarray(rows, dtype=host.float64)
-    return table if backend is None else backend.asarray(table)
-
-
-def _whole(fired: Array) -> tuple[int, ...]:
-    return tuple(int(v) for v in fired.tolist())

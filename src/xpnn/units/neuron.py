@@ -25,7 +25,7 @@ from xpnn.backends import (
 )
 from xpnn.functional import initializer, linear
 from xpnn.layers import Activation
-from xpnn.units.arguments import beside, check_rows, positive_integer
+from xpnn.units.arguments import is_single_row, positive_integer, to_device_of
 
 _BIG = 0.5  # share of the largest weight up to which an input must be big to count
 _SHOWN = 8  # weights that a repr writes out
@@ -33,7 +33,7 @@ _SHOWN = 8  # weights that a repr writes out
 
 @dataclass(frozen=True)
 class Explanation:
-    """How a neuron came to its output for one row; all values on the host.
+    """How a neuron computed its output for one row; all values on the host.
 
     Parameters
     ----------
@@ -70,14 +70,12 @@ class Explanation:
     names: tuple[str, ...]
 
     def _remark(self, i: int) -> str:
-        found = []
-        if i == self.most_sensitive:
-            found.append("most sensitive")
-        if i == self.largest_contribution:
-            found.append("contributes most")
-        if i in self.ignored:
-            found.append("ignored")
-        return ", ".join(found)
+        remarks = {
+            "most sensitive": i == self.most_sensitive,
+            "contributes most": i == self.largest_contribution,
+            "ignored": i in self.ignored,
+        }
+        return ", ".join(remark for remark, holds in remarks.items() if holds)
 
     def __str__(self) -> str:
         rows = [("input", "value", "weight", "value*weight", "")]
@@ -87,11 +85,10 @@ class Explanation:
         rows.append(("bias", "", "", f"{self.bias:.6g}", ""))
         rows.append(("score", "", "", f"{self.score:.6g}", ""))
         rows.append(("output", "", "", f"{self.output:.6g}", self.activation))
-        widths = [max(len(row[c]) for row in rows) for c in range(4)]
+        a, b, c, d = (max(len(row[column]) for row in rows) for column in range(4))
         lines = [
-            f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  "
-            f"{row[3]:>{widths[3]}}  {row[4]}".rstrip()
-            for row in rows
+            f"{name:<{a}}  {value:>{b}}  {weight:>{c}}  {product:>{d}}  {remark}".rstrip()
+            for name, value, weight, product, remark in rows
         ]
         return "\n".join([*lines, f"The score is high if: {self.logic}"])
 
@@ -233,8 +230,8 @@ class Neuron:
         )
 
     def _run(self, x: ArrayLike, activate: bool) -> Array:
-        x, xp, device = beside("x", x, "weights", self._weights)
-        single = check_rows("x", x, self.inputs)
+        x, xp, device = to_device_of("x", x, "weights", self._weights)
+        single = is_single_row("x", x, self.inputs)
         with on_device(device):
             rows = x[None, :] if single else x
             weights = xp.astype(self._weights, x.dtype, copy=False)
@@ -265,7 +262,7 @@ class Neuron:
         return self._run(x, activate=False)
 
     def forward(self, x: ArrayLike) -> Array:
-        """Compute the output.
+        """Compute the output, the activation of the score; calling the neuron does the same.
 
         Parameters
         ----------
@@ -278,16 +275,12 @@ class Neuron:
 
         Raises
         ------
-        ValueError
-            A row has another length than the weights, or there is no row.
-        MixedArraysError
-            `x` lives elsewhere than the weights.
+        ValueError, MixedArraysError
+            As in `score`.
         """
         return self._run(x, activate=True)
 
-    def __call__(self, x: ArrayLike) -> Array:
-        """Compute the output; see `forward`."""
-        return self.forward(x)
+    __call__ = forward
 
     def _names(self, names: Sequence[str] | None) -> tuple[str, ...]:
         if names is None:
@@ -300,7 +293,7 @@ class Neuron:
         """Read the weights as logic: the score is high if ...
 
         A negative weight reads as NOT; one at most half as large as the largest needs a
-        BIG input to count; one of 0 is left out. Reads the weights from the device.
+        BIG input to count; one of 0 is ignored. Reads the weights from the device.
 
         Parameters
         ----------
@@ -327,7 +320,7 @@ class Neuron:
         return " OR ".join(terms) or "nothing (every weight is 0)"
 
     def explain(self, x: ArrayLike, names: Sequence[str] | None = None) -> Explanation:
-        """Say how the output for one row comes about; reads it from the device.
+        """Explain the output for one row; reads it from the device.
 
         Parameters
         ----------
@@ -348,7 +341,7 @@ class Neuron:
             `x` lives elsewhere than the weights.
         """
         names = self._names(names)
-        x, xp, device = beside("x", x, "weights", self._weights)
+        x, xp, device = to_device_of("x", x, "weights", self._weights)
         if tuple(x.shape) != (self.inputs,):
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected a single row of shape ({self.inputs},)"
@@ -373,6 +366,6 @@ class Neuron:
 
 
 def _largest(values: list[Any]) -> int | None:
-    """Place of the first entry that is largest in size; None where all are 0."""
-    place = int(host.argmax(host.abs(values)))
-    return place if values[place] != 0 else None
+    """Index of the first entry that is largest in size; None where all are 0."""
+    index = int(host.argmax(host.abs(values)))
+    return index if values[index] != 0 else None

@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn.units.html import html_table
+from xpnn.units.perceptron_rule import Trace, Unit
 
-_HTML_ROWS, _NUMBERS = 40, 8  # rows, and numbers of a list, that a notebook shows
-_FIGURES = ("target", "prediction", "error", "old_weights", "old_bias", "new_weights", "new_bias")
-_HEADS = ("epoch", "example", "unit", "input", *_FIGURES)
+RECORD_LIMIT = 100_000
+"""Numbers that a history recorded with ``record="auto"`` holds: 0.8 MB in float64."""
 
-
-@dataclass(frozen=True)
-class Details:
-    """What happened at every example of an epoch; arrays on the host.
-
-    Parameters
-    ----------
-    order : array of int, shape (n,) or (n, units)
-        Rows in the order in which they were shown; each unit may have its own.
-    inputs : array or sparse matrix, shape (rows, features)
-        All rows, in their own order.
-    targets : array, shape (rows, units)
-        What each unit should say to each row.
-    predictions, errors : array, shape (n, units)
-        In the order in which the examples were shown. A prediction of 1/2 is a score of 0.
-    weights : array, shape (n + 1, units, features)
-        Before the first example, and after each.
-    bias : array, shape (n + 1, units)
-        Likewise.
-    """
-
-    order: Any
-    inputs: Any
-    targets: Any
-    predictions: Any
-    errors: Any
-    weights: Any
-    bias: Any
+_HTML_ROWS, _VALUES = 40, 8  # rows, and values of a list, that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -52,49 +25,38 @@ class Epoch:
     ----------
     number : int
         Counted from 1.
-    updates : tuple of int
-        Examples that changed each unit.
     units : tuple
         The class that each unit fires for; units that had stopped are not among them.
-    details : Details or None
-        None where they were not recorded.
+    updates : tuple of int
+        Examples that changed each unit.
+    details : tuple of Trace
+        What happened to each unit at every example; empty if that was not recorded.
     """
 
     number: int
-    updates: tuple[int, ...]
     units: tuple[Any, ...]
-    details: Details | None = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether an example changed any unit."""
-        return any(self.updates)
+    updates: tuple[int, ...]
+    details: tuple[Trace, ...] = ()
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """One dictionary for each example and unit; none where there are no details.
-
-        Epochs and examples count from 1, example i being row i - 1 of the data.
-        """
-        d = self.details
-        if d is None:
-            return []
-        shown = d.order if d.order.ndim == 2 else d.order[:, None].repeat(len(self.units), 1)
+        """One dictionary for each example and unit; none where there are no details."""
         return [
             {
                 "epoch": self.number,
-                "example": int(shown[i, u]) + 1,
+                "example": int(trace.indices[i]) + 1,
                 "unit": unit,
-                "input": _row(d.inputs, shown[i, u]),
-                "target": int(d.targets[shown[i, u], u]),
-                "prediction": _whole(float(d.predictions[i, u])),
-                "error": int(d.errors[i, u]),
-                "old_weights": d.weights[i, u].tolist(),
-                "old_bias": float(d.bias[i, u]),
-                "new_weights": d.weights[i + 1, u].tolist(),
-                "new_bias": float(d.bias[i + 1, u]),
+                "input": _row(trace.inputs, trace.indices[i]),
+                "target": int(trace.targets[trace.indices[i]] > 0),
+                "score": float(trace.scores[i]),
+                "prediction": int(trace.rule.fires(trace.scores[i])),
+                "error": int(trace.errors[i]),
+                "old_weights": trace.weights[i].tolist(),
+                "old_bias": float(trace.bias[i]),
+                "new_weights": trace.weights[i + 1].tolist(),
+                "new_bias": float(trace.bias[i + 1]),
             }
-            for i in range(len(shown))
-            for u, unit in enumerate(self.units)
+            for i in range(len(self.details[0].indices) if self.details else 0)
+            for unit, trace in zip(self.units, self.details, strict=True)
         ]
 
 
@@ -113,15 +75,15 @@ class PerceptronHistory:
         shrinks never do.
     stopped : bool
         Whether a unit that still changed was stopped before the last epoch allowed.
-    numbers : int
-        Numbers that the details hold.
+    size : int
+        How many numbers the details hold, without the inputs.
     """
 
     units: tuple[Any, ...]
     epochs: list[Epoch] = field(default_factory=list)
     converged: bool = False
     stopped: bool = False
-    numbers: int = 0
+    size: int = 0
 
     def __iter__(self) -> Iterator[Epoch]:
         return iter(self.epochs)
@@ -135,10 +97,21 @@ class PerceptronHistory:
         return [sum(epoch.updates) for epoch in self.epochs]
 
     @property
-    def unsettled(self) -> tuple[Any, ...]:
-        """Classes whose units still changed in their last epoch."""
+    def still_changing(self) -> tuple[Any, ...]:
+        """Classes whose units changed in their last epoch."""
         last = {unit: n for e in self.epochs for unit, n in zip(e.units, e.updates, strict=True)}
         return tuple(unit for unit in self.units if last.get(unit))
+
+    def has_room(self, examples: int, features: int) -> bool:
+        """Whether details of so many more examples fit into `RECORD_LIMIT`."""
+        return self.size + examples * (features + 3) <= RECORD_LIMIT
+
+    def add(self, units: list[Unit], details: list[Trace]) -> None:
+        """Add an epoch of some of the units, with or without details."""
+        self.size += sum(len(t.indices) * (t.weights.shape[1] + 3) for t in details)
+        classes = tuple(self.units[unit.number] for unit in units)
+        updates = tuple(unit.updates for unit in units)
+        self.epochs.append(Epoch(len(self) + 1, classes, updates, tuple(details)))
 
     def verdict(self) -> str:
         """Say in one sentence whether it converged."""
@@ -147,17 +120,15 @@ class PerceptronHistory:
         if self.converged:
             return f"converged: epoch {len(self)} changed nothing ({counted})"
         epochs = f"{len(self)} epoch{'' if len(self) == 1 else 's'}"
-        unsettled = self.unsettled
-        if not unsettled:
-            return f"stopped after {epochs}, the last without a mistake ({counted})"
-        which = ""
+        changing = self.still_changing
+        if not changing:
+            return f"stopped after {epochs}, the last without an error ({counted})"
         if len(self.units) > 1:
-            which = f"; still changing: {', '.join(map(str, unsettled))}"
+            counted += f"; still changing: {', '.join(map(str, changing))}"
         if self.stopped:
-            return f"stopped after {epochs}, before it converged ({counted}{which})"
+            return f"stopped after {epochs}, before it converged ({counted})"
         return (
-            f"did not converge in {epochs} ({counted}{which}); "
-            "the classes may not be linearly separable"
+            f"did not converge in {epochs} ({counted}); the classes may not be linearly separable"
         )
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -166,9 +137,11 @@ class PerceptronHistory:
         Returns
         -------
         list of dict
-            With the keys epoch, example, unit, input, target, prediction, error,
+            With the keys epoch, example, unit, input, target, score, prediction, error,
             old_weights, old_bias, new_weights, new_bias. Epochs and examples count from 1.
-            A prediction of 1/2 is a score of 0, where a unit says neither.
+            The error is ``target - prediction``; but with ``fires_at_zero=False`` a score of
+            0 is an error whatever the target is, 1 or -1 as the score should have been above
+            or below 0.
         """
         return [row for epoch in self.epochs for row in epoch.to_rows()]
 
@@ -195,39 +168,43 @@ class PerceptronHistory:
         -------
         str
         """
-        rows = self.to_rows()
-        if not rows:
-            return "\n".join([*_short(self._epoch_lines(), max_rows), self.verdict()])
-        heads = [head for head in _HEADS if head != "unit" or len(self.units) > 1]
-        body = [tuple(_text(row[head]) for head in heads) for row in rows]
-        named = tuple(head.replace("_", " ") for head in heads)
-        widths = [max(len(row[c]) for row in (named, *body)) for c in range(len(heads))]
-        lines = [_align(row, widths) for row in body]
-        lines = [_align(named, widths), "-" * len(_align(named, widths)), *_short(lines, max_rows)]
-        missing = sum(epoch.details is None for epoch in self.epochs)
-        if missing:
-            lines.append(f"epochs {len(self) - missing + 1} to {len(self)}: no details recorded")
-        return "\n".join([*lines, self.verdict()])
+        heads, body, omitted, notes = self._table(max_rows)
+        widths = [max(len(row[c]) for row in (heads, *body)) for c in range(len(heads))]
+        head, *lines = (
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in (heads, *body)
+        )
+        if omitted:
+            lines.insert((len(lines) + 1) // 2, f"... {omitted} more ...")
+        return "\n".join([head, "-" * len(head), *lines, *notes, self.verdict()])
 
     def _repr_html_(self) -> str:
         """The table for a notebook: the first rows and the last, long ones shortened."""
-        rows: list[Any] = self.to_rows()
-        detailed = bool(rows)
-        rows = rows if detailed else list(self.epochs)
-        left_out = max(0, len(rows) - _HTML_ROWS)
-        half = _HTML_ROWS // 2
-        shown: list[Any] = [*rows[:half], *rows[-half:]] if left_out else rows
-        if detailed:
-            heads = [head for head in _HEADS if head != "unit" or len(self.units) > 1]
-            body = [[_text(row[head], _NUMBERS) for head in heads] for row in shown]
-        else:
-            heads = ["epoch", "updates"]
-            body = [[str(epoch.number), f"{sum(epoch.updates):,}"] for epoch in shown]
-        named = [head.replace("_", " ") for head in heads]
-        return html_table(named, body, self.verdict(), left_out=left_out)
+        heads, body, omitted, notes = self._table(_HTML_ROWS, _VALUES)
+        return html_table(heads, body, "; ".join([*notes, self.verdict()]), omitted=omitted)
 
-    def _epoch_lines(self) -> list[str]:
-        return [f"epoch {e.number}: {sum(e.updates)} updates" for e in self.epochs]
+    def _table(
+        self, max_rows: int | None, values: int | None = None
+    ) -> tuple[list[str], list[list[str]], int, list[str]]:
+        """Headings, rows as text, how many are missing in the middle, and notes.
+
+        One row for each example, or where none was recorded for each epoch.
+        """
+        rows = self.to_rows()
+        missing, notes = sum(not epoch.details for epoch in self.epochs), []
+        if rows and missing:
+            notes.append(f"{missing} of {len(self)} epochs have no recorded details")
+        if any(row["error"] != row["target"] - row["prediction"] for row in rows):
+            notes.append("a score of 0 is an error for either class (fires_at_zero=False)")
+        rows = rows or [{"epoch": e.number, "updates": sum(e.updates)} for e in self.epochs]
+        keys = [key for key in (rows or [{}])[0] if key != "unit" or len(self.units) > 1]
+        omitted = 0 if max_rows is None else max(0, len(rows) - max_rows)
+        first = (len(rows) - omitted + 1) // 2
+        body = [
+            [_text(row[key], values) for key in keys]
+            for row in rows[:first] + rows[first + omitted :]
+        ]
+        return [key.replace("_", " ") for key in keys], body, omitted, notes
 
     def __str__(self) -> str:
         return self.table()
@@ -236,14 +213,10 @@ class PerceptronHistory:
         return f"PerceptronHistory({self.verdict()})"
 
 
-def _row(inputs: Any, number: Any) -> list[float]:
+def _row(inputs: Any, index: Any) -> list[float]:
     """One row as a list, of an array or of a sparse matrix."""
-    row = inputs[[number]]
+    row = inputs[[index]]
     return (row.toarray() if hasattr(row, "toarray") else row)[0].tolist()
-
-
-def _whole(value: float) -> float:
-    return int(value) if value.is_integer() else value
 
 
 def _text(value: Any, most: int | None = None) -> str:
@@ -252,19 +225,6 @@ def _text(value: Any, most: int | None = None) -> str:
         more = [f"... {len(value) - len(shown)} more"] if len(shown) < len(value) else []
         return f"[{', '.join(shown + more)}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-
-
-def _short(lines: list[str], most: int | None) -> list[str]:
-    """Leave the middle out of a long list."""
-    if most is None or len(lines) <= most:
-        return lines
-    first, last = (most + 1) // 2, most // 2
-    left_out = f"... {len(lines) - most} more ..."
-    return [*lines[:first], left_out, *lines[len(lines) - last :]]
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,351 +1,213 @@
-"""Rosenblatt's learning rule as a pure step, and an epoch of it."""
+"""Rosenblatt's learning rule: how a unit changes, example by example.
+
+Every step needs the result of the one before and does next to nothing: the units learn on
+the host, wherever the rows came from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from xpnn.backends import Array, Namespace, device_of, jit, library_name, to_device
-from xpnn.functional import heaviside, linear
+from xpnn.backends import host
+
+_BLOCK = 128  # rows that are scored at once, to skip those that are right
+_DOUBT = 1e-6  # share of the largest score up to which one by one decides: blocks round otherwise
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
 class Rule:
     """How an example changes a unit.
 
-    Parameters
-    ----------
-    eta0 : float, default 1
-        Learning rate.
-    bias : float, default 1
-        Share of a change that the bias takes, as a weight on an input of that size; 0
-        leaves it as it is.
-    fires_at_zero : bool, default False
-        What a unit says where its score is 0: that it fires, as a threshold unit does, or
-        neither, which is never right and always changes it.
-    ridge, lasso : float, default 0
-        Strengths of the L2 and the L1 penalty on the weights.
-    sparse : bool, default False
-        Whether the rows came sparse: penalties then see only the features that a row has.
+    Where `fires_at_zero` is False a score of 0 does not fire, but it is an error for either
+    class and always changes the unit.
     """
 
     eta0: float = 1.0
-    bias: float = 1.0
+    bias_step: float = 1.0  # factor on the updates of the bias
     fires_at_zero: bool = False
-    ridge: float = 0.0
-    lasso: float = 0.0
-    sparse: bool = False
+    l2: float = 0.0  # strengths of the penalties
+    l1: float = 0.0
 
     @property
     def penalised(self) -> bool:
-        """Whether weights shrink without any mistake."""
-        return self.ridge > 0 or self.lasso > 0
+        """Whether weights shrink without any error."""
+        return self.l2 > 0 or self.l1 > 0
 
     @property
-    def shrink(self) -> float:
-        """What a step with an L2 penalty multiplies the weights by."""
-        return max(0.0, 1.0 - self.eta0 * self.ridge)
+    def shrinkage(self) -> float:
+        """Factor that a step with an L2 penalty multiplies the weights by."""
+        return max(0.0, 1.0 - self.eta0 * self.l2)
+
+    def fires(self, scores: Any) -> Any:
+        """Whether units fire at their scores."""
+        return scores >= 0 if self.fires_at_zero else scores > 0
 
 
-class Penalty(NamedTuple):
-    """What the penalties go on with.
+class Unit:
+    """One unit, which learns in place; `updates` and `loss` are those of its last epoch.
 
-    Parameters
-    ----------
-    squares, absolutes : array, shape (units,)
-        Sums of the weights' squares and absolute values for the objective.
-    due : array, shape (units,)
-        L1 penalty that each weight should have had by now.
-    had : array, shape (units, features)
-        What it has had, with the sign of its weight turned round.
+    `targets` (-1 and 1) and `sample_weight` have an entry for every row; `number` counts the
+    units of a perceptron.
     """
 
-    squares: Array
-    absolutes: Array
-    due: Array
-    had: Array
+    def __init__(
+        self,
+        rule: Rule,
+        weights: Any,
+        bias: float,
+        *,
+        targets: Any,
+        sample_weight: Any,
+        number: int = 0,
+    ) -> None:
+        self.rule, self.weights, self.bias = rule, weights.copy(), bias
+        self.targets, self.sample_weight, self.number = targets, sample_weight, number
+        self.updates, self.loss, self.epochs, self.stopped = 0, 0.0, 0, False
+        self._best_loss, self._stalled, self._scale = math.inf, 0, 1.0
+        self._norms = _norms(weights)  # that the loss takes
+        self._due = 0.0  # L1 penalty that every weight should have had by now,
+        self._applied = host.zeros_like(weights)  # and has had, its sign turned round
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last epoch changed nothing, so that no other can."""
+        return not self.updates and not self.rule.penalised
+
+    @property
+    def finite(self) -> bool:
+        """Whether nothing has overflowed."""
+        return bool(host.isfinite(self.bias) and host.isfinite(self.weights).all())
+
+    @host.errstate(over="ignore", invalid="ignore")  # `finite` tells
+    def run_epoch(self, x: Any, indices: Any, trace: Trace | None = None) -> None:
+        """Learn from every example: ``weights += eta0 * sample_weight * error * row``.
+
+        `x` is an array or a CSR matrix in the dtype of the weights, `indices` the rows in the
+        order in which they are shown. The loss is the mean over them of how far the score is on
+        the wrong side (Bottou 1998), and of the penalties.
+
+        F. Rosenblatt, "The perceptron: a probabilistic model for information storage and
+        organization in the brain", Psychological Review 65 (1958), 386-408.
+        """
+        rule, weights, updates, loss = self.rule, self.weights, 0, 0.0
+        penalised, per_row = rule.penalised, (self.targets, self.sample_weight)
+        skips = trace is None and not penalised
+        if trace is not None:
+            trace.weights[0], trace.bias[0] = weights, self.bias
+        for start in range(0, len(indices), _BLOCK):
+            part = indices[start : start + _BLOCK]
+            if skips:
+                part = part[self._right(x[part], self.targets[part]) :]
+            columns = _entries(x, part), *(c[part].tolist() for c in per_row)
+            for i, ((at, values), sign, amount) in enumerate(zip(*columns, strict=True), start):
+                score = float(values.dot(weights if at is _ALL else weights[at])) + self.bias
+                if skips and score * sign > 0:
+                    continue
+                wrong = score * sign < 0 or (score == 0 and not (rule.fires_at_zero and sign > 0))
+                change = rule.eta0 * amount * sign if wrong else 0.0
+                if wrong:
+                    loss -= score * sign
+                if penalised:
+                    loss += 0.5 * rule.l2 * self._norms[0] + rule.l1 * self._norms[1]
+                    self._change_penalised(at, values, change)
+                elif change:
+                    weights[at] += change * values
+                if change:
+                    self.bias += rule.bias_step * change
+                    updates += 1
+                if trace is not None:
+                    trace.scores[i], trace.errors[i] = score, sign if wrong else 0.0
+                    trace.weights[i + 1], trace.bias[i + 1] = weights, self.bias
+        self.updates, self.loss = updates, loss / len(indices)
+
+    def _right(self, rows: Any, targets: Any) -> int:
+        """How many rows of a block come before the first that may be wrong."""
+        margins = targets * (rows @ self.weights + self.bias)
+        doubtful = ~(margins > _DOUBT * abs(margins).max())
+        return int(doubtful.argmax()) if doubtful.any() else len(doubtful)
+
+    def _change_penalised(self, at: Any, values: Any, change: float) -> None:
+        """Shrink and change the weights; where the row is sparse, those of its features only.
+
+        The L1 penalty is the cumulative one of Tsuruoka, Tsujii & Ananiadou (2009), which
+        cuts each weight off at 0. As in scikit-learn, the norms that the loss takes are
+        those of the last change, before anything was cut off.
+        """
+        rule, weights = self.rule, self.weights
+        weights *= rule.shrinkage
+        if change:
+            weights[at] += change * values
+            self._norms = _norms(weights[at])
+        else:
+            squares, sizes = self._norms
+            self._norms = squares * rule.shrinkage**2, sizes * rule.shrinkage
+        if rule.l1:
+            self._due += rule.eta0 * rule.l1
+            now, had = weights[at], self._applied[at]
+            above = host.maximum(now - (self._due + had), 0.0)
+            below = host.minimum(now + (self._due - had), 0.0)
+            cut = host.where(now > 0, above, host.where(now < 0, below, now))
+            self._applied[at] = had + (cut - now)
+            weights[at] = cut
+
+    def stop_if_done(
+        self, loss: float, *, tol: float | None, n_iter_no_change: int, max_iter: int
+    ) -> None:
+        """Count an epoch, and stop after `max_iter` or `n_iter_no_change` without improvement.
+
+        One that changed nothing repeats itself: the others are counted without being run.
+        """
+        while not self.stopped:
+            self.epochs += 1
+            improved = tol is None or not loss > self._best_loss - tol
+            self._stalled = 0 if improved else self._stalled + 1
+            self._best_loss = min(self._best_loss, loss)
+            self.stopped = self._stalled >= n_iter_no_change or self.epochs == max_iter
+            if not self.settled:
+                return
+
+    def validation_scores(self, x: Any, steps: int) -> Any:
+        """Scores of validation rows as scikit-learn's, after an epoch of so many steps.
+
+        It takes the weights before the factor that it keeps for the L2 penalty, and the bias
+        as it is; with other scores its epochs would not be counted alike.
+        """
+        if self.rule.l2:
+            least = 1e-6 if self.weights.dtype == host.float32 else 1e-9
+            for _ in range(steps):
+                self._scale *= self.rule.shrinkage
+                self._scale = 1.0 if self._scale < least else self._scale
+        return x @ (self.weights / self._scale) + self.bias
 
 
-class State(NamedTuple):
-    """What the rule changes.
+class Trace:
+    """What happened to a unit at every example of an epoch, in the order of `indices`.
 
-    Parameters
-    ----------
-    weights : array, shape (units, features)
-        One row for each unit.
-    bias : array, shape (units,)
-        One number for each unit.
-    updates : array of int32, shape (units,)
-        Examples of this epoch that changed the unit.
-    loss : array, shape (units,)
-        Sum over the epoch of how far scores were on the wrong side, and of the penalties.
-    penalty : Penalty or None
-        None without penalties.
+    Scores and errors have shape (n,). `weights` and `bias` have an entry more: before the first
+    example, and after each. `inputs` are all rows, which are not copied.
     """
 
-    weights: Array
-    bias: Array
-    updates: Array
-    loss: Array
-    penalty: Penalty | None = None
+    def __init__(self, unit: Unit, indices: Any, inputs: Any) -> None:
+        self.rule, self.targets = unit.rule, unit.targets
+        self.indices, self.inputs = indices, inputs
+        self.scores, self.errors = host.zeros((2, len(indices)), inputs.dtype)
+        self.weights = host.zeros((len(indices) + 1, inputs.shape[1]), inputs.dtype)
+        self.bias = host.zeros(len(indices) + 1, inputs.dtype)
 
 
-def start_state(weights: Array, bias: Array, rule: Rule, *, xp: Namespace) -> State:
-    """Make the state before the first example.
-
-    Parameters
-    ----------
-    weights : array, shape (units, features)
-        To begin with.
-    bias : array, shape (units,)
-        To begin with.
-    rule : Rule
-        The rule.
-    xp : module
-        Namespace of the arrays.
-
-    Returns
-    -------
-    State
-    """
-    none = bias * 0.0
-    penalty = None
-    if rule.penalised:
-        squares, absolutes = _sums(weights, None, xp)
-        penalty = Penalty(squares, absolutes, none, weights * 0.0)
-    return State(weights, bias, xp.astype(none, xp.int32), none, penalty)
+def _norms(weights: Any) -> tuple[float, float]:
+    """Sums of squares and of sizes."""
+    return float(weights.dot(weights)), float(abs(weights).sum())
 
 
-def scores(rows: Array, weights: Array, bias: Array, *, xp: Namespace) -> Array:
-    """Scores of one row that all units see, or of as many rows as there are units."""
-    if rows.shape[0] == 1:
-        return linear(rows, weights.T, bias, xp=xp)[0, :]
-    return xp.sum(rows * weights, axis=1) + bias
-
-
-def judge(score: Array, target: Array, rule: Rule, *, xp: Namespace) -> tuple[Array, Array]:
-    """Say what units say, and which way that is wrong.
-
-    Parameters
-    ----------
-    score : array
-        Weighted sums.
-    target : array of 0 and 1
-        What the units should say.
-    rule : Rule
-        Says what a score of 0 means.
-    xp : module
-        Namespace of the arrays.
-
-    Returns
-    -------
-    prediction : array of 0 and 1
-        And of 1/2, where the score is 0 and units do not fire there.
-    error : array of -1, 0 and 1
-        The sign of ``target - prediction``.
-    """
-    if rule.fires_at_zero:
-        prediction = heaviside(score, xp=xp)
-        return prediction, target - prediction
-    prediction = 0.5 + 0.5 * xp.sign(score)
-    return prediction, xp.sign(target - prediction)
-
-
-def learn(
-    state: State, row: Array, score: Array, error: Array, amount: Array, *, rule: Rule,
-    xp: Namespace,
-) -> State:  # fmt: skip
-    """Change the units by one judged example: ``weights += eta0 * amount * error * row``.
-
-    Parameters
-    ----------
-    state : State
-        As it is before the example.
-    row : array, shape (1, features) or (units, features)
-        The example, or each unit's own one.
-    score, error : array, shape (units,)
-        From `scores` and `judge`.
-    amount : array, shape (units,)
-        Weights of the example.
-    rule : Rule
-        The rule.
-    xp : module
-        Namespace of the arrays.
-
-    Returns
-    -------
-    State
-
-    References
-    ----------
-    F. Rosenblatt, "The perceptron: a probabilistic model for information storage and
-    organization in the brain", Psychological Review 65 (1958), 386-408.
-    """
-    weights, bias, updates, loss, penalty = state
-    change = rule.eta0 * amount * error
-    # The perceptron's loss is how far the score is on the wrong side (Bottou 1998).
-    loss = loss - error * score
-    if penalty is None:
-        weights = weights + change[:, None] * row
-    else:
-        loss = loss + 0.5 * rule.ridge * penalty.squares + rule.lasso * penalty.absolutes
-        weights, penalty = _penalised(weights, penalty, row, change, rule, xp)
-    if rule.bias:
-        bias = bias + rule.bias * change
-    updates = updates + xp.astype(change != 0, updates.dtype)
-    return State(weights, bias, updates, loss, penalty)
-
-
-def _sums(weights: Array, seen: Array | None, xp: Namespace) -> tuple[Array, Array]:
-    if seen is not None:
-        weights = xp.where(seen, weights, weights * 0.0)
-    return xp.sum(weights * weights, axis=1), xp.sum(xp.abs(weights), axis=1)
-
-
-def _penalised(
-    weights: Array, penalty: Penalty, row: Array, change: Array, rule: Rule, xp: Namespace
-) -> tuple[Array, Penalty]:
-    """Shrink, change, and cut off: a step with penalties.
-
-    The L1 penalty is the cumulative one of Tsuruoka, Tsujii & Ananiadou (2009), which
-    cuts each weight off at 0. As in scikit-learn, the sums that the objective takes are
-    those of the last change, before anything was cut off.
-    """
-    squares, absolutes, due, had = penalty
-    shrink = rule.shrink
-    weights = weights * shrink + change[:, None] * row
-    seen = row != 0 if rule.sparse else None
-    new = _sums(weights, seen, xp)
-    changed = change != 0
-    squares = xp.where(changed, new[0], squares * (shrink * shrink))
-    absolutes = xp.where(changed, new[1], absolutes * shrink)
-    if rule.lasso:
-        due = due + rule.eta0 * rule.lasso
-        above = xp.maximum(weights - (due[:, None] + had), 0.0)
-        below = xp.minimum(weights + (due[:, None] - had), 0.0)
-        cut = xp.where(weights > 0, above, xp.where(weights < 0, below, weights))
-        if seen is not None:
-            cut = xp.where(seen, cut, weights)
-        had, weights = had + (cut - weights), cut
-    return weights, Penalty(squares, absolutes, due, had)
-
-
-def perceptron_step(
-    state: State, row: Array, target: Array, amount: Array, *, rule: Rule, xp: Namespace
-) -> tuple[State, Array, Array]:
-    """Judge one example and learn from it.
-
-    Nothing depends on a value that would have to be read from the device: where the
-    prediction is right the error is 0, and the weights stay.
-
-    Parameters
-    ----------
-    state : State
-        As it is before the example.
-    row : array, shape (1, features) or (units, features)
-        The example, or each unit's own one.
-    target : array of 0 and 1, shape (units,)
-        What each unit should say.
-    amount : array, shape (units,)
-        Weights of the example.
-    rule : Rule
-        The rule.
-    xp : module
-        Namespace of the arrays.
-
-    Returns
-    -------
-    state : State
-        As it is after the example.
-    prediction, error : array, shape (units,)
-        As in `judge`.
-    """
-    score = scores(row, state.weights, state.bias, xp=xp)
-    prediction, error = judge(score, target, rule, xp=xp)
-    return learn(state, row, score, error, amount, rule=rule, xp=xp), prediction, error
-
-
-Step = Callable[[State, Array, Array, Array], tuple[State, Array, Array]]
-
-
-@cache
-def step_for(xp: Namespace, rule: Rule) -> Step:
-    """`perceptron_step` for one library, compiled where the library compiles."""
-    return jit(partial(perceptron_step, rule=rule, xp=xp), library_name(xp))
-
-
-class Trace(NamedTuple):
-    """What an epoch did, example by example, in the order in which they were shown.
-
-    Parameters
-    ----------
-    weights : array, shape (n, units, features)
-        After each example.
-    bias : array, shape (n, units)
-        After each example.
-    predictions, errors : array, shape (n, units)
-        What the units said, and how far that was from their targets.
-    """
-
-    weights: Array
-    bias: Array
-    predictions: Array
-    errors: Array
-
-
-def run_epoch(
-    step: Step, state: State, x: Array, targets: Array, amounts: Array, order: Any,
-    record: bool, *, xp: Namespace,
-) -> tuple[State, Trace | None]:  # fmt: skip
-    """Show every example once, to all units in step; reads nothing from the device.
-
-    Parameters
-    ----------
-    step : callable
-        From `step_for`.
-    state : State
-        As it is before the epoch.
-    x : array or sparse matrix, shape (rows, features)
-        One row for each example.
-    targets, amounts : array, shape (n, units)
-        What each unit should say and the examples' weights, in the order in which they
-        are shown.
-    order : numpy.ndarray of int, shape (n,) or (n, units)
-        Numbers of the rows in that order; each unit may have its own.
-    record : bool
-        Whether to keep what happened at every example.
-    xp : module
-        Namespace of the arrays.
-
-    Returns
-    -------
-    state : State
-        As it is after the epoch.
-    trace : Trace or None
-    """
-    steps = []
-    state = State(
-        state.weights, state.bias, state.updates * 0, state.loss * 0.0, state.penalty
-    )  # fmt: skip
-    pick = _picker(x, order, xp)
-    for i in range(order.shape[0]):
-        state, prediction, error = step(state, pick(i), targets[i, :], amounts[i, :])
-        if record:
-            steps.append((state.weights, state.bias, prediction, error))
-    if not record:
-        return state, None
-    return state, Trace(*(xp.stack(column) for column in zip(*steps, strict=True)))
-
-
-def _picker(x: Array, order: Any, xp: Namespace) -> Callable[[int], Array]:
-    """Make a function that gives the i-th shown rows."""
-    if hasattr(x, "toarray"):
-        shown = order if order.ndim == 2 else order[:, None]
-        return lambda i: x[shown[i]].toarray()
-    if order.ndim == 2:
-        numbers = to_device(order, xp, device_of(x))
-        return lambda i: xp.take(x, numbers[i, :], axis=0)
-    rows = order.tolist()
-    return lambda i: x[rows[i] : rows[i] + 1, :]
+def _entries(x: Any, indices: Any) -> Iterator[tuple[Any, Any]]:
+    """Where each row has entries, and which."""
+    if not hasattr(x, "toarray"):
+        yield from ((_ALL, x[i]) for i in indices.tolist())
+        return
+    for start, end in zip(x.indptr[indices].tolist(), x.indptr[indices + 1].tolist(), strict=True):
+        yield x.indices[start:end], x.data[start:end]

@@ -1,4 +1,4 @@
-"""What a threshold unit answers to every combination of 0 and 1."""
+"""The outputs of threshold units for every combination of 0 and 1."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-LARGEST = 16
-"""Inputs up to which a table is made: 65,536 rows."""
+LARGEST = 16  # inputs: 65,536 rows
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,11 @@ class TruthTable:
     inputs : tuple of tuple of int
         All combinations of 0 and 1, counted up in binary.
     outputs : tuple of int
-        The answer to each.
+        The output for each.
     hidden : tuple of tuple of int
-        What the units of hidden layers say to each; empty rows for a single unit.
+        Outputs of the hidden units for each; empty rows for a single unit.
     name : str
-        Heading of the answers.
+        Heading of the outputs.
     hidden_names : tuple of str
         Headings of the hidden units.
     """
@@ -64,13 +63,7 @@ class TruthTable:
 
 
 def combinations(inputs: int) -> tuple[tuple[int, ...], ...]:
-    """All rows of 0 and 1 of a length, counted up in binary.
-
-    Raises
-    ------
-    ValueError
-        There would be more rows than anybody reads.
-    """
+    """All rows of 0 and 1 of a length, counted up in binary; of 16 inputs at most."""
     if inputs > LARGEST:
         raise ValueError(
             f"a truth table of {inputs} inputs has 2**{inputs} rows; expected at most {LARGEST} "
