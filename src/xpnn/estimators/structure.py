@@ -23,9 +23,6 @@ from xpnn.layers import (
     size,
     walk,
 )
-from xpnn.layers import (
-    OwnActivation as CustomActivation,
-)
 
 # scikit-learn's word for the field's.
 _NAMES = {"logistic": "sigmoid"}
