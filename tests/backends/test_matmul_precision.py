@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xpnn import Network, select
-from xpnn.backends import dtype_name, matmul_precision, product, to_host
+from xpnn.backends import dtype_name, matmul, matmul_precision, to_host
 from xpnn.layers import Dense
 
 HALVES = [
@@ -33,14 +33,14 @@ def half(request, use_library):
 def test_products_of_16_bits_add_up_in_float32(half):
     """In 16 bits the sum of ones stands still at 2048 (float16) or 256 (bfloat16)."""
     ones = half.asarray(np.ones((2, 4096)))
-    found = product(ones, ones.T, half.xp)
+    found = matmul(ones, ones.T, half.xp)
     assert dtype_name(found.dtype) == "float32"
     assert to_host(found).tolist() == [[4096.0, 4096.0], [4096.0, 4096.0]]
 
 
 def test_one_factor_of_16_bits(half):
     ones = half.asarray(np.ones((2, 3)))
-    found = product(ones, half.asarray(np.full((3, 1), 1 / 3), "float32"), half.xp)
+    found = matmul(ones, half.asarray(np.full((3, 1), 1 / 3), "float32"), half.xp)
     assert dtype_name(found.dtype) == "float32"
     np.testing.assert_allclose(to_host(found), 1.0, rtol=1e-6)
 
@@ -48,7 +48,7 @@ def test_one_factor_of_16_bits(half):
 @pytest.mark.usefixtures("current")
 def test_other_products_are_the_librarys_own(backend, assert_close):
     a = np.random.default_rng(0).normal(size=(3, 5))
-    assert_close(product(backend.asarray(a), backend.asarray(a.T), backend.xp), a @ a.T, backend)
+    assert_close(matmul(backend.asarray(a), backend.asarray(a.T), backend.xp), a @ a.T, backend)
 
 
 def test_a_dense_layer_adds_up_in_float32_both_ways(half):

@@ -7,7 +7,7 @@ import pytest
 from gpus import MARKS
 
 from xpnn import Network, select
-from xpnn.backends import matmul_precision, product, to_host
+from xpnn.backends import matmul_precision, matmul, to_host
 
 pytestmark = MARKS
 
@@ -35,12 +35,12 @@ def test_tf32_is_a_choice_and_holds_no_longer_than_asked_for(modern):
     found = {}
     for precision in ("highest", "high", "medium"):
         with matmul_precision(precision, here.xp):
-            found[precision] = error(product(a, a.T, here.xp))
+            found[precision] = error(matmul(a, a.T, here.xp))
     assert found["highest"] < 1e-6
     for precision in ("high", "medium"):
         assert 1e-5 < found[precision] < 1e-2
     with matmul_precision("highest", here.xp):
-        assert error(product(a, a.T, here.xp)) < 1e-6
+        assert error(matmul(a, a.T, here.xp)) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -9,7 +9,7 @@ import numpy as host
 from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
 from xpnn.backends.cuda_health import cuda_trouble
-from xpnn.backends.determinism import same_bits
+from xpnn.backends.determinism import deterministic_mode
 from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
@@ -36,7 +36,7 @@ from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
 from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
-from xpnn.backends.products import product
+from xpnn.backends.products import matmul
 from xpnn.backends.random import generator, uniform_noise
 from xpnn.backends.random_state import generator_state, restore_generator
 from xpnn.backends.select import (
@@ -92,6 +92,7 @@ __all__ = [
     "check_precision",
     "cuda_trouble",
     "default_float",
+    "deterministic_mode",
     "device_errors",
     "device_name",
     "device_of",
@@ -114,14 +115,13 @@ __all__ = [
     "largest_of",
     "library_name",
     "limit_threads",
+    "matmul",
     "matmul_precision",
     "named_dtype",
     "namespace",
     "on_device",
     "placement",
-    "product",
     "restore_generator",
-    "same_bits",
     "scalar",
     "select",
     "status",

@@ -7,7 +7,7 @@ from xpnn.backends.libraries import library_name
 from xpnn.backends.types import Array, Namespace
 
 
-def product(a: Array, b: Array, xp: Namespace) -> Array:
+def matmul(a: Array, b: Array, xp: Namespace) -> Array:
     """Matrix product ``a @ b``; of 16-bit floats in float32.
 
     The product of two 16-bit floats is exact in float32, and the sums are float32's: a

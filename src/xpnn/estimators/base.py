@@ -24,7 +24,7 @@ from xpnn.backends import (
     matmul_precision,
     namespace,
     on_device,
-    same_bits,
+    deterministic_mode,
     select,
     to_host,
 )
@@ -185,7 +185,7 @@ class BaseMLP(FittedMLP):
         if group is not None:
             self._set_theta(group.same(self._theta()))
         theta = self._theta()
-        bits = same_bits(xp, device) if self.deterministic else nullcontext()
+        bits = deterministic_mode(xp, device) if self.deterministic else nullcontext()
         calls = [as_callback(c) for c in callbacks]
         if self.progress and keeper.first:
             from xpnn.training.progress import ProgressBar

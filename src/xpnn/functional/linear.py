@@ -6,7 +6,7 @@ layer is rounded to 16 bits, a gradient in parameters is not.
 
 from __future__ import annotations
 
-from xpnn.backends import Array, Namespace, is_half, product
+from xpnn.backends import Array, Namespace, is_half, matmul
 from xpnn.functional.formula import product_formula
 
 
@@ -38,13 +38,13 @@ def linear(x: Array, weights: Array, bias: Array | None = None, *, xp: Namespace
     ----------
     Goodfellow, Bengio, Courville, "Deep Learning" (2016), equation 6.3.
     """
-    z = product(x, weights, xp)
+    z = matmul(x, weights, xp)
     return z if bias is None else z + _single(bias, xp)
 
 
 def linear_input_gradient(weights: Array, dz: Array, *, xp: Namespace) -> Array:
     """Gradient of the loss in `x`: ``dz @ weights.T``, shape (n, inputs), dtype of `dz`."""
-    return xp.astype(product(dz, weights.T, xp), dz.dtype, copy=False)
+    return xp.astype(matmul(dz, weights.T, xp), dz.dtype, copy=False)
 
 
 def linear_weight_gradient(x: Array, dz: Array, *, xp: Namespace) -> Array:
@@ -52,7 +52,7 @@ def linear_weight_gradient(x: Array, dz: Array, *, xp: Namespace) -> Array:
 
     Of 16-bit floats in float32, whose range a sum over many rows may need.
     """
-    return product(x.T, dz, xp)
+    return matmul(x.T, dz, xp)
 
 
 def linear_bias_gradient(dz: Array, *, xp: Namespace) -> Array:

@@ -17,7 +17,7 @@ from xpnn.backends import (
     generator,
     library_name,
     on_device,
-    same_bits,
+    deterministic_mode,
 )
 from xpnn.data.streams import Source
 from xpnn.distributed import MPI, Group, as_group, check_alone
@@ -227,7 +227,7 @@ def _fit(
         from xpnn.training.progress import ProgressBar
 
         calls.append(ProgressBar())
-    bits = same_bits(xp, device_of(train.x)) if deterministic else nullcontext()
+    bits = deterministic_mode(xp, device_of(train.x)) if deterministic else nullcontext()
     with on_device(device_of(train.x)), bits:
         if keeper.active or group is not None:
             options = (batch_size, optimizer, schedule, l2, shuffle, report_every, engine, seed)
