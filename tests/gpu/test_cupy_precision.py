@@ -7,7 +7,7 @@ import pytest
 from gpus import MARKS
 
 from xpnn import Network, select
-from xpnn.backends import matmul_precision, matmul, to_host
+from xpnn.backends import matmul, matmul_precision, to_host
 
 pytestmark = MARKS
 

@@ -13,7 +13,6 @@ from xpnn.backends.determinism import deterministic_mode
 from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
-    as_array,
     as_floating,
     default_float,
     device_of,
@@ -26,13 +25,13 @@ from xpnn.backends.dispatch import (
     namespace,
     placement,
 )
+from xpnn.backends.dlpack import from_dlpack
 from xpnn.backends.errors import (
     BackendUnavailableError,
     DeviceLostError,
     DeviceMemoryError,
     MixedArraysError,
 )
-from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
 from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
@@ -52,7 +51,7 @@ from xpnn.backends.special import erf, host_erf
 from xpnn.backends.threads import limit_threads, threads_for
 from xpnn.backends.transfer import (
     PinnedPair,
-    as_array_like,
+    as_array,
     host_view,
     scalar,
     to_device,
@@ -83,9 +82,7 @@ __all__ = [
     "NcclRing",
     "Part",
     "PinnedPair",
-    "adopt",
     "as_array",
-    "as_array_like",
     "as_floating",
     "available",
     "backend_of",
@@ -101,6 +98,7 @@ __all__ = [
     "epoch_scan",
     "erf",
     "feeder_for",
+    "from_dlpack",
     "gemm",
     "generator",
     "generator_state",

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from typing import Any
 
 import array_api_compat
 import numpy
 
 from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
-from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import device_name, library_name, on_device
-from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
+from xpnn.backends.types import Array, Device, DType, Namespace
 
 HOST_NAMESPACE: Namespace = array_api_compat.array_namespace(numpy.empty(0))
 """NumPy as the standard has it."""
@@ -25,8 +23,13 @@ _HALF = frozenset({"float16", "bfloat16"})
 
 
 def is_array(x: object) -> bool:
-    """Whether `x` is an array of a library that follows the standard."""
-    return hasattr(x, "__array_namespace__") or array_api_compat.is_array_api_obj(x)
+    """Whether `x` is an array of a library that follows the standard, with its values there.
+
+    Dask's arrays are computed when asked for: to xpnn they are objects with ``__array__``.
+    """
+    if hasattr(x, "__array_namespace__"):
+        return True
+    return array_api_compat.is_array_api_obj(x) and not array_api_compat.is_dask_array(x)
 
 
 def _namespace_of(x: Array) -> Namespace:
@@ -124,55 +127,6 @@ def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
     return xp, device
 
 
-def as_array(name: str, x: ArrayLike, xp: Namespace | None = None, device: Device = None) -> Array:
-    """Pass an array on, and make a NumPy array of numbers in lists.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error.
-    x : array_like
-        An array of any library, an object that shares its memory through DLPack (see
-        `xpnn.backends.exchange`), a number, or nested lists of numbers.
-    xp, device : optional
-        Library and device to prefer for an object's memory on a GPU.
-
-    Returns
-    -------
-    array
-        `x` itself where it is an array.
-
-    Raises
-    ------
-    TypeError
-        `x` holds something else than numbers, or rows of different lengths.
-    """
-    if is_array(x) and not isinstance(x, numpy.generic):
-        # ml_dtypes' bfloat16 has kind "V" but counts as a number.
-        kind = x.dtype.kind if isinstance(x, numpy.ndarray) else dtype_name(x.dtype)[0]
-        if kind not in "biuf" and dtype_name(x.dtype) != "bfloat16":
-            raise TypeError(f"{name} has dtype {x.dtype}; expected numbers")
-        return x
-    try:
-        seen = adopt(x, xp, device)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from error
-    if seen is not None:
-        return as_array(name, seen)
-    try:
-        host = numpy.asarray(x)
-    except ValueError as error:
-        raise TypeError(f"{name} is not a rectangular table of numbers: {error}") from None
-    if host.dtype.kind not in "biuf":
-        raise TypeError(f"{name} holds {_example(host)}; expected numbers")
-    return host
-
-
-def _example(host: Any) -> str:
-    odd = [v for v in host.ravel().tolist() if not isinstance(v, int | float)]
-    return repr(odd[0]) if odd else f"values of dtype {host.dtype}"
-
-
 @cache
 def _default_float(xp: Namespace) -> DType:
     return xp.__array_namespace_info__().default_dtypes()["real floating"]
@@ -255,7 +209,7 @@ def named_dtype(name: str, xp: Namespace) -> DType:
     BackendUnavailableError
         ml_dtypes is not installed; the message says what installs it.
     ValueError
-        The library has no such dtype.
+        The library has no such dtype, or JAX has switched it off.
     """
     library = library_name(xp)
     if name == "bfloat16" and library in ("numpy", "cupy"):
@@ -269,6 +223,12 @@ def named_dtype(name: str, xp: Namespace) -> DType:
     found = getattr(xp, name, None)
     if found is None:
         raise ValueError(f"dtype={name!r} is not a dtype of {library}")
+    # JAX gives float32 in its place, with a warning, unless float64 is switched on.
+    if library == "jax" and name == "float64" and dtype_name(_default_float(xp)) != "float64":
+        raise ValueError(
+            "dtype='float64' is switched off in jax; set the environment variable "
+            "JAX_ENABLE_X64=1, or call jax.config.update('jax_enable_x64', True) at the start"
+        )
     return found
 
 

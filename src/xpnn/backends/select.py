@@ -6,12 +6,17 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn.backends.dispatch import default_float, device_of, dtype_name, is_array, namespace
+from xpnn.backends.dispatch import (
+    default_float,
+    device_of,
+    dtype_name,
+    named_dtype,
+    namespace,
+)
 from xpnn.backends.errors import BackendUnavailableError
-from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, library_name, memory_of
-from xpnn.backends.transfer import to_device, to_host
-from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
+from xpnn.backends.transfer import array_of, to_device, to_host
+from xpnn.backends.types import Array, ArrayLike, Copy, Device, DType, Namespace
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -37,7 +42,9 @@ class Backend:
     device: Device
     dtype: DType
 
-    def asarray(self, values: ArrayLike, dtype: DType = None) -> Array:
+    def asarray(
+        self, values: ArrayLike, dtype: DType | str | None = None, *, copy: Copy = True
+    ) -> Array:
         """Copy values to this backend's device.
 
         Parameters
@@ -47,19 +54,19 @@ class Backend:
             through DLPack. What is on a GPU already does not go through the host.
         dtype : dtype or str, optional
             Default: floating values take the backend's dtype, others keep theirs.
+        copy : {True, None}, default True
+            None passes on an array that is there already in that dtype.
 
         Returns
         -------
         array
         """
-        if not is_array(values):
-            seen = adopt(values, self.xp, self.device)
-            values = to_host(values) if seen is None else seen
+        values = array_of(values, self.xp, self.device)
         if dtype is None and dtype_name(values.dtype).startswith(("float", "bfloat")):
             dtype = self.dtype
         elif isinstance(dtype, str):
-            dtype = getattr(self.xp, dtype)
-        return to_device(values, self.xp, self.device, dtype)
+            dtype = named_dtype(dtype, self.xp)
+        return to_device(values, self.xp, self.device, dtype, copy=copy)
 
     def to_host(self, x: Array) -> Any:
         """Copy an array to the host as NumPy."""
@@ -143,31 +150,36 @@ def available() -> list[LibraryStatus]:
     return [status(name) for name in LIBRARIES]
 
 
-def _automatic(device: str | None) -> str:
-    """CuPy where it works, else NumPy; a device named by the caller decides."""
-    if device is not None:
-        return "numpy" if device == "cpu" else "cupy"
-    if LIBRARIES["cupy"].installed() and status("cupy").usable:
+def _library_for(device: Device | str | None) -> str:
+    """Name the library that 'auto' means: CuPy where it works, else NumPy.
+
+    A device decides where there is one: the first library that has a device of that name, the
+    library of a device object.
+    """
+    if device is None:
+        return "cupy" if LIBRARIES["cupy"].installed() and status("cupy").usable else "numpy"
+    if not isinstance(device, str):
+        package = type(device).__module__.partition(".")[0]
+        return {"jaxlib": "jax"}.get(package, package)
+    if device == "cpu":
+        return "numpy"
+    if device.partition(":")[0] == "cuda":
         return "cupy"
-    return "numpy"
+    known = {name: status(name).devices for name in LIBRARIES if LIBRARIES[name].installed()}
+    for name, devices in known.items():
+        if device in devices:
+            return name
+    listed = "; ".join(f"{name}: {', '.join(found)}" for name, found in known.items() if found)
+    raise ValueError(f"device={device!r} is not a device of any library here; they have: {listed}")
 
 
-def _dtype(name: str, xp: Namespace, device: Device, dtype: DType | str | None) -> DType:
+def _dtype(xp: Namespace, device: Device, dtype: DType | str | None) -> DType:
     if dtype is None:
         return default_float(xp, device)
     wanted = dtype if isinstance(dtype, str) else dtype_name(dtype)
     if wanted not in DTYPES:
         raise ValueError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
-    found = getattr(xp, wanted, None)
-    if found is None:
-        raise ValueError(f"dtype={wanted!r} is not a dtype of {name}")
-    # JAX hands back float32 with a warning when float64 is not enabled: ask first.
-    if name == "jax" and wanted == "float64" and dtype_name(default_float(xp)) != "float64":
-        raise ValueError(
-            "dtype='float64' is switched off in jax; set the environment variable "
-            "JAX_ENABLE_X64=1, or call jax.config.update('jax_enable_x64', True) at the start"
-        )
-    return found
+    return named_dtype(wanted, xp)
 
 
 def select(
@@ -178,8 +190,8 @@ def select(
     Parameters
     ----------
     name : {'auto', 'numpy', 'cupy', 'torch', 'jax', 'array_api_strict'}, default 'auto'
-        'auto' takes the environment variable ``XPNN_BACKEND`` where it is set, else CuPy
-        where it works, else NumPy.
+        'auto' takes the environment variable ``XPNN_BACKEND`` where it is set, else the
+        library that has the device where one is named, else CuPy where it works, else NumPy.
     device : str or object, optional
         Name as the library spells it (``'cpu'``, ``'cuda:1'``, ``'device1'``) or its own
         device object. Default: the environment variable ``XPNN_DEVICE``, else the
@@ -214,19 +226,17 @@ def select(
     from_environment = device is None and bool(os.environ.get("XPNN_DEVICE"))
     if from_environment:
         device = os.environ["XPNN_DEVICE"]
-    if name == "auto":
-        name = _automatic(device if isinstance(device, str) else None)
-    library = LIBRARIES[name]
-    xp = library.load()
-    if device is None:
-        device = library.devices()[0]
     try:
+        if name == "auto":
+            name = _library_for(device)
+        library = LIBRARIES[name]
+        xp = library.load()
         # Device objects go through their names too: another library's is refused so.
-        device = library.device(device_name(device))
+        found = library.device(library.devices()[0] if device is None else device_name(device))
     except ValueError as error:
         hint = " (from XPNN_DEVICE)" if from_environment else ""
         raise ValueError(f"{error}{hint}") from None
-    return Backend(name, xp, device, _dtype(name, xp, device, dtype))
+    return Backend(name, xp, found, _dtype(xp, found, dtype))
 
 
 def backend_of(x: Array) -> Backend:

@@ -17,6 +17,7 @@ from xpnn.backends import (
     Array,
     Device,
     Namespace,
+    deterministic_mode,
     device_errors,
     device_name,
     device_of,
@@ -24,7 +25,6 @@ from xpnn.backends import (
     matmul_precision,
     namespace,
     on_device,
-    deterministic_mode,
     select,
     to_host,
 )

@@ -14,12 +14,12 @@ from xpnn.backends import (
     Device,
     Namespace,
     Part,
-    adopt,
     as_floating,
     device_name,
     device_of,
     dtype_name,
     feeder_for,
+    from_dlpack,
     is_array,
     is_floating,
     is_half,
@@ -49,7 +49,7 @@ def seen(model: Any, x: Any) -> Any:
     if x is None or is_array(x):
         return x
     place = model._place() if "coefs_" in vars(model) else (None, None)
-    found = adopt(x, *place)
+    found = from_dlpack(x, *place)
     return x if found is None else found
 
 
@@ -191,7 +191,7 @@ def host_column(y: Any) -> Any:
     if y is None or isinstance(y, np.ndarray):
         return y
     if not is_array(y):
-        found = adopt(y)
+        found = from_dlpack(y)
         y = y if found is None else found
     return to_host(y) if is_foreign(y) else y
 

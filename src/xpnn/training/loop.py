@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from xpnn.backends import (
     ArrayLike,
     HostGenerator,
+    deterministic_mode,
     device_errors,
     device_of,
     generator,
     library_name,
     on_device,
-    deterministic_mode,
 )
 from xpnn.data.streams import Source
 from xpnn.distributed import MPI, Group, as_group, check_alone

@@ -12,7 +12,7 @@ from xpnn.backends import (
     Backend,
     HostGenerator,
     Namespace,
-    as_array_like,
+    as_array,
     backend_of,
     device_errors,
     device_of,
@@ -213,8 +213,8 @@ class Network(PlacedLayers):
         """
         if t is None:
             raise ValueError("t is None; expected targets, one for each row of x")
-        t = as_array_like("t", t, x)
-        weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
+        t = as_array("t", t, x)
+        weight = None if sample_weight is None else as_array("sample_weight", sample_weight, x)
         xp, device = placement(x=x, t=t, sample_weight=weight)
         if weight is not None and tuple(weight.shape) != (x.shape[0],):
             raise ValueError(

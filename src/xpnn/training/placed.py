@@ -16,7 +16,6 @@ from xpnn.backends import (
     MixedArraysError,
     Namespace,
     as_array,
-    as_array_like,
     as_floating,
     backend_of,
     default_float,
@@ -217,7 +216,7 @@ class PlacedLayers:
         ):
             single = x.ndim == 1
             return x[None, :] if single else x, HOST_NAMESPACE, single
-        x = as_array_like("x", x, theta) if self._placed else as_array("x", x)
+        x = as_array("x", x, theta) if self._placed else as_array("x", x)
         xp, device = placement(x=x)
         shape = tuple(x.shape)
         single = shape == (self.inputs,)
