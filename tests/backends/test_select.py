@@ -214,9 +214,7 @@ def test_apples_gpus_are_pytorchs(monkeypatch, use_library):
     if torch.backends.mps.is_available():
         assert select(device="mps").name == "torch"
         return
-    with pytest.raises(
-        ValueError, match=r"device='mps' is not a device of any library.*torch"
-    ):
+    with pytest.raises(ValueError, match=r"device='mps' is not a device of any library.*torch"):
         select(device="mps")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     found = select(device="mps")

@@ -8,7 +8,7 @@ import numpy as host
 
 from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
-from xpnn.backends.cuda_health import cuda_trouble
+from xpnn.backends.cuda_health import diagnose_cuda
 from xpnn.backends.determinism import deterministic_mode
 from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
@@ -87,13 +87,13 @@ __all__ = [
     "available",
     "backend_of",
     "check_precision",
-    "cuda_trouble",
     "default_float",
     "deterministic_mode",
     "device_errors",
     "device_name",
     "device_of",
     "device_share",
+    "diagnose_cuda",
     "dtype_name",
     "epoch_scan",
     "erf",
