@@ -36,8 +36,12 @@ from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, lib
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
 from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
 from xpnn.backends.products import matmul
-from xpnn.backends.random import generator, uniform_noise
-from xpnn.backends.random_state import generator_state, restore_generator
+from xpnn.backends.random import (
+    generator,
+    generator_state,
+    restore_generator,
+    uniform_noise,
+)
 from xpnn.backends.select import (
     DTYPES,
     Backend,

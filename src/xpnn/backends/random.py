@@ -1,7 +1,8 @@
 """One host generator, so that a seed means the same network on every library.
 
 Device generators differ between libraries (and CuPy's has no permutation), so initial
-weights, row orders and dropout noise are drawn here with NumPy and handed in.
+weights, row orders and dropout noise are drawn here with NumPy and handed in. The state of a
+generator can be written as plain values, for a training that is resumed.
 """
 
 from __future__ import annotations
@@ -41,8 +42,109 @@ def generator(seed: int | HostGenerator | None = None) -> HostGenerator:
     return numpy.random.default_rng(seed)
 
 
-def uniform_noise(source: HostGenerator, shape: tuple[int, ...]) -> Any:
+def uniform_noise(rng: HostGenerator, shape: tuple[int, ...]) -> Any:
     """Draw float32 noise in [0, 1) on the host: the same for every dtype of the network."""
-    noise = source.random(shape).astype(numpy.float32)
+    noise = rng.random(shape).astype(numpy.float32)
     # Rounding to float32 may reach 1.0, which "keep where noise >= rate" must not see.
     return numpy.minimum(noise, numpy.float32(1) - numpy.finfo(numpy.float32).epsneg)
+
+
+def generator_state(rng: HostGenerator) -> dict[str, Any]:
+    """Return the state of a generator as plain values.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator or numpy.random.RandomState
+        Not changed.
+
+    Returns
+    -------
+    dict
+        Numbers, texts, lists and dictionaries, for `restore_generator`.
+
+    Raises
+    ------
+    TypeError
+        Its bit generator is not one of NumPy's, or not one that a `RandomState` restores.
+    """
+    state = _state(rng)
+    kind = state["bit_generator"]
+    if not hasattr(numpy.random, kind) or (_is_legacy(rng) and kind != "MT19937"):
+        raise TypeError(
+            f"the state of a {type(rng).__name__} of {kind} cannot be saved; expected a generator "
+            "of NumPy's, and a RandomState of its MT19937"
+        )
+    plain: dict[str, Any] = _plain(state)
+    return plain
+
+
+def restore_generator(rng: HostGenerator, state: Any) -> None:
+    """Set a generator to the state of another one of its kind.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator or numpy.random.RandomState
+        Changed in place.
+    state : dict
+        From `generator_state`.
+
+    Raises
+    ------
+    ValueError
+        `state` is incomplete, has a value out of range, or is of another kind of generator.
+    """
+    own = _state(rng)
+    given = state.get("bit_generator") if isinstance(state, dict) else None
+    if isinstance(given, str) and given != own["bit_generator"]:
+        raise ValueError(
+            f"the generator's state is of a {given}; the generator is a {own['bit_generator']}"
+        )
+    if not _is_like(state, own):
+        raise ValueError("the generator's state is incomplete, or not one of NumPy's")
+    restored = _arrays_like(state, own)
+    if _is_legacy(rng):
+        rng.set_state(restored)
+    else:
+        rng.bit_generator.state = restored
+
+
+def _is_legacy(rng: HostGenerator) -> bool:
+    return isinstance(rng, numpy.random.RandomState)
+
+
+def _state(rng: HostGenerator) -> Any:
+    return rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return value.tolist() if isinstance(value, numpy.ndarray | numpy.generic) else value
+
+
+# NumPy itself believes a position that lies outside its table.
+_LARGEST = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1, "has_gauss": 1}
+
+
+def _is_like(value: Any, own: Any, key: str = "") -> bool:
+    """Whether plain values have the structure of a generator's own state, and are in range."""
+    if isinstance(own, dict):
+        same = isinstance(value, dict) and set(value) == set(own)
+        return same and all(_is_like(value[k], v, k) for k, v in own.items())
+    if isinstance(own, numpy.ndarray):
+        limit = int(numpy.iinfo(own.dtype).max)
+        same = isinstance(value, list) and len(value) == own.size
+        return same and all(_is_unsigned(v, limit) for v in value)
+    if isinstance(own, str | float):
+        return type(value) is type(own)
+    return _is_unsigned(value, _LARGEST.get(key, 2**128 - 1))
+
+
+def _is_unsigned(value: Any, limit: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limit
+
+
+def _arrays_like(value: Any, own: Any) -> Any:
+    if isinstance(own, dict):
+        return {key: _arrays_like(value[key], v) for key, v in own.items()}
+    return numpy.asarray(value, own.dtype) if isinstance(own, numpy.ndarray) else value
