@@ -66,7 +66,7 @@ def is_refusal(error: BaseException) -> bool:
 
 def _clear_own_frames(error: BaseException) -> None:
     """Let go of the arrays in frames of ours and of the array libraries; the user's stay whole."""
-    packages = {"xpnn", *(library.package for library in LIBRARIES.values())}
+    packages = {"xpnn", *LIBRARIES}
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = frame.f_globals.get("__name__", "xpnn")  # generated code is of no module
         if module.partition(".")[0] in packages:

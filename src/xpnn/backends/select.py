@@ -232,7 +232,7 @@ def select(
         library = LIBRARIES[name]
         xp = library.load()
         # Device objects go through their names too: another library's is refused so.
-        found = library.device(library.devices()[0] if device is None else device_name(device))
+        found = library.device(None if device is None else device_name(device))
     except ValueError as error:
         hint = " (from XPNN_DEVICE)" if from_environment else ""
         raise ValueError(f"{error}{hint}") from None

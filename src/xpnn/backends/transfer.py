@@ -22,7 +22,7 @@ from xpnn.backends.dispatch import (
     placement,
 )
 from xpnn.backends.dlpack import from_dlpack, view_as
-from xpnn.backends.libraries import LIBRARIES, device_name, library_name, on_device
+from xpnn.backends.libraries import device_name, library_name, on_device
 from xpnn.backends.types import Array, ArrayLike, Copy, Device, DType, Namespace
 
 
@@ -121,7 +121,7 @@ def to_host(x: ArrayLike) -> Any:
         with x.device:  # the stream that is current there made it
             x = x.get()
     elif type(x).__module__.startswith("array_api_strict"):
-        x = x.to_device(LIBRARIES["array_api_strict"].device("cpu"))
+        x = x.to_device(importlib.import_module("array_api_strict").Device("CPU_DEVICE"))
     host = numpy.asarray(x)
     return host.astype(numpy.float32) if dtype_name(host.dtype) == "bfloat16" else host
 
