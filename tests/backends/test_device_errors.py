@@ -45,7 +45,8 @@ def test_no_room_says_what_was_asked_what_is_free_and_what_helps(cupy):
     with pytest.raises(DeviceMemoryError) as found, device_errors("the model is as it was"):
         raise cupy_out_of_memory()
     text = str(found.value)
-    assert "20.00 GiB were requested, 3.00 GiB of 80.00 GiB are free" in text
+    assert "Out of memory allocating 21,474,836,480 bytes (allocated so far: 5,368," in text
+    assert "bytes), 3.00 of 80.00 GiB are free. A smaller" in text
     for word in (
         "batch_size",
         "gradient_accumulation_steps=N",
@@ -129,10 +130,10 @@ def test_what_failed_lets_its_arrays_go_and_the_users_frames_stay(module, kept, 
     ("module", "name", "text", "asked"),
     [
         ("torch", "OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 ...",
-         "2.50 GiB were requested"),
+         "out of memory: CUDA out of memory. Tried to allocate 2.50 GiB"),
         ("jaxlib._jax", "JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 1073741824"
-         " bytes.", "1.00 GiB were requested"),
-        ("jaxlib._jax", "JaxRuntimeError", "RESOURCE_EXHAUSTED: too much", "more was requested"),
+         " bytes.", "allocating 1073741824 bytes. A"),
+        ("jaxlib._jax", "JaxRuntimeError", "RESOURCE_EXHAUSTED: too much", "memory: RESOURCE_EXH"),
     ],
 )  # fmt: skip
 def test_other_libraries_have_no_room_either(module, name, text, asked):
@@ -178,6 +179,6 @@ def test_a_training_without_room_keeps_the_weights_of_its_last_report(cupy):
     other.fit(x, t, epochs=2)
     np.testing.assert_array_equal(network.theta, other.theta)
     model = MLPClassifier((4,), max_iter=5, random_state=0)
-    with pytest.raises(DeviceMemoryError, match=r"20\.00 GiB were requested"):
+    with pytest.raises(DeviceMemoryError, match="allocating 21,474,836,480 bytes"):
         model.fit(x, t, callbacks=OnEpoch(fails))
     assert model.n_iter_ == 2

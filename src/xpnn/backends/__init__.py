@@ -34,7 +34,7 @@ from xpnn.backends.errors import (
 )
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
-from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
+from xpnn.backends.pinned import Feeder, Part, PinnedPair, device_share, feeder_for
 from xpnn.backends.products import matmul
 from xpnn.backends.random import (
     generator,
@@ -54,7 +54,6 @@ from xpnn.backends.select import (
 from xpnn.backends.special import erf, host_erf
 from xpnn.backends.threads import limit_threads, threads_for
 from xpnn.backends.transfer import (
-    PinnedPair,
     as_array,
     host_view,
     scalar,

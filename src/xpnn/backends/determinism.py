@@ -33,10 +33,6 @@ def deterministic_mode(xp: Namespace, device: Device) -> AbstractContextManager[
     device : object
         Where the arrays are.
 
-    Returns
-    -------
-    context manager
-
     Raises
     ------
     ValueError

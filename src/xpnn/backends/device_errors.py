@@ -29,7 +29,6 @@ _LOST = re.compile(
 _NO_MEMORY = re.compile(
     r"cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED"
 )
-_REQUESTED = re.compile(r"allocat(?:ing|e) ([\d,]+(?:\.\d+)?) ?(bytes|[KMGT]i?B)?", re.IGNORECASE)
 _CUDA = ("cupy", "nvmath", "cuda")
 
 
@@ -90,20 +89,7 @@ def _free_memory(library: str) -> str:
             return ""
     except Exception:  # a device that fails may answer with any error
         return ""
-    return f", {_gib(free)} of {_gib(total)} are free"
-
-
-def _gib(count: float) -> str:
-    return f"{count / 2**30:.2f} GiB"
-
-
-def _requested(text: str) -> str:
-    found = _REQUESTED.search(text)
-    if found is None:
-        return "more was requested than there is"
-    number, unit = found[1].replace(",", ""), found[2] or "bytes"
-    size = _gib(float(number)) if unit.lower() == "bytes" else f"{number} {unit}"
-    return f"{size} were requested"
+    return f", {free / 2**30:.2f} of {total / 2**30:.2f} GiB are free"
 
 
 @contextmanager
@@ -118,24 +104,22 @@ def device_errors(model_state: str) -> Iterator[None]:
     Raises
     ------
     DeviceMemoryError
-        The device is out of memory: says how much was requested, what is free and what needs
-        less.
+        The device is out of memory: says what is free and what needs less.
     DeviceLostError
         The device can be used no more.
     """
     try:
         yield
     except Exception as error:
+        first = str(error).strip().partition("\n")[0].rstrip(".")
         if _is_out_of_memory(error):
             _clear_own_frames(error)
-            requested = _requested(str(error))
             raise DeviceMemoryError(
-                f"the device is out of memory: {requested}{_free_memory(_library(error))}. A "
+                f"the device is out of memory: {first}{_free_memory(_library(error))}. A "
                 "smaller batch_size needs less, gradient_accumulation_steps=N less for the same "
                 f"batch, and rows from xpnn.data.stream(...) stay on the host; {model_state}"
             ) from error
         if _is_lost(error):
-            first = str(error).strip().partition("\n")[0]
             raise DeviceLostError(
                 f"the device can be used no more: {first}. Begin a new process, and resume from "
                 f"the last checkpoint; {model_state}"

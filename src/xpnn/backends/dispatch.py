@@ -1,4 +1,4 @@
-"""Which library, device and dtype the arguments of a call decide on.
+"""Library, device and dtype of the arguments of a call.
 
 These look-ups cost about a microsecond an array, so a call makes them once, from
 outside, and hands `xp` on to every formula.
@@ -42,27 +42,17 @@ def _namespace_of(x: Array) -> Namespace:
 
 
 def device_of(x: Array) -> Device:
-    """Device that `x` lives on (None inside a JAX trace, where there is none yet)."""
+    """Return the device that `x` is on (None inside a JAX trace, where there is none yet)."""
     return array_api_compat.device(x)
 
 
 def namespace(**arrays: Array | None) -> Namespace:
-    """Find the array library of the named arguments.
-
-    Parameters
-    ----------
-    **arrays : array, optional
-        Arguments of the call under their names; None is passed over.
-
-    Returns
-    -------
-    module
-        Namespace that follows the array API standard.
+    """Return the one array library of the named arguments, of which None is ignored.
 
     Raises
     ------
     TypeError
-        An argument is not an array.
+        An argument is not an array, or all are None.
     MixedArraysError
         Two arguments belong to different libraries.
     """
@@ -90,24 +80,12 @@ def namespace(**arrays: Array | None) -> Namespace:
 
 
 def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
-    """Find the one library and the one device of the named arguments.
-
-    Parameters
-    ----------
-    **arrays : array, optional
-        Arguments of the call under their names; None is passed over.
-
-    Returns
-    -------
-    xp : module
-        Namespace that follows the array API standard.
-    device : object
-        Device in the library's own spelling.
+    """Return the one library and the one device of the named arguments; None is ignored.
 
     Raises
     ------
     TypeError
-        An argument is not an array.
+        An argument is not an array, or all are None.
     MixedArraysError
         Two arguments belong to different libraries or devices.
     """
@@ -115,7 +93,7 @@ def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
     first, device = "", None
     for name, x in arrays.items():
         other = None if x is None else device_of(x)
-        if other is None:  # left out, or not placed yet: inside a JAX trace
+        if other is None:  # not given, or on no device yet: inside a JAX trace
             continue
         if device is None:
             first, device = name, other
@@ -133,7 +111,7 @@ def _default_float(xp: Namespace) -> DType:
 
 
 def default_float(xp: Namespace, device: Device = None) -> DType:
-    """Floating dtype that the library gives to a Python float on `device`."""
+    """Return the dtype that the library gives to a Python float on `device`."""
     if device is None:
         return _default_float(xp)
     return xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
@@ -150,22 +128,7 @@ def is_floating(x: Array, xp: Namespace) -> bool:
 
 
 def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
-    """Keep a floating array's dtype; turn integers and booleans into floats.
-
-    Parameters
-    ----------
-    x : array
-        Any numeric array.
-    xp : module
-        Its namespace.
-    dtype : dtype, optional
-        Dtype for integers and booleans; default, the library's default float.
-
-    Returns
-    -------
-    array
-        `x` itself where it is floating already.
-    """
+    """Convert integers and booleans to `dtype` (default: the library's); floats keep theirs."""
     if is_floating(x, xp):
         return x
     device = device_of(x)
@@ -174,7 +137,7 @@ def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
 
 
 def dtype_name(dtype: DType) -> str:
-    """Name of a dtype without its library: ``float32``."""
+    """Return the name of a dtype without its library: ``float32``."""
     name = getattr(dtype, "__name__", None) or str(dtype)
     return name.rpartition(".")[2]
 
@@ -191,18 +154,7 @@ def _is_half(library: str, dtype: DType) -> bool:
 
 
 def named_dtype(name: str, xp: Namespace) -> DType:
-    """Find a library's dtype by its name; bfloat16 of NumPy and CuPy is ml_dtypes'.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``float32``.
-    xp : module
-        Namespace of the library.
-
-    Returns
-    -------
-    dtype
+    """Return a library's dtype by its name; bfloat16 of NumPy and CuPy is ml_dtypes'.
 
     Raises
     ------

@@ -1,11 +1,8 @@
 """Memory of one library as an array of another, without a copy.
 
-- An object of no library that xpnn knows but with memory on the host (``__dlpack__``) becomes a
-  NumPy array.
-- One with memory on a GPU (``__dlpack__``, ``__cuda_array_interface__``, or the ``to_cupy`` of
-  cuDF's columns and frames) becomes an array of the library that the network or model is in;
-  where that is on no GPU, or there is none yet, of CuPy, and where CuPy is not installed of
-  PyTorch.
+- Memory on the host of an object of no library that xpnn knows becomes a NumPy array.
+- Memory on a GPU of such an object becomes an array of the library that the network or model is
+  in; where that is on no GPU, or there is none yet, of CuPy, and without CuPy of PyTorch.
 - An array of a known library that is on the same GPU as a network of another becomes one of the
   network's library. Everywhere else two libraries in one call are an error.
 
@@ -13,10 +10,9 @@ Results are arrays of the library that read the data. All of them have ``__dlpac
 themselves: ``torch.from_dlpack(network.predict(x))`` copies nothing.
 
 Streams: a library that imports memory through DLPack gives its current stream to the one that
-owns it, which lets that stream wait for its own. What is computed on the current stream
-afterwards is in order with what was queued before; nothing waits on the host. Where the two
-use different streams, the owner's array has to be kept until the results are used: its
-library does not know who still reads. `select(...).asarray` copies, and waits for the copy.
+owns it, which lets that stream wait for its own; nothing waits on the host. Where the two use
+different streams, the owner's array has to be kept until the results are used: its library
+does not know who still reads. `select(...).asarray` copies, and waits for the copy.
 """
 
 from __future__ import annotations
@@ -47,15 +43,16 @@ def from_dlpack(x: object, xp: Namespace | None = None, device: Device = None) -
     Parameters
     ----------
     x : object
-        Anything.
+        With ``__dlpack__``, ``__cuda_array_interface__``, or the ``to_cupy`` of cuDF's columns
+        and frames.
     xp, device : optional
         Library and device to prefer for memory on a GPU.
 
     Returns
     -------
     array or None
-        Shares its memory with `x`; None where `x` offers none in a way of these, or NumPy can
-        make an array of it by itself.
+        Shares its memory with `x`; None for everything else, and for what NumPy can make an
+        array of by itself.
 
     Raises
     ------
@@ -107,10 +104,8 @@ def view_as(x: Array, xp: Namespace, device: Device, same_device: bool = False) 
     Returns
     -------
     array or None
-        On the device of `x`, of the same memory (in C order and, in place of a bfloat16 that
-        the other does not know, in float32). None where memory cannot be shared and only the
-        way through the host is left: a NumPy array and a GPU, or a dtype or library
-        without DLPack.
+        On the device of `x`, of the same memory (in C order; a bfloat16 that the other does
+        not know in float32). None where only the way through the host is left.
     """
     found = _location(x)
     if found is None or found[0] not in SHARED or found[0] != _kind_of(device):

@@ -28,8 +28,8 @@ class Library:
         Its name for `xpnn.backends.select`, and that of its package.
     namespace : str
         Module that follows the array API standard for this library.
-    install : str
-        Command that installs it.
+    package : str
+        What pip installs.
     devices : callable
         Returns the devices that can be used, by name; raises `BackendUnavailableError` where
         there is none.
@@ -37,8 +37,13 @@ class Library:
 
     name: str
     namespace: str
-    install: str
+    package: str
     devices: Callable[[], dict[str, Device]]
+
+    @property
+    def install(self) -> str:
+        """Command that installs it."""
+        return f"python -m pip install {self.package}"
 
     def installed(self) -> bool:
         """Whether the package is there; imports nothing."""
@@ -70,7 +75,7 @@ class Library:
         return str(importlib.import_module(self.name).__version__)
 
     def device(self, name: str | None = None) -> Device:
-        """Return the device of a name such as ``cuda:1``, or ``cuda`` for the first; or the default.
+        """Return the device of a name such as ``cuda:1`` (or ``cuda``); default, the first.
 
         Raises
         ------
@@ -84,8 +89,7 @@ class Library:
             if wanted in known:
                 return known[wanted]
         raise ValueError(
-            f"device={name!r} is not a device of {self.name} on this machine; it has: "
-            f"{', '.join(known)}"
+            f"device={name!r} is not a device of {self.name}; it has: {', '.join(known)}"
         )
 
 
@@ -130,29 +134,20 @@ def _strict_devices() -> dict[str, Device]:
     return {device_name(device): device for device in strict.__array_namespace_info__().devices()}
 
 
-def _library(
-    name: str, devices: Callable[[], dict[str, Device]], install: str, namespace: str = ""
-) -> Library:
-    return Library(
-        name, namespace or f"array_api_compat.{name}", f"python -m pip install {install}", devices
-    )
+_NUMPY = Library("numpy", "array_api_compat.numpy", "numpy", lambda: {"cpu": "cpu"})
+_CUPY = Library(
+    "cupy",
+    "array_api_compat.cupy",
+    '"cupy-cuda13x[ctk]"  (extra "cuda13"; or cuda12)',
+    _cupy_devices,
+)
+_TORCH = Library("torch", "array_api_compat.torch", 'torch  (extra "torch")', _torch_devices)
+_JAX = Library("jax", "jax.numpy", 'jax  (extra "jax")', _jax_devices)
+_STRICT = Library(
+    "array_api_strict", "array_api_strict", 'array-api-strict  (extra "strict")', _strict_devices
+)
 
-
-LIBRARIES: dict[str, Library] = {
-    library.name: library
-    for library in (
-        _library("numpy", lambda: {"cpu": "cpu"}, "numpy"),
-        _library("cupy", _cupy_devices, '"cupy-cuda13x[ctk]"  (extra "cuda13"; or cuda12)'),
-        _library("torch", _torch_devices, 'torch  (extra "torch")'),
-        _library("jax", _jax_devices, 'jax  (extra "jax")', "jax.numpy"),
-        _library(
-            "array_api_strict",
-            _strict_devices,
-            'array-api-strict  (extra "strict")',
-            "array_api_strict",
-        ),
-    )
-}
+LIBRARIES = {library.name: library for library in (_NUMPY, _CUPY, _TORCH, _JAX, _STRICT)}
 
 
 @cache
@@ -213,19 +208,11 @@ def jit(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def epoch_scan(update: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``update`` with JAX into a scan over the batches of an epoch.
+    """Compile ``update(carry, sums, (*columns, noise, rate)) -> (carry, sums)`` with JAX.
 
-    Parameters
-    ----------
-    update : callable
-        ``update(carry, sums, (*columns, noise, rate)) -> (carry, sums)``.
-
-    Returns
-    -------
-    callable
-        ``scan(carry, sums, columns, indices, rates, noise) -> (carry, sums)`` with `indices`
-        of shape (steps, rows), `rates` (steps,) and noise stacked along a new first axis.
-        The memory of `carry` and `sums` is used again for the result.
+    Returns a scan over batches, ``scan(carry, sums, columns, indices, rates, noise) -> (carry,
+    sums)``, with `indices` of shape (steps, rows), `rates` (steps,) and noise stacked along a
+    new first axis. The memory of `carry` and `sums` is used again for the result.
     """
     jax = importlib.import_module("jax")
 

@@ -15,13 +15,7 @@ PRECISIONS = ("highest", "high", "medium")
 
 
 def check_precision(precision: Any) -> None:
-    """Refuse what is not one of `PRECISIONS`.
-
-    Raises
-    ------
-    ValueError
-        Names the argument, what came and what was expected.
-    """
+    """Raise a ValueError for what is not one of `PRECISIONS`."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
 
@@ -44,10 +38,6 @@ def matmul_precision(precision: str, xp: Namespace) -> AbstractContextManager[An
         for the whole process: where scopes of several threads overlap, products have the
         highest precision that one of them asks for. At the end of the last scope the setting
         is what it was before the first.
-
-    Returns
-    -------
-    context manager
 
     Raises
     ------

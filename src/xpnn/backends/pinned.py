@@ -146,6 +146,33 @@ class CupyCopies:
         mark.synchronize()
 
 
+class PinnedPair:
+    """Pinned memory on the host that a GPU copies to and from directly.
+
+    Parameters
+    ----------
+    like : cupy.ndarray
+        What is to be copied.
+    """
+
+    def __init__(self, like: Array) -> None:
+        self.room = importlib.import_module("cupyx").empty_pinned(like.shape, like.dtype)
+
+    def down(self, array: Array) -> Any:
+        """Copy to the host, and wait until it is there; NumPy's array of that memory."""
+        array.get(out=self.room)
+        return self.room
+
+    def up(self, like: Array) -> Array:
+        """Copy the pinned memory to the GPU of `like`."""
+        with like.device:
+            found = importlib.import_module("cupy").empty_like(like)
+            send(self.room, found)
+            # The pinned memory is written again in the next sum.
+            found.device.synchronize()
+        return found
+
+
 @dataclass
 class _Slot:
     """Pinned memory and memory on the GPU for one batch, and who uses it until when."""

@@ -117,17 +117,7 @@ class LibraryStatus:
 
 
 def status(name: str) -> LibraryStatus:
-    """Look whether one library can be used on this machine.
-
-    Parameters
-    ----------
-    name : {'numpy', 'cupy', 'torch', 'jax', 'array_api_strict'}
-        The library.
-
-    Returns
-    -------
-    LibraryStatus
-    """
+    """Return whether one library, by its name for `select`, can be used on this machine."""
     library = LIBRARIES[name]
     version = None
     try:
@@ -140,12 +130,9 @@ def status(name: str) -> LibraryStatus:
 
 
 def available() -> list[LibraryStatus]:
-    """Look which array libraries can be used on this machine.
+    """Return for each array library that xpnn knows whether it can be used on this machine.
 
-    Returns
-    -------
-    list of LibraryStatus
-        One for each library that xpnn knows; what is not installed is not imported.
+    What is not installed is not imported.
     """
     return [status(name) for name in LIBRARIES]
 
@@ -240,22 +227,9 @@ def select(
 
 
 def backend_of(x: Array) -> Backend:
-    """Backend that an array belongs to: its library, device and (floating) dtype.
+    """Return the library, device and dtype of an array, which is an error if it is none.
 
-    Parameters
-    ----------
-    x : array
-        Array of a library that xpnn knows.
-
-    Returns
-    -------
-    Backend
-        With the library's default float where `x` does not hold floats.
-
-    Raises
-    ------
-    TypeError
-        `x` is not an array.
+    The dtype is the library's default float where `x` does not hold floats.
     """
     xp = namespace(x=x)
     device = device_of(x)

@@ -1,11 +1,9 @@
 """Settings that hold for the whole process, changed for a while by several threads at once.
 
-A library's number of threads or precision is one value for all threads of a process. Code
-that saves it, changes it and restores it goes wrong where two threads do so in an order such
-as "A enters, B enters, A leaves, B leaves": B saved what A had set, and restores that for good.
-Every such setting of xpnn therefore goes through `ProcessSetting`.
-
-NumPy's `errstate` and JAX's precision belong to one thread each, and need none of this.
+Code that saves such a setting, changes it and restores it goes wrong where two threads do so in
+the order "A enters, B enters, A leaves, B leaves": B saved what A had set, and restores that for
+good. Every such setting of xpnn therefore goes through `ProcessSetting`. (NumPy's `errstate` and
+JAX's precision belong to one thread each, and need none of this.)
 """
 
 from __future__ import annotations

@@ -57,17 +57,7 @@ def threads_for(size: int, steps: int) -> AbstractContextManager[None]:
     80 us for a record of the digit tutorial, two 120 us. The perceptron's rows are such steps
     too.
 
-    Parameters
-    ----------
-    size : int
-        Rows in a batch.
-    steps : int
-        Steps that are about to run.
-
-    Returns
-    -------
-    context manager
-        Holds for the whole process; see `limit_threads`.
+    `size` is the number of rows in a batch, `steps` that of the steps that are about to run.
     """
     return nullcontext() if size > 1 or steps < WORTH else limit_threads(1)
 
@@ -79,11 +69,6 @@ def limit_threads(most: int) -> Iterator[None]:
     OpenBLAS has one number for the process. Where scopes of several threads overlap, it is the
     smallest of their limits; when the last of them ends, what it was before the first. OpenMP
     and MKL count for each thread, and only the calling one is limited.
-
-    Parameters
-    ----------
-    most : int
-        Threads of each library, 1 or more.
     """
     before = _read(for_process=False)
     with _BLAS.hold(most):

@@ -8,6 +8,7 @@ computes gradients itself, and an array that it returns is part of no graph.
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any
 
 import array_api_compat
@@ -38,9 +39,8 @@ def as_array(name: str, x: ArrayLike, like: Array | None = None) -> Array:
         `xpnn.backends.dlpack`) or has ``__array__``, a number, or nested lists of numbers.
     like : array, optional
         Array that `x` is going to meet. What is no array yet becomes one of its library, on
-        its device and, where both hold floats, in its dtype; an array of another library
-        that is on the same GPU is viewed through its library. Default: what is no array
-        yet becomes a NumPy array.
+        its device and, where both hold floats, in its dtype; an array of another library that
+        is on the same GPU is viewed through its library. Default: a NumPy array.
 
     Returns
     -------
@@ -53,24 +53,13 @@ def as_array(name: str, x: ArrayLike, like: Array | None = None) -> Array:
         `x` holds something else than numbers, or rows of different lengths.
     """
     xp, device = (None, None) if like is None else placement(like=like)
-    try:
-        found = array_of(x, xp, device)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from error
-    except ValueError as error:
-        raise TypeError(f"{name} is not a rectangular table of numbers: {error}") from None
-    # ml_dtypes' bfloat16 has kind "V" but counts as a number.
-    host = isinstance(found, numpy.ndarray)
-    kind = found.dtype.kind if host else dtype_name(found.dtype)[0]
-    if kind not in "biuf" and dtype_name(found.dtype) != "bfloat16":
-        raise TypeError(f"{name} {_description(found, x)}; expected numbers")
-    if like is None or (found is x and host):
-        return _detached(found)
-    if host:
+    found = _numbers(name, x, xp, device)
+    if like is None or (found is x and isinstance(x, numpy.ndarray)):
+        return found
+    if isinstance(found, numpy.ndarray):
         # A device that has no float64 must not be handed one.
-        floats = kind == "f" and is_floating(like, xp)
+        floats = found.dtype.kind == "f" and is_floating(like, xp)
         return to_device(found, xp, device, like.dtype if floats else None, copy=None)
-    found = _detached(found)
     if type(found) is type(like) or namespace(x=found) is xp:
         return found
     view = view_as(found, xp, device, same_device=True)
@@ -85,12 +74,24 @@ def array_of(x: ArrayLike, xp: Namespace | None = None, device: Device = None) -
     return numpy.asarray(x) if found is None else found
 
 
-def _description(found: Array, x: ArrayLike) -> str:
-    """Say what an array holds instead of numbers; of lists the first such value."""
-    if found is not x and isinstance(found, numpy.ndarray):
+def _numbers(name: str, x: ArrayLike, xp: Namespace | None, device: Device) -> Array:
+    """Make an array of an argument, and check that it holds numbers."""
+    try:
+        found = array_of(x, xp, device)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from error
+    except ValueError as error:
+        raise TypeError(f"{name} is not a rectangular table of numbers: {error}") from None
+    host = isinstance(found, numpy.ndarray)
+    # ml_dtypes' bfloat16 has kind "V" but counts as a number.
+    kind = found.dtype.kind if host else dtype_name(found.dtype)[0]
+    if kind in "biuf" or dtype_name(found.dtype) == "bfloat16":
+        return _detached(found)
+    odd: list[Any] = []
+    if host and found is not x:  # of lists the first such value says more
         odd = [v for v in found.ravel().tolist() if not isinstance(v, int | float)]
-        return f"holds {odd[0]!r}" if odd else f"holds values of dtype {found.dtype}"
-    return f"has dtype {found.dtype}"
+    what = f"holds {odd[0]!r}" if odd else f"has dtype {found.dtype}"
+    raise TypeError(f"{name} {what}; expected numbers")
 
 
 def _detached(x: Array) -> Array:
@@ -101,15 +102,8 @@ def _detached(x: Array) -> Array:
 def to_host(x: ArrayLike) -> Any:
     """Copy an array to the host as NumPy (no copy where it is there already).
 
-    Parameters
-    ----------
-    x : array_like
-        Array of any library on any device, or anything `numpy.asarray` takes.
-
-    Returns
-    -------
-    numpy.ndarray
-        The values; bfloat16 comes as float32, which NumPy itself knows.
+    Takes an array of any library on any device, and anything that `numpy.asarray` takes.
+    bfloat16 comes as float32, which NumPy itself knows.
     """
     x = array_of(x)
     if array_api_compat.is_torch_array(x):
@@ -129,16 +123,8 @@ def to_host(x: ArrayLike) -> Any:
 def host_view(x: Array) -> Any:
     """View an array's memory through NumPy, where NumPy can.
 
-    Parameters
-    ----------
-    x : array
-        Array of any library.
-
-    Returns
-    -------
-    numpy.ndarray or None
-        Shares its memory with `x`. None for memory on a device, for PyTorch's bfloat16, and
-        for libraries whose arrays never change.
+    None for memory on a device, for PyTorch's bfloat16, and for libraries whose arrays never
+    change.
     """
     if isinstance(x, numpy.ndarray):
         return x
@@ -191,51 +177,49 @@ def to_device(
         make = numpy.asarray if copy is None else numpy.array
         return make(to_host(x), dtype=dtype, order="C")
     own = namespace(x=x) is xp
-    device = device_of(x) if own and device is None else device
+    if own and device is None:
+        device = device_of(x)
     if own and copy is None and device_of(x) == device:
         if dtype is None or dtype_name(dtype) == dtype_name(x.dtype):
             return x
         with on_device(device):
             return xp.astype(x, dtype)
-    narrow = None if dtype is not None else _narrow_dtype(x, xp, device)
-    dtype = dtype if narrow is None else narrow
-    checked = narrow is not None and not dtype_name(narrow).startswith("float")
-    if not checked and device is not None and not isinstance(x, numpy.ndarray):
+    if dtype is None:
+        dtype = _narrow_dtype(x, xp, device)
+    if device is not None and not isinstance(x, numpy.ndarray):
         direct = _copy_between_devices(x, xp, device, dtype)
         if direct is not None:
             return direct
-    host = to_host(x)
-    if checked:
-        _check_range(host, dtype_name(narrow), xp, device)
     # Converting on the host keeps float64 away from devices that cannot hold it.
     name = None if dtype is None or dtype_name(dtype) == "bfloat16" else dtype_name(dtype)
     with on_device(device):
         kwargs = {} if device is None else {"device": device}
-        return xp.asarray(numpy.array(host, dtype=name, order="C"), dtype=dtype, **kwargs)
+        return xp.asarray(numpy.array(to_host(x), dtype=name, order="C"), dtype=dtype, **kwargs)
 
 
 _NARROW = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
 
 
 def _narrow_dtype(x: Array, xp: Namespace, device: Device) -> DType | None:
-    """Return the dtype with 32 bits where a device knows that and not the 64 bits of `x`."""
-    name = dtype_name(x.dtype)
-    if name not in _NARROW:
+    """Return the dtype with 32 bits where a device knows that and not the 64 bits of `x`.
+
+    Integers that would become others are an error.
+    """
+    narrow = _NARROW.get(dtype_name(x.dtype))
+    if narrow is None:
         return None
     known = xp.__array_namespace_info__().dtypes(device=device)
-    return None if name in known else known.get(_NARROW[name])
-
-
-def _check_range(host: Any, name: str, xp: Namespace, device: Device) -> None:
-    """Refuse integers that would become others."""
-    limits = numpy.iinfo(name)
-    if host.size == 0 or (limits.min <= host.min() and host.max() <= limits.max):
-        return
-    odd = host.min() if host.min() < limits.min else host.max()
-    raise ValueError(
-        f"{odd} does not fit into {name}, the largest integers of {library_name(xp)} on "
-        f"{device_name(device)}; expected integers from {limits.min} to {limits.max}"
-    )
+    if narrow not in known or dtype_name(x.dtype) in known:
+        return None
+    if narrow != "float32" and math.prod(x.shape):
+        host, limits = to_host(x), numpy.iinfo(narrow)
+        odd = host.min() if host.min() < limits.min else host.max()
+        if odd < limits.min or odd > limits.max:
+            raise ValueError(
+                f"{odd} does not fit into {narrow}, the largest integers of {library_name(xp)} on "
+                f"{device_name(device)}; expected integers from {limits.min} to {limits.max}"
+            )
+    return known[narrow]
 
 
 def _copy_between_devices(x: Array, xp: Namespace, device: Device, dtype: DType) -> Array | None:
@@ -251,10 +235,7 @@ def _copy_between_devices(x: Array, xp: Namespace, device: Device, dtype: DType)
 
 
 def _synchronize(x: Array) -> None:
-    """Wait for the copy of another library's memory, which may be freed then.
-
-    The owner's allocator does not know of a copy that is queued on this library's stream.
-    """
+    """Wait for a copy: the allocator of the copied memory's owner does not know of it."""
     if array_api_compat.is_cupy_array(x):
         with x.device:
             importlib.import_module("cupy").cuda.get_current_stream().synchronize()
@@ -318,43 +299,9 @@ def scalar(value: float, xp: Namespace, device: Device, dtype: DType) -> Array:
 
 
 def send(values: Any, target: Array, stream: Any = None) -> None:
-    """Queue a copy from the host to an array of CuPy, whose GPU is current.
+    """Queue a copy of a NumPy array to one of CuPy of its shape and dtype, whose GPU is current.
 
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Of the shape and dtype of `target`. What lies in pinned memory has to stay as it is
-        until the copy is done.
-    target : cupy.ndarray
-        Where to.
-    stream : cupy.cuda.Stream, optional
-        Default: the current one.
+    What lies in pinned memory has to stay as it is until the copy is done. `stream` is by
+    default the current one.
     """
     target.set(values, stream=stream)
-
-
-class PinnedPair:
-    """Pinned memory on the host that a GPU copies to and from directly.
-
-    Parameters
-    ----------
-    like : cupy.ndarray
-        What is to be copied.
-    """
-
-    def __init__(self, like: Array) -> None:
-        self.room = importlib.import_module("cupyx").empty_pinned(like.shape, like.dtype)
-
-    def down(self, array: Array) -> Any:
-        """Copy to the host, and wait until it is there; NumPy's array of that memory."""
-        array.get(out=self.room)
-        return self.room
-
-    def up(self, like: Array) -> Array:
-        """Copy the pinned memory to the GPU of `like`."""
-        with like.device:
-            found = importlib.import_module("cupy").empty_like(like)
-            found.set(self.room)
-            # The pinned memory is written again in the next sum.
-            found.device.synchronize()
-        return found
