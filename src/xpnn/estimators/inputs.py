@@ -217,7 +217,7 @@ def sender(xp: Namespace, device: Device, dtype: str) -> Callable[[Any], Array]:
     feeder = feeder_for(xp, device)
     if feeder is None:
         return lambda rows: bring(rows, xp, device, getattr(xp, dtype))
-    return lambda rows: feeder.bring([Part.of(rows, dtype)])[0]
+    return lambda rows: feeder.to_device([Part.of(rows, dtype)])[0]
 
 
 def bring_rows(x: Any, xp: Namespace, device: Device, dtype: str) -> Any:

@@ -181,7 +181,7 @@ class StreamData:
             dtypes[1] = dtypes[2] if window.t.dtype.kind == "f" else None
             columns = zip((window.x, window.t, window.weight), dtypes, strict=True)
             parts = [None if c is None else Part.of(c, dtype) for c, dtype in columns]
-            x, t, weight = self.feeder.bring(parts)
+            x, t, weight = self.feeder.to_device(parts)
             return x, t, weight
         with on_device(device):
             x = bring(window.x, xp, device, getattr(xp, model._dtype_name))

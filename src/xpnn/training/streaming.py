@@ -155,7 +155,7 @@ class Stream:
             return tuple(
                 None if c is None else xp.astype(c, d, copy=False)
                 for c, (_, d) in zip(
-                    self.feeder.bring([part(*p) for p in pairs]), pairs, strict=True
+                    self.feeder.to_device([part(*p) for p in pairs]), pairs, strict=True
                 )
             )
 
