@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -71,16 +72,19 @@ def overlap(scopes, order, look, fails=False):
 
 @pytest.fixture
 def setting():
-    """A setting whose strictest state is the smallest number; what was written is kept."""
-    state = {"now": 9, "written": []}
+    """A setting whose strictest state is the smallest number; 0 cannot be set."""
+    state = {"now": 9}
 
-    def write(value):
-        if value == 0:
+    def write(given):
+        if given["number"] == 0:
             raise Failure
-        state["now"] = value
-        state["written"].append(value)
+        state["now"] = given["number"]
 
-    made = ProcessSetting(lambda: state["now"], write, lambda before, asked: min(before, *asked))
+    made = ProcessSetting(
+        lambda: {"number": state["now"]},
+        write,
+        lambda before, asked: {"number": min(before["number"], *asked)},
+    )
     return SimpleNamespace(hold=made.hold, state=state)
 
 
@@ -203,6 +207,28 @@ def test_openmp_counts_for_each_thread_and_each_restores_its_own(use_library):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(usual)
+
+
+def test_a_library_that_is_loaded_later_is_limited_too():
+    """NumPy and SciPy bring a BLAS each; SciPy's is there when somebody imports it."""
+    script = """
+from xpnn.backends import limit_threads
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+def most():
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    return max((library.num_threads for library in found), default=0)
+
+with limit_threads(1):
+    import scipy.linalg
+threadpool_limits(3, user_api="blas")
+before = most()
+with limit_threads(1):
+    assert most() <= 1
+assert most() == before
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.usefixtures("three_threads")

@@ -70,17 +70,14 @@ def _check_jax(device: Device) -> None:
         )
 
 
-def _read() -> tuple[bool, bool]:
-    """Return whether PyTorch is deterministic, and whether it only warns where it cannot be."""
+def _read() -> dict[str, bool]:
     torch: Any = importlib.import_module("torch")
-    return (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    enabled = torch.are_deterministic_algorithms_enabled()
+    return {"mode": enabled, "warn_only": torch.is_deterministic_algorithms_warn_only_enabled()}
 
 
-def _write(state: tuple[bool, bool]) -> None:
-    importlib.import_module("torch").use_deterministic_algorithms(state[0], warn_only=state[1])
+def _write(state: dict[str, bool]) -> None:
+    importlib.import_module("torch").use_deterministic_algorithms(**state)
 
 
-_TORCH = ProcessSetting[tuple[bool, bool], bool](_read, _write, lambda *_: (True, False))
+_TORCH = ProcessSetting[bool](_read, _write, lambda *_: {"mode": True, "warn_only": False})

@@ -63,10 +63,9 @@ def _cupy_linalg() -> Any:
     return importlib.import_module("cupy._core._routines_linalg")
 
 
-def _cupy_combine(before: int, requests: Sequence[str]) -> int:
+def _cupy_combine(before: dict[str, Any], requests: Sequence[str]) -> dict[str, Any]:
     linalg, exact = _cupy_linalg(), _strictest(requests) == "highest"
-    kind: int = linalg.COMPUTE_TYPE_DEFAULT if exact else linalg.COMPUTE_TYPE_TF32
-    return kind
+    return {"float32": linalg.COMPUTE_TYPE_DEFAULT if exact else linalg.COMPUTE_TYPE_TF32}
 
 
 # PyTorch's settings: attributes of an object, or a function's.
@@ -104,10 +103,10 @@ def _torch_combine(before: dict[str, Any], requests: Sequence[str]) -> dict[str,
     return state | {"cpu": kind, "cuda": "tf32" if kind == "bf16" else kind}  # CUDA has no bf16
 
 
-_SETTINGS: dict[str, ProcessSetting[Any, str]] = {
+_SETTINGS: dict[str, ProcessSetting[str]] = {
     "cupy": ProcessSetting(
-        lambda: _cupy_linalg().get_compute_type("float32"),
-        lambda kind: _cupy_linalg().set_compute_type("float32", kind),
+        lambda: {"float32": _cupy_linalg().get_compute_type("float32")},
+        lambda state: _cupy_linalg().set_compute_type("float32", state["float32"]),
         _cupy_combine,
     ),
     "torch": ProcessSetting(_torch_read, _torch_write, _torch_combine),

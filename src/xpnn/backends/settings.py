@@ -11,13 +11,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-State = TypeVar("State")
 Request = TypeVar("Request")
 
 
-class ProcessSetting(Generic[State, Request]):
+class ProcessSetting(Generic[Request]):
     """A process-wide setting that any number of overlapping scopes may ask to change.
 
     While there is a scope, the setting is what `combine` makes of all requests; when the last
@@ -27,7 +26,7 @@ class ProcessSetting(Generic[State, Request]):
     Parameters
     ----------
     read : callable
-        ``read()`` returns the setting as it is.
+        ``read()`` returns the setting as it is: values by name.
     write : callable
         ``write(state)`` changes it.
     combine : callable
@@ -38,16 +37,16 @@ class ProcessSetting(Generic[State, Request]):
 
     def __init__(
         self,
-        read: Callable[[], State],
-        write: Callable[[State], None],
-        combine: Callable[[State, Sequence[Request]], State],
+        read: Callable[[], dict[str, Any]],
+        write: Callable[[dict[str, Any]], None],
+        combine: Callable[[dict[str, Any], Sequence[Request]], dict[str, Any]],
     ) -> None:
         self._read, self._write, self._combine = read, write, combine
         # Reentrant: the garbage collector may end a scope while this thread enters another.
         self._lock = threading.RLock()
         self._requests: list[Request] = []
-        self._before: State | None = None
-        self._written: State | None = None
+        self._before: dict[str, Any] = {}
+        self._written: dict[str, Any] = {}
 
     @contextmanager
     def hold(self, request: Request) -> Iterator[None]:
@@ -72,12 +71,16 @@ class ProcessSetting(Generic[State, Request]):
 
     def _leave(self, request: Request) -> None:
         with self._lock:
-            changed_by_others = self._read() != self._written
+            now = self._read()
+            changed_by_others = any(now.get(k) != value for k, value in self._written.items())
             self._requests.remove(request)
             if self._requests or not changed_by_others:
                 self._apply()
 
     def _apply(self) -> None:
-        before: State = self._before  # type: ignore[assignment]
-        self._write(self._combine(before, self._requests) if self._requests else before)
-        self._written = self._read()
+        state = self._before
+        if self._requests:
+            state = self._combine(state, self._requests)
+        self._write(state)
+        now = self._read()
+        self._written = {name: now.get(name) for name in state}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from xpnn.backends.settings import ProcessSetting
@@ -12,37 +13,44 @@ from xpnn.backends.settings import ProcessSetting
 WORTH = 64  # steps from which on the change, some 50 us, pays
 
 
-@cache
-def _libraries(for_process: bool) -> list[Any]:
-    """List the loaded libraries that have one number of threads, or one for each thread."""
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """List libraries that have one number of threads, and those with one for each thread.
+
+    Those that are loaded; the number of imported `modules` says when to look again.
+    """
     from threadpoolctl import ThreadpoolController
 
-    def is_for_process(library: Any) -> bool:
+    shared: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for library in ThreadpoolController().lib_controllers:
         # What threadpoolctl sets of OpenMP, of BLAS built on it, and of MKL is the thread's own.
-        layer = getattr(library, "threading_layer", "")
-        own = (library.user_api, library.internal_api == "mkl", layer == "openmp")
-        return own == ("blas", False, False)
-
-    found = ThreadpoolController().lib_controllers
-    return [library for library in found if is_for_process(library) == for_process]
+        openmp = "openmp" in (library.user_api, getattr(library, "threading_layer", ""))
+        found = own if openmp or library.internal_api == "mkl" else shared
+        found[library.filepath] = library
+    return shared, own
 
 
-def _read(for_process: bool = True) -> list[int]:
-    return [library.get_num_threads() or 0 for library in _libraries(for_process)]
+def _read(own: bool = False) -> dict[str, int]:
+    libraries = _libraries(len(sys.modules))[own]
+    return {path: library.get_num_threads() or 0 for path, library in libraries.items()}
 
 
-def _write(numbers: list[int], for_process: bool = True) -> None:
-    for library, number in zip(_libraries(for_process), numbers, strict=True):
+def _write(numbers: dict[str, int], own: bool = False) -> None:
+    libraries = _libraries(len(sys.modules))[own]
+    for path, number in numbers.items():
+        library = libraries.get(path)
+        if library is None or not number:
+            continue
         # threadpoolctl lets one thread alone set OpenBLAS, until told that this thread is done.
         clear = getattr(library, "clear_controlling_thread", lambda force: None)
         clear(force=True)
-        if number:
-            library.set_num_threads(number)
+        library.set_num_threads(number)
         clear(force=False)
 
 
-def _fewest(before: list[int], requests: Sequence[int]) -> list[int]:
-    return [min(number, *requests) for number in before]
+def _fewest(before: dict[str, int], requests: Sequence[int]) -> dict[str, int]:
+    return {path: min(number, *requests) for path, number in before.items()}
 
 
 _BLAS = ProcessSetting(_read, _write, _fewest)
@@ -70,10 +78,10 @@ def limit_threads(most: int) -> Iterator[None]:
     smallest of their limits; when the last of them ends, what it was before the first. OpenMP
     and MKL count for each thread, and only the calling one is limited.
     """
-    before = _read(for_process=False)
+    before = _read(own=True)
     with _BLAS.hold(most):
         try:
-            _write(_fewest(before, [most]), for_process=False)
+            _write(_fewest(before, [most]), own=True)
             yield
         finally:
-            _write(before, for_process=False)
+            _write(before, own=True)
