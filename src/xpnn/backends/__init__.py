@@ -30,6 +30,8 @@ from xpnn.backends.errors import (
     BackendUnavailableError,
     DeviceLostError,
     DeviceMemoryError,
+    InputError,
+    MissingExtraError,
     MixedArraysError,
 )
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
@@ -79,7 +81,9 @@ __all__ = [
     "DeviceMemoryError",
     "Feeder",
     "HostGenerator",
+    "InputError",
     "LibraryStatus",
+    "MissingExtraError",
     "MixedArraysError",
     "Namespace",
     "NcclRing",

@@ -25,13 +25,8 @@ def deterministic_mode(xp: Namespace, device: Device) -> AbstractContextManager[
     - PyTorch is switched to deterministic algorithms, and raises an error where it has none.
     - JAX does on the CPU; on a GPU it has to be told before the process begins.
 
-    Parameters
-    ----------
-    xp : module
-        Namespace of the library. PyTorch's setting holds for the whole process: it is on while
-        a scope of any thread asks for it, and then what it was before.
-    device : object
-        Where the arrays are.
+    PyTorch's setting holds for the whole process: it is on while a scope of any thread asks for
+    it, and then what it was before.
 
     Raises
     ------

@@ -96,10 +96,7 @@ def _free_memory(library: str) -> str:
 def device_errors(model_state: str) -> Iterator[None]:
     """Explain a device's errors, and free its memory.
 
-    Parameters
-    ----------
-    model_state : str
-        What has become of the model; the end of the message.
+    Messages end in `model_state`: what has become of the model.
 
     Raises
     ------

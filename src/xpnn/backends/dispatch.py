@@ -12,7 +12,7 @@ from functools import cache
 import array_api_compat
 import numpy
 
-from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
+from xpnn.backends.errors import BackendUnavailableError, InputError, MixedArraysError
 from xpnn.backends.libraries import device_name, library_name, on_device
 from xpnn.backends.types import Array, Device, DType, Namespace
 
@@ -174,10 +174,10 @@ def named_dtype(name: str, xp: Namespace) -> DType:
             ) from None
     found = getattr(xp, name, None)
     if found is None:
-        raise ValueError(f"dtype={name!r} is not a dtype of {library}")
+        raise InputError(f"dtype={name!r} is not a dtype of {library}")
     # JAX gives float32 in its place, with a warning, unless float64 is switched on.
     if library == "jax" and name == "float64" and dtype_name(_default_float(xp)) != "float64":
-        raise ValueError(
+        raise InputError(
             "dtype='float64' is switched off in jax; set the environment variable "
             "JAX_ENABLE_X64=1, or call jax.config.update('jax_enable_x64', True) at the start"
         )

@@ -92,20 +92,9 @@ def from_dlpack(x: object, xp: Namespace | None = None, device: Device = None) -
 def view_as(x: Array, xp: Namespace, device: Device, same_device: bool = False) -> Array | None:
     """View an array through another library, where both are on the same kind of device.
 
-    Parameters
-    ----------
-    x : array
-        Of a known library.
-    xp, device
-        The other library, and the device where its array is wanted.
-    same_device : bool, default False
-        Whether only memory of that very device will do.
-
-    Returns
-    -------
-    array or None
-        On the device of `x`, of the same memory (in C order; a bfloat16 that the other does
-        not know in float32). None where only the way through the host is left.
+    The view is on the device of `x`, and of its memory (in C order; a bfloat16 that the other
+    does not know in float32). None where only the way through the host is left or, with
+    `same_device`, where `x` is not on that very device.
     """
     found = _location(x)
     if found is None or found[0] not in SHARED or found[0] != _kind_of(device):

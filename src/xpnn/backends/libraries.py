@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from xpnn.backends.errors import BackendUnavailableError
+from xpnn.backends.errors import BackendUnavailableError, InputError
 from xpnn.backends.types import Device, Namespace
 
 
@@ -50,13 +50,7 @@ class Library:
         return importlib.util.find_spec(self.name) is not None
 
     def load(self) -> Namespace:
-        """Import the library and return its array API namespace.
-
-        Raises
-        ------
-        BackendUnavailableError
-            The package is not installed, or importing it failed.
-        """
+        """Import the library and return its namespace; a BackendUnavailableError if that fails."""
         if not self.installed():
             raise BackendUnavailableError(
                 f"{self.name} cannot be used: the package is not installed. "
@@ -75,20 +69,14 @@ class Library:
         return str(importlib.import_module(self.name).__version__)
 
     def device(self, name: str | None = None) -> Device:
-        """Return the device of a name such as ``cuda:1`` (or ``cuda``); default, the first.
-
-        Raises
-        ------
-        ValueError
-            There is none of that name; lists those that there are.
-        """
+        """Return the device of a name such as ``cuda:1`` (or ``cuda``); default, the first."""
         known = self.devices()
         if name is None:
             return next(iter(known.values()))
         for wanted in (name, f"{name}:0", f"{name.upper()}_DEVICE"):  # the last: array-api-strict's
             if wanted in known:
                 return known[wanted]
-        raise ValueError(
+        raise InputError(
             f"device={name!r} is not a device of {self.name}; it has: {', '.join(known)}"
         )
 

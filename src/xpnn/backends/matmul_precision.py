@@ -29,20 +29,9 @@ def matmul_precision(precision: str, xp: Namespace) -> AbstractContextManager[An
     that has nothing faster multiplies in float32. NumPy and array-api-strict always do, CuPy
     takes TensorFloat-32 for both, GPUs before NVIDIA's Ampere have neither.
 
-    Parameters
-    ----------
-    precision : {'highest', 'high', 'medium'}
-        The least that is good enough.
-    xp : module
-        Namespace of the library. JAX's setting holds for the thread. PyTorch's and CuPy's hold
-        for the whole process: where scopes of several threads overlap, products have the
-        highest precision that one of them asks for. At the end of the last scope the setting
-        is what it was before the first.
-
-    Raises
-    ------
-    ValueError
-        `precision` is none of these.
+    JAX's setting holds for the thread. PyTorch's and CuPy's hold for the whole process: where
+    scopes of several threads overlap, products have the highest precision that one of them asks
+    for. At the end of the last scope the setting is what it was before the first.
     """
     check_precision(precision)
     name = library_name(xp)

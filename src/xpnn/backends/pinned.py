@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy
 
+from xpnn.backends.errors import InputError
 from xpnn.backends.libraries import library_name
 from xpnn.backends.transfer import send
 from xpnn.backends.types import Array, Device, Namespace
@@ -43,7 +44,7 @@ def device_share(default: float = SHARE) -> float:
     except ValueError:
         share = -1.0
     if not 0.0 <= share <= 1.0:
-        raise ValueError(f"{VARIABLE} is {given!r}; expected a number from 0 to 1")
+        raise InputError(f"{VARIABLE} is {given!r}; expected a number from 0 to 1")
     return share
 
 

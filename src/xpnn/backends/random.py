@@ -16,16 +16,7 @@ from xpnn.backends.types import HostGenerator
 
 
 def generator(seed: int | HostGenerator | None = None) -> HostGenerator:
-    """Make the generator that everything random is drawn from.
-
-    Parameters
-    ----------
-    seed : int, numpy.random.Generator, numpy.random.RandomState or None
-        A generator is passed on as it is; None takes fresh entropy.
-
-    Returns
-    -------
-    numpy.random.Generator or numpy.random.RandomState
+    """Make the generator that everything random is drawn from; one of NumPy's is passed on.
 
     Raises
     ------
@@ -51,17 +42,7 @@ def uniform_noise(rng: HostGenerator, shape: tuple[int, ...]) -> Any:
 
 
 def generator_state(rng: HostGenerator) -> dict[str, Any]:
-    """Return the state of a generator as plain values.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator or numpy.random.RandomState
-        Not changed.
-
-    Returns
-    -------
-    dict
-        Numbers, texts, lists and dictionaries, for `restore_generator`.
+    """Return the state of a generator as numbers, texts, lists and dictionaries.
 
     Raises
     ------
@@ -80,14 +61,7 @@ def generator_state(rng: HostGenerator) -> dict[str, Any]:
 
 
 def restore_generator(rng: HostGenerator, state: Any) -> None:
-    """Set a generator to the state of another one of its kind.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator or numpy.random.RandomState
-        Changed in place.
-    state : dict
-        From `generator_state`.
+    """Set a generator to a state that `generator_state` returned for one of its kind.
 
     Raises
     ------

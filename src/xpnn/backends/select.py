@@ -13,7 +13,7 @@ from xpnn.backends.dispatch import (
     named_dtype,
     namespace,
 )
-from xpnn.backends.errors import BackendUnavailableError
+from xpnn.backends.errors import BackendUnavailableError, InputError
 from xpnn.backends.libraries import LIBRARIES, device_name, library_name, memory_of
 from xpnn.backends.transfer import array_of, to_device, to_host
 from xpnn.backends.types import Array, ArrayLike, Copy, Device, DType, Namespace
@@ -31,10 +31,8 @@ class Backend:
         Name of the library.
     xp : module
         Its array API namespace.
-    device : object
-        Device in the library's own spelling.
-    dtype : dtype
-        Floating dtype of the library.
+    device, dtype : object
+        Device and floating dtype, as the library has them.
     """
 
     name: str
@@ -92,14 +90,12 @@ class Backend:
 class LibraryStatus:
     """Whether one library can be used here, and with what.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        Name of the library.
+    name, version : str
+        Of the library; the version is None where it is not installed.
     usable : bool
         Whether `select` would accept it.
-    version : str or None
-        Version, where it is installed.
     devices : dict of str to (int or None)
         Memory in bytes of each device (None: the library does not say).
     reason : str
@@ -140,8 +136,7 @@ def available() -> list[LibraryStatus]:
 def _library_for(device: Device | str | None) -> str:
     """Name the library that 'auto' means: CuPy where it works, else NumPy.
 
-    A device decides where there is one: the first library that has a device of that name, the
-    library of a device object.
+    A device decides where one is named: the first library that has it, a device object's own.
     """
     if device is None:
         return "cupy" if LIBRARIES["cupy"].installed() and status("cupy").usable else "numpy"
@@ -157,7 +152,7 @@ def _library_for(device: Device | str | None) -> str:
         if device in devices:
             return name
     listed = "; ".join(f"{name}: {', '.join(found)}" for name, found in known.items() if found)
-    raise ValueError(f"device={device!r} is not a device of any library here; they have: {listed}")
+    raise InputError(f"device={device!r} is not a device of any library here; they have: {listed}")
 
 
 def _dtype(xp: Namespace, device: Device, dtype: DType | str | None) -> DType:
@@ -165,7 +160,7 @@ def _dtype(xp: Namespace, device: Device, dtype: DType | str | None) -> DType:
         return default_float(xp, device)
     wanted = dtype if isinstance(dtype, str) else dtype_name(dtype)
     if wanted not in DTYPES:
-        raise ValueError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
+        raise InputError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
     return named_dtype(wanted, xp)
 
 
@@ -207,7 +202,7 @@ def select(
     if name == "auto" and os.environ.get("XPNN_BACKEND"):
         name, origin = os.environ["XPNN_BACKEND"], "XPNN_BACKEND"
     if name != "auto" and name not in LIBRARIES:
-        raise ValueError(
+        raise InputError(
             f"{origin}={name!r} is not a backend; expected auto, {', '.join(LIBRARIES)}"
         )
     from_environment = device is None and bool(os.environ.get("XPNN_DEVICE"))
@@ -222,7 +217,7 @@ def select(
         found = library.device(None if device is None else device_name(device))
     except ValueError as error:
         hint = " (from XPNN_DEVICE)" if from_environment else ""
-        raise ValueError(f"{error}{hint}") from None
+        raise InputError(f"{error}{hint}") from None
     return Backend(name, xp, found, _dtype(xp, found, dtype))
 
 

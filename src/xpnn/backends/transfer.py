@@ -23,6 +23,7 @@ from xpnn.backends.dispatch import (
     placement,
 )
 from xpnn.backends.dlpack import from_dlpack, view_as
+from xpnn.backends.errors import InputError
 from xpnn.backends.libraries import device_name, library_name, on_device
 from xpnn.backends.types import Array, ArrayLike, Copy, Device, DType, Namespace
 
@@ -169,7 +170,7 @@ def to_device(
 
     Raises
     ------
-    ValueError
+    InputError
         The device has no 64-bit integers, and `x` holds one that needs them.
     """
     x = _detached(array_of(x, xp, device))
@@ -215,7 +216,7 @@ def _narrow_dtype(x: Array, xp: Namespace, device: Device) -> DType | None:
         host, limits = to_host(x), numpy.iinfo(narrow)
         odd = host.min() if host.min() < limits.min else host.max()
         if odd < limits.min or odd > limits.max:
-            raise ValueError(
+            raise InputError(
                 f"{odd} does not fit into {narrow}, the largest integers of {library_name(xp)} on "
                 f"{device_name(device)}; expected integers from {limits.min} to {limits.max}"
             )
@@ -299,9 +300,8 @@ def scalar(value: float, xp: Namespace, device: Device, dtype: DType) -> Array:
 
 
 def send(values: Any, target: Array, stream: Any = None) -> None:
-    """Queue a copy of a NumPy array to one of CuPy of its shape and dtype, whose GPU is current.
+    """Queue a copy of a NumPy array to one of CuPy, whose GPU is current.
 
-    What lies in pinned memory has to stay as it is until the copy is done. `stream` is by
-    default the current one.
+    Pinned memory has to stay as it is until the copy is done.
     """
     target.set(values, stream=stream)
