@@ -33,8 +33,6 @@ _WHERE = {
     "SGD": "xpnn.optimizers",
     "Adam": "xpnn.optimizers",
     "AdamW": "xpnn.optimizers",
-    "Clipped": "xpnn.optimizers",
-    "Decayed": "xpnn.optimizers",
     "RMSprop": "xpnn.optimizers",
     "Neuron": "xpnn.units",
     "McCullochPitts": "xpnn.units",
@@ -57,7 +55,7 @@ if TYPE_CHECKING:
     from xpnn.files import load as load
     from xpnn.files import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
-    from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
+    from xpnn.optimizers import SGD, Adam, AdamW, RMSprop
     from xpnn.training import Callback, Checkpoint, EarlyStopping, History, Loss, Network
     from xpnn.units import McCullochPitts, Neuron
 

@@ -339,7 +339,7 @@ def test_steps_in_16_bits(xpnn, folder):
 
 def test_skipped_steps_are_told(xpnn, folder, monkeypatch):
     monkeypatch.setattr(
-        "xpnn.optimizers.LossScale.__init__.__defaults__", (2.0**30, 2.0, 0.5, 2000)
+        "xpnn.optimizers.LossScaler.__init__.__defaults__", (2.0**30, 2.0, 0.5, 2000)
     )
     words = ["train", "pets.csv", "-t", "adopted", *FAST, "--compute-dtype", "float16"]
     code, out, _ = xpnn(*words)

@@ -19,7 +19,13 @@ from xpnn.backends import to_host
 from xpnn.data import stream
 from xpnn.data.streams import BlockShuffle
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, Clipped, CosineWarmup
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    CosineWarmup,
+    chain,
+    clip_by_global_norm,
+)
 
 ROWS = 103
 _random = np.random.default_rng(7)
@@ -97,7 +103,7 @@ CASES = {
     "dropout": lambda d: network(d, layers=(8, "tanh", Dropout(0.4), 3)),
     "sum of squares": lambda d: network(d, **SUM, optimizer=SGD(0.001, momentum=0.9)),
     "clipped, scheduled": lambda d: network(
-        d, optimizer=Clipped(Adam(), 0.3), rate=CosineWarmup(0.01)
+        d, optimizer=chain(clip_by_global_norm(0.3), Adam()), rate=CosineWarmup(0.01)
     ),
     "few rows": lambda d: network(d, X[:7], LABELS[:7], batch_size=3),
     "batch below ranks": lambda d: network(d, X[:9], LABELS[:9], batch_size=2),

@@ -32,9 +32,9 @@ EXACT = {
 def targets(loss, outputs):
     """Targets that a loss can learn from."""
     source = np.random.default_rng(1)
-    if LOSSES[loss].kind == "labels":
+    if LOSSES[loss].kind == "multiclass":
         return source.integers(0, outputs, ROWS)
-    if LOSSES[loss].kind == "yes_no":
+    if LOSSES[loss].kind == "binary":
         return source.integers(0, 2, (ROWS, outputs)).astype(float)
     return source.random((ROWS, outputs))
 
@@ -79,7 +79,7 @@ class Both:
         self.ours = CudaRunner(
             update, carry, self.columns, np, "cpu", theta.dtype, self.cuda, NAMES
         )
-        self.rate = optimizer.rate
+        self.rate = optimizer.learning_rate
 
     def noise(self, seed):
         source = np.random.default_rng(seed)

@@ -8,7 +8,13 @@ import pytest
 from xpnn import Network
 from xpnn.backends import jit, scalar, to_host
 from xpnn.layers import Activation, Dropout, chain, draw, place, walk
-from xpnn.optimizers import SGD, Adam, Clipped, CosineWarmup
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    CosineWarmup,
+    clip_by_global_norm,
+)
+from xpnn.optimizers import chain as optimizer_chain
 from xpnn.training import Loss, make_step
 
 GENERATOR = np.random.default_rng(0)
@@ -27,7 +33,11 @@ CASES = {
     "weights, dropout, decay": (
         [Dropout(0.2), 4, Activation("leaky_relu", 0.1), Dropout(0.5), 3],
         LABEL_LOSS,
-        {"optimizer": Clipped(SGD(0.1, momentum=0.9), 0.5), "sample_weight": WEIGHT, "l2": 0.01},
+        {
+            "optimizer": optimizer_chain(clip_by_global_norm(0.5), SGD(0.1, momentum=0.9)),
+            "sample_weight": WEIGHT,
+            "l2": 0.01,
+        },
     ),
     "one output": ([3, "tanh", 1], "mean_squared_error", {"optimizer": SGD(0.1), "l2": 0.1}),
     "one row at a time": (

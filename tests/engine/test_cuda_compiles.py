@@ -14,7 +14,11 @@ from xpnn.engine.cuda.plan import kernel_names, make_cuda_plan, source
 from xpnn.engine.cuda.source import Kernel
 from xpnn.engine.trace import NAMESPACE
 from xpnn.functional import ACTIVATIONS
-from xpnn.optimizers import Adam, Clipped
+from xpnn.optimizers import (
+    Adam,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training.precision import PLAIN, Precision
 from xpnn.training.step import make_step, make_update
 
@@ -44,7 +48,7 @@ def step_source(dtype, precision=PLAIN, labels="int64"):
     network = Network(6, [*layers, 3], seed=0, dtype=dtype)
     x, _, _ = network.prepare(np.zeros((20, 6), dtype))
     t, weight = network.prepare_targets(x, np.zeros(20, labels), np.ones(20))
-    optimizer, theta = precision.optimizer(Clipped(Adam(), 0.1)), network.theta
+    optimizer, theta = precision.optimizer(chain(clip_by_global_norm(0.1), Adam())), network.theta
     step = make_step(
         network.layers, network.tree, network.loss, optimizer, 0.01, xp=NAMESPACE,
         precision=precision,

@@ -14,7 +14,12 @@ from xpnn.backends import is_refusal
 from xpnn.data import stream
 from xpnn.engine import CudaRunner, compile
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, Clipped
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    chain,
+    clip_by_global_norm,
+)
 
 
 def error_of(module, name, base, text):
@@ -99,7 +104,9 @@ LAYERS = [8, "relu", Dropout(0.2), 3]
     ("when", "error"), [("compile", BROKEN), ("compile", REFUSED), ("launch", REFUSED)]
 )
 def test_a_careful_runner_runs_the_pure_step_and_says_why(when, error, caplog):
-    both = Both(LAYERS, cuda=Failing(error, when), optimizer=Clipped(Adam(0.01), 0.1))
+    both = Both(
+        LAYERS, cuda=Failing(error, when), optimizer=chain(clip_by_global_norm(0.1), Adam(0.01))
+    )
     both.ours.careful = True
     with caplog.at_level(logging.DEBUG, "xpnn.engine"):
         both.run(2, reason=f"{type(error).__name__}: {error}")

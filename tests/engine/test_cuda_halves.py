@@ -15,7 +15,13 @@ from xpnn.engine.cuda.source import HEAD
 from xpnn.engine.trace import NAMESPACE, record
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, Clipped, LossScale
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    LossScaler,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training.precision import Precision
 
 
@@ -88,18 +94,18 @@ def test_dropout_clipping_and_products_by_a_library(limit, dtype, monkeypatch):
     monkeypatch.setattr(planner, "OWN", limit)
     both = Both(
         [40, "gelu", Dropout(0.3), 33, "tanh", 5], weight=WEIGHT, dtype="float32",
-        optimizer=Clipped(SGD(0.1), 0.5), precision=Precision(dtype),
+        optimizer=chain(clip_by_global_norm(0.5), SGD(0.1)), precision=Precision(dtype),
     ).run(2)  # fmt: skip
     assert (both.cuda.products > 0) == (limit == 0)
 
 
 def test_a_step_that_overflows_is_skipped_and_halves_the_scale():
-    rule = LossScale(2.0**24, growth_interval=3)
+    rule = LossScaler(2.0**24, growth_interval=3)
     both = Both(
         [8, "relu", 3], dtype="float32", optimizer=Adam(0.01),
         precision=Precision("float16", rule),
     ).run(2)  # fmt: skip
-    _, scale, _, skipped = both.ours.state()[1]
+    scale, _, skipped = both.ours.state()[1][0]
     assert float(skipped) > 0
     assert float(scale) < rule.init_scale
     assert all(np.isfinite(both.ours.theta()))

@@ -14,7 +14,15 @@ from xpnn.engine.trace import UnknownOperationError
 from xpnn.engine.trees import leaves
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    RMSprop,
+    add_decayed_weights,
+    chain,
+    clip_by_global_norm,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +56,8 @@ def test_labels_of_other_integers(labels):
 
 OPTIMIZERS = [
     SGD(0.1), SGD(0.1, momentum=0.9), SGD(0.1, momentum=0.9, nesterov=True), RMSprop(0.01),
-    Adam(0.01), AdamW(0.01), Clipped(SGD(0.1), norm=0.1), Decayed(SGD(0.1), weight_decay=0.1),
+    Adam(0.01), AdamW(0.01), chain(clip_by_global_norm(0.1), SGD(0.1)),
+    chain(add_decayed_weights(0.1), SGD(0.1)),
 ]  # fmt: skip
 
 
@@ -137,7 +146,11 @@ def test_other_numbers_of_rows_one_after_the_other():
 
 
 def test_the_order_of_threads_and_blocks_does_not_matter():
-    options = {"weight": WEIGHT, "l2": 0.01, "optimizer": Clipped(Adam(0.01), 0.1)}
+    options = {
+        "weight": WEIGHT,
+        "l2": 0.01,
+        "optimizer": chain(clip_by_global_norm(0.1), Adam(0.01)),
+    }
     layers = [40, "sigmoid", Dropout(0.3), 3]
     forwards = Both(layers, **options).run()
     backwards = Both(layers, cuda=HostCuda(backwards=True), **options).run()
@@ -151,7 +164,9 @@ def test_the_order_of_threads_and_blocks_does_not_matter():
 def test_a_long_vector_is_summed_by_one_block_or_many(long, monkeypatch):
     monkeypatch.setattr(reductions, "LONG", long)
     monkeypatch.setattr(planner, "PARTS", 7)
-    Both([400, "relu", 30, "relu", 3], optimizer=Clipped(SGD(0.1), norm=0.01), batch=30).run(1)
+    Both(
+        [400, "relu", 30, "relu", 3], optimizer=chain(clip_by_global_norm(0.01), SGD(0.1)), batch=30
+    ).run(1)
 
 
 def test_a_step_is_a_few_launches_and_nothing_else():

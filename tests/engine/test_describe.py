@@ -11,8 +11,14 @@ import pytest
 from xpnn import Network
 from xpnn.engine.make import make_plan
 from xpnn.engine.trace import NAMESPACE as xp
+from xpnn.engine.trees import leaves
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, Clipped
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training import make_step
 from xpnn.training.step import make_update
 
@@ -104,7 +110,9 @@ def test_two_chains_of_different_length(monkeypatch):
         assert re.search(rf"<- {operation}\(.*x {blocks} blocks", text), operation
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), Adam(), Clipped(Adam())], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer", [SGD(), Adam(), chain(clip_by_global_norm(1.0), Adam())], ids=repr
+)
 @pytest.mark.parametrize("size", [8, 400])
 def test_a_training_step(optimizer, size):
     """Any step can be shown, and showing it changes nothing."""
@@ -117,9 +125,15 @@ def test_a_training_step(optimizer, size):
     arguments = (
         (theta, state, count), sums, (x, t, weight, (None, None, noise, None), rate)
     )  # fmt: skip
-    labels = ["theta", *(f"state {i}" for i in range(len(state))), "count", "loss", "weights"]
+    labels = [
+        "theta",
+        *(f"state {i}" for i in range(len(leaves(state)))),
+        "count",
+        "loss",
+        "weights",
+    ]
     labels += ["x", "t", "weight", "noise", "rate"]
-    carried = len(state) + 4
+    carried = len(leaves(state)) + 4
     plan = make_plan(
         make_update(step, network.loss, xp=xp), arguments, labels, {i: i for i in range(carried)}
     )

@@ -193,41 +193,41 @@ def test_a_mistake_of_the_users_is_raised_as_it_is(engine):
 class Heavy(Optimizer):
     """Keeps old values in all ways: a moving state that swaps, shifts and stays."""
 
-    rate: float = 0.05
+    learning_rate: float = 0.05
 
     def init(self, theta, *, xp):
         zeros = xp.zeros_like(theta)
         return zeros, zeros, zeros, zeros, xp.ones_like(theta)
 
-    def update(self, theta, grad, state, rate, count, *, xp):
+    def update(self, theta, gradient, state, learning_rate, count, *, xp):
         old_theta, old_grad, a, b, mask = state
-        step = grad + 0.1 * old_grad + 0.01 * (theta - old_theta) + 0.001 * (a - b)
-        new = xp.where(mask > 0.5, theta - rate * step, theta)
-        return new, (theta, grad, b, a + grad, mask)
+        step = gradient + 0.1 * old_grad + 0.01 * (theta - old_theta) + 0.001 * (a - b)
+        new = xp.where(mask > 0.5, theta - learning_rate * step, theta)
+        return new, (theta, gradient, b, a + gradient, mask)
 
 
 @dataclass(frozen=True)
 class Sparse(Optimizer):
     """Leaves parameters as they are where the gradient is small."""
 
-    rate: float = 0.05
+    learning_rate: float = 0.05
 
-    def update(self, theta, grad, state, rate, count, *, xp):
-        return xp.where(xp.abs(grad) < 0.01, theta, theta - rate * grad), ()
+    def update(self, theta, gradient, state, learning_rate, count, *, xp):
+        return xp.where(xp.abs(gradient) < 0.01, theta, theta - learning_rate * gradient), ()
 
 
 @dataclass(frozen=True)
 class Widening(Optimizer):
     """Its state becomes float64 with the first step."""
 
-    rate: float = 0.05
+    learning_rate: float = 0.05
 
     def init(self, theta, *, xp):
         return (xp.zeros_like(theta),)
 
-    def update(self, theta, grad, state, rate, count, *, xp):
-        mean = 0.9 * state[0] + xp.astype(grad, xp.float64)
-        return theta - rate * mean, (mean,)
+    def update(self, theta, gradient, state, learning_rate, count, *, xp):
+        mean = 0.9 * state[0] + xp.astype(gradient, xp.float64)
+        return theta - learning_rate * mean, (mean,)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -7,7 +7,14 @@ import pytest
 from small import COMMON, LABELS, SCORES, SEVERAL, X, assert_same_bytes, classifier
 
 from xpnn import MLPClassifier, MLPRegressor
-from xpnn.optimizers import SGD, AdamW, Clipped, Decayed, StepDecay
+from xpnn.optimizers import (
+    SGD,
+    AdamW,
+    StepDecay,
+    add_decayed_weights,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training import Callback, Loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -69,8 +76,14 @@ def test_what_scikit_learn_passes_over_is_passed_over():
         ({"optimizer": SGD(0.1), "learning_rate": "invscaling"}, "an optimizer takes a schedule"),
         ({"optimizer": SGD(SCHEDULE), "learning_rate": SCHEDULE}, "are both schedules"),
         ({"optimizer": AdamW(), "weight_decay": 0.1}, "weight_decay is 0.1 beside an optimizer"),
-        ({"optimizer": Clipped(AdamW()), "weight_decay": 0.1}, "with a weight_decay of its own"),
-        ({"optimizer": Decayed(SGD()), "weight_decay": 0.1}, "with a weight_decay of its own"),
+        (
+            {"optimizer": chain(clip_by_global_norm(1.0), AdamW()), "weight_decay": 0.1},
+            "with a weight_decay of its own",
+        ),
+        (
+            {"optimizer": chain(add_decayed_weights(0.01), SGD()), "weight_decay": 0.1},
+            "with a weight_decay of its own",
+        ),
         ({"dropout": 0.5, "hidden_layer_sizes": ()}, "dropout is 0.5; the model has no hidden"),
         ({"dropout": (0.5, 0.1)}, "dropout has 2 entries; expected one, or 1 hidden ones"),
         ({"dropout": (1.0,)}, "rate is 1.0; expected 0 <= rate < 1"),

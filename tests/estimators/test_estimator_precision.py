@@ -15,13 +15,13 @@ from xpnn import MLPClassifier
 from xpnn.backends import dtype_name, select
 from xpnn.estimators import learner
 from xpnn.export import ModelFileError
-from xpnn.optimizers import LossScale
+from xpnn.optimizers import LossScaler
 from xpnn.training import Callback, CheckpointError
 from xpnn.training.precision import Precision
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-SCALE = LossScale(2.0**30, growth_interval=4)
+SCALE = LossScaler(2.0**30, growth_interval=4)
 HALF = {"compute_dtype": "float16", "loss_scale": SCALE}
 
 
@@ -58,7 +58,7 @@ def test_partial_fit_goes_on_with_the_scale(tmp_path):
         step(expected)
     loaded = xpnn.load(xpnn.save(model, tmp_path / "m.safetensors"))
     unpickled = pickle.loads(pickle.dumps(model))
-    assert float(loaded._kept.carry()[1][1]) < SCALE.init_scale
+    assert float(loaded._kept.carry()[1][0][0]) < SCALE.init_scale
     for other in (model, loaded, unpickled):
         assert_same_bytes(step(other), expected)
         assert other._kept.precision == Precision(**HALF)
@@ -70,7 +70,9 @@ def test_a_file_whose_parts_contradict_each_other(tmp_path):
     model = MLPClassifier(**COMMON, **HALF).partial_fit(X, LABELS, classes=[0, 1, 2])
     content, arrays = estimator_content(model)
     del content["precision"]
-    with pytest.raises(ModelFileError, match=r"precision is Precision.* and the optimizer Scaled"):
+    with pytest.raises(
+        ModelFileError, match=r"precision is Precision.* and the optimizer OptimizerChain"
+    ):
         estimator_from(content, arrays)
 
 

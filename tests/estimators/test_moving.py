@@ -13,7 +13,12 @@ from sklearn.base import clone
 from xpnn import MLPClassifier, MLPRegressor, backends, select
 from xpnn.backends import BackendUnavailableError, device_name, dtype_name, to_host
 from xpnn.estimators import moving, rows
-from xpnn.optimizers import SGD, Clipped, CosineWarmup
+from xpnn.optimizers import (
+    SGD,
+    CosineWarmup,
+    chain,
+    clip_by_global_norm,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -230,7 +235,11 @@ def test_there_and_back(name, backend64, assert_close):
         {},
         {"dropout": 0.3},
         {"solver": "sgd", "learning_rate": "invscaling"},
-        {"optimizer": Clipped(SGD(CosineWarmup(0.1, warmup=1), momentum=0.5), 0.5)},
+        {
+            "optimizer": chain(
+                clip_by_global_norm(0.5), SGD(CosineWarmup(0.1, warmup=1), momentum=0.5)
+            )
+        },
     ],
     ids=["adam", "dropout", "invscaling", "own optimizer"],
 )

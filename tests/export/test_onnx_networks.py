@@ -35,7 +35,7 @@ def assert_same(model, network, x):
     """Every output against what the network says of the same rows."""
     found, dtype = run(model, {"x": x}), network.dtype
     assert_values(found.pop("scores"), network.scores(x), dtype)
-    if network.loss.kind == "values":
+    if network.loss.kind == "regression":
         assert_values(found.pop("prediction"), network.predict(x), dtype)
     else:
         label = found.pop("label")

@@ -13,7 +13,13 @@ import xpnn
 from xpnn import MLPClassifier, MLPRegressor, Network, backends
 from xpnn.export import ModelFileError, read_record
 from xpnn.layers import Activation, OwnActivation
-from xpnn.optimizers import AdamW, Clipped, CosineWarmup, RMSprop
+from xpnn.optimizers import (
+    AdamW,
+    CosineWarmup,
+    RMSprop,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training import Loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -64,7 +70,8 @@ MODELS = {
     "everything": lambda: classifier(
         hidden_layer_sizes=[5, np.int64(4)], activation=["gelu", Activation("elu", 0.5)],
         dropout=[0.1, 0], loss=Loss("softmax_cross_entropy", 0.1),
-        optimizer=Clipped(AdamW(CosineWarmup(0.01, 1)), 2.0), class_weight={0: 2.0, 1: 1, 2: 1},
+        optimizer=chain(clip_by_global_norm(2.0), AdamW(CosineWarmup(0.01, 1))),
+        class_weight={0: 2.0, 1: 1, 2: 1},
         early_stopping=True, monitor="f1_macro",
     ),
     "array as sizes": lambda: classifier(hidden_layer_sizes=np.asarray([5, 4])),
@@ -302,12 +309,12 @@ def optimizer(**given):
         (put("fitted", "loss_curve_", value=["a"]), r"loss_curve_ is \['a'\], which no"),
         (put("labels", value=None), "its labels are None; expected y_type_, sparse_input_"),
         (put("labels", "y_type_", value="x"), "y_type_ of its labels is 'x'"),
-        (optimizer(rate="a"), "optimizer cannot be made: rate of Adam is 'a'"),
+        (optimizer(learning_rate="a"), "optimizer cannot be made: learning_rate of Adam is 'a'"),
         (optimizer(beta=1), "optimizer cannot be made: beta of Adam is 1"),
-        (optimizer(rate=-1.0), "optimizer cannot be made: rate is -1.0"),
+        (optimizer(learning_rate=-1.0), "optimizer cannot be made: learning_rate is -1.0"),
         (put("optimizer", value=3), "optimizer is 3"),
         (
-            put("optimizer", value={"object": "SGD", "fields": {"rate": 0.1}}),
+            put("optimizer", value={"object": "SGD", "fields": {"learning_rate": 0.1}}),
             "state.0 has shape|do not fit",
         ),
         (put("optimizer", value={"object": "Popen", "fields": {}}), "cannot be made: 'Popen'"),

@@ -150,6 +150,166 @@ def test_largest_caps_the_loss_and_leaves_the_gradient(name, backend, assert_clo
     assert_close(rule.backward(saved), to_host(rule.backward(whole)), backend)
 
 
+MEANS = [name for name in NAMES if F.LOSSES[name].reduction == "mean"]
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", MEANS)
+def test_a_sum_is_the_mean_times_the_weights_of_the_rows(name, weighted, backend, assert_close):
+    scores, t, weight, value, gradient = case(name, weighted)
+    w = None if weight is None else backend.asarray(weight)
+    whole = 6.0 if weight is None else weight.sum()
+    rule = F.loss_rule(name)
+    found, saved = rule.forward(backend.asarray(scores), backend.asarray(t), w, reduction="sum")
+    assert_close(found, whole * value, backend)
+    assert_close(rule.backward(saved), whole * gradient, backend)
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_sums_over_parts_of_the_rows_add_up(name):
+    """What a batch shared out needs: neither rows nor weights of a part are divided by."""
+    scores, t, weight = draw(name, 6, 4)
+    rule = F.loss_rule(name)
+    whole, saved = rule.forward(scores, t, weight, reduction="sum")
+    parts = [
+        rule.forward(scores[i], t[i], weight[i], reduction="sum") for i in (np.s_[:1], np.s_[1:])
+    ]
+    assert whole == pytest.approx(sum(loss for loss, _ in parts), rel=1e-14)
+    gradients = np.concatenate([rule.backward(kept) for _, kept in parts])
+    np.testing.assert_allclose(gradients, rule.backward(saved), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_an_unknown_reduction_is_refused(name):
+    scores, t, _ = draw(name, 2, 3)
+    with pytest.raises(ValueError, match="reduction is 'average'; expected one of mean, sum"):
+        F.loss_rule(name).forward(scores, t, reduction="average")
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["xp looked up", "xp given"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("argument", "shape", "message"),
+    [
+        ("scores", (4,), r"scores has shape \(4,\); expected \(rows, outputs\)"),
+        ("targets", (1, 4), r"targets has shape \(1, 4\); expected \(4, 1\), the shape of scores"),
+        ("targets", (4, 3), r"targets has shape \(4, 3\); expected \(4, 1\)"),
+        ("targets", (), r"targets has shape \(\); expected \(4, 1\)"),
+        ("targets", (3,), r"targets has shape \(3,\); expected \(4(, 1|,)\)"),
+        ("sample_weight", (4, 1), r"sample_weight has shape \(4, 1\); expected \(4,\)"),
+        ("sample_weight", (1,), r"sample_weight has shape \(1,\); expected \(4,\)"),
+        ("sample_weight", (), r"sample_weight has shape \(\); expected \(4,\)"),
+    ],
+)
+def test_shapes_that_would_be_broadcast_are_refused(name, argument, shape, message, given):
+    arrays = {"scores": (4, 1), "targets": (4, 1), "sample_weight": (4,)} | {argument: shape}
+    arrays = {key: np.ones(value) for key, value in arrays.items()}
+    with pytest.raises(ValueError, match=message):
+        F.loss_rule(name).forward(**arrays, **({"xp": np} if given else {}))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "softmax_cross_entropy"])
+def test_a_column_of_scores_does_not_meet_a_vector_of_targets(name):
+    with pytest.raises(ValueError, match=r"targets has shape \(4,\); expected \(4, 1\)"):
+        F.loss_rule(name).forward(np.ones((4, 1)), np.ones(4))
+
+
+# A loss of the user's own
+
+
+def log_cosh(scores, targets, xp):
+    return xp.sum(xp.log(xp.cosh(scores - targets)), axis=1)
+
+
+def log_cosh_backward(scores, targets, xp):
+    return xp.tanh(scores - targets)
+
+
+def brier(scores, targets, xp):
+    return xp.sum((F.softmax(scores, xp=xp) - targets) ** 2, axis=1)
+
+
+def brier_backward(scores, targets, xp):
+    p = F.softmax(scores, xp=xp)
+    return F.softmax_backward(p, 2.0 * (p - targets), xp=xp)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_a_custom_loss(weighted, reduction, backend, assert_close):
+    scores, t, weight = draw("mean_squared_error", 6, 4)
+    rows, gradient = np.log(np.cosh(scores - t)).sum(axis=1), np.tanh(scores - t)
+    counts = weight if weighted else np.ones(6)
+    counts = counts / counts.sum() if reduction == "mean" else counts
+    w = backend.asarray(weight) if weighted else None
+    rule = F.loss_rule(F.CustomLoss(log_cosh, log_cosh_backward, reduction=reduction))
+    assert (rule.kind, rule.mean, rule.reduction) == ("regression", None, reduction)
+    found, saved = rule.forward(backend.asarray(scores), backend.asarray(t), w)
+    assert_close(found, rows @ counts, backend)
+    assert_close(rule.backward(saved), gradient * counts[:, None], backend)
+
+
+def test_a_custom_loss_of_a_mean_gives_the_sum_where_it_is_asked_for():
+    scores, t, weight = draw("mean_squared_error", 6, 4)
+    rule = F.CustomLoss(log_cosh, log_cosh_backward).rule
+    found, _ = rule.forward(scores, t, weight, reduction="sum")
+    assert found == pytest.approx(weight @ np.log(np.cosh(scores - t)).sum(axis=1), rel=1e-14)
+
+
+def test_a_custom_loss_of_classes_takes_labels_and_distributions(backend64, assert_close):
+    scores, t, weight = draw("softmax_cross_entropy", 6, 4)
+    rule = F.CustomLoss(brier, brier_backward, kind="multiclass", mean=F.softmax).rule
+    expected, saved = rule.forward(scores, t, weight)
+    arrays = [backend64.asarray(scores), backend64.asarray(t.argmax(axis=1), "int64")]
+    found, kept = rule.forward(*arrays, backend64.asarray(weight))
+    assert_close(found, expected, backend64)
+    assert_close(rule.backward(kept), rule.backward(saved), backend64)
+
+
+def test_a_custom_loss_of_half_precision_is_computed_in_single():
+    scores, t = np.full((4, 1), 300, "float16"), np.zeros((4, 1), "float16")
+    rule = F.CustomLoss(
+        lambda s, t, xp: xp.sum((s - t) ** 2, axis=1), lambda s, t, xp: 2.0 * (s - t)
+    ).rule
+    loss, saved = rule.forward(scores=scores, targets=t, reduction="sum")
+    assert (loss.dtype, loss) == (np.float32, 360_000.0)
+    assert rule.backward(saved).dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"forward": "mse"}, TypeError, "forward is 'mse'; expected a function"),
+        ({"backward": None}, TypeError, "backward is None; expected a function"),
+        ({"mean": 3}, TypeError, "mean is 3; expected a function"),
+        ({"kind": "values"}, ValueError, "kind is 'values'; expected one of multiclass, binary"),
+        ({"reduction": None}, ValueError, "reduction is None; expected one of mean, sum"),
+    ],
+)
+def test_a_custom_loss_says_what_is_wrong(given, error, message):
+    with pytest.raises(error, match=message):
+        F.CustomLoss(**{"forward": log_cosh, "backward": log_cosh_backward} | given)
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (
+            (lambda s, t, xp: xp.sum((s - t) ** 2), log_cosh_backward),
+            r"forward of the custom loss returned the shape \(\); expected \(6,\)",
+        ),
+        (
+            (log_cosh, lambda s, t, xp: xp.sum(s - t, axis=1)),
+            r"backward of the custom loss returned the shape \(6,\); expected \(6, 4\)",
+        ),
+    ],
+)
+def test_a_custom_loss_of_another_shape_is_refused(pair, message):
+    scores, t, _ = draw("mean_squared_error", 6, 4)
+    with pytest.raises(ValueError, match=message):
+        F.CustomLoss(*pair).rule.forward(scores, t)
+
+
 def test_targets_of_softmax_need_not_add_up_to_one():
     scores, t, _ = draw("softmax_cross_entropy", 6, 4)
     t = t * 2.5

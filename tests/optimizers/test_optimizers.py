@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from xpnn.backends import scalar
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    LossScaler,
+    RMSprop,
+    Transformation,
+    add_decayed_weights,
+    chain,
+    clip_by_global_norm,
+)
 
 STEPS, SIZE = 20, 6
 GENERATOR = np.random.default_rng(0)
@@ -73,8 +84,8 @@ CASES = {
     "RMSprop": (RMSprop(0.01, rho=0.8, eps=1e-5), rmsprop),
     "Adam": (Adam(0.02, beta1=0.8, beta2=0.99, eps=1e-6), adam),
     "AdamW": (AdamW(0.02, beta1=0.8, beta2=0.99, eps=1e-6, weight_decay=0.1), adamw),
-    "clipped": (Clipped(SGD(0.05), norm=0.7), clipped),
-    "decayed": (Decayed(SGD(0.05, momentum=0.9), weight_decay=0.1), decayed),
+    "clipped": (chain(clip_by_global_norm(0.7), SGD(0.05)), clipped),
+    "decayed": (chain(add_decayed_weights(0.1), SGD(0.05, momentum=0.9)), decayed),
 }
 
 
@@ -93,6 +104,13 @@ def expected(name):
     return path
 
 
+def leaves(state):
+    """Arrays of nested tuples."""
+    if not isinstance(state, tuple):
+        return [state]
+    return [array for part in state for array in leaves(part)]
+
+
 def run(optimizer, backend, rate=None, start=START, slope=None):
     """Parameters after each step, with xpnn."""
     xp = backend.xp
@@ -105,7 +123,7 @@ def run(optimizer, backend, rate=None, start=START, slope=None):
     state, path = optimizer.init(theta, xp=xp), []
     for step in range(STEPS):
         grad = bowl * theta + 0.3 * backend.asarray(NOISE[step]) if slope is None else slope(theta)
-        rate_now = number(optimizer.rate if rate is None else rate)
+        rate_now = number(optimizer.learning_rate if rate is None else rate)
         theta, state = optimizer.update(theta, grad, state, rate_now, number(step + 1), xp=xp)
         path.append(theta)
     return path, state
@@ -117,7 +135,7 @@ def test_twenty_steps(name, backend, assert_close):
     path, state = run(CASES[name][0], backend)
     for found, wanted in list(zip(path, expected(name), strict=True))[:: STEPS - 1]:
         assert_close(found, wanted, backend)
-    for array in state:
+    for array in leaves(state):
         assert array.dtype == backend.dtype
         assert tuple(array.shape) == (SIZE,)
 
@@ -137,7 +155,7 @@ def make_torch(name, theta):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("clipped", "decayed")])
 def test_twenty_steps_of_torch(name, use_library):
-    """PyTorch's velocity lacks the rate, which is the same while the rate is constant.
+    """PyTorch's velocity lacks the learning rate, which is the same while that is constant.
 
     Its Adam corrects the second moment before adding `eps`: ours is `eps` times
     ``sqrt(1 - beta2**t)`` there, so it is handed that.
@@ -186,7 +204,7 @@ def test_update_is_pure(name):
     optimizer = CASES[name][0]
     theta, grad = np.ones(3), np.full(3, 2.0)
     state = optimizer.init(theta, xp=np)
-    for array in (theta, grad, *state):
+    for array in (theta, grad, *leaves(state)):
         array.flags.writeable = False
     rate, count = np.asarray(0.1), np.asarray(1.0)
     first = optimizer.update(theta, grad, state, rate, count, xp=np)
@@ -199,15 +217,15 @@ def test_clipping_leaves_short_gradients_alone(name):
     from xpnn import select
 
     optimizer = CASES[name][0]
-    path, _ = run(Clipped(optimizer, norm=1e6), select("numpy"))
+    path, _ = run(chain(clip_by_global_norm(1e6), optimizer), select("numpy"))
     np.testing.assert_array_equal(path[-1], run(optimizer, select("numpy"))[0][-1])
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SGD(0.0), r"rate is 0\.0; expected a finite number above 0"),
-        (lambda: SGD(float("nan")), "rate is nan; expected"),
+        (lambda: SGD(0.0), r"learning_rate is 0\.0; expected a finite number above 0"),
+        (lambda: SGD(float("nan")), "learning_rate is nan; expected"),
         (lambda: SGD(0.1, momentum=1.0), r"momentum is 1\.0; expected 0 <= momentum < 1"),
         (lambda: SGD(0.1, nesterov=True), "nesterov=True needs momentum above 0"),
         (lambda: RMSprop(rho=1.5), r"rho is 1\.5; expected 0 <= rho < 1"),
@@ -216,9 +234,20 @@ def test_clipping_leaves_short_gradients_alone(name):
         (lambda: Adam(beta2=1.0), r"beta2 is 1\.0; expected"),
         (lambda: Adam(eps=0.0), r"eps is 0\.0; expected a finite"),
         (lambda: AdamW(weight_decay=-1.0), r"weight_decay is -1\.0; expected 0 or more"),
-        (lambda: AdamW(rate=-1.0), r"rate is -1\.0; expected"),
-        (lambda: Decayed(SGD(0.1), weight_decay=-1.0), r"weight_decay is -1\.0; expected 0 or"),
-        (lambda: Clipped(SGD(0.1), norm=0.0), r"norm is 0\.0; expected a number above 0"),
+        (lambda: AdamW(learning_rate=-1.0), r"learning_rate is -1\.0; expected"),
+        (
+            lambda: chain(add_decayed_weights(-1.0), SGD(0.1)),
+            r"weight_decay is -1\.0; expected 0 or",
+        ),
+        (lambda: LossScaler(0.0), r"init_scale is 0\.0; expected a finite number above 0"),
+        (lambda: LossScaler(2.0**65), r"init_scale is .*; expected 2\*\*-64 to 2\*\*64"),
+        (lambda: LossScaler(growth_factor=0.5), r"growth_factor is 0\.5; expected 1 or more"),
+        (lambda: LossScaler(backoff_factor=1.0), r"backoff_factor is 1\.0; expected 0 < backoff"),
+        (lambda: LossScaler(growth_interval=0), "growth_interval is 0; expected a positive int"),
+        (
+            lambda: chain(clip_by_global_norm(0), SGD(0.1)),
+            r"max_norm is 0; expected a finite number",
+        ),
     ],
 )
 def test_constructors_say_what_is_wrong(make, message):
@@ -226,7 +255,118 @@ def test_constructors_say_what_is_wrong(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SGD("0.1"),
+        lambda: SGD(0.1, momentum=None),
+        lambda: Adam(beta1=True),
+        lambda: AdamW(weight_decay="x"),
+        lambda: clip_by_global_norm([1.0]),
+        lambda: LossScaler("dynamic"),
+    ],
+)
+def test_what_is_no_number_is_a_type_error_that_names_the_argument(make):
+    with pytest.raises(TypeError, match=r"^[a-z0-9_]+ is .*; expected a number"):
+        make()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(np.float64(0.1), np.float32(0.5), nesterov=True),
+        RMSprop(np.float32(0.1), rho=np.float64(0.5), eps=np.float32(1e-3)),
+        AdamW(np.int64(1), np.float64(0.5), np.float64(0.75), np.float32(0.5), np.int8(1)),
+        chain(clip_by_global_norm(np.float64(0.1)), add_decayed_weights(np.float64(0.1)), SGD()),
+    ],
+)
+def test_numpys_numbers_do_not_change_the_dtype(optimizer):
+    theta, one = np.ones(3, "float32"), np.asarray(1.0, "float32")
+    state = optimizer.init(theta, xp=np)
+    found, state = optimizer.update(theta, theta, state, one, one, xp=np)
+    assert {array.dtype for array in (found, *leaves(state))} == {np.dtype("float32")}
+
+
+def test_a_chain_applies_its_links_in_order():
+    """Decay before a step from a clipped gradient; a chain in a chain is one chain."""
+    theta, gradient = np.array([3.0, -4.0]), np.array([6.0, 8.0])
+    rate, count = np.asarray(0.5), np.asarray(1.0)
+    whole = chain(clip_by_global_norm(5.0), add_decayed_weights(0.1), SGD(0.5))
+    nested = chain(clip_by_global_norm(5.0), chain(add_decayed_weights(0.1), SGD(0.5)))
+    assert whole == nested
+    state = whole.init(theta, xp=np)
+    found, _ = whole.update(theta, gradient, state, rate, count, xp=np)
+    np.testing.assert_allclose(found, 0.95 * theta - 0.5 * np.array([3.0, 4.0]), rtol=1e-15)
+
+
+@dataclass(frozen=True)
+class Trace(Transformation):
+    """A user's own: adds the gradients up, and hands the sum on."""
+
+    def init(self, theta, *, xp):
+        return (xp.zeros_like(theta),)
+
+    def update(self, theta, gradient, state, learning_rate, *, xp):
+        total = state[0] + gradient
+        return theta, total, (total,)
+
+
+def test_a_transformation_has_a_state_of_its_own():
+    optimizer = chain(Trace(), SGD(1.0))
+    theta, one = np.zeros(2), np.asarray(1.0)
+    state = optimizer.init(theta, xp=np)
+    for _ in range(3):
+        theta, state = optimizer.update(theta, np.ones(2), state, one, one, xp=np)
+    assert theta.tolist() == [-6.0, -6.0]
+    assert state[1][0][0].tolist() == [3.0, 3.0]
+
+
+def step(optimizer, theta, gradient, state):
+    one = np.asarray(1.0)
+    return optimizer.update(theta, np.asarray(gradient), state, one, one, xp=np)
+
+
+def test_a_skipped_step_leaves_all_states_but_the_scalers():
+    optimizer = chain(LossScaler(8.0, growth_interval=2), Trace(), SGD(1.0, momentum=0.5))
+    theta = np.zeros(2)
+    state = optimizer.init(theta, xp=np)
+    assert optimizer.loss_scale(state) == 8.0
+    moved, after = step(optimizer, theta, [8.0, 16.0], state)
+    assert moved.tolist() == [-1.0, -2.0]
+    stayed, then = step(optimizer, moved, [np.inf, 1.0], after)
+    assert stayed.tolist() == moved.tolist()
+    assert [a.tolist() for a in leaves(then[1:])] == [a.tolist() for a in leaves(after[1:])]
+    assert optimizer.loss_scale(then) == 4.0
+    assert optimizer.loss_scaler.skipped(then[0]) == 1.0
+
+
+def test_a_scale_that_stays_skips_nothing():
+    optimizer = chain(LossScaler(8.0, growth_interval=None), SGD(1.0))
+    theta, state = step(optimizer, np.zeros(2), [8.0, np.inf], optimizer.init(np.zeros(2), xp=np))
+    assert theta.tolist() == [-1.0, -np.inf]
+    assert optimizer.loss_scale(state) == 8.0
+    assert leaves(state) == []
+    assert SGD(1.0).loss_scale(()) is None
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        ((), "the last link of the chain is missing; expected an Optimizer"),
+        ((clip_by_global_norm(1.0),), r"the last link of the chain is clip_by.*; expected an Opt"),
+        ((SGD(), Adam()), r"SGD\(.* stands before the end of the chain; expected a transformation"),
+        ((clip_by_global_norm(1.0), LossScaler(), SGD()), r"LossScaler\(.* stands before the end"),
+        ((LossScaler(), chain(LossScaler(), SGD())), r"LossScaler\(.* stands before the end"),
+    ],
+)
+def test_a_link_in_the_wrong_place_is_refused(links, message):
+    with pytest.raises(TypeError, match=message):
+        chain(*links)
+
+
 @pytest.mark.parametrize("rate", ["fast", None, True])
 def test_a_rate_is_a_number_or_a_schedule(rate):
-    with pytest.raises(TypeError, match=f"rate is {rate!r}; expected a number or a Schedule"):
-        Adam(rate=rate)
+    with pytest.raises(
+        TypeError, match=f"learning_rate is {rate!r}; expected a number or a Schedule"
+    ):
+        Adam(learning_rate=rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from xpnn.optimizers import (
@@ -18,7 +19,8 @@ from xpnn.optimizers import (
 
 
 def rate(schedule, step=0, losses=(), per_epoch=10, epochs=20):
-    return schedule.at(Progress(step, step // per_epoch, per_epoch, epochs, losses))
+    memory = schedule.observe_all(losses)
+    return schedule.at(Progress(step, step // per_epoch, per_epoch, epochs, memory))
 
 
 @pytest.mark.parametrize(
@@ -71,22 +73,50 @@ def test_reduce_on_plateau(losses, expected):
     assert rate(PLATEAU, losses=losses) == pytest.approx(expected)
 
 
+def test_an_epoch_costs_a_plateau_the_same_however_many_came_before():
+    """Its memory is three numbers, and nothing else is looked at."""
+    losses = [1.0 / (1 + i // 3) for i in range(1000)]
+    memory = PLATEAU.observe_all(losses)
+    assert len(memory) == 3
+    assert PLATEAU.observe(memory, 0.5) == PLATEAU.observe_all([*losses, 0.5])
+
+
+def test_schedules_that_look_at_no_loss_remember_none():
+    for schedule in (Constant(0.1), StepDecay(0.1), InverseScaling(0.1), CosineWarmup(0.1)):
+        assert schedule.observe_all([1.0, 2.0]) is None
+
+
 def test_numbers_become_constant_rates():
     assert as_schedule(0.1) == Constant(0.1)
     assert as_schedule(1) == Constant(1.0)
+    assert as_schedule(np.float32(0.5)) == Constant(0.5)
+    assert as_schedule(np.int64(2)) == Constant(2.0)
     assert as_schedule(PLATEAU) is PLATEAU
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        StepDecay(np.float32(0.5), every=np.int64(3), factor=np.float64(0.5)),
+        ReduceOnPlateau(np.float32(0.5), patience=np.uint8(2), minimum=np.float16(0.25)),
+        CosineWarmup(np.int32(1), warmup=np.float32(2.0)),
+    ],
+)
+def test_numpys_numbers_become_pythons(schedule):
+    for name, value in vars(schedule).items():
+        assert type(value) in (int, float), name
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Constant(-1.0), r"rate is -1\.0; expected a finite number above 0"),
-        (lambda: Constant(math.inf), "rate is inf; expected"),
+        (lambda: Constant(-1.0), r"learning_rate is -1\.0; expected a finite number above 0"),
+        (lambda: Constant(math.inf), "learning_rate is inf; expected"),
         (lambda: StepDecay(0.1, every=0), "every is 0; expected"),
         (lambda: StepDecay(0.1, factor=0.0), r"factor is 0\.0; expected"),
-        (lambda: InverseScaling(0.0), r"rate is 0\.0; expected"),
-        (lambda: CosineWarmup(0.1, warmup=-1), "warmup is -1 and final 0.0; expected 0 or more"),
-        (lambda: CosineWarmup(0.1, final=-1.0), r"final -1\.0; expected 0 or more"),
+        (lambda: InverseScaling(0.0), r"learning_rate is 0\.0; expected"),
+        (lambda: CosineWarmup(0.1, warmup=-1), "warmup is -1; expected 0 or more"),
+        (lambda: CosineWarmup(0.1, final=-1.0), r"final is -1\.0; expected 0 or more"),
         (lambda: ReduceOnPlateau(0.1, factor=1.0), r"factor is 1\.0; expected 0 < factor < 1"),
         (lambda: ReduceOnPlateau(0.1, patience=0), "patience is 0; expected"),
     ],

@@ -22,7 +22,13 @@ import numpy as np
 from xpnn import AdamW, Dropout, MLPClassifier, MLPRegressor, Network
 from xpnn.backends import generator_state, select
 from xpnn.data import BlockShuffle, stream
-from xpnn.optimizers import SGD, Clipped, CosineWarmup, ReduceOnPlateau
+from xpnn.optimizers import (
+    SGD,
+    CosineWarmup,
+    ReduceOnPlateau,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training import Checkpoint, EarlyStopping
 from xpnn.training.checkpoints import read_checkpoint
 
@@ -81,7 +87,7 @@ CASES = {
     ),
     "network, plateau, float32": network(
         dtype="float32", validation=0.2, rate=ReduceOnPlateau(0.05, patience=2),
-        optimizer=Clipped(SGD(0.05, 0.9)), l2=0.01,
+        optimizer=chain(clip_by_global_norm(1.0), SGD(0.05, 0.9)), l2=0.01,
     ),
     "network, kernels of NumPy": network(engine="plan", optimizer=AdamW(0.01), report_every=2),
     "classifier, early stopping": estimator(

@@ -14,7 +14,14 @@ import pytest
 import sealing
 from xpnn import Callback, EarlyStopping, Network, backends
 from xpnn.layers import Dropout, OwnActivation
-from xpnn.optimizers import SGD, AdamW, Clipped, CosineWarmup, ReduceOnPlateau
+from xpnn.optimizers import (
+    SGD,
+    AdamW,
+    CosineWarmup,
+    ReduceOnPlateau,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training import Checkpoint, CheckpointError, CheckpointWarning
 from xpnn.training.checkpoints import describe, read_checkpoint
 
@@ -62,7 +69,9 @@ def crash_and_resume(path, x, t, make, at=3, **options):
 CASES = {
     "plain": {},
     "adamw with a schedule": {"rate": None, "optimizer": AdamW(CosineWarmup(0.05, 1))},
-    "clipped momentum": {"optimizer": Clipped(SGD(0.05, 0.9, nesterov=True))},
+    "clipped momentum": {
+        "optimizer": chain(clip_by_global_norm(1.0), SGD(0.05, 0.9, nesterov=True))
+    },
     "early stopping": {"early_stopping": EarlyStopping(3, monitor="validation_accuracy")},
     "plateau": {"rate": ReduceOnPlateau(0.05, patience=1, min_delta=0.1)},
     "no validation, weights": {"validation": None, "sample_weight": np.arange(50.0), "l2": 0.01},
@@ -399,7 +408,10 @@ def path(tmp_path):
     [
         ({"l2": 0.5}, r"l2 is 0\.5, the checkpoint has 0\.0$"),
         ({"batch_size": 8}, "batch_size is 8, the checkpoint has 16$"),
-        ({"optimizer": SGD(), "rate": None}, r"optimizer is SGD\(.*rate is Constant\(rate=0\.01\)"),
+        (
+            {"optimizer": SGD(), "rate": None},
+            r"optimizer is SGD\(.*rate is Constant\(learning_rate=0\.01\)",
+        ),
         ({"validation": None}, "rows is 50, the checkpoint has 40.*x of validation is None"),
         ({"early_stopping": 3}, r"early_stopping is EarlyStopping\(patience=3"),
         ({"seed": 4}, "seed is 4, the checkpoint has None"),

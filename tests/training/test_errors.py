@@ -80,7 +80,7 @@ VALUES = {
         lambda: fit(validation=(X,)), r"validation is a tuple; expected a share or a pair \(x, t\)"
     ),
     "validation array": (lambda: fit(validation=X), "validation is a ndarray; expected a share or"),
-    "rate": (lambda: fit(rate=-1.0), r"rate is -1\.0; expected a finite number above 0"),
+    "rate": (lambda: fit(rate=-1.0), r"learning_rate is -1\.0; expected a finite number above 0"),
     "seed": (lambda: fit(seed=-1), "seed is -1; expected 0 or more"),
     "inputs": (lambda: Network(0, [3]), "inputs is 0; expected a positive integer"),
     "float inputs": (lambda: Network(4.0, [3]), r"inputs is 4\.0; expected a positive integer"),
@@ -103,7 +103,7 @@ TYPES = {
     "uneven rows": (lambda: fit([[1.0] * 4, [1.0] * 3]), "x is not a rectangular table of numbers"),
     "text labels": (lambda: fit(t=["a"] * 6), "t holds 'a'; expected numbers"),
     "layer": (lambda: Network(4, [3, 2.5]), r"layers\[1\] is 2\.5; expected a Layer, a width"),
-    "rate": (lambda: fit(rate="fast"), "rate is 'fast'; expected a number or a Schedule"),
+    "rate": (lambda: fit(rate="fast"), "learning_rate is 'fast'; expected a number or a Schedule"),
     "seed": (lambda: Network(4, [3], seed="x"), "seed is 'x'; expected an integer, a NumPy genera"),
 }
 

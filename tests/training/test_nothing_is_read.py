@@ -10,7 +10,14 @@ from xpnn import MLPClassifier, MLPRegressor, Network, select
 from xpnn.data import BlockShuffle, stream
 from xpnn.functional import LOSSES
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, Clipped, CosineWarmup, Decayed
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    CosineWarmup,
+    add_decayed_weights,
+    chain,
+    clip_by_global_norm,
+)
 
 strict = pytest.importorskip("array_api_strict")
 
@@ -18,7 +25,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(45, 4))
 LABELS = RNG.integers(3, size=45)
 VALUES = RNG.uniform(0.1, 2.0, (45, 3))
-TARGETS = {"labels": LABELS, "yes_no": (VALUES > 1) * 1.0, "values": VALUES}
+TARGETS = {"multiclass": LABELS, "binary": (VALUES > 1) * 1.0, "regression": VALUES}
 
 
 @pytest.fixture
@@ -62,7 +69,11 @@ def test_no_loss_reads(loss, device, epochs):
         {"batch_size": None},
         {"accumulate": 2},
         {"optimizer": Adam(CosineWarmup(0.01, warmup=1))},
-        {"optimizer": Clipped(Decayed(SGD(0.1, momentum=0.9), 0.01), 0.5)},
+        {
+            "optimizer": chain(
+                clip_by_global_norm(0.5), chain(add_decayed_weights(0.01), SGD(0.1, momentum=0.9))
+            )
+        },
     ],
     ids=lambda options: ", ".join(options),
 )

@@ -21,7 +21,13 @@ from xpnn.data import BlockShuffle, stream
 from xpnn.demos import mcculloch_pitts, neuron, perceptron, weighted_sum
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, Clipped, CosineWarmup
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    CosineWarmup,
+    chain,
+    clip_by_global_norm,
+)
 
 strict = pytest.importorskip("array_api_strict")
 ARRAY = type(strict.zeros(1))
@@ -31,7 +37,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(45, 4)).astype("float32")
 LABELS = RNG.integers(3, size=45)
 VALUES = RNG.uniform(0.1, 2.0, (45, 3)).astype("float32")
-TARGETS = {"labels": LABELS, "yes_no": (VALUES > 1).astype("float32"), "values": VALUES}
+TARGETS = {"multiclass": LABELS, "binary": (VALUES > 1).astype("float32"), "regression": VALUES}
 WEIGHT = RNG.uniform(0.5, 2.0, 45).astype("float32")
 
 
@@ -121,7 +127,8 @@ def test_a_network_stays_on_its_device(loss, here):
     network = Network(4, [6, "relu", Dropout(0.2), 3], seed=0, loss=loss)
     network.fit(
         x, t, sample_weight=here.asarray(WEIGHT), epochs=2, batch_size=8, validation=0.2,
-        l2=0.01, early_stopping=1, optimizer=Clipped(Adam(CosineWarmup(0.01, warmup=1)), 0.5),
+        l2=0.01, early_stopping=1,
+        optimizer=chain(clip_by_global_norm(0.5), Adam(CosineWarmup(0.01, warmup=1))),
     )  # fmt: skip
     found = [
         network.theta, network.copy_theta(), *network.parameters().values(), network.scores(x),

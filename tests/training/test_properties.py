@@ -10,7 +10,13 @@ import references
 from xpnn import Network
 from xpnn import functional as F
 from xpnn.layers import Activation, Dropout
-from xpnn.optimizers import SGD, Adam, Clipped, RMSprop
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    RMSprop,
+    chain,
+    clip_by_global_norm,
+)
 
 hidden = st.one_of(
     st.integers(1, 5),
@@ -19,7 +25,13 @@ hidden = st.one_of(
     st.builds(Activation, st.just("elu"), st.sampled_from([0.5, 2.0])),
 )
 optimizers = st.sampled_from(
-    [SGD(0.01), SGD(0.01, 0.9), Adam(0.01), RMSprop(0.01), Clipped(SGD(0.01), 0.1)]
+    [
+        SGD(0.01),
+        SGD(0.01, 0.9),
+        Adam(0.01),
+        RMSprop(0.01),
+        chain(clip_by_global_norm(0.1), SGD(0.01)),
+    ]
 )
 
 

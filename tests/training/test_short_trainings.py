@@ -10,7 +10,16 @@ import pytest
 from xpnn import Network, select
 from xpnn.backends import dtype_name, to_host
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, CosineWarmup, InverseScaling, RMSprop
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    CosineWarmup,
+    InverseScaling,
+    RMSprop,
+    chain,
+    clip_by_global_norm,
+)
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(50, 4))
@@ -22,7 +31,7 @@ WEIGHT = GENERATOR.uniform(0.5, 2.0, 50)
 RECIPES = {
     "sgd": {"optimizer": SGD(InverseScaling(0.1))},
     "nesterov": {"optimizer": SGD(0.05, momentum=0.9, nesterov=True)},
-    "rmsprop, clipped": {"optimizer": Clipped(RMSprop(0.01), norm=0.5)},
+    "rmsprop, clipped": {"optimizer": chain(clip_by_global_norm(0.5), RMSprop(0.01))},
     "adam, weighted": {"optimizer": Adam(0.02), "sample_weight": WEIGHT},
     "adamw, cosine": {"optimizer": AdamW(CosineWarmup(0.02, warmup=1.0))},
 }

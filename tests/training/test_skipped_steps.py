@@ -12,7 +12,7 @@ import sealing
 import xpnn
 from xpnn import MLPClassifier, Network, select
 from xpnn.export.model_file import read_record
-from xpnn.optimizers import LossScale
+from xpnn.optimizers import LossScaler
 from xpnn.training import CheckpointError, History, OnEpoch
 from xpnn.training.checkpoints import CHECKPOINT, read_checkpoint
 
@@ -20,7 +20,7 @@ GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(60, 5))
 LABELS = (X @ GENERATOR.normal(size=(5, 3))).argmax(axis=1)
 # Far too large: halved by each of the first steps until the gradients fit.
-HALF = {"compute_dtype": "float16", "loss_scale": LossScale(2.0**30, growth_interval=1000)}
+HALF = {"compute_dtype": "float16", "loss_scale": LossScaler(2.0**30, growth_interval=1000)}
 
 
 def train(name="numpy", **options):
@@ -42,7 +42,7 @@ def test_each_epoch_says_how_many_were_skipped(name, engine, use_library, tmp_pa
     if name != "cupy":  # where the pure step rounds weights' gradients to 16 bits, it skips more
         assert sum(history.skipped) < 12
     # Nothing else changes the scale here: each skipped step halved it.
-    scale = read_checkpoint(path).arrays["carry.3"]
+    scale = read_checkpoint(path).arrays["carry.1"]
     assert sum(history.skipped) == round(np.log2(2.0**30 / scale))
 
 

@@ -23,7 +23,16 @@ from xpnn.functional import (
     linear_backward,
 )
 from xpnn.layers import Activation, Dense, Dropout
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, Optimizer, RMSprop
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    add_decayed_weights,
+    chain,
+    clip_by_global_norm,
+)
 from xpnn.training import Network
 from xpnn.units import McCullochPitts, Neuron
 
@@ -50,9 +59,9 @@ def _scores(rows: int = 64, columns: int = 8) -> Any:
 def _targets(loss: str, rows: int, columns: int) -> Any:
     source = generator(8)
     kind = LOSSES[loss].kind
-    if kind == "labels":
+    if kind == "multiclass":
         return source.integers(0, columns, rows)
-    if kind == "yes_no":
+    if kind == "binary":
         return source.integers(0, 2, (rows, columns)).astype(np.float64)
     if loss == "poisson":
         return source.integers(0, 6, (rows, columns)).astype(np.float64)
@@ -144,8 +153,8 @@ _OPTIMIZERS: dict[str, Optimizer] = {
     "RMSprop": RMSprop(0.003),
     "Adam": Adam(0.01),
     "AdamW": AdamW(0.01),
-    "clipped": Clipped(SGD(0.3), norm=0.1),
-    "decayed": Decayed(SGD(0.1), weight_decay=0.1),
+    "clipped": chain(clip_by_global_norm(0.1), SGD(0.3)),
+    "decayed": chain(add_decayed_weights(0.1), SGD(0.1)),
 }
 
 

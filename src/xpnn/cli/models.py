@@ -178,9 +178,9 @@ def _of_network(network: Any) -> tuple[Any, Any]:
 
     outputs = network.layers.widths(network.inputs)[-1]
     kind = network.loss.kind
-    if kind != "labels" and outputs > 1:
+    if kind != "multiclass" and outputs > 1:
         raise ValueError(f"the network tells {outputs} things at once; expected one")
-    if kind == "values":
+    if kind == "regression":
         return None, _Values(network)
     used = _Labels if network.loss.name == "hinge" else _Probabilities
     return np.arange(max(outputs, 2)), used(network)

@@ -179,7 +179,7 @@ out_activation_
             self._learn_classes(given)
         else:
             check_known(y, self.classes_, exactly=self.warm_start and not held)
-        if self._make_objective().kind == "labels":
+        if self._make_objective().kind == "multiclass":
             # Numbers of the classes: what a softmax needs, and less memory than a table.
             return y, np.searchsorted(self.classes_, y).astype(np.int32), len(self.classes_)
         table = self._label_binarizer.transform(y)

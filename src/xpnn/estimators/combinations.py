@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from xpnn.optimizers import AdamW, Clipped, Decayed, Optimizer, Schedule
+from xpnn.optimizers import AdamW, Optimizer, OptimizerChain, Schedule, add_decayed_weights
 
 if TYPE_CHECKING:
     from xpnn.estimators.base import BaseMLP
@@ -16,9 +16,10 @@ def _any(value: Any) -> bool:
 
 
 def _own_decay(optimizer: Optimizer) -> bool:
-    while isinstance(optimizer, Clipped):
-        optimizer = optimizer.optimizer
-    return isinstance(optimizer, AdamW | Decayed)
+    if isinstance(optimizer, OptimizerChain):
+        decays = any(isinstance(t, add_decayed_weights) for t in optimizer.transformations)
+        return decays or _own_decay(optimizer.optimizer)
+    return isinstance(optimizer, AdamW)
 
 
 def check_combinations(
@@ -85,8 +86,8 @@ def _check_optimizer(model: BaseMLP) -> None:
         raise ValueError(
             f"learning_rate={chosen!r} belongs to solver='sgd'; an optimizer takes a schedule"
         )
-    if isinstance(chosen, Schedule) and isinstance(model.optimizer.rate, Schedule):
-        raise ValueError("learning_rate and the rate of the optimizer are both schedules")
+    if isinstance(chosen, Schedule) and isinstance(model.optimizer.learning_rate, Schedule):
+        raise ValueError("learning_rate and that of the optimizer are both schedules")
     if model.weight_decay and _own_decay(model.optimizer):
         raise ValueError(
             f"weight_decay is {model.weight_decay!r} beside an optimizer with a weight_decay "

@@ -29,8 +29,7 @@ from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.table_model import TableModel
 from xpnn.export.layer_config import ModelFileError
 from xpnn.export.model_file import MODEL, check_arrays, check_place, kind_of, naming, write_model
-from xpnn.optimizers import Optimizer, Schedule
-from xpnn.optimizers.scaled import Scaled
+from xpnn.optimizers import Optimizer, OptimizerChain, Schedule
 from xpnn.training.precision import PLAIN, Precision
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
@@ -329,7 +328,7 @@ def _read_state(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -> 
     precision = PLAIN
     if "precision" in content:
         precision = read(content["precision"], "precision", arrays)
-    scaling = optimizer.loss_scale if isinstance(optimizer, Scaled) else None
+    scaling = optimizer.loss_scaler if isinstance(optimizer, OptimizerChain) else None
     if not isinstance(precision, Precision) or scaling != precision.scaling:
         raise ModelFileError(f"precision is {precision!r} and the optimizer {optimizer!r}")
     rates = object.__new__(Rates)

@@ -80,7 +80,7 @@ def classifier_loss(
         chosen = made(f"{name}_cross_entropy", label_smoothing=float(label_smoothing))
     else:
         chosen = Loss(loss, label_smoothing=float(label_smoothing))
-    if chosen.kind == "labels" and kind.startswith("multilabel"):
+    if chosen.kind == "multiclass" and kind.startswith("multilabel"):
         raise ValueError(
             f"loss {chosen.name!r} tells which one of several classes a row has; y has several "
             "labels for a row. Take 'log_loss' or 'hinge'"

@@ -49,7 +49,7 @@ class RoundedLogLoss(LogLoss):
     ) -> tuple[Array, Any]:
         """Loss as a 0-d array, and what `backward` needs."""
         value, saved = super().forward(scores, targets, sample_weight, xp=xp)
-        if self.kind == "labels":
+        if self.kind == "multiclass":
             return value, saved
         eps = float(xp.finfo(scores.dtype).eps)
         p = xp.minimum(xp.maximum(sigmoid(scores, xp=xp), eps), 1.0 - eps)
@@ -68,7 +68,7 @@ class SquaredError:
     """
 
     averages = True
-    kind = "values"
+    kind = "regression"
 
     def forward(
         self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
@@ -100,7 +100,7 @@ class PoissonDeviance:
 
     overflows: bool = False
     averages: ClassVar[bool] = True
-    kind: ClassVar[str] = "values"
+    kind: ClassVar[str] = "regression"
 
     def forward(
         self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace

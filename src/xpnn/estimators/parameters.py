@@ -13,7 +13,7 @@ from xpnn.distributed import MPI
 from xpnn.engine import MODES
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import Layer
-from xpnn.optimizers import LossScale, Optimizer, Schedule
+from xpnn.optimizers import LossScaler, Optimizer, Schedule
 from xpnn.training.precision import COMPUTE_DTYPES
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -50,7 +50,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "loss_scale": [
         None,
         StrOptions({"dynamic"}),
-        LossScale,
+        LossScaler,
         Interval(Real, 0, None, closed="neither"),
     ],
     "precision": [StrOptions(set(PRECISIONS))],

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import fields
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -17,22 +17,28 @@ from xpnn.backends import generator_state, restore_generator
 from xpnn.estimators.stochastic import _Momentum
 from xpnn.export import ModelFileError, layer_from_config, layer_to_config
 from xpnn.layers import Layer
-from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, LossScale, RMSprop
-from xpnn.optimizers.scaled import Scaled
-from xpnn.optimizers.schedules import (
+from xpnn.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
     Constant,
     CosineWarmup,
     InverseScaling,
+    LossScaler,
+    OptimizerChain,
     ReduceOnPlateau,
+    RMSprop,
     StepDecay,
+    add_decayed_weights,
+    clip_by_global_norm,
 )
 from xpnn.training import Loss
 from xpnn.training.precision import Precision
 
 _KINDS: tuple[type, ...] = (
-    SGD, _Momentum, Adam, AdamW, RMSprop, Clipped, Decayed,
+    SGD, _Momentum, Adam, AdamW, RMSprop, OptimizerChain, clip_by_global_norm, add_decayed_weights,
     Constant, CosineWarmup, InverseScaling, ReduceOnPlateau, StepDecay, Loss,
-    Scaled, LossScale, Precision,
+    LossScaler, Precision,
 )  # fmt: skip
 OBJECTS: dict[str, type] = {kind.__name__.lstrip("_"): kind for kind in _KINDS}
 _NAMES = {kind: name for name, kind in OBJECTS.items()}
@@ -205,6 +211,8 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is what an annotation says; integers go for fractions."""
     if isinstance(hint, UnionType):
         return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(v, get_args(hint)[0]) for v in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, hint)

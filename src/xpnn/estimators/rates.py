@@ -24,7 +24,7 @@ class Rates:
 
     def __init__(self, model: BaseMLP, optimizer: Optimizer) -> None:
         own = model.optimizer is not None
-        first = optimizer.rate if own else model.learning_rate_init
+        first = optimizer.learning_rate if own else model.learning_rate_init
         chosen = model.learning_rate
         if isinstance(chosen, Schedule):
             first = chosen
@@ -41,8 +41,9 @@ class Rates:
         if self.schedule is None:
             return [self.now] * steps
         done = len(self.losses)
+        memory = self.schedule.observe_all(self.losses)
         rates = [
-            self.schedule.at(Progress(self.taken + i, done, steps, epochs, self.losses))
+            self.schedule.at(Progress(self.taken + i, done, steps, epochs, memory))
             for i in range(steps)
         ]
         self.taken += steps

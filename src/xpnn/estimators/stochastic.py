@@ -22,7 +22,7 @@ from xpnn.estimators import resuming
 from xpnn.estimators.learner import Kept, steps_in
 from xpnn.estimators.rates import Rates
 from xpnn.estimators.watching import validation_loss, validation_score
-from xpnn.optimizers import SGD, Adam, Clipped, Decayed, Optimizer
+from xpnn.optimizers import SGD, Adam, Optimizer, add_decayed_weights, chain, clip_by_global_norm
 from xpnn.training import Callback, History, Run
 from xpnn.training.keeping import Keeper
 from xpnn.training.precision import Precision, SkippedSteps
@@ -95,8 +95,10 @@ def make_optimizer(model: BaseMLP) -> Optimizer:
     else:
         optimizer = Adam(rate, float(model.beta_1), float(model.beta_2), float(model.epsilon))
     if model.weight_decay:
-        optimizer = Decayed(optimizer, float(model.weight_decay))
-    return Clipped(optimizer, model.clip_norm) if model.clip_norm is not None else optimizer
+        optimizer = chain(add_decayed_weights(float(model.weight_decay)), optimizer)
+    if model.clip_norm is None:
+        return optimizer
+    return chain(clip_by_global_norm(model.clip_norm), optimizer)
 
 
 def split(model: BaseMLP, data: Data, stratify: Any, xp: Namespace) -> tuple[Data, Data]:

@@ -101,11 +101,11 @@ def add_column(graph: Graph, value: str, width: int) -> tuple[str, int | None]:
 def _add_meaning(graph: Graph, scores: str, width: int, dtype: str, loss: Loss) -> None:
     """Add the outputs that the loss gives a meaning to."""
     mean = add_mean(graph, scores, width, dtype, loss.name)
-    if loss.kind == "values":
+    if loss.kind == "regression":
         value, columns = add_column(graph, mean, width)
         graph.output(value, "prediction", dtype, columns)
         return
-    if loss.kind == "labels":
+    if loss.kind == "multiclass":
         label = graph.add("ArgMax", scores, axis=1, keepdims=0)
         graph.output(label, "label", host.int64, None)
     else:
@@ -175,10 +175,10 @@ def to_onnx(
     graph = Graph(check_opset(opset))
     chosen = check_dtype(dtype, network.dtype)
     features = check_texts("feature_names", feature_names, network.inputs)
-    if class_names is not None and network.loss.kind == "values":
+    if class_names is not None and network.loss.kind == "regression":
         raise OnnxError(f"class_names is {class_names!r}; the loss is about values, not classes")
     # One yes-or-no answer tells two classes apart.
-    two = network.loss.kind == "yes_no" and network.outputs == 1
+    two = network.loss.kind == "binary" and network.outputs == 1
     classes = check_texts("class_names", class_names, 2 if two else network.outputs)
     x = graph.input("x", chosen, network.inputs)
     scores, width = add_scores(

@@ -59,6 +59,7 @@ from xpnn.functional.linear import (
 )
 from xpnn.functional.losses import (
     LOSSES,
+    CustomLoss,
     LossRule,
     binary_cross_entropy,
     binary_cross_entropy_backward,
@@ -86,6 +87,7 @@ __all__ = [
     "INITIALIZERS",
     "LOSSES",
     "ActivationRule",
+    "CustomLoss",
     "LossRule",
     "accuracy",
     "activation_rule",

@@ -14,34 +14,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace, erf
-from xpnn.functional.formula import exp_limit, formula, gradient_formula
+from xpnn.functional.half_precision import exp_limit, upcast_half, upcast_half_gradient
 
 
-@formula
+@upcast_half
 def identity(z: Array, *, xp: Namespace = None) -> Array:
     """``a = z``."""
     return z
 
 
-@gradient_formula
+@upcast_half_gradient
 def identity_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da``."""
     return da
 
 
-@formula
+@upcast_half
 def heaviside(z: Array, *, xp: Namespace = None) -> Array:
     """Threshold unit: 1 where ``z >= 0``, else 0 (McCulloch & Pitts 1943)."""
     return xp.astype(z >= 0, z.dtype)
 
 
-@gradient_formula
+@upcast_half_gradient
 def heaviside_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = 0``: the derivative is zero wherever it exists, so nothing is learned through it."""
     return da * 0.0
 
 
-@formula
+@upcast_half
 def sigmoid(z: Array, *, xp: Namespace = None) -> Array:
     """Logistic function ``a = 1 / (1 + exp(-z))``.
 
@@ -51,49 +51,49 @@ def sigmoid(z: Array, *, xp: Namespace = None) -> Array:
     return 1.0 / (1.0 + xp.exp(xp.minimum(-z, exp_limit(z.dtype, xp))))
 
 
-@gradient_formula
+@upcast_half_gradient
 def sigmoid_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * a * (1 - a)``."""
     return da * a * (1.0 - a)
 
 
-@formula
+@upcast_half
 def tanh(z: Array, *, xp: Namespace = None) -> Array:
     """Hyperbolic tangent."""
     return xp.tanh(z)
 
 
-@gradient_formula
+@upcast_half_gradient
 def tanh_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * (1 - a**2)``."""
     return da * (1.0 - a * a)
 
 
-@formula
+@upcast_half
 def relu(z: Array, *, xp: Namespace = None) -> Array:
     """Rectified linear unit ``a = max(z, 0)`` (Nair & Hinton 2010)."""
     return xp.maximum(z, 0.0)
 
 
-@gradient_formula
+@upcast_half_gradient
 def relu_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da`` where ``a > 0``, else 0."""
     return da * xp.astype(a > 0, da.dtype)
 
 
-@formula
+@upcast_half
 def leaky_relu(z: Array, alpha: float = 0.01, *, xp: Namespace = None) -> Array:
     """``a = z`` where ``z > 0``, else ``alpha * z`` (Maas, Hannun & Ng 2013)."""
     return xp.maximum(z, 0.0) + alpha * xp.minimum(z, 0.0)
 
 
-@gradient_formula
+@upcast_half_gradient
 def leaky_relu_backward(z: Array, da: Array, alpha: float = 0.01, *, xp: Namespace = None) -> Array:
     """``dz = da`` where ``z > 0``, else ``alpha * da``."""
     return xp.where(z > 0, da, alpha * da)
 
 
-@formula
+@upcast_half
 def elu(z: Array, alpha: float = 1.0, *, xp: Namespace = None) -> Array:
     """``a = z`` where ``z > 0``, else ``alpha * (exp(z) - 1)``.
 
@@ -102,7 +102,7 @@ def elu(z: Array, alpha: float = 1.0, *, xp: Namespace = None) -> Array:
     return xp.maximum(z, 0.0) + alpha * xp.expm1(xp.minimum(z, 0.0))
 
 
-@gradient_formula
+@upcast_half_gradient
 def elu_backward(z: Array, da: Array, alpha: float = 1.0, *, xp: Namespace = None) -> Array:
     """``dz = da`` where ``z > 0``, else ``alpha * exp(z) * da``."""
     return da * xp.where(z > 0, 1.0, alpha * xp.exp(xp.minimum(z, 0.0)))
@@ -113,7 +113,7 @@ _SQRT_TWO_OVER_PI = math.sqrt(2.0 / math.pi)
 _DENSITY_AT_ZERO = 1.0 / math.sqrt(2.0 * math.pi)
 
 
-@formula
+@upcast_half
 def gelu(z: Array, *, xp: Namespace = None) -> Array:
     """Gaussian error linear unit ``a = z * Phi(z)``, exact.
 
@@ -122,7 +122,7 @@ def gelu(z: Array, *, xp: Namespace = None) -> Array:
     return 0.5 * z * (1.0 + erf(_SQRT_HALF * z, xp))
 
 
-@gradient_formula
+@upcast_half_gradient
 def gelu_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * (Phi(z) + z * phi(z))``, `phi` the standard normal density."""
     near = xp.minimum(xp.maximum(z, -100.0), 100.0)  # beyond, the density is zero
@@ -136,7 +136,7 @@ def _gelu_tanh_gate(z: Array, xp: Namespace) -> tuple[Array, Array]:
     return near, xp.tanh(_SQRT_TWO_OVER_PI * near * (1.0 + 0.044715 * near * near))
 
 
-@formula
+@upcast_half
 def gelu_tanh(z: Array, *, xp: Namespace = None) -> Array:
     """GELU in its tanh form ``a = z/2 * (1 + tanh(sqrt(2/pi) * (z + 0.044715 * z**3)))``.
 
@@ -146,7 +146,7 @@ def gelu_tanh(z: Array, *, xp: Namespace = None) -> Array:
     return 0.5 * z * (1.0 + gate)
 
 
-@gradient_formula
+@upcast_half_gradient
 def gelu_tanh_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """The derivative of the tanh form, by the product and chain rules."""
     near, gate = _gelu_tanh_gate(z, xp)
@@ -154,32 +154,32 @@ def gelu_tanh_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     return da * 0.5 * (1.0 + gate + near * (1.0 - gate * gate) * slope)
 
 
-@formula
+@upcast_half
 def silu(z: Array, *, xp: Namespace = None) -> Array:
     """``a = z * sigmoid(z)``, also called swish (Elfwing, Uchibe & Doya 2018)."""
     return z * sigmoid(z, xp=xp)
 
 
-@gradient_formula
+@upcast_half_gradient
 def silu_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * s * (1 + z * (1 - s))`` with ``s = sigmoid(z)``."""
     s = sigmoid(z, xp=xp)
     return da * s * (1.0 + z * sigmoid(-z, xp=xp))
 
 
-@formula
+@upcast_half
 def softplus(z: Array, *, xp: Namespace = None) -> Array:
     """``a = log(1 + exp(z))``, from ``max(z, 0) + log1p(exp(-|z|))`` (Dugas et al. 2001)."""
     return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
-@gradient_formula
+@upcast_half_gradient
 def softplus_backward(z: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da * sigmoid(z)``."""
     return da * sigmoid(z, xp=xp)
 
 
-@formula
+@upcast_half
 def softmax(z: Array, *, xp: Namespace = None) -> Array:
     """``a_j = exp(z_j) / sum_k exp(z_k)`` along the last axis.
 
@@ -190,20 +190,20 @@ def softmax(z: Array, *, xp: Namespace = None) -> Array:
     return e / xp.sum(e, axis=-1, keepdims=True, dtype=z.dtype)
 
 
-@gradient_formula
+@upcast_half_gradient
 def softmax_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = a * (da - sum(da * a))``: the whole Jacobian, not its diagonal."""
     return a * (da - xp.sum(da * a, axis=-1, keepdims=True, dtype=a.dtype))
 
 
-@formula
+@upcast_half
 def log_softmax(z: Array, *, xp: Namespace = None) -> Array:
     """``a_j = z_j - log(sum_k exp(z_k))`` along the last axis."""
     shifted = z - xp.max(z, axis=-1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True, dtype=z.dtype))
 
 
-@gradient_formula
+@upcast_half_gradient
 def log_softmax_backward(a: Array, da: Array, *, xp: Namespace = None) -> Array:
     """``dz = da - exp(a) * sum(da)``."""
     return da - xp.exp(a) * xp.sum(da, axis=-1, keepdims=True, dtype=a.dtype)

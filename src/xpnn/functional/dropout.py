@@ -1,12 +1,12 @@
-"""Dropout: units left out at random while a network learns."""
+"""Dropout: units dropped at random during training."""
 
 from __future__ import annotations
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.formula import formula, gradient_formula
+from xpnn.functional.half_precision import find_namespace, upcast_half, upcast_half_gradient
 
 
-@formula
+@find_namespace
 def dropout_mask(noise: Array, rate: float, like: Array, *, xp: Namespace = None) -> Array:
     """Factor for each unit: 0 where it is dropped, ``1 / (1 - rate)`` where it is kept.
 
@@ -30,10 +30,11 @@ def dropout_mask(noise: Array, rate: float, like: Array, *, xp: Namespace = None
     Srivastava et al. (2014), section 4, in the "inverted" form: scaling while learning
     leaves nothing to do when predicting (section 10).
     """
-    return xp.astype(noise >= rate, like.dtype) * (1.0 / (1.0 - rate))
+    mask = xp.astype(noise >= rate, like.dtype) * (1.0 / (1.0 - rate))
+    return xp.astype(mask, like.dtype, copy=False)  # NumPy's bfloat16 has become float32
 
 
-@formula
+@upcast_half
 def dropout(x: Array, noise: Array, rate: float, *, xp: Namespace = None) -> tuple[Array, Array]:
     """Drop units: ``y = x * mask``.
 
@@ -58,7 +59,7 @@ def dropout(x: Array, noise: Array, rate: float, *, xp: Namespace = None) -> tup
     return x * mask, mask
 
 
-@gradient_formula
+@upcast_half_gradient
 def dropout_backward(mask: Array, dy: Array, *, xp: Namespace = None) -> Array:
     """``dx = dy * mask``."""
     return dy * mask

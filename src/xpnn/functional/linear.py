@@ -7,7 +7,7 @@ layer is rounded to 16 bits, a gradient in parameters is not.
 from __future__ import annotations
 
 from xpnn.backends import Array, Namespace, is_half, matmul
-from xpnn.functional.formula import product_formula
+from xpnn.functional.half_precision import find_namespace, narrow
 
 
 def _single(x: Array | float, xp: Namespace) -> Array:
@@ -15,7 +15,7 @@ def _single(x: Array | float, xp: Namespace) -> Array:
     return xp.astype(x, xp.float32) if half else x
 
 
-@product_formula
+@find_namespace
 def linear(x: Array, weights: Array, bias: Array | None = None, *, xp: Namespace = None) -> Array:
     """Weighted sums ``z = x @ weights + bias``.
 
@@ -39,15 +39,19 @@ def linear(x: Array, weights: Array, bias: Array | None = None, *, xp: Namespace
     Goodfellow, Bengio, Courville, "Deep Learning" (2016), equation 6.3.
     """
     z = matmul(x, weights, xp)
-    return z if bias is None else z + _single(bias, xp)
+    if bias is not None:
+        z = z + _single(bias, xp)
+    return narrow(z, x.dtype, xp) if is_half(x.dtype) else z
 
 
-def linear_input_gradient(weights: Array, dz: Array, *, xp: Namespace) -> Array:
+@find_namespace
+def linear_input_gradient(weights: Array, dz: Array, *, xp: Namespace = None) -> Array:
     """Gradient of the loss in `x`: ``dz @ weights.T``, shape (n, inputs), dtype of `dz`."""
     return xp.astype(matmul(dz, weights.T, xp), dz.dtype, copy=False)
 
 
-def linear_weight_gradient(x: Array, dz: Array, *, xp: Namespace) -> Array:
+@find_namespace
+def linear_weight_gradient(x: Array, dz: Array, *, xp: Namespace = None) -> Array:
     """Gradient of the loss in `weights`: ``x.T @ dz``, shape (inputs, outputs).
 
     Of 16-bit floats in float32, whose range a sum over many rows may need.
@@ -55,7 +59,8 @@ def linear_weight_gradient(x: Array, dz: Array, *, xp: Namespace) -> Array:
     return matmul(x.T, dz, xp)
 
 
-def linear_bias_gradient(dz: Array, *, xp: Namespace) -> Array:
+@find_namespace
+def linear_bias_gradient(dz: Array, *, xp: Namespace = None) -> Array:
     """Gradient of the loss in `bias`: the column sums of `dz`, shape (outputs,).
 
     Of 16-bit floats in float32.
@@ -64,7 +69,7 @@ def linear_bias_gradient(dz: Array, *, xp: Namespace) -> Array:
     return xp.sum(wide, axis=0, dtype=wide.dtype)
 
 
-@product_formula
+@find_namespace
 def linear_backward(
     x: Array, weights: Array, dz: Array, *, xp: Namespace = None
 ) -> tuple[Array, Array, Array]:

@@ -7,10 +7,10 @@ For everything else (confusion matrix, ROC, ...) copy predictions to the host an
 from __future__ import annotations
 
 from xpnn.backends import Array, DType, Namespace
-from xpnn.functional.formula import formula
+from xpnn.functional.half_precision import find_namespace
 
 
-@formula
+@find_namespace
 def accuracy(
     predicted: Array, labels: Array, *, dtype: DType = None, xp: Namespace = None
 ) -> Array:

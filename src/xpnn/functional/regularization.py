@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.formula import formula, loss_formula, total
+from xpnn.functional.half_precision import total, upcast_half, upcast_half_loss
 
 
-@loss_formula
+@upcast_half_loss
 def l2_penalty(weights: Array, alpha: float, *, xp: Namespace = None) -> tuple[Array, Array]:
     """L2 penalty ``alpha / 2 * sum(weights**2)``.
 
@@ -32,14 +32,14 @@ def l2_penalty(weights: Array, alpha: float, *, xp: Namespace = None) -> tuple[A
     return 0.5 * alpha * total(weights * weights, xp), (weights,)
 
 
-@formula
+@upcast_half
 def l2_penalty_backward(saved: tuple[Array], alpha: float, *, xp: Namespace = None) -> Array:
     """``alpha * weights``."""
     (weights,) = saved
     return alpha * weights
 
 
-@formula
+@upcast_half
 def clip_by_norm(gradient: Array, limit: float, *, xp: Namespace = None) -> Array:
     """Shorten a gradient whose length passes `limit`; its direction stays.
 

@@ -1,14 +1,20 @@
 """Optimizers and learning-rate schedules.
 
 An optimizer is two pure functions on one vector: ``init(theta) -> state`` and
-``update(theta, grad, state, rate, count) -> (theta, state)``.
+``update(theta, gradient, state, learning_rate, count) -> (theta, state)``. What comes before
+it, such as clipping, is put there by `chain`.
 """
 
 from xpnn.optimizers.adaptive import Adam, AdamW, RMSprop
 from xpnn.optimizers.base import Optimizer, State
-from xpnn.optimizers.clipped import Clipped
-from xpnn.optimizers.decayed import Decayed
-from xpnn.optimizers.scaled import LossScale
+from xpnn.optimizers.chain import (
+    OptimizerChain,
+    Transformation,
+    add_decayed_weights,
+    chain,
+    clip_by_global_norm,
+)
+from xpnn.optimizers.loss_scaler import LossScaler
 from xpnn.optimizers.schedules import (
     Constant,
     CosineWarmup,
@@ -25,18 +31,21 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
-    "Clipped",
     "Constant",
     "CosineWarmup",
-    "Decayed",
     "InverseScaling",
-    "LossScale",
+    "LossScaler",
     "Optimizer",
+    "OptimizerChain",
     "Progress",
     "RMSprop",
     "ReduceOnPlateau",
     "Schedule",
     "State",
     "StepDecay",
+    "Transformation",
+    "add_decayed_weights",
     "as_schedule",
+    "chain",
+    "clip_by_global_norm",
 ]

@@ -8,38 +8,38 @@ from typing import Any
 from xpnn.backends import Array, Namespace
 from xpnn.optimizers.schedules import Schedule
 
-State = tuple[Array, ...]
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside [low, high).
-
-    Raises
-    ------
-    ValueError
-        Names the argument, what came and what was expected.
-    """
-    if not low <= value < high:
-        raise ValueError(f"{name} is {value!r}; expected {low:g} <= {name} < {high:g}")
+State = tuple[Any, ...]
+"""Arrays in nested tuples."""
 
 
 class Optimizer(ABC):
     """An optimizer; subclasses are frozen dataclasses of plain values.
 
-    `rate`, a number or a `Schedule`, is the learning rate. The training loop works it out
-    before each step and hands it to `update` as a 0-d array: a Python number would be
-    frozen into a compiled step.
+    `learning_rate` is a number or a `Schedule`. The training works it out before each step
+    and hands it to `update` as an array: a Python number would be frozen into a compiled
+    step.
     """
 
-    rate: float | Schedule
+    learning_rate: float | Schedule
 
     def init(self, theta: Array, *, xp: Namespace) -> State:
-        """Return the state before the first step: arrays like `theta`, all zero."""
+        """Return the state before the first step: arrays in nested tuples; here none."""
         return ()
+
+    def loss_scale(self, state: State) -> Array | float | None:
+        """Return what the loss is multiplied by before the backward pass; None for not at all."""
+        return None
 
     @abstractmethod
     def update(
-        self, theta: Array, grad: Array, state: Any, rate: Array, count: Array, *, xp: Namespace
+        self,
+        theta: Array,
+        gradient: Array,
+        state: State,
+        learning_rate: Array,
+        count: Array,
+        *,
+        xp: Namespace,
     ) -> tuple[Array, State]:
         """Take one step.
 
@@ -47,11 +47,11 @@ class Optimizer(ABC):
         ----------
         theta : array, shape (parameters,)
             All parameters of the network.
-        grad : array, shape (parameters,)
+        gradient : array, shape (parameters,)
             Gradient of the loss.
-        state : tuple of array
+        state : tuple
             From `init` or the step before.
-        rate : array, 0-d
+        learning_rate : array, 0-d
             Learning rate of this step.
         count : array, 0-d
             Number of this step, 1 for the first.
@@ -61,5 +61,5 @@ class Optimizer(ABC):
         Returns
         -------
         theta : array, shape (parameters,)
-        state : tuple of array
+        state : tuple
         """

@@ -1,16 +1,20 @@
-"""Learning rates that change while a network learns.
+"""Learning rates that change during training.
 
-A schedule keeps nothing: the rate is a function of how far training is, so a resumed
-training goes on with the rate it would have had.
+A schedule keeps nothing: the learning rate is a function of how far a training is, so a
+resumed training goes on with the one it would have had.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
 from numbers import Real
+from typing import Any
+
+from xpnn.optimizers.numbers import store_factor, store_nonnegative, store_positive
 
 
 @dataclass(frozen=True)
@@ -27,107 +31,133 @@ class Progress:
         Steps that an epoch takes.
     epochs : int
         Epochs that were asked for.
-    losses : sequence of float
-        The watched loss after each epoch: that of the validation data, or of the training
-        data where there is none.
+    memory : object, optional
+        What the schedule has made of the losses so far; see `Schedule.observe`.
     """
 
     step: int
     epoch: int
     steps_per_epoch: int
     epochs: int
-    losses: Sequence[float] = field(default_factory=tuple)
+    memory: Any = None
 
 
 class Schedule(ABC):
-    """A learning rate as a function of the training's progress."""
+    """A learning rate as a function of the training's progress.
+
+    Subclasses are frozen dataclasses of plain values.
+    """
 
     @abstractmethod
     def at(self, progress: Progress) -> float:
-        """Rate of the step after `progress`."""
+        """Learning rate of the step after `progress`."""
+
+    def observe(self, memory: Any, loss: float) -> Any:
+        """Take in the loss of an epoch, for schedules that depend on losses.
+
+        Parameters
+        ----------
+        memory : object
+            What this method returned after the epoch before; None at first.
+        loss : float
+            The monitored loss: that of the validation data, or of the training data where
+            there is none.
+
+        Returns
+        -------
+        object
+            The memory of the progress from now on; a new object, as `memory` may be in use.
+        """
+        return None
+
+    def observe_all(self, losses: Iterable[float]) -> Any:
+        """Return the memory after several epochs, as a resumed training needs it."""
+        return reduce(self.observe, losses, None)
 
 
-def check_positive(name: str, value: float) -> None:
-    """Refuse what is not a finite number above 0.
+def store_learning_rate(owner: Any) -> None:
+    """Check the field `learning_rate` of a frozen dataclass: a number above 0 or a schedule.
 
     Raises
     ------
-    ValueError
-        Names the argument and what came.
+    TypeError, ValueError
+        It is neither.
     """
-    if not value > 0 or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; expected a finite number above 0")
+    given = owner.learning_rate
+    if isinstance(given, Schedule):
+        return
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise TypeError(f"learning_rate is {given!r}; expected a number or a Schedule")
+    store_positive(owner, "learning_rate")
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate throughout.
+    """The same learning rate throughout.
 
     Parameters
     ----------
-    rate : float
-        Learning rate, above 0.
+    learning_rate : float
+        Above 0.
     """
 
-    rate: float
+    learning_rate: float
 
     def __post_init__(self) -> None:
-        check_positive("rate", self.rate)
+        store_positive(self, "learning_rate")
 
     def at(self, progress: Progress) -> float:
-        """Rate of the step after `progress`."""
-        return self.rate
+        """Learning rate of the step after `progress`."""
+        return self.learning_rate
 
 
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """``rate * factor ** (epoch // every)``.
+    """``learning_rate * factor ** (epoch // every)``.
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         Learning rate at first.
     every : int, default 10
         Epochs between two cuts.
     factor : float, default 0.1
-        What a cut multiplies the rate by.
+        What a cut multiplies the learning rate by.
     """
 
-    rate: float
+    learning_rate: float
     every: int = 10
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        check_positive("rate", self.rate)
-        check_positive("every", self.every)
-        check_positive("factor", self.factor)
+        store_positive(self, "learning_rate", "every", "factor")
 
     def at(self, progress: Progress) -> float:
-        """Rate of the step after `progress`."""
-        return self.rate * self.factor ** (progress.epoch // self.every)
+        """Learning rate of the step after `progress`."""
+        return self.learning_rate * self.factor ** (progress.epoch // self.every)
 
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """``rate / (step + 1) ** power``, after Robbins & Monro (1951).
+    """``learning_rate / (step + 1) ** power``, after Robbins & Monro (1951).
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         Learning rate at first.
     power : float, default 0.5
         How fast it falls.
     """
 
-    rate: float
+    learning_rate: float
     power: float = 0.5
 
     def __post_init__(self) -> None:
-        check_positive("rate", self.rate)
+        store_positive(self, "learning_rate")
 
     def at(self, progress: Progress) -> float:
-        """Rate of the step after `progress`."""
-        return self.rate / (progress.step + 1) ** self.power
+        """Learning rate of the step after `progress`."""
+        return self.learning_rate / (progress.step + 1) ** self.power
 
 
 @dataclass(frozen=True)
@@ -136,12 +166,12 @@ class CosineWarmup(Schedule):
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         Learning rate at the top.
     warmup : float, default 0
         Epochs that the rise takes.
     final : float, default 0
-        Rate at the end.
+        Learning rate at the end.
 
     References
     ----------
@@ -149,80 +179,78 @@ class CosineWarmup(Schedule):
     (2017), section 2.2.
     """
 
-    rate: float
+    learning_rate: float
     warmup: float = 0.0
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive("rate", self.rate)
-        if self.warmup < 0 or self.final < 0:
-            raise ValueError(
-                f"warmup is {self.warmup!r} and final {self.final!r}; expected 0 or more"
-            )
+        store_positive(self, "learning_rate")
+        store_nonnegative(self, "warmup", "final")
 
     def at(self, progress: Progress) -> float:
-        """Rate of the step after `progress`."""
+        """Learning rate of the step after `progress`."""
         rise = self.warmup * progress.steps_per_epoch
         if progress.step < rise:
-            return self.rate * (progress.step + 1) / max(rise, 1.0)
+            return self.learning_rate * (progress.step + 1) / max(rise, 1.0)
         length = max(progress.epochs * progress.steps_per_epoch - rise, 1.0)
         share = min((progress.step - rise) / length, 1.0)
-        return self.final + 0.5 * (self.rate - self.final) * (1.0 + math.cos(math.pi * share))
+        height = 0.5 * (self.learning_rate - self.final)
+        return self.final + height * (1.0 + math.cos(math.pi * share))
 
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """Cut the rate when the watched loss has not fallen for a while.
+    """Cut the learning rate when the monitored loss has not fallen for a while.
 
     Parameters
     ----------
-    rate : float
+    learning_rate : float
         Learning rate at first.
     factor : float, default 0.5
-        What a cut multiplies the rate by.
+        What a cut multiplies the learning rate by, above 0 and below 1.
     patience : int, default 5
         Epochs without a fall before a cut.
     min_delta : float, default 1e-4
         A fall counts when it is larger than this.
     minimum : float, default 0
-        The rate never goes below it.
+        The learning rate never goes below it.
     """
 
-    rate: float
+    learning_rate: float
     factor: float = 0.5
     patience: int = 5
     min_delta: float = 1e-4
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
-        check_positive("rate", self.rate)
-        check_positive("patience", self.patience)
-        if not 0 < self.factor < 1:
-            raise ValueError(f"factor is {self.factor!r}; expected 0 < factor < 1")
+        store_positive(self, "learning_rate", "patience")
+        store_factor(self, "factor")
+        store_nonnegative(self, "min_delta", "minimum")
 
     def at(self, progress: Progress) -> float:
-        """Rate of the step after `progress`."""
-        rate, best, waited = self.rate, math.inf, 0
-        for loss in progress.losses:
-            if loss < best - self.min_delta:
-                best, waited = loss, 0
-                continue
-            waited += 1
-            if waited == self.patience:
-                rate, waited = max(rate * self.factor, self.minimum), 0
-        return rate
+        """Learning rate of the step after `progress`."""
+        return self.learning_rate if progress.memory is None else progress.memory[0]
+
+    def observe(self, memory: Any, loss: float) -> tuple[float, float, int]:
+        """Return the learning rate, the lowest loss, and the epochs since it or a cut."""
+        rate, best, waited = memory or (self.learning_rate, math.inf, 0)
+        if loss < best - self.min_delta:
+            return rate, loss, 0
+        if waited + 1 < self.patience:
+            return rate, best, waited + 1
+        return max(rate * self.factor, self.minimum), best, 0
 
 
-def as_schedule(rate: float | Schedule) -> Schedule:
+def as_schedule(learning_rate: float | Schedule) -> Schedule:
     """Make a `Constant` of a number; pass a schedule on.
 
     Raises
     ------
-    TypeError
-        `rate` is neither.
+    TypeError, ValueError
+        `learning_rate` is not a schedule, nor a number above 0.
     """
-    if isinstance(rate, Schedule):
-        return rate
-    if isinstance(rate, bool) or not isinstance(rate, Real):
-        raise TypeError(f"rate is {rate!r}; expected a number or a Schedule")
-    return Constant(float(rate))
+    if isinstance(learning_rate, Schedule):
+        return learning_rate
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, Real):
+        raise TypeError(f"learning_rate is {learning_rate!r}; expected a number or a Schedule")
+    return Constant(float(learning_rate))

@@ -1,27 +1,27 @@
-"""Stochastic gradient descent, with momentum and Nesterov's look ahead."""
+"""Stochastic gradient descent, with momentum and Nesterov's look-ahead."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from xpnn.backends import Array, Namespace
-from xpnn.optimizers.base import Optimizer, State, check_range
-from xpnn.optimizers.schedules import Schedule, as_schedule
+from xpnn.optimizers.base import Optimizer, State
+from xpnn.optimizers.numbers import store_share
+from xpnn.optimizers.schedules import Schedule, store_learning_rate
 
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """``v = momentum * v - rate * grad; theta = theta + v``.
+    """``v = momentum * v - learning_rate * gradient; theta = theta + v``.
 
     Parameters
     ----------
-    rate : float or Schedule, default 0.01
-        Learning rate.
+    learning_rate : float or Schedule, default 0.01
+        Size of the steps.
     momentum : float, default 0
         Share of the last step that is kept, 0 <= momentum < 1.
     nesterov : bool, default False
-        Look ahead: the step is ``momentum * v - rate * grad`` with the new `v`.
+        Look ahead: the step is ``momentum * v - learning_rate * gradient`` with the new `v`.
 
     References
     ----------
@@ -29,14 +29,14 @@ class SGD(Optimizer):
     Bengio, Boulanger-Lewandowski & Pascanu (2013), equation 7.
     """
 
-    rate: float | Schedule = 0.01
+    learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        as_schedule(self.rate)
-        check_range("momentum", self.momentum, 0.0, 1.0)
-        if self.nesterov and self.momentum == 0.0:
+        store_learning_rate(self)
+        store_share(self, "momentum")
+        if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs momentum above 0; got momentum=0")
 
     def init(self, theta: Array, *, xp: Namespace) -> State:
@@ -44,13 +44,20 @@ class SGD(Optimizer):
         return (xp.zeros_like(theta),) if self.momentum else ()
 
     def update(
-        self, theta: Array, grad: Array, state: Any, rate: Array, count: Array, *, xp: Namespace
+        self,
+        theta: Array,
+        gradient: Array,
+        state: State,
+        learning_rate: Array,
+        count: Array,
+        *,
+        xp: Namespace,
     ) -> tuple[Array, State]:
         """Take one step; see `Optimizer.update`."""
         if not self.momentum:
-            return theta - rate * grad, ()
+            return theta - learning_rate * gradient, ()
         (velocity,) = state
-        pull = rate * grad
+        pull = learning_rate * gradient
         velocity = self.momentum * velocity - pull
         if self.nesterov:
             return theta + (self.momentum * velocity - pull), (velocity,)

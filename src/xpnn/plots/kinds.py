@@ -76,7 +76,7 @@ def _no_classes(source: Any, X: Any) -> str:
     if not hasattr(source, "predict"):
         return f"a {type(source).__name__} predicts nothing; hand in a fitted model"
     inner = last_step(source)
-    if isinstance(inner, Network) and inner.loss.kind == "values":
+    if isinstance(inner, Network) and inner.loss.kind == "regression":
         return f"the network's loss {inner.loss.name!r} is about values; there are no classes"
     if not isinstance(inner, Network) and not hasattr(inner, "classes_"):
         return f"a {type(inner).__name__} has no classes_; it is no fitted classifier"

@@ -195,7 +195,7 @@ def _like(grid: Any, X: Any) -> Any:
 def _task(model: Any, values: Any) -> str:
     inner = last_step(model)
     if isinstance(inner, Network):
-        return "regress" if inner.loss.kind == "values" else "classify"
+        return "regress" if inner.loss.kind == "regression" else "classify"
     if hasattr(inner, "classes_") or hasattr(inner, "predict_proba"):
         return "classify"
     return "regress" if values.dtype.kind == "f" else "classify"

@@ -22,7 +22,7 @@ from xpnn.backends import (
 from xpnn.data.streams import Source
 from xpnn.distributed import MPI, Group, as_group, check_alone
 from xpnn.engine import CudaPlan, Plan
-from xpnn.optimizers import Adam, LossScale, Optimizer, Schedule, as_schedule
+from xpnn.optimizers import Adam, LossScaler, Optimizer, Schedule, as_schedule
 from xpnn.training.callbacks import Callback, EarlyStopping, Run
 from xpnn.training.checkpoints import Checkpoint, describe, source_of
 from xpnn.training.gather import gather
@@ -64,7 +64,7 @@ def fit(
     report_every: int = 1,
     seed: int | HostGenerator | None = None,
     compute_dtype: str | None = None,
-    loss_scale: str | LossScale | float | None = None,
+    loss_scale: str | LossScaler | float | None = None,
     precision: str = "highest",
     engine: str = "auto",
     checkpoint: Checkpoint | str | Path | None = None,
@@ -122,7 +122,7 @@ def fit(
         Dtype of forward and backward, where it is not to be that of the parameters: these
         stay float32 (or float64), sums and the loss are float32. Predictions are computed in
         the parameters' dtype.
-    loss_scale : 'dynamic', LossScale or float, optional
+    loss_scale : 'dynamic', LossScaler or float, optional
         What the loss is multiplied by before the backward, so that small gradients are not
         lost; default 'dynamic' for float16, none for bfloat16. A step whose gradient
         overflows is skipped and halves a dynamic scale.
@@ -202,7 +202,7 @@ def _fit(
     if l2 < 0:
         raise ValueError(f"l2 is {l2!r}; expected 0 or more")
     optimizer = Adam() if optimizer is None else optimizer
-    schedule = as_schedule(optimizer.rate if rate is None else rate)
+    schedule = as_schedule(optimizer.learning_rate if rate is None else rate)
     numbers = Precision(compute_dtype, loss_scale, precision)
     source = network.generator if seed is None else generator(seed)
     if group is not None:
@@ -272,7 +272,7 @@ def plan_step(
     optimizer: Optimizer | None = None,
     l2: float = 0.0,
     compute_dtype: str | None = None,
-    loss_scale: str | LossScale | float | None = None,
+    loss_scale: str | LossScaler | float | None = None,
     precision: str = "highest",
     engine: str = "plan",
 ) -> Plan | CudaPlan:
@@ -307,7 +307,7 @@ def plan_step(
         engine = "kernels"
     with on_device(device_of(x)):
         return Trainer(
-            network, data, None, batch_size, optimizer, as_schedule(optimizer.rate), l2,
+            network, data, None, batch_size, optimizer, as_schedule(optimizer.learning_rate), l2,
             network.generator, True, engine, 1, xp, precision=numbers,
         ).plan()  # fmt: skip
 

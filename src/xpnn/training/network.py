@@ -222,7 +222,7 @@ class Network(PlacedLayers):
             )
         with on_device(device):
             t = self.loss.check_targets(t, x.shape[0], self.outputs, xp=xp)
-            if is_floating(t, xp) or self.loss.kind != "labels":
+            if is_floating(t, xp) or self.loss.kind != "multiclass":
                 t = xp.astype(t, x.dtype, copy=False)
             if weight is not None:
                 weight = xp.astype(weight, x.dtype, copy=False)
@@ -307,7 +307,7 @@ class Network(PlacedLayers):
         ValueError
             The network's loss does not speak of probabilities.
         """
-        if self.loss.kind == "values":
+        if self.loss.kind == "regression":
             raise ValueError(
                 f"the loss {self.loss.name!r} has no probabilities; use predict or scores"
             )

@@ -48,13 +48,13 @@ class Loss:
 
     @property
     def kind(self) -> str:
-        """'labels', 'yes_no' or 'values': see `xpnn.functional.LossRule`."""
+        """'multiclass', 'binary' or 'regression': see `xpnn.functional.LossRule`."""
         return loss_rule(self.name).kind
 
     @property
     def averages(self) -> bool:
         """Whether the loss is a mean over rows (else a sum)."""
-        return loss_rule(self.name).averages
+        return loss_rule(self.name).reduction == "mean"
 
     def forward(
         self, scores: Array, targets: Array, sample_weight: Array | None, *, xp: Namespace
@@ -86,9 +86,9 @@ class Loss:
 
     def predict(self, scores: Array, *, xp: Namespace) -> Array:
         """Turn scores into labels (n,), yes-or-no answers 0 and 1, or values."""
-        if self.kind == "labels":
+        if self.kind == "multiclass":
             return xp.argmax(scores, axis=1)
-        if self.kind == "yes_no":
+        if self.kind == "binary":
             decided = xp.astype(scores > 0, xp.int32)
         else:
             decided = scores if loss_rule(self.name).mean is None else self.mean(scores, xp=xp)
@@ -96,9 +96,9 @@ class Loss:
 
     def accuracy(self, scores: Array, targets: Array, *, xp: Namespace) -> Array | None:
         """Share of rows read right, 0-d; None for losses of values."""
-        if self.kind == "values":
+        if self.kind == "regression":
             return None
-        if self.kind == "labels":
+        if self.kind == "multiclass":
             labels = targets if targets.ndim == 1 else xp.argmax(targets, axis=1)
             found = xp.astype(xp.argmax(scores, axis=1), labels.dtype, copy=False)
             return accuracy(found, labels, xp=xp)
@@ -130,11 +130,11 @@ class Loss:
         """
         if t.ndim == 0 or t.shape[0] != rows:
             raise ValueError(f"t has shape {tuple(t.shape)}; expected {rows} rows, as many as x")
-        if self.kind != "labels" or t.ndim == 2:
+        if self.kind != "multiclass" or t.ndim == 2:
             if t.ndim == 1 and outputs == 1:
                 t = xp.reshape(t, (rows, 1))
             if tuple(t.shape) != (rows, outputs):
-                also = f", or integer labels ({rows},)" if self.kind == "labels" else ""
+                also = f", or integer labels ({rows},)" if self.kind == "multiclass" else ""
                 raise ValueError(
                     f"t has shape {tuple(t.shape)}; expected ({rows}, {outputs}){also}"
                 )

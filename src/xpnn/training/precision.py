@@ -4,7 +4,7 @@ The parameters stay float32, as master weights: a step of ``rate * gradient`` is
 what 16 bits can tell from a weight. Each step rounds them and its rows to the compute dtype
 for forward and backward; matrix products add up in float32, the loss is float32, and
 gradients come back as float32. In float16 small gradients would vanish, so the loss is
-multiplied by a scale before the backward; see `xpnn.optimizers.LossScale`.
+multiplied by a scale before the backward; see `xpnn.optimizers.LossScaler`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from xpnn.backends import (
     to_float,
 )
 from xpnn.engine import peek
-from xpnn.optimizers import LossScale, Optimizer
-from xpnn.optimizers.scaled import Scaled
+from xpnn.optimizers import LossScaler, Optimizer, chain
 from xpnn.training.checkpoints import describe
 
 if TYPE_CHECKING:
@@ -47,9 +46,9 @@ class Precision:
     ----------
     compute_dtype : {'float16', 'bfloat16'}, optional
         Dtype of forward and backward; default, that of the parameters.
-    loss_scale : 'dynamic', LossScale or float, optional
+    loss_scale : 'dynamic', LossScaler or float, optional
         What the loss is multiplied by before the backward. 'dynamic', the default for
-        float16, is ``LossScale()``. A number stays what it is, and skips no step: a gradient
+        float16, is ``LossScaler()``. A number stays what it is, and skips no step: a gradient
         that overflows ends the training as any does. bfloat16 has float32's range, and
         needs none.
     precision : {'highest', 'high', 'medium'}, default 'highest'
@@ -62,7 +61,7 @@ class Precision:
     """
 
     compute_dtype: str | None = None
-    loss_scale: str | LossScale | float | None = None
+    loss_scale: str | LossScaler | float | None = None
     precision: str = "highest"
 
     def __post_init__(self) -> None:
@@ -80,10 +79,10 @@ class Precision:
         if isinstance(given, int | float) and not isinstance(given, bool):
             fits = given > 0
         else:
-            fits = given == "dynamic" or isinstance(given, LossScale)
+            fits = given == "dynamic" or isinstance(given, LossScaler)
         if not fits:
             raise ValueError(
-                f"loss_scale is {given!r}; expected 'dynamic', a LossScale or a number above 0"
+                f"loss_scale is {given!r}; expected 'dynamic', a LossScaler or a number above 0"
             )
 
     @property
@@ -92,12 +91,15 @@ class Precision:
         return self.compute_dtype is not None
 
     @property
-    def scaling(self) -> LossScale | float | None:
+    def scaling(self) -> LossScaler | None:
         """How the loss is scaled; None where it is not."""
         given = self.loss_scale
         if given == "dynamic" or (given is None and self.compute_dtype == "float16"):
-            return LossScale()
-        return given if given is None or isinstance(given, LossScale) else float(given)
+            return LossScaler()
+        if given is None or isinstance(given, LossScaler):
+            return given
+        assert not isinstance(given, str)
+        return LossScaler(float(given), growth_interval=None)
 
     def made_for(self) -> dict[str, str]:
         """Describe the options that are not the default, for a checkpoint to be known by."""
@@ -141,11 +143,11 @@ class Precision:
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Make an optimizer that takes scaled gradients, where they are scaled."""
-        return optimizer if self.scaling is None else Scaled(optimizer, self.scaling)
+        return optimizer if self.scaling is None else chain(self.scaling, optimizer)
 
     def scale(self, state: Any) -> Array | float | None:
         """Return what a step's loss is multiplied by; `state` is that of the optimizer."""
-        return state[1] if isinstance(self.scaling, LossScale) else self.scaling
+        return None if self.scaling is None else self.scaling.scale(state[0])
 
     def enter(self, array: Array, xp: Namespace) -> Array:
         """Round parameters or rows to what is computed in."""
@@ -169,11 +171,12 @@ class SkippedSteps:
     """
 
     def __init__(self, precision: Precision, runner: Runner) -> None:
-        self.active, self.runner = isinstance(precision.scaling, LossScale), runner
+        scaler = precision.scaling
+        self.active, self.runner = scaler is not None and scaler.adapts, runner
         self.seen = self._count()
 
     def _count(self) -> int:
-        return int(to_float(peek(self.runner)[1][3])) if self.active else 0
+        return int(to_float(peek(self.runner)[1][0][2])) if self.active else 0
 
     def note(self, history: History) -> None:
         """Write down how many there were since the report before, after its loss was noted."""

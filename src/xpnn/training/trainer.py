@@ -186,9 +186,10 @@ class Trainer:
     def _rates(self, number: int, epochs: int, watched: Sequence[float], steps: int) -> list[float]:
         """Return the learning rate of each of the next steps of an epoch."""
         if isinstance(self.schedule, Constant):
-            return [self.schedule.rate] * steps
+            return [self.schedule.learning_rate] * steps
+        memory = self.schedule.observe_all(watched)
         return [
-            self.schedule.at(Progress(self.taken + i, number, self.steps, epochs, watched))
+            self.schedule.at(Progress(self.taken + i, number, self.steps, epochs, memory))
             for i in range(steps)
         ]
 
@@ -231,7 +232,7 @@ class Trainer:
             and self._noise(0) is None
         ):
             with self.precision.scope(self.xp):
-                self.runner.repeat(self.train.rows, self.schedule.rate, last - first)
+                self.runner.repeat(self.train.rows, self.schedule.learning_rate, last - first)
             self.taken += last - first
             return
         for number in range(first, last):
