@@ -476,7 +476,7 @@ def test_wrong_arguments_of_fit():
         (lambda h: {**h, "history": {**h["history"], "loss": []}}, None, "its history is not"),
         (lambda h: {**h, "engine": []}, None, "its engine is not what"),
         (lambda h: {**h, "own": {"steps": -1}}, None, "its number of steps is -1"),
-        (lambda h: {**h, "start": {}}, None, "the generator's state is not whole"),
+        (lambda h: {**h, "start": {}}, None, "the generator's state is incomplete"),
         (lambda h: {**h, "callbacks": [{}]}, None, "it has the states of other callbacks"),
         (lambda h: {**h, "made_for": {}}, None, "of another training: batch_size is 16, the"),
         (None, lambda a: a.pop("carry.0"), "3 arrays of parameters and .*; expected 4"),
