@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gpus import DEVICES, MARKS
 
-from xpnn.backends import cuda_trouble
+from xpnn.backends import diagnose_cuda
 
 pytestmark = MARKS
 WORKS = ["mnist", "tabular", "large", "estimator", "predict", "time98"]
@@ -23,14 +23,14 @@ def xpnn(*words, folder=None):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_nothing_is_wrong_with_a_gpu_that_works(device):
-    assert cuda_trouble(device) == ""
+    assert diagnose_cuda(device) == ""
     done = xpnn("backends", "--require", "cupy", "--device", device)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"on {device}" in done.stdout
 
 
 def test_a_gpu_that_is_not_there_is_named():
-    assert "device='cuda:99' is not a device of cupy" in cuda_trouble("cuda:99")
+    assert "device='cuda:99' is not a device of cupy" in diagnose_cuda("cuda:99")
 
 
 @pytest.mark.parametrize(

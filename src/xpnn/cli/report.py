@@ -12,7 +12,7 @@ from xpnn.backends import (
     BackendUnavailableError,
     LibraryStatus,
     available,
-    cuda_trouble,
+    diagnose_cuda,
     select,
     status,
 )
@@ -52,7 +52,7 @@ def require_backend(name: str, device: str | None = None) -> None:
     """
     if name not in LIBRARIES:
         raise ValueError(f"--require is {name!r}; expected one of {', '.join(LIBRARIES)}")
-    trouble = cuda_trouble(device) if name == "cupy" else ""
+    trouble = diagnose_cuda(device) if name == "cupy" else ""
     if trouble:
         raise BackendUnavailableError(trouble)
     chosen, found = select(name, device), status(name)

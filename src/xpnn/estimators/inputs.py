@@ -16,12 +16,12 @@ from xpnn.backends import (
     Device,
     Namespace,
     Part,
-    adopt,
     as_floating,
     device_name,
     device_of,
     dtype_name,
     feeder_for,
+    from_dlpack,
     is_array,
     is_half,
     library_name,
@@ -42,19 +42,19 @@ def is_foreign(x: Any) -> bool:
     return is_array(x) and not isinstance(x, np.ndarray | np.generic) and not issparse(x)
 
 
-def from_dlpack(x: Any, backend: Backend | None = None) -> Any:
-    """See an object that shares its memory as an array; all else is passed on.
+def view_memory(x: Any, backend: Backend | None = None) -> Any:
+    """View an object that shares its memory as an array; all else is passed on.
 
     Parameters
     ----------
     x : object
         Anything.
     backend : Backend, optional
-        Where a fitted model is: memory on a GPU is seen through its library.
+        Where a fitted model is: memory on a GPU is viewed through its library.
     """
     if x is None or is_array(x):
         return x
-    found = adopt(x) if backend is None else adopt(x, backend.xp, backend.device)
+    found = from_dlpack(x) if backend is None else from_dlpack(x, backend.xp, backend.device)
     return x if found is None else found
 
 
@@ -147,7 +147,7 @@ def check_rows(model: Any, X: Any, backend: Backend) -> Any:
     x = plain_rows(model, X, backend)
     if x is not None and _finite(x):
         return x
-    X = from_dlpack(X, backend)
+    X = view_memory(X, backend)
     if is_foreign(X):
         return check_foreign(model, X, "X", reset=False)
     x = validate_data(model, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=False)
@@ -213,21 +213,8 @@ def host_column(y: Any) -> Any:
     """Bring labels, values or weights to the host, where scikit-learn looks at them."""
     if y is None or isinstance(y, np.ndarray):
         return y
-    y = from_dlpack(y)
+    y = view_memory(y)
     return to_host(y) if is_foreign(y) else y
-
-
-def to_backend(values: Any, backend: Backend, dtype: Any = None) -> Array:
-    """Bring host values, or an array that is there already, to where a model is."""
-    xp, device = backend.xp, backend.device
-    if is_foreign(values) and namespace(y=values) is xp and device_of(values) == device:
-        if dtype is not None and dtype_name(values.dtype) != dtype_name(dtype):
-            with on_device(device):
-                return xp.astype(values, dtype)
-        return values
-    if backend.name == "numpy":
-        return np.ascontiguousarray(to_host(values), dtype)
-    return to_device(values, xp, device, dtype)
 
 
 def sender(backend: Backend) -> Callable[[Any], Array]:
@@ -238,8 +225,9 @@ def sender(backend: Backend) -> Callable[[Any], Array]:
     """
     feeder = feeder_for(backend.xp, backend.device)
     if feeder is None:
-        return lambda rows: to_backend(rows, backend, backend.dtype)
-    return lambda rows: feeder.bring([Part.of(rows, dtype_name(backend.dtype))])[0]
+        xp, device, dtype = backend.xp, backend.device, backend.dtype
+        return lambda rows: to_device(rows, xp, device, dtype, copy=None)
+    return lambda rows: feeder.to_device([Part.of(rows, dtype_name(backend.dtype))])[0]
 
 
 def rows_to_backend(x: Any, backend: Backend) -> Any:
@@ -263,7 +251,7 @@ def rows_to_backend(x: Any, backend: Backend) -> Any:
     size = int(x.shape[0]) * int(x.shape[1]) * np.dtype(dtype).itemsize
     if not there and not fits(size, backend.xp, backend.device):
         return HostTable(to_host(x), dtype)
-    return to_backend(x, backend, backend.dtype)
+    return to_device(x, backend.xp, backend.device, backend.dtype, copy=None)
 
 
 def float_of(dtype: Any, xp: Namespace, device: Device) -> str:

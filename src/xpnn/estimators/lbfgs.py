@@ -8,10 +8,9 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from xpnn.backends import on_device, to_float, to_host
+from xpnn.backends import on_device, to_device, to_float, to_host
 from xpnn.distributed import ProcessGroup, shard_bounds
 from xpnn.engine import HostRows
-from xpnn.estimators.inputs import to_backend
 from xpnn.estimators.structure import packing, weights_of
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.optimizers import SGD
@@ -46,7 +45,9 @@ class _Objective:
         flat = np.empty_like(packed)
         flat[self.packing] = packed
         with on_device(self.backend.device):
-            theta = to_backend(flat, self.backend, self.backend.dtype)
+            theta = to_device(
+                flat, self.backend.xp, self.backend.device, self.backend.dtype, copy=None
+            )
             if self.on_host or self.group is not None:
                 loss, gradient = self._in_parts(theta, flat)
             else:
@@ -79,7 +80,9 @@ class _Objective:
 
     def _batch(self, part: slice) -> Batch:
         x, t, weight = self.data.columns
-        rows = to_backend(x[part], self.backend, self.backend.dtype)
+        rows = to_device(
+            x[part], self.backend.xp, self.backend.device, self.backend.dtype, copy=None
+        )
         return Batch(rows, t[part, ...], None if weight is None else weight[part])
 
 
@@ -130,4 +133,6 @@ def fit_lbfgs(
     flat = np.empty_like(found.x)
     flat[objective.packing] = found.x
     with on_device(network.backend.device):
-        network.theta = to_backend(flat, network.backend, network.backend.dtype)
+        network.theta = to_device(
+            flat, network.backend.xp, network.backend.device, network.backend.dtype, copy=None
+        )

@@ -22,6 +22,7 @@ from xpnn.backends import (
     HOST_NAMESPACE,
     Array,
     Backend,
+    deterministic_mode,
     device_errors,
     device_name,
     device_of,
@@ -30,7 +31,6 @@ from xpnn.backends import (
     matmul_precision,
     namespace,
     on_device,
-    same_bits,
     select,
     to_device,
     to_host,
@@ -47,14 +47,13 @@ from xpnn.estimators.inputs import (
     check_namespace,
     check_rows,
     float_of,
-    from_dlpack,
     host_column,
     is_foreign,
     place_of,
     plain_rows,
     rows_to_backend,
     sender,
-    to_backend,
+    view_memory,
 )
 from xpnn.estimators.lbfgs import fit_lbfgs
 from xpnn.estimators.losses import network_loss
@@ -418,7 +417,7 @@ class BaseMLP(  # type: ignore[misc]
                 f"This {name} estimator requires y to be passed, but the target y is None."
             )
         own = None if first or "network_" not in vars(self) else self.network_.backend
-        X, y = from_dlpack(X, own), host_column(y)
+        X, y = view_memory(X, own), host_column(y)
         options = dict(self._TARGETS, multi_output=True)
         if is_foreign(X):
             x = check_foreign(self, X, "X", first)
@@ -495,7 +494,7 @@ class BaseMLP(  # type: ignore[misc]
         theta = initial_weights(
             self.n_features_in_, layers, self.activation, self._random_state, dtype
         )
-        there = to_backend(theta, backend, backend.dtype)
+        there = to_device(theta, backend.xp, backend.device, backend.dtype, copy=None)
         self.network_ = self._make_network(layers, loss, there)
         self.out_activation_ = self._out_activation()
         self._best_theta, self.stopped_ = None, False
@@ -525,7 +524,8 @@ class BaseMLP(  # type: ignore[misc]
         floats = encoded.targets.dtype.kind == "f"
         with on_device(backend.device):
             x = rows_to_backend(encoded.x, backend)
-            t = to_backend(encoded.targets, backend, numbers if floats else None)
+            dtype = numbers if floats else None
+            t = to_device(encoded.targets, backend.xp, backend.device, dtype, copy=None)
             weight = encoded.weight
             if weight is not None:
                 weight = to_device(weight, backend.xp, backend.device, numbers)
@@ -721,7 +721,9 @@ class BaseMLP(  # type: ignore[misc]
             )
         assert isinstance(train, ArrayDataset)
         backend = self.network_.backend
-        bits = same_bits(backend.xp, backend.device) if self.deterministic else nullcontext()
+        bits = (
+            deterministic_mode(backend.xp, backend.device) if self.deterministic else nullcontext()
+        )
         with bits, matmul_precision(self.precision, backend.xp):
             fit_lbfgs(self, train, encoded.weight, self._loss, group)
 
@@ -799,8 +801,7 @@ class BaseMLP(  # type: ignore[misc]
         if came == (backend.name, device_name(backend.device)):
             return x, identity
         xp, device = (HOST_NAMESPACE, "cpu") if home is None else home
-        there = Backend(library_name(xp), xp, device, None)
-        return x, lambda result: to_backend(result, there)
+        return x, lambda result: to_device(result, xp, device, copy=None)
 
     def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
         return score_of(self, X, y, sample_weight)

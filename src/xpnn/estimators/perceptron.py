@@ -39,10 +39,9 @@ from xpnn.estimators.inputs import (
     check_namespace,
     check_rows,
     float_of,
-    from_dlpack,
     host_column,
     is_foreign,
-    to_backend,
+    view_memory,
 )
 from xpnn.estimators.sgd_randomness import draw, permutations
 from xpnn.functional import linear
@@ -320,7 +319,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        X = from_dlpack(X, self._backend if hasattr(self, "coef_") else None)
+        X = view_memory(X, self._backend if hasattr(self, "coef_") else None)
         y = host_column(y)
         if is_foreign(X):
             x = check_foreign(self, X, "X", reset)
@@ -512,7 +511,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if isinstance(x, SparseRows):
                 x = x.matrix
             else:
-                x = to_backend(x, where, coef.dtype if is_list else None)
+                x = to_device(x, where.xp, where.device, coef.dtype if is_list else None, copy=None)
                 dtype = xp.result_type(x, coef)
                 x, coef = (xp.astype(a, dtype, copy=False) for a in (x, coef))
             intercept = xp.astype(intercept, coef.dtype, copy=False)

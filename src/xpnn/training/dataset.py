@@ -202,7 +202,7 @@ class StreamDataset:
                     None if c is None else to_device(c, xp, device, d) for c, d in pairs
                 )
                 return x, t, weight
-            found = self._feeder.bring([None if c is None else _part(c, d) for c, d in pairs])
+            found = self._feeder.to_device([None if c is None else _part(c, d) for c, d in pairs])
             x, t, weight = (
                 c if c is None or d is None else xp.astype(c, d, copy=False)
                 for c, (_, d) in zip(found, pairs, strict=True)

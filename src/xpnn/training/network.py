@@ -21,7 +21,6 @@ from xpnn.backends import (
     MixedArraysError,
     Namespace,
     as_array,
-    as_array_like,
     as_floating,
     backend_of,
     default_float,
@@ -364,7 +363,7 @@ class Network:
         ):
             single = X.ndim == 1
             return X[None, :] if single else X, HOST_NAMESPACE, single
-        x = as_array_like("X", X, theta) if self._placed else as_array("X", X)
+        x = as_array("X", X, theta) if self._placed else as_array("X", X)
         xp, device = placement(X=x)
         shape = tuple(x.shape)
         single = shape == (self.inputs,)
@@ -409,8 +408,8 @@ class Network:
         """
         if y is None:
             raise ValueError("y is None; expected targets, one for each row of X")
-        t = as_array_like("y", y, x)
-        weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
+        t = as_array("y", y, x)
+        weight = None if sample_weight is None else as_array("sample_weight", sample_weight, x)
         xp, device = placement(X=x, y=t, sample_weight=weight)
         if weight is not None and tuple(weight.shape) != (x.shape[0],):
             raise ValueError(

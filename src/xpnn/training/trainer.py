@@ -9,7 +9,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xpnn.backends import Array, host, on_device, same_bits, to_float, to_host
+from xpnn.backends import Array, deterministic_mode, host, on_device, to_float, to_host
 from xpnn.distributed import ProcessGroup
 from xpnn.engine.trees import map_tree
 from xpnn.layers import Tree
@@ -216,7 +216,7 @@ class Trainer:
         xp, device = self.network.backend.xp, self.network.backend.device
         for call in self.callbacks:
             call.on_train_begin(run)
-        bits = same_bits(xp, device) if options.deterministic else nullcontext()
+        bits = deterministic_mode(xp, device) if options.deterministic else nullcontext()
         diverged = None
         with on_device(device), bits:
             try:
