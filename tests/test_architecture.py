@@ -26,7 +26,7 @@ FLOORS = [
     {"plots", "export"},
     {"estimators"},
     {"files"},
-    {"demos", "checks", "bench"},
+    {"demos", "checks"},
     {"cli"},
 ]
 LEVEL = {package: level for level, floor in enumerate(FLOORS) for package in floor}
@@ -38,7 +38,7 @@ ARRAY_LIBRARIES = {
     "torch",
     "jax",
 }
-NUMPY_TOO = {"data", "plots", "export", "demos", "checks", "bench", "estimators", "cli"}
+NUMPY_TOO = {"data", "plots", "export", "demos", "checks", "estimators", "cli"}
 HOST_READS = {"item", "cpu", "numpy", "detach"}
 
 

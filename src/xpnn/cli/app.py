@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.bench import bench
 from xpnn.cli.demo import demos
 from xpnn.cli.evaluate import evaluate
 from xpnn.cli.export import export
@@ -31,7 +30,6 @@ app = typer.Typer(
 )
 for command in (train, predict, evaluate, inspect, plot, export):
     app.command(rich_help_panel=_TABLES)(command)
-app.command(rich_help_panel=_MORE)(bench)
 app.add_typer(
     demos, name="demo", help="Run a tutorial, or the digit reader.", rich_help_panel=_MORE
 )

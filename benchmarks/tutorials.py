@@ -1,8 +1,8 @@
 """The tutorials' own NumPy code, in float64 and in their order of operations.
 
-The digit reader follows Rashid, "Make Your Own Neural Network" (2016), part 2, with its
-column vectors and `numpy.dot`; the single layer is the loop of "your first neural
-network". Neither was made to be fast; they are what a learner has before.
+The digit reader follows Rashid, "Make Your Own Neural Network" (2016), part 2, with its column
+vectors and `numpy.dot`; the single layer is the loop of "your first neural network". Neither was
+made to be fast; they are what a learner has before.
 """
 
 from __future__ import annotations
@@ -10,24 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
+
+INPUTS = np.array([[0, 0, 1], [1, 1, 1], [1, 0, 1], [0, 1, 1]], dtype=float)
+TARGETS = np.array([[0], [1], [1], [0]], dtype=float)
 
 
 class TutorialDigits:
-    """The text's three-layer network, taught one record at a time.
-
-    Parameters
-    ----------
-    inputs, hidden, outputs : int
-        Widths.
-    rate : float
-        Learning rate.
-    seed : int
-        For the start weights, normal(0, hidden**-0.5) in both matrices.
-    """
+    """The text's three-layer network, taught one record at a time."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, rate: float, seed: int) -> None:
-        from scipy.special import expit
-
         rng = np.random.default_rng(seed)
         self.wih = rng.normal(0.0, hidden**-0.5, (hidden, inputs))
         self.who = rng.normal(0.0, hidden**-0.5, (outputs, hidden))
@@ -70,7 +62,7 @@ class TutorialLayer:
         return self._sigmoid(np.dot(inputs, self.synaptic_weights))
 
     def train(self, inputs: Any, outputs: Any, iterations: int) -> None:
-        """Follow the slope of half the squared error on all examples."""
+        """Follow the gradient of half the squared error on all examples."""
         for _ in range(iterations):
             output = self.predict(inputs)
             error = outputs - output
