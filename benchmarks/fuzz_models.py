@@ -125,7 +125,7 @@ def seal_header(kind: str, path: Path) -> None:
 def read_model(path: Path) -> None:
     """Read a model file: header, record and model."""
     import xpnn
-    from xpnn.export import read_record
+    from xpnn.files import read_record
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a model that lived elsewhere

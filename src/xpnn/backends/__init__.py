@@ -30,6 +30,8 @@ from xpnn.backends.errors import (
     BackendUnavailableError,
     DeviceLostError,
     DeviceMemoryError,
+    InputError,
+    MissingExtraError,
     MixedArraysError,
 )
 from xpnn.backends.exchange import adopt
@@ -77,7 +79,9 @@ __all__ = [
     "DeviceMemoryError",
     "Feeder",
     "HostGenerator",
+    "InputError",
     "LibraryStatus",
+    "MissingExtraError",
     "MixedArraysError",
     "Namespace",
     "NcclRing",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from xpnn.backends.errors import BackendUnavailableError
+from xpnn.backends.errors import BackendUnavailableError, InputError
 from xpnn.backends.types import Device, Namespace
 
 
@@ -82,13 +82,13 @@ def _index(name: str, kind: str, count: int, library: str) -> int:
     head, _, tail = name.partition(":")
     if head != kind or (tail and not tail.isdigit()) or int(tail or 0) >= count:
         known = ", ".join(f"{kind}:{i}" for i in range(count)) or "none"
-        raise ValueError(f"device={name!r} is not a device of {library}; it has: {known}")
+        raise InputError(f"device={name!r} is not a device of {library}; it has: {known}")
     return int(tail or 0)
 
 
 def _cpu_only(name: str) -> Device:
     if name != "cpu":
-        raise ValueError(f"device={name!r} is not a device of numpy; it has: cpu")
+        raise InputError(f"device={name!r} is not a device of numpy; it has: cpu")
     return "cpu"
 
 
@@ -147,7 +147,7 @@ def _torch_device(name: str) -> Device:
     torch = importlib.import_module("torch")
     known = _torch_devices()
     if (name if name != "cuda" else "cuda:0") not in known:
-        raise ValueError(
+        raise InputError(
             f"device={name!r} is not a device of torch on this machine; it has: {', '.join(known)}"
         )
     return torch.device(name if name != "cuda" else "cuda:0")
@@ -170,7 +170,7 @@ def _jax_device(name: str) -> Device:
     for wanted in (name, f"{name}:0"):
         if wanted in known:
             return known[wanted]
-    raise ValueError(
+    raise InputError(
         f"device={name!r} is not a device of jax on this machine; it has: {', '.join(known)}"
     )
 
@@ -180,7 +180,7 @@ def _strict_device(name: str) -> Device:
     try:
         return strict.Device("CPU_DEVICE" if name == "cpu" else name)
     except ValueError:
-        raise ValueError(
+        raise InputError(
             f"device={name!r} is not a device of array_api_strict; it has: "
             + ", ".join(["cpu", *_strict_devices()])
         ) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends.dispatch import default_float, device_of, dtype_name, is_array, namespace
-from xpnn.backends.errors import BackendUnavailableError
+from xpnn.backends.errors import BackendUnavailableError, InputError
 from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, library_name, memory_of
 from xpnn.backends.transfer import to_device, to_host
@@ -157,13 +157,13 @@ def _dtype(name: str, xp: Namespace, device: Device, dtype: DType | str | None) 
         return default_float(xp, device)
     wanted = dtype if isinstance(dtype, str) else dtype_name(dtype)
     if wanted not in DTYPES:
-        raise ValueError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
+        raise InputError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
     found = getattr(xp, wanted, None)
     if found is None:
-        raise ValueError(f"dtype={wanted!r} is not a dtype of {name}")
+        raise InputError(f"dtype={wanted!r} is not a dtype of {name}")
     # JAX hands back float32 with a warning when float64 is not enabled: ask first.
     if name == "jax" and wanted == "float64" and dtype_name(default_float(xp)) != "float64":
-        raise ValueError(
+        raise InputError(
             "dtype='float64' is switched off in jax; set the environment variable "
             "JAX_ENABLE_X64=1, or call jax.config.update('jax_enable_x64', True) at the start"
         )
@@ -208,7 +208,7 @@ def select(
     if name == "auto" and os.environ.get("XPNN_BACKEND"):
         name, origin = os.environ["XPNN_BACKEND"], "XPNN_BACKEND"
     if name != "auto" and name not in LIBRARIES:
-        raise ValueError(
+        raise InputError(
             f"{origin}={name!r} is not a backend; expected auto, {', '.join(LIBRARIES)}"
         )
     from_environment = device is None and bool(os.environ.get("XPNN_DEVICE"))
@@ -225,7 +225,7 @@ def select(
         device = library.device(device_name(device))
     except ValueError as error:
         hint = " (from XPNN_DEVICE)" if from_environment else ""
-        raise ValueError(f"{error}{hint}") from None
+        raise InputError(f"{error}{hint}") from None
     return Backend(name, xp, device, _dtype(name, xp, device, dtype))
 
 

@@ -2,7 +2,7 @@
 
 from xpnn.data.columns import Column, describe, learn_columns
 from xpnn.data.digits_csv import read_digits_csv
-from xpnn.data.files import DataFileError, reading, replacing
+from xpnn.data.files import DataFileError, atomic_write, open_compressed
 from xpnn.data.idx import read_idx, write_idx
 from xpnn.data.mnist import (
     Mnist,
@@ -26,6 +26,7 @@ __all__ = [
     "MnistFiles",
     "Source",
     "ascii_digit",
+    "atomic_write",
     "describe",
     "digit_targets",
     "fetch_mnist",
@@ -33,11 +34,10 @@ __all__ = [
     "learn_columns",
     "line_of_row",
     "load_mnist",
+    "open_compressed",
     "read_digits_csv",
     "read_idx",
     "read_table",
-    "reading",
-    "replacing",
     "scale_pixels",
     "square_picture",
     "stream",

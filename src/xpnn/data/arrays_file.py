@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from xpnn import __version__
-from xpnn.backends import is_array, to_host
-from xpnn.data.files import replacing
+from xpnn.backends import InputError, is_array, to_host
+from xpnn.data.files import atomic_write
 
 # safetensors' names of the dtypes that are read. It knows more, which NumPy does not.
 _DTYPES = {
@@ -42,9 +42,7 @@ class FileKind:
     name : str
         What errors call it.
     format : int
-        Newest format that is known, and the one that is written.
-    sealed : int
-        First format with checksums.
+        The format that is read and written.
     error : type
         Raised where such a file cannot be read or written.
     """
@@ -52,8 +50,7 @@ class FileKind:
     key: str
     name: str
     format: int
-    sealed: int
-    error: type[ValueError]
+    error: type[InputError]
 
 
 def _plain(value: Any) -> Any:
@@ -102,9 +99,13 @@ def seal(header: Mapping[str, Any]) -> str:
 
 
 def write_arrays(
-    path: str | Path, kind: FileKind, header: Mapping[str, Any], arrays: Mapping[str, Any],
-    *, beside: str | None = None,
-) -> Path:  # fmt: skip
+    path: str | Path,
+    kind: FileKind,
+    header: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    *,
+    temp_name: str | None = None,
+) -> Path:
     """Write a file of arrays: beside its place, synced, and renamed.
 
     Parameters
@@ -117,8 +118,8 @@ def write_arrays(
         Plain values and arrays; arrays become lists.
     arrays : dict of str to numpy.ndarray
         Numbers and truth values.
-    beside : str, optional
-        As in `xpnn.data.replacing`.
+    temp_name : str, optional
+        As in `xpnn.data.atomic_write`.
 
     Returns
     -------
@@ -153,7 +154,7 @@ def write_arrays(
             f"room for {_HEADER_BYTES:,}"
         )
     content = save(tensors, metadata={kind.key: text})
-    with replacing(path, beside=beside) as place:
+    with atomic_write(path, temp_name=temp_name) as place:
         place.write_bytes(content)
     return Path(path)
 
@@ -189,16 +190,16 @@ def _read_header(metadata: dict[str, str], kind: FileKind) -> dict[str, Any]:
     form = header.get("format") if isinstance(header, dict) else None
     if not isinstance(form, int) or isinstance(form, bool) or form < 1:
         raise kind.error(f"its header has the format {form!r}; expected {kind.format}")
-    if form > kind.format:
+    if form != kind.format:
+        hint = ": install a newer xpnn" if form > kind.format else ""
         raise kind.error(
             f"its format is {form}, written by xpnn {header.get('xpnn')}; xpnn {__version__} reads "
-            f"up to format {kind.format}: install a newer xpnn"
+            f"format {kind.format}{hint}"
         )
-    if form >= kind.sealed:
-        body, _, own = text.rpartition(_SEAL)
-        if own != sha256(body.encode(errors="surrogatepass")).hexdigest() + '"}':
-            raise kind.error("its header is damaged: its checksum is another")
-        del header["sha256"]
+    body, _, own = text.rpartition(_SEAL)
+    if own != sha256(body.encode(errors="surrogatepass")).hexdigest() + '"}':
+        raise kind.error("its header is damaged: its checksum is another")
+    del header["sha256"]
     return header
 
 
@@ -255,6 +256,6 @@ def read_arrays(path: str | Path, kind: FileKind) -> tuple[dict[str, Any], dict[
             if found not in _DTYPES:
                 raise kind.error(f"{name} has the type {found}; expected one of {sorted(_DTYPES)}")
             arrays[name] = file.get_tensor(name)
-        if header["format"] >= kind.sealed and header.get("arrays_sha256") != _digest(arrays):
+        if header.get("arrays_sha256") != _digest(arrays):
             raise kind.error("its arrays are damaged: their checksum is another")
     return header, arrays

@@ -20,7 +20,7 @@ from itertools import accumulate
 from typing import Any
 from zlib import crc32
 
-from xpnn.backends import host, limit_threads
+from xpnn.backends import MissingExtraError, host, limit_threads
 from xpnn.distributed.missing import Roll, end_job, end_job_on_errors
 from xpnn.distributed.settings import MPI, RankError
 
@@ -47,12 +47,12 @@ def load_mpi(timeout: float) -> Any:
     try:
         return importlib.import_module("mpi4py.MPI")
     except ImportError as error:
-        raise ImportError(
+        raise MissingExtraError(
             "distributed='mpi' needs mpi4py and an MPI; install them with: "
             'python -m pip install "xpnn[mpi]"'
         ) from error
     except RuntimeError as error:  # mpi4py is there, and finds no library
-        raise ImportError(
+        raise MissingExtraError(
             f"mpi4py finds no MPI library: {error}. Load your cluster's MPI, or install one "
             'with: python -m pip install "xpnn[mpi]"'
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,11 @@ from xpnn.backends import (
     HOST_NAMESPACE,
     Backend,
     Device,
-    DType,
     dtype_name,
     host,
     scalar,
     to_host,
 )
-from xpnn.data.arrays_file import read_arrays
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.learner import Kept
@@ -26,15 +23,12 @@ from xpnn.estimators.moving import land, move
 from xpnn.estimators.plain import read, write
 from xpnn.estimators.rates import Rates
 from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.table_model import TableModel
-from xpnn.export.layer_config import ModelFileError
-from xpnn.export.model_file import MODEL, check_arrays, check_place, kind_of, naming, write_model
+from xpnn.export.model_file import ModelFileError, check_arrays
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.optimizers.scaled import Scaled
 from xpnn.training.precision import PLAIN, Precision
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
-ESTIMATOR, TABLE = "estimator", "table"
 
 
 def _number(value: Any) -> bool:
@@ -101,42 +95,17 @@ _RATES: dict[str, Any] = {
 # Writing
 
 
-def save_estimator(model: Any, path: str | Path, *, record: dict[str, Any] | None = None) -> Path:
-    """Write a fitted estimator to a model file; see `xpnn.save`.
-
-    Parameters
-    ----------
-    model : MLPClassifier, MLPRegressor or TableModel
-        Fitted, or made by `initialize`.
-    path : path
-        Usually ends in ``.safetensors``.
-    record : dict, optional
-        What shall be remembered of the training.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ModelFileError
-        It is not fitted, of a class of the user's own, or a parameter cannot be saved.
-    """
-    if type(model) is not TableModel:
-        content, arrays = estimator_content(model)
-        return write_model(path, ESTIMATOR, {"estimator": content}, arrays, record)
-    content, arrays = estimator_content(model.estimator)
-    whole = {"table": model.to_config(), "estimator": content}
-    return write_model(path, TABLE, whole, arrays, record)
-
-
-def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def estimator_content(
+    model: Any, for_inference: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write a fitted estimator as plain values and arrays.
 
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
         Fitted, or made by `initialize`.
+    for_inference : bool, default False
+        Whether to leave out what only further training needs.
 
     Returns
     -------
@@ -146,14 +115,9 @@ def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     ModelFileError
-        As in `save_estimator`.
+        It is not fitted, or a parameter cannot be saved.
     """
     name = type(model).__name__
-    if KINDS.get(name) is not type(model):
-        raise ModelFileError(
-            f"a {type(model).__module__}.{name} cannot be saved; expected a Network, a TableModel "
-            f"or one of {', '.join(KINDS)}"
-        )
     if not hasattr(model, "coefs_"):
         raise ModelFileError(f"the {name} is not fitted; call fit, and save it then")
     try:
@@ -178,6 +142,8 @@ def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     for kind in ("coefs", "intercepts"):
         parts = getattr(model, f"{kind}_")
         arrays |= {f"{kind}.{i}": to_host(part) for i, part in enumerate(parts)}
+    if for_inference:
+        return content, arrays
     if model._best_theta is not None:
         arrays["best"] = to_host(model._best_theta)
     kept = vars(model).get("_kept")
@@ -193,40 +159,6 @@ def estimator_content(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 # Reading
-
-
-def load_estimator(
-    path: str | Path,
-    backend: Backend | str | None = None,
-    device: Device | str | None = None,
-    dtype: DType | str | None = None,
-) -> Any:
-    """Read an estimator, or a table's model, from a model file; see `xpnn.load`.
-
-    Parameters
-    ----------
-    path, backend, device, dtype
-        As in `xpnn.load`.
-
-    Returns
-    -------
-    MLPClassifier, MLPRegressor or TableModel
-    """
-    wanted = check_place(backend, device, dtype)
-    header, arrays = read_arrays(path, MODEL)
-    with naming(path):
-        kind = kind_of(header)
-        if kind not in (ESTIMATOR, TABLE):
-            raise ModelFileError(f"it holds a model of the kind {kind!r}")
-        model = placed(estimator_from(header.get("estimator"), arrays), backend, device, wanted)
-        return model if kind == ESTIMATOR else _table_from(header.get("table"), model)
-
-
-def _table_from(config: Any, estimator: Any) -> Any:
-    try:
-        return TableModel.from_config(config, estimator)
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the table's model cannot be made: {error}") from error
 
 
 def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import shuffle
 
-from xpnn.backends import Array, Device, Namespace, device_of, on_device, to_device
+from xpnn.backends import Array, Device, InputError, Namespace, device_of, on_device, to_device
 from xpnn.engine import HostRows
 from xpnn.estimators import resuming
 from xpnn.estimators.learner import Kept, steps_in
@@ -272,7 +272,7 @@ class Training:
                     )
                 self.history.stopped = "diverged"
                 return True
-            raise ValueError(
+            raise InputError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 f"values and need to be preprocessed. The loss became {loss} in epoch "
                 f"{model.n_iter_ + 1}; the model keeps the weights of the epoch before. A smaller "

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from xpnn import __version__
-from xpnn.backends import host
-from xpnn.data.files import replacing
+from xpnn.backends import InputError, host
+from xpnn.data.files import atomic_write
+from xpnn.data.optional import import_optional
 
 OPSETS = (18, 26)
 """The oldest and the newest version of ONNX's operators that models are written for."""
@@ -20,25 +20,8 @@ _DOMAIN = "ai.onnx.ml"
 _LARGEST = 2**31 - 2**20  # bytes of parameters: one protobuf message holds less than 2 GiB
 
 
-class OnnxError(ValueError):
+class OnnxError(InputError):
     """A model cannot be written as ONNX; the message says why."""
-
-
-def import_onnx() -> Any:
-    """Import the package `onnx`.
-
-    Raises
-    ------
-    ImportError
-        It is not installed; the message says what installs it.
-    """
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX export needs the package onnx ({error}). Install it with: "
-            'pip install "xpnn[onnx]"'
-        ) from error
 
 
 def check_opset(opset: int | None) -> int:
@@ -54,7 +37,10 @@ def check_opset(opset: int | None) -> int:
     OnnxError
         It is outside `OPSETS`, or newer than the installed onnx.
     """
-    oldest, newest = OPSETS[0], min(OPSETS[1], import_onnx().defs.onnx_opset_version())
+    oldest, newest = (
+        OPSETS[0],
+        min(OPSETS[1], import_optional("onnx", "onnx").defs.onnx_opset_version()),
+    )
     if opset is None:
         return oldest
     if isinstance(opset, bool) or not isinstance(opset, int) or not oldest <= opset <= newest:
@@ -77,7 +63,7 @@ class Graph:
     """
 
     def __init__(self, opset: int) -> None:
-        self.onnx, self.opset = import_onnx(), opset
+        self.onnx, self.opset = import_optional("onnx", "onnx"), opset
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.inputs: list[Any] = []
@@ -225,6 +211,6 @@ class Graph:
 def write(model: Any, path: str | Path | None) -> Any:
     """Write a model to a file, whole or not at all; return the model."""
     if path is not None:
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_bytes(model.SerializeToString())
     return model

@@ -11,6 +11,7 @@ from typing import Any
 from xpnn.backends import (
     Array,
     Device,
+    InputError,
     Namespace,
     dtype_name,
     host,
@@ -29,7 +30,7 @@ from xpnn.training.history import History
 SAMPLE = 1024  # rows of the data that a checkpoint knows them by
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint cannot be gone on from; the message says why."""
 
 
@@ -37,7 +38,7 @@ class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; the training goes on."""
 
 
-CHECKPOINT = FileKind("xpnn-checkpoint", "checkpoint", 1, sealed=1, error=CheckpointError)
+CHECKPOINT = FileKind("xpnn-checkpoint", "checkpoint", 1, error=CheckpointError)
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ class Checkpoint:
         if epochs is not None and (
             isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1
         ):
-            raise ValueError(f"every_epochs is {epochs!r}; expected a positive integer")
+            raise InputError(f"every_epochs is {epochs!r}; expected a positive integer")
         if minutes is not None and (
             isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes > 0
         ):
-            raise ValueError(f"every_minutes is {minutes!r}; expected a number above 0")
+            raise InputError(f"every_minutes is {minutes!r}; expected a number above 0")
         if self.on_error not in ("warn", "stop"):
-            raise ValueError(f"on_error is {self.on_error!r}; expected 'warn' or 'stop'")
+            raise InputError(f"on_error is {self.on_error!r}; expected 'warn' or 'stop'")
 
 
 def as_checkpoint(value: Any) -> Checkpoint | None:

@@ -262,7 +262,7 @@ class Keeper:
             write_arrays(
                 self.path, CHECKPOINT, values | taken.values,
                 {name: to_host(array) for name, array in taken.arrays.items()},
-                beside=f".{self.path.name}.part",
+                temp_name=f".{self.path.name}.part",
             )  # fmt: skip
         except OSError as error:
             failed = f"the checkpoint {self.path} could not be written: {error}"
