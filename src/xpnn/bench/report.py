@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from xpnn.bench.rounds import Comparison
-from xpnn.data.files import replacing
+from xpnn.data.files import atomic_write
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
@@ -84,7 +84,7 @@ def show(comparison: Comparison) -> None:
 
 def write(path: str | Path, results: dict[str, Any]) -> Path:
     """Write results as JSON, beside its place and then moved there."""
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json.dumps(results, indent=1) + "\n")
     return Path(path)
 

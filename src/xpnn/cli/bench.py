@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from xpnn.bench.command import QUESTIONS, THREADS
+from xpnn.cli.output import UsageError
 
 # What answers the question in about three minutes; --full runs what the repository's scripts run.
 _SHORT = {
@@ -74,7 +75,7 @@ def bench(
     Example: xpnn bench train --full --out results
     """
     if question != "all" and question not in QUESTIONS:
-        raise ValueError(
+        raise UsageError(
             f"question is {question!r}; expected all, or one of {', '.join(QUESTIONS)}"
         )
     for one in QUESTIONS if question == "all" else (question,):
