@@ -111,6 +111,8 @@ def main() -> None:
     """
     # JAX reads this when it is imported; the tutorials' figures need 64 bits.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
+    if not os.environ.get("COLUMNS", "1").isdigit() or os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]  # no width that anything can be drawn in
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
     shown = _TRACEBACK in words[:end] or os.environ.get(_VARIABLE, "0") not in ("", "0")

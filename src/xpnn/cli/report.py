@@ -7,7 +7,7 @@ import sys
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from xpnn.backends import (
     LIBRARIES,
@@ -23,10 +23,14 @@ from xpnn.cli.output import UsageError
 def _console() -> Console:
     # The file is named, as rich asks it for its codec and draws boxes that it knows.
     console = Console(file=sys.stdout)
-    columns = os.environ.get("COLUMNS", "")
-    if console.is_terminal or (columns.isdigit() and int(columns)):
+    if console.is_terminal or "COLUMNS" in os.environ:
         return console
     return Console(file=sys.stdout, width=160)  # a pipe has no width; keep rows whole
+
+
+def _table(*heads: str, title: str) -> Table:
+    """Make a table that breaks long words where it is narrow, and cuts nothing off."""
+    return Table(*(Column(head, overflow="fold") for head in heads), title=title)
 
 
 def _memory(size: int | None) -> str:
@@ -35,7 +39,7 @@ def _memory(size: int | None) -> str:
 
 def show_backends() -> None:
     """Print each library with version and devices, or why it cannot be used."""
-    table = Table("library", "version", "devices, or why not", title="array libraries")
+    table = _table("library", "version", "devices, or why not", title="array libraries")
     for found in available():
         if found.usable:
             text = ", ".join(f"{name}{_memory(size)}" for name, size in found.devices.items())
@@ -92,7 +96,7 @@ def show_check(names: str) -> bool:
             console.print(f"[dim]skipped: {escape(found.reason)}")
             continue
         heads = ("device", "dtype", "computation", "largest absolute", "largest relative")
-        table = Table(*heads, "allowed", "", title=f"{name} {found.version} against numpy float64")
+        table = _table(*heads, "allowed", "", title=f"{name} {found.version} against numpy float64")
         last = ("", "")
         for f in (f for device in found.devices for f in check_device(name, device)):
             where = (f.device, f.dtype)

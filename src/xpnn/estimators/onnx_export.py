@@ -196,7 +196,8 @@ def to_onnx(
 
     The outputs have the values and shapes of `predict` and `predict_proba`: `label` and
     `probabilities` (for 'hinge' and `Perceptron`: `scores`), or `prediction`. Labels are
-    int64, bool, floats or text, as the classes are.
+    int64, bool, floats or text, as the classes are. Where a column has the name of an output,
+    the output gets a number (`label_2`), and `outputs` in the metadata says which is which.
 
     Parameters
     ----------

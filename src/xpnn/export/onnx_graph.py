@@ -60,6 +60,8 @@ class Graph:
     ----------
     nodes, initializers, inputs, outputs : list
         What the model is made of; values are known by their names.
+    output_names : dict of str to str
+        What an output is -> its name. The names differ where an input has that name already.
     """
 
     def __init__(self, opset: int) -> None:
@@ -69,6 +71,7 @@ class Graph:
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self.bytes = 0
+        self.output_names: dict[str, str] = {}
         self._names: set[str] = set()
         self._constants: dict[Any, str] = {}
 
@@ -140,17 +143,20 @@ class Graph:
 
     def input(self, name: str, dtype: Any, width: int) -> str:
         """Declare an input of shape (n, width); an object dtype is text."""
-        # Feature names are the user's: they may be those of other values.
-        made = self._name(name)
+        # In ONNX an empty name means that there is no value.
+        made = self._name(name or "input")
         self.inputs.append(self._info(made, dtype, ["n", width]))
         return made
 
     def output(self, value: str, name: str, dtype: Any, width: int | None) -> None:
-        """Declare a value an output of shape (n, width), or (n,) where `width` is None."""
-        self.add("Identity", value, output=name)
-        if self.nodes[-1].output[0] != name:
-            raise OnnxError(f"an input is called {name!r}, which is the name of an output")
-        self.outputs.append(self._info(name, dtype, ["n"] if width is None else ["n", width]))
+        """Declare a value an output of shape (n, width), or (n,) where `width` is None.
+
+        The names of inputs are the user's. Where one of them is `name`, the output gets a
+        number behind it.
+        """
+        made = self.add("Identity", value, output=name)
+        self.output_names[name] = made
+        self.outputs.append(self._info(made, dtype, ["n"] if width is None else ["n", width]))
 
     def _type(self, dtype: Any) -> int:
         dtype = host.dtype(dtype)
@@ -203,6 +209,8 @@ class Graph:
             for key, texts in properties.items()
             if texts is not None
         }
+        if any(name != made for name, made in self.output_names.items()):
+            given["outputs"] = json.dumps(self.output_names)
         helper.set_model_props(model, given)
         self.onnx.checker.check_model(model, full_check=True)
         return model
