@@ -286,7 +286,7 @@ def test_pictures_packed_with_zstd(tmp_path):
             read_table(write(path, cut))
 
 
-@pytest.mark.parametrize("missing", ["pandas", "pyarrow", "zstandard"])
+@pytest.mark.parametrize("missing", ["pandas", "pyarrow"])
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, missing):
     path = write(tmp_path / "a.csv", zstd(b"a\n1\n"))
     monkeypatch.setitem(sys.modules, missing, None)

@@ -44,24 +44,9 @@ def last_of(model: Any) -> Any:
 def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None = None) -> Any:
     """Make any model one that takes tables.
 
-    Parameters
-    ----------
-    model : TableModel, estimator, Pipeline or Network
-        Those but the first take the columns that they were fitted on by their names; where
-        they know none, all columns but the target in the order of the table.
-    target : str, optional
-        The column that is no input of such a model.
-    frame : pandas.DataFrame, optional
-        Rows with the target, for the baseline of such a model.
-
-    Returns
-    -------
-    TableModel
-
-    Raises
-    ------
-    UsageError
-        The model predicts several things at once, or `target` is not the one of the model.
+    Networks and estimators take the columns that they were fitted on by their names; where they
+    know none, all columns but the target in the order of the table. `frame` has rows with the
+    target, for their baseline.
     """
     from xpnn import Network, TableModel
 

@@ -60,21 +60,7 @@ def check_out(
 ) -> None:
     """Refuse a file that could not be written: before the work, not after it.
 
-    Parameters
-    ----------
-    path : Path
-        Where it shall be; its folder is made when it is written.
-    option : str
-        The option that says so.
-    sources : sequence of path
-        What the command reads, and must not write over.
-    endings : sequence of str
-        Those that the file may have; default, any.
-
-    Raises
-    ------
-    UsageError
-        It is a folder, an input, of another kind, or nothing can be written there.
+    `option` names it; `sources` are read by the command, and must not be written over.
     """
     if endings and path.suffix.lower() not in endings:
         raise UsageError(f"{option} is '{path}'; expected a file that ends in {', '.join(endings)}")

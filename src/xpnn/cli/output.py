@@ -71,10 +71,6 @@ def safe_streams() -> Iterator[tuple[SafeStream, SafeStream]]:
 
     Characters that their codec lacks are written as escapes. Streams that were closed when the
     process began are opened to nowhere, so that no file of ours gets their numbers.
-
-    Yields
-    ------
-    pair of SafeStream
     """
     for number in range(3):
         try:
@@ -104,15 +100,7 @@ def is_unicode(stream: Any) -> bool:
 
 
 def write_data(text: str) -> None:
-    """Write rows to standard output at once, as UTF-8 whatever the terminal's codec is.
-
-    Raises
-    ------
-    OutputClosed
-        Nobody reads it any more.
-    OSError
-        It cannot be written.
-    """
+    """Write rows to standard output at once, as UTF-8 whatever the terminal's codec is."""
     out: Any = sys.stdout
     if isinstance(out, SafeStream) and out.error is not None:
         raise OutputClosed
@@ -142,15 +130,7 @@ def plain(value: Any) -> Any:
 
 @dataclass
 class Screen:
-    """Where a command's words go.
-
-    Parameters
-    ----------
-    json : bool
-        Print one JSON object and nothing else on standard output.
-    quiet : bool
-        Print notes and errors only.
-    """
+    """Where a command's words go: people read text, machines one JSON object."""
 
     json: bool = False
     quiet: bool = False

@@ -50,15 +50,7 @@ def show_backends() -> None:
 
 
 def require_backend(name: str, device: str | None = None) -> None:
-    """Print one library with version and devices; on a GPU, something is computed first.
-
-    Raises
-    ------
-    ValueError
-        The library or the device is not known.
-    BackendUnavailableError
-        It cannot be used; says why, and what to do.
-    """
+    """Print one library with version and devices; on a GPU, something is computed first."""
     if name not in LIBRARIES:
         raise UsageError(f"--require is {name!r}; expected one of {', '.join(LIBRARIES)}")
     trouble = cuda_trouble(device) if name == "cupy" else ""

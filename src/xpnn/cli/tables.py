@@ -26,17 +26,7 @@ _ENDINGS = frozenset(
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    header : bool
-        Whether separated text begins with names.
-    labels : Path or None
-        Labels beside an IDX file of images.
-    """
+    """A table in a file."""
 
     path: Path
     header: bool = True

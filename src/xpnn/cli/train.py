@@ -45,27 +45,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Job:
-    """What a training is asked for, beside the table and the estimator's parameters.
-
-    Parameters
-    ----------
-    out : Path
-        The model file.
-    target, task : str
-        As in the command.
-    kinds : dict
-        Column -> what it is.
-    validation : str
-        Share of the rows, or a file.
-    seed : int
-        Of everything random.
-    resume, plot, overwrite : bool
-        As in the command.
-    every : int or None
-        Epochs between checkpoints.
-    options : dict
-        Parameters of the estimator.
-    """
+    """What a training is asked for, beside the table and the estimator's parameters."""
 
     out: Path
     target: str | None

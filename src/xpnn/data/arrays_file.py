@@ -77,23 +77,7 @@ def to_json(value: Any) -> str:
 
 
 def seal(header: Mapping[str, Any]) -> str:
-    """Write a header as JSON that ends with its own checksum.
-
-    Parameters
-    ----------
-    header : dict
-        Plain values and arrays; arrays become lists.
-
-    Returns
-    -------
-    str
-        Its last entry, ``sha256``, is of the text before that.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There is something in it that JSON cannot hold.
-    """
+    """Write a header as JSON that ends with its own checksum."""
     text = to_json(header)[:-1]
     return f'{text}{_SEAL}{sha256(text.encode()).hexdigest()}"}}'
 
@@ -106,32 +90,10 @@ def write_arrays(
     *,
     temp_name: str | None = None,
 ) -> Path:
-    """Write a file of arrays: beside its place, synced, and renamed.
+    """Write a file of arrays, whole or not at all; see `atomic_write`.
 
-    Parameters
-    ----------
-    path : path
-        Where it shall be. An older file there stays whole until the new one is.
-    kind : FileKind
-        What it is for.
-    header : dict
-        Plain values and arrays; arrays become lists.
-    arrays : dict of str to numpy.ndarray
-        Numbers and truth values.
-    temp_name : str, optional
-        As in `xpnn.data.atomic_write`.
-
-    Returns
-    -------
-    Path
-        Where it is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There is something in the header that JSON cannot hold.
-    OSError
-        The file cannot be written; nothing was changed.
+    Raises TypeError or ValueError where JSON cannot hold something in the header, whose arrays
+    become lists.
     """
     from safetensors.numpy import save
 
@@ -204,50 +166,16 @@ def _read_header(metadata: dict[str, str], kind: FileKind) -> dict[str, Any]:
 
 
 def read_header(path: str | Path, kind: FileKind) -> dict[str, Any]:
-    """Read what a file says beside its arrays.
-
-    Parameters
-    ----------
-    path : path
-        A file that `write_arrays` wrote.
-    kind : FileKind
-        What it is for.
-
-    Returns
-    -------
-    dict
-        The header that was written, and ``format`` and ``xpnn``, the version that wrote it.
-
-    Raises
-    ------
-    ValueError
-        `kind.error`: the file is not whole, not of that kind, or from a newer xpnn.
-    """
+    """Read what a file says beside its arrays: its header, with ``format`` and ``xpnn``."""
     with _opened(path, kind) as (_, header):
         return header
 
 
 def read_arrays(path: str | Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a file of arrays.
+    """Read a file of arrays: its header, and the arrays by name.
 
-    Parameters
-    ----------
-    path : path
-        A file that `write_arrays` wrote.
-    kind : FileKind
-        What it is for.
-
-    Returns
-    -------
-    header : dict
-        As from `read_header`.
-    arrays : dict of str to numpy.ndarray
-
-    Raises
-    ------
-    ValueError
-        `kind.error`: the file is not whole, not of that kind, or from a newer xpnn, or a
-        bit of it is not what was written.
+    Raises `kind.error` where the file is not whole, of another kind or format, or a bit of it
+    is not what was written.
     """
     with _opened(path, kind) as (file, header):
         arrays = {}

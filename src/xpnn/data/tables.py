@@ -118,7 +118,7 @@ def read_table(
     DataFileError
         The file does not hold a table; the message names it and the line.
     ImportError
-        pandas, pyarrow or zstandard is not installed: they come with the extra `tables`.
+        pandas or pyarrow is not installed: they come with the extra `tables`.
     """
     path, form = Path(path), table_format(path)
     _check_labels(form, labels)

@@ -57,29 +57,10 @@ _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f
 
 
 def write(value: Any, name: str, arrays: Arrays, other: Write | None = None) -> Any:
-    """Write a value for JSON.
+    """Write a value for JSON; arrays of numbers go to `arrays`, under names that are not taken.
 
-    Parameters
-    ----------
-    value : object
-        Plain values, tuples, lists, dictionaries, NumPy's arrays and `RandomState`, layers,
-        losses, optimizers and schedules of xpnn.
-    name : str
-        What it is called, for errors and arrays.
-    arrays : dict
-        Arrays of numbers are put here, under names that are not taken.
-    other : callable, optional
-        ``other(value, name, arrays)`` writes what is none of these, or gives None.
-
-    Returns
-    -------
-    object
-        For `read`.
-
-    Raises
-    ------
-    ModelFileError
-        Names what cannot be saved.
+    ``other(value, name, arrays)`` writes what is neither a plain value nor an array nor an
+    object of xpnn, or gives None. Raises `ModelFileError`, which names what cannot be saved.
     """
 
     def inner(v: Any) -> Any:
@@ -157,26 +138,8 @@ def _check_width(dtype: Any, texts: list[str], name: str) -> None:
 def read(value: Any, name: str, arrays: Arrays, others: Mapping[str, Read] | None = None) -> Any:
     """Make the value again that `write` was given.
 
-    Parameters
-    ----------
-    value : object
-        From JSON.
-    name : str
-        What it is called, for errors.
-    arrays : dict of str to numpy.ndarray
-        Of the file.
-    others : dict of str to callable, optional
-        ``others[key](value, name, arrays)`` makes what `other` of `write` wrote as a dictionary
-        with this key.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ModelFileError
-        `write` gives no such thing.
+    ``others[key](value, name, arrays)`` makes what `other` wrote as a dictionary with this key.
+    Raises `ModelFileError` for what `write` does not give.
     """
 
     def inner(v: Any) -> Any:

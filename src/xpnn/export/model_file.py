@@ -99,22 +99,7 @@ def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:
 
 
 def check_arrays(arrays: dict[str, Any], shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
-    """Hold the arrays of a file against what its structure says.
-
-    Parameters
-    ----------
-    arrays : dict of str to numpy.ndarray
-        From the file.
-    shapes : dict of str to tuple
-        Which ones there should be.
-    dtype : str
-        Of all of them.
-
-    Raises
-    ------
-    ModelFileError
-        Names what is missing, what nobody knows, or what is of another shape or type.
-    """
+    """Hold the arrays of a file against what its structure says."""
     missing, extra = sorted(shapes.keys() - arrays.keys()), sorted(arrays.keys() - shapes.keys())
     if missing or extra:
         said = [f"{n} is missing" for n in missing] + [f"{n} is not a parameter" for n in extra]

@@ -25,18 +25,7 @@ class OnnxError(InputError):
 
 
 def check_opset(opset: int | None) -> int:
-    """Choose the version of the operators, or check the one that is asked for.
-
-    Parameters
-    ----------
-    opset : int or None
-        None is the oldest of `OPSETS`, which the most runtimes know.
-
-    Raises
-    ------
-    OnnxError
-        It is outside `OPSETS`, or newer than the installed onnx.
-    """
+    """Choose the version of the operators, or check the one that is asked for."""
     oldest, newest = (
         OPSETS[0],
         min(OPSETS[1], import_optional("onnx", "onnx").defs.onnx_opset_version()),
@@ -87,21 +76,7 @@ class Graph:
     def add(
         self, op: str, *inputs: str, output: str = "", ml: bool = False, **attributes: Any
     ) -> str:
-        """Add a node with one output; return the name of that value.
-
-        Parameters
-        ----------
-        op : str
-            Name of the operator.
-        *inputs : str
-            Names of values.
-        output : str, optional
-            What to call the output.
-        ml : bool, default False
-            Whether the operator is one of ai.onnx.ml.
-        **attributes
-            Of the operator.
-        """
+        """Add a node with one output; return the name of that value."""
         name = self._name(output or op.lower())
         node = self.onnx.helper.make_node(
             op, list(inputs), [name], name=name, domain=_DOMAIN if ml else "", **attributes
@@ -110,15 +85,7 @@ class Graph:
         return name
 
     def constant(self, values: Any, name: str = "") -> str:
-        """Add an array, once; return its name.
-
-        Parameters
-        ----------
-        values : array_like
-            Numbers, truth values or texts.
-        name : str, optional
-            What to call it; arrays without a name are shared where they are equal.
-        """
+        """Add an array, once; return its name."""
         array = host.asarray(values, order="C")
         if array.dtype.kind in "UT":
             array = array.astype(object)
@@ -168,26 +135,7 @@ class Graph:
         return self.onnx.helper.make_tensor_value_info(name, self._type(dtype), shape)
 
     def model(self, name: str, doc: str, properties: Mapping[str, Sequence[str] | None]) -> Any:
-        """Finish and check the model.
-
-        Parameters
-        ----------
-        name : str
-            Of the graph.
-        doc : str
-            Description for a person.
-        properties : dict
-            Lists of text to write into the metadata as JSON; None is left out.
-
-        Returns
-        -------
-        onnx.ModelProto
-
-        Raises
-        ------
-        OnnxError
-            It does not fit into one ONNX file.
-        """
+        """Finish and check the model."""
         if self.bytes > _LARGEST:
             raise OnnxError(
                 f"the parameters take {self.bytes:,} bytes; an ONNX file holds less than 2 GiB. "

@@ -62,7 +62,7 @@ TRANSFORMERS: dict[str, type] = {
 _ESTIMATORS: dict[str, Any] = {
     kind.__name__: kind for kind in (MLPClassifier, MLPRegressor, Perceptron)
 }
-_TYPES = {
+_TYPES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         *(bool, int, float, str, object, np.number, np.integer, np.floating),
@@ -155,10 +155,11 @@ def _write_value(value: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {"slice": [_index(v) for v in (value.start, value.stop, value.step)]}
     if isinstance(value, np.dtype) and value.kind in "biufOUSM":
         return {"dtype": value.str}
-    if isinstance(value, type) and _TYPES.get(value.__name__) is value:
-        return {"type": value.__name__}
-    if isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is value:
-        return {"ufunc": value.__name__}
+    own = getattr(value, "__name__", "")
+    if isinstance(value, type) and _TYPES.get(own) is value:
+        return {"type": own}
+    if isinstance(value, np.ufunc) and getattr(np, own, None) is value:
+        return {"ufunc": own}
     if type(value) is set:
         return {"set": [write(v, name, arrays) for v in sorted(value, key=repr)]}
     if type(value) is compose.make_column_selector:
