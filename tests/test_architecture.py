@@ -38,7 +38,7 @@ ARRAY_LIBRARIES = {
     "torch",
     "jax",
 }
-NUMPY_TOO = {"data", "plots", "export", "demos", "checks", "estimators", "cli"}
+NUMPY_TOO = {"data", "plots", "export", "demos", "checks", "estimators", "cli", "files"}
 HOST_READS = {"item", "cpu", "numpy", "detach"}
 
 

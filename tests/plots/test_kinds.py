@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from xpnn import Network
-from xpnn.export import read_record, save
+from xpnn.files import read_record, save
 from xpnn.plots import KINDS, draw, fitting, lacks, save_figure
 from xpnn.training import History
 

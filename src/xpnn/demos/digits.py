@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnn.backends import Backend
-from xpnn.export import save
+from xpnn.files import save
 from xpnn.layers import LayerSpec
 from xpnn.optimizers import Adam, CosineWarmup
 from xpnn.plots.curves import plot_history

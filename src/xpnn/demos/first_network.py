@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnn.backends import Backend
+from xpnn.backends import Backend, InputError
 from xpnn.layers import Dense
 from xpnn.optimizers import SGD
 from xpnn.plots.curves import plot_history
@@ -46,9 +46,9 @@ def parse_row(text: str, width: int = 3) -> list[float]:
         try:
             row.append(float(word))
         except ValueError:
-            raise ValueError(f"input holds {word!r}; expected {width} numbers") from None
+            raise InputError(f"input holds {word!r}; expected {width} numbers") from None
     if len(row) != width:
-        raise ValueError(f"input holds {len(row)} numbers; expected {width}")
+        raise InputError(f"input holds {len(row)} numbers; expected {width}")
     return row
 
 

@@ -38,7 +38,7 @@ class _Scorecard(Callback):
         scores = self.backend.to_host(network.scores(self.x))
         return float(np.mean(scores.argmax(axis=1) == self.labels))
 
-    def on_epoch(self, run: Run) -> None:
+    def on_epoch_end(self, run: Run) -> None:
         """Print one line."""
         history: History = run.history
         print(

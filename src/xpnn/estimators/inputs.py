@@ -14,6 +14,7 @@ from xpnn.backends import (
     Array,
     Backend,
     Device,
+    InputError,
     Namespace,
     Part,
     as_floating,
@@ -62,28 +63,28 @@ def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
     """Check an array of another library as scikit-learn checks NumPy's."""
     xp = namespace(**{name: x})
     if x.ndim != 2:
-        raise ValueError(
+        raise InputError(
             f"Expected 2D array, got {x.ndim}D array instead. Reshape your data either using "
             "reshape(-1, 1) if it has a single feature or reshape(1, -1) if it is one sample."
         )
     rows, features = (int(n) for n in x.shape)
     if rows == 0 or features == 0:
-        raise ValueError(
+        raise InputError(
             f"Found array with {rows} sample(s) and {features} feature(s) "
             f"(shape={(rows, features)}) while a minimum of 1 is required."
         )
     with on_device(device_of(x)):
         if xp.isdtype(x.dtype, "complex floating"):
-            raise ValueError("Complex data not supported")
+            raise InputError("Complex data not supported")
         x = as_floating(x, xp)
         if not to_float(xp.all(xp.isfinite(x))):
-            raise ValueError(f"Input {name} contains NaN, infinity or a value too large.")
+            raise InputError(f"Input {name} contains NaN, infinity or a value too large.")
     if reset:
         model.n_features_in_ = features
         if hasattr(model, "feature_names_in_"):
             del model.feature_names_in_
     elif features != model.n_features_in_:
-        raise ValueError(
+        raise InputError(
             f"X has {features} features, but {type(model).__name__} is expecting "
             f"{model.n_features_in_} features as input."
         )
@@ -157,7 +158,7 @@ def check_rows(model: Any, X: Any, backend: Backend) -> Any:
     if x.dtype.itemsize > np.dtype(dtype).itemsize:
         largest = np.finfo(dtype).max
         if max(x.max(), -x.min()) > largest:
-            raise ValueError(f"Input X contains a value too large for dtype({dtype!r}).")
+            raise InputError(f"Input X contains a value too large for dtype({dtype!r}).")
     return x
 
 
@@ -185,7 +186,7 @@ def check_namespace(model: Any, x: Any, backend: Backend, method: str) -> None:
     library, where = place_of(x)
     own, home = backend.name, device_name(backend.device)
     if (library, where) != (own, home):
-        raise ValueError(
+        raise InputError(
             f"Inputs passed to {type(model).__name__}.{method}() must use the same namespace "
             f"and the same device as those passed to fit(). X is an array of {library} on "
             f"{where}; fit() saw {own} on {home}. Move X there, or the "
@@ -203,7 +204,7 @@ def check_known_labels(y: Any, known: Any) -> None:
     """
     classes = unique_labels(y)
     if len(np.setdiff1d(classes, known, assume_unique=True)):
-        raise ValueError(
+        raise InputError(
             f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
             f"'y' has {classes}."
         )

@@ -22,6 +22,7 @@ from xpnn.backends import (
     HOST_NAMESPACE,
     Array,
     Backend,
+    InputError,
     deterministic_mode,
     device_errors,
     device_name,
@@ -304,11 +305,11 @@ class BaseMLP(  # type: ignore[misc]
             ("intercepts_", made.intercepts, biases_of(network.tree)),
         ):
             if len(given) != len(places):
-                raise ValueError(f"{name} has {len(given)} arrays; expected {len(places)}")
+                raise InputError(f"{name} has {len(given)} arrays; expected {len(places)}")
             for i, (array, p) in enumerate(zip(given, places, strict=True)):
                 new = to_host(array)
                 if new.shape != p.shape:
-                    raise ValueError(f"{name}[{i}] has shape {new.shape}; expected {p.shape}")
+                    raise InputError(f"{name}[{i}] has shape {new.shape}; expected {p.shape}")
                 values[p.offset : p.offset + p.size] = new.reshape(-1)
         network.theta = to_device(values, where.xp, where.device, network.theta.dtype)
         self._published()
@@ -375,7 +376,7 @@ class BaseMLP(  # type: ignore[misc]
 
     def _check_finite(self) -> None:
         if not np.isfinite(to_host(self.network_.theta)).all():
-            raise ValueError(
+            raise InputError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
@@ -387,7 +388,7 @@ class BaseMLP(  # type: ignore[misc]
         if isinstance(data.X, Source):
             for name, value in (("y", data.y), ("sample_weight", data.sample_weight)):
                 if value is not None:
-                    raise ValueError(
+                    raise InputError(
                         f"{name} is given beside a source, which brings its own; leave it out"
                     )
             row, outputs, class_weight = find_targets(self, data.X, incremental, first, group)
@@ -406,14 +407,14 @@ class BaseMLP(  # type: ignore[misc]
         weight = self._check_weight(data.sample_weight_val, x)
         labels, targets, found = self._encode_targets(y, True, True)
         if found != outputs:
-            raise ValueError(f"y_val has {found} outputs; the model has {outputs}")
+            raise InputError(f"y_val has {found} outputs; the model has {outputs}")
         return Encoded(x, labels, targets, self._row_weights(labels, weight), outputs)
 
     def _validate(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
         """Check rows and targets together; rows stay where they are."""
         if y is None:
             name = type(self).__name__
-            raise ValueError(
+            raise InputError(
                 f"This {name} estimator requires y to be passed, but the target y is None."
             )
         own = None if first or "network_" not in vars(self) else self.network_.backend
@@ -463,13 +464,13 @@ class BaseMLP(  # type: ignore[misc]
         network = self._fitted_network()
         own = [network.layers.widths(network.inputs)[end] for end in hidden_ends(network.layers)]
         if encoded.outputs != self.n_outputs_ or hidden != own:
-            raise ValueError(
+            raise InputError(
                 f"warm_start and partial_fit go on with hidden layers {own} and "
                 f"{self.n_outputs_} outputs; now there are {hidden} and {encoded.outputs}"
             )
         now = (self.dtype, self.backend, self.device)
         if self._requested != now:
-            raise ValueError(
+            raise InputError(
                 f"dtype, backend and device are {self.dtype!r}, {self.backend!r} and "
                 f"{self.device!r}; warm_start and partial_fit go on with {self._requested} of the "
                 "first fit. Fit anew, or move the model with to()"
@@ -555,7 +556,7 @@ class BaseMLP(  # type: ignore[misc]
         group: ProcessGroup | None,
     ) -> None:
         if self.early_stopping and incremental and data.X_val is None:
-            raise ValueError("partial_fit does not support early_stopping=True without X_val")
+            raise InputError("partial_fit does not support early_stopping=True without X_val")
         train, validator = self._hold_out(train, encoded, data, group)
         self._check_identity(checkpoints, train, validator)
         earlier = vars(self).get("_solver_state") if incremental else None
@@ -565,7 +566,7 @@ class BaseMLP(  # type: ignore[misc]
         known = train.rows or not isinstance(train, StreamDataset)
         if not known and not isinstance(earlier.schedule, AdjustedRate):
             name = train.source.name  # type: ignore[attr-defined]
-            raise ValueError(
+            raise InputError(
                 f"a schedule needs to know the number of rows; say it: stream({name}, rows=...)"
             )
         rules = ScikitLearnRules(
@@ -632,7 +633,7 @@ class BaseMLP(  # type: ignore[misc]
                         ConvergenceWarning,
                     )
                 return
-            raise ValueError(
+            raise InputError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 f"values and need to be preprocessed. The loss became {diverged.loss} in epoch "
                 f"{diverged.epoch}; the model keeps the weights of the epoch before. A smaller "
@@ -657,11 +658,11 @@ class BaseMLP(  # type: ignore[misc]
                 ("sample_weight_val", data.sample_weight_val),
             ):
                 if value is not None:
-                    raise ValueError(f"{name} is given without X_val")
+                    raise InputError(f"{name} is given without X_val")
             if not self.early_stopping:
                 return train, None
             if not isinstance(train, ArrayDataset):
-                raise ValueError(
+                raise InputError(
                     "early_stopping=True sets no rows of a source apart; give X_val, an array with "
                     "y_val or another source"
                 )
@@ -688,7 +689,7 @@ class BaseMLP(  # type: ignore[misc]
                 stratify=self._stratify(encoded.labels),
             )
         if len(hold) < 2:
-            raise ValueError(
+            raise InputError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
@@ -715,7 +716,7 @@ class BaseMLP(  # type: ignore[misc]
 
     def _fit_lbfgs(self, train: Dataset, encoded: Encoded, group: ProcessGroup | None) -> None:
         if encoded.source is not None:
-            raise ValueError(
+            raise InputError(
                 "solver='lbfgs' looks at all rows at once; a source goes with 'adam', 'sgd' or an "
                 "optimizer"
             )
@@ -824,7 +825,7 @@ class BaseMLP(  # type: ignore[misc]
         x, to_caller = self._rows(X, "transform")
         ends = hidden_ends(network.layers)
         if not ends or not -len(ends) <= layer < len(ends):
-            raise ValueError(f"layer is {layer!r}; the model has {len(ends)} hidden layers")
+            raise InputError(f"layer is {layer!r}; the model has {len(ends)} hidden layers")
         backend, count = network.backend, ends[layer]
         part = Chain(network.layers.layers[:count])
         with on_device(backend.device):

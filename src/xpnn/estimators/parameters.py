@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from xpnn.backends import PRECISIONS
+from xpnn.backends import PRECISIONS, InputError
 from xpnn.distributed import MPIOptions
 from xpnn.engine import MODES
 from xpnn.functional import ACTIVATIONS
@@ -154,18 +154,18 @@ def check_combinations(model: BaseMLP, hidden: Sequence[int], given: dict[str, b
         }
         wrong = [name for name, is_given in idle.items() if is_given]
         if wrong:
-            raise ValueError(
+            raise InputError(
                 f"solver='lbfgs' has no steps and no epochs, and does not go with "
                 f"{', '.join(wrong)}; take solver='adam' or 'sgd'"
             )
     if model.optimizer is not None:
         _check_optimizer(model)
     if model.loss_scale is not None and model.compute_dtype is None:
-        raise ValueError(f"loss_scale is {model.loss_scale!r}; it needs compute_dtype='float16'")
+        raise InputError(f"loss_scale is {model.loss_scale!r}; it needs compute_dtype='float16'")
     if _any(model.dropout) and not hidden:
-        raise ValueError(f"dropout is {model.dropout!r}; the model has no hidden layers")
+        raise InputError(f"dropout is {model.dropout!r}; the model has no hidden layers")
     if model.monitor != "score" and not model.early_stopping:
-        raise ValueError(f"monitor is {model.monitor!r}; it needs early_stopping=True")
+        raise InputError(f"monitor is {model.monitor!r}; it needs early_stopping=True")
     if isinstance(model.monitor, str) and model.monitor not in ("score", "loss"):
         from sklearn.metrics import get_scorer
 
@@ -175,13 +175,13 @@ def check_combinations(model: BaseMLP, hidden: Sequence[int], given: dict[str, b
 def _check_optimizer(model: BaseMLP) -> None:
     chosen = model.learning_rate
     if isinstance(chosen, str) and chosen != "constant":
-        raise ValueError(
+        raise InputError(
             f"learning_rate={chosen!r} belongs to solver='sgd'; an optimizer takes a schedule"
         )
     if isinstance(chosen, Schedule) and isinstance(model.optimizer.learning_rate, Schedule):
-        raise ValueError("learning_rate and that of the optimizer are both schedules")
+        raise InputError("learning_rate and that of the optimizer are both schedules")
     if model.weight_decay and _decays(model.optimizer):
-        raise ValueError(
+        raise InputError(
             f"weight_decay is {model.weight_decay!r} beside an optimizer with a weight_decay "
             "of its own"
         )

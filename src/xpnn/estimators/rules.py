@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnn.backends import to_device
+from xpnn.backends import InputError, to_device
 from xpnn.optimizers import Optimizer, Progress, Schedule
 from xpnn.training import Callback, Run
 from xpnn.training.precision import DEFAULT_PRECISION, Precision
@@ -248,19 +248,19 @@ class ScikitLearnRules(Callback):
         model = self.model
         wrong = [k for k, fits in ATTRIBUTES.items() if k not in state or not fits(state[k])]
         if wrong:
-            raise ValueError(f"it has no {', '.join(wrong)}")
+            raise InputError(f"it has no {', '.join(wrong)}")
         if state["n_iter_"] != run.history.epochs:
-            raise ValueError("its n_iter_ is not the number of its epochs")
+            raise InputError("its n_iter_ is not the number of its epochs")
         for name in ATTRIBUTES:
             setattr(model, name, state[name])
         if isinstance(self.schedule, AdjustedRate):
             if not is_number(state.get("learning_rate")):
-                raise ValueError(f"its learning_rate is {state.get('learning_rate')!r}")
+                raise InputError(f"its learning_rate is {state.get('learning_rate')!r}")
             self.schedule.learning_rate = float(state["learning_rate"])
         model._best_theta = None
         best, theta = state.get("best_theta"), run.network.theta
         if best is not None:
             if not isinstance(best, np.ndarray) or best.shape != tuple(theta.shape):
-                raise ValueError(f"best_theta is {best!r}; expected shape {tuple(theta.shape)}")
+                raise InputError(f"best_theta is {best!r}; expected shape {tuple(theta.shape)}")
             where = run.network.backend
             model._best_theta = to_device(best, where.xp, where.device, theta.dtype)

@@ -11,6 +11,7 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
+from xpnn.backends import InputError
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.training.dataset import CHUNK, StreamDataset
@@ -27,7 +28,7 @@ def flat_targets(t: Any) -> Any:
 def check_source(model: BaseMLP, source: Source) -> None:
     """Refuse a source of rows of another width."""
     if source.features != model.n_features_in_:
-        raise ValueError(
+        raise InputError(
             f"X has {source.features} features, but {type(model).__name__} is expecting "
             f"{model.n_features_in_} features as input."
         )
@@ -38,7 +39,7 @@ def _check_finite(window: Window) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         fine = np.isfinite(window.x.sum()) or np.isfinite(window.x).all()
     if not fine:
-        raise ValueError("Input X contains NaN, infinity or a value too large.")
+        raise InputError("Input X contains NaN, infinity or a value too large.")
 
 
 def encoder(model: BaseMLP, source: Source, class_weight: Any = None) -> Callable[[Window], Window]:
@@ -63,7 +64,7 @@ def encoder(model: BaseMLP, source: Source, class_weight: Any = None) -> Callabl
         _check_finite(window)
         labels = flat_targets(source.target_of(window))
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-            raise ValueError("Input y contains NaN or infinity")
+            raise InputError("Input y contains NaN or infinity")
         labels, targets, _ = model._encode_targets(labels, True, True)
         weight = window.weight
         if weight is not None:
@@ -165,11 +166,11 @@ def _find_classes(
     balanced = isinstance(model.class_weight, str)
     if first.ndim == 2:
         if model.class_weight is not None:
-            raise ValueError("class_weight does not go with a source of several labels a row")
+            raise InputError("class_weight does not go with a source of several labels a row")
         known = first
     elif not incremental and (known is None or balanced):
         if source.once:
-            raise ValueError(
+            raise InputError(
                 f"{source.name} can be gone through once: say stream(..., classes=[...]), and "
                 "class_weight as a dict"
             )

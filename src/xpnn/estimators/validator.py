@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import get_scorer
 
-from xpnn.backends import Array, on_device, to_float, to_host
+from xpnn.backends import Array, InputError, on_device, to_float, to_host
 from xpnn.data.streams import Source
 from xpnn.distributed import ProcessGroup
 from xpnn.engine import HostRows
@@ -99,7 +99,7 @@ class EstimatorValidator:
             return -loss
         if held.source is not None:
             if monitor != "score":
-                raise ValueError(
+                raise InputError(
                     f"monitor is {monitor!r}; on validation rows from a source it can be 'score' "
                     "or 'loss'"
                 )
@@ -165,7 +165,7 @@ def score_of(model: BaseMLP, X: Any, y: Any, sample_weight: Any) -> float:
         return float(type(model)._METRIC(host_column(y), predicted, sample_weight=weight))
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
-            raise ValueError(f"{name} is given beside a source, which brings its own; leave it out")
+            raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
     network, data = model._fitted_network(), predict_dataset(model, X)
     found, truth, weights = [], [], []
     for window, (x, _, _) in data.windows():

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from xpnn.backends import ArrayLike
+from xpnn.backends import ArrayLike, InputError
 from xpnn.plots.figure import AMOUNT, add_box, bare_figure, fit_around, ink, literal, short_names
 from xpnn.plots.labels import coded, label_column
 
@@ -44,13 +44,13 @@ def draw_confusion(
     """
     right, read = label_column("labels", labels), label_column("predicted", predicted)
     if len(right) != len(read) or not len(right):
-        raise ValueError(
+        raise InputError(
             f"labels holds {len(right)} and predicted {len(read)}; expected as many of both, "
             "at least one"
         )
     (rows, columns), names = coded([right, read], classes)
     if len(names) > MOST_CLASSES:
-        raise ValueError(
+        raise InputError(
             f"there are {len(names)} classes; a picture can be read up to {MOST_CLASSES}"
         )
     counts = np.zeros((len(names), len(names)), dtype=np.int64)

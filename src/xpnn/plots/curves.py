@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xpnn.backends import is_array, to_host
+from xpnn.backends import InputError, is_array, to_host
 from xpnn.plots.figure import COLOURS, LINES, MARKERS, new_figure, save_figure
 from xpnn.training import History
 
@@ -83,10 +83,10 @@ def curves_of(source: Any) -> Curves:
         source = source["history"]
     if "loss" not in source:
         keys = ", ".join(map(str, source)) or "nothing"
-        raise ValueError(f"the record holds {keys}; expected loss, as History.to_dict() gives")
+        raise InputError(f"the record holds {keys}; expected loss, as History.to_dict() gives")
     loss = _numbers("loss", source["loss"])
     if not loss:
-        raise ValueError("history holds no epoch; expected at least one")
+        raise InputError("history holds no epoch; expected at least one")
     validation, scores = (
         _numbers(name, source.get(name), len(loss))
         for name in ("validation_loss", "validation_accuracy")
@@ -108,7 +108,7 @@ def curves_of(source: Any) -> Curves:
 def _of_estimator(model: Any) -> Curves:
     loss = _numbers("loss_curve_", model.loss_curve_)
     if not loss:
-        raise ValueError("loss_curve_ is empty; expected at least one epoch")
+        raise InputError("loss_curve_ is empty; expected at least one epoch")
     validation = _numbers("validation_loss_curve_", getattr(model, "validation_loss_curve_", None))
     scores = _numbers("validation_scores_", getattr(model, "validation_scores_", None))
     epochs = list(range(1, len(loss) + 1))
@@ -128,9 +128,9 @@ def _numbers(name: str, values: Any, count: int | None = None) -> list[float]:
         try:
             found.append(math.nan if value is None else float(value))
         except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{name}[{i}] is {value!r}; expected a number") from error
+            raise InputError(f"{name}[{i}] is {value!r}; expected a number") from error
     if count is not None and found and len(found) != count:
-        raise ValueError(f"{name} holds {len(found)}; expected {count}, as many as loss")
+        raise InputError(f"{name} holds {len(found)}; expected {count}, as many as loss")
     return found
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyBboxPatch
 
+from xpnn.backends import InputError
 from xpnn.plots.figure import COLOURS, add_box, bare_figure, fit_around, literal, short_names
 from xpnn.plots.model import DenseView, dense_views, input_names, last_step
 
@@ -77,7 +78,7 @@ def draw_network(
         classes = known if known is not None and len(known) == widths[-1] else None
     for name, given, width in (("names", names, widths[0]), ("classes", classes, widths[-1])):
         if given is not None and len(given) != width:
-            raise ValueError(f"{name} holds {len(given)}; expected {width}")
+            raise InputError(f"{name} holds {len(given)}; expected {width}")
     heads = _heads(views)
     weights = max(view.weights.size for view in views)
     if max(widths) > MOST_UNITS or weights > MOST_WEIGHTS or len(views) > MOST_LAYERS:

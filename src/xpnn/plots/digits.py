@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from xpnn.backends import Array, ArrayLike, as_array, host, to_host
+from xpnn.backends import Array, ArrayLike, InputError, as_array, host, to_host
 from xpnn.data import square_picture
 from xpnn.plots.figure import literal, new_figure, save_figure
 
@@ -62,14 +62,14 @@ def plot_digits(
     """
     values = to_host(as_array("images", images))
     if values.ndim not in (2, 3) or not len(values):
-        raise ValueError(
+        raise InputError(
             f"images has shape {values.shape}; expected (n, h, w) or (n, h * h), n at least 1"
         )
     if columns < 1:
-        raise ValueError(f"columns is {columns!r}; expected a positive integer")
+        raise InputError(f"columns is {columns!r}; expected a positive integer")
     texts = [] if titles is None else [str(title) for title in titles]
     if titles is not None and len(texts) != len(values):
-        raise ValueError(f"titles holds {len(texts)}; expected {len(values)}, as many as images")
+        raise InputError(f"titles holds {len(texts)}; expected {len(values)}, as many as images")
     pictures = [square_picture(image) for image in values]
     return save_figure(_grid(pictures, texts, min(columns, len(pictures))), path)
 
@@ -109,12 +109,12 @@ def plot_misread(
         for name, array in (("images", images), ("labels", labels), ("predicted", predicted))
     )
     if values.ndim not in (2, 3) or not right.shape == read.shape == values.shape[:1]:
-        raise ValueError(
+        raise InputError(
             f"images has shape {values.shape}, labels {right.shape} and predicted {read.shape}; "
             "expected (n, h, w) or (n, h * h), (n,) and (n,)"
         )
     if most < 1:
-        raise ValueError(f"most is {most!r}; expected a positive integer")
+        raise InputError(f"most is {most!r}; expected a positive integer")
     wrong = host.flatnonzero(right != read)
     if not wrong.size:
         figure, axis = new_figure(1, 1, 5.0, 1.2)

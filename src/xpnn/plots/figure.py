@@ -18,7 +18,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from xpnn.data.files import replacing
+from xpnn.backends import InputError
+from xpnn.data.files import atomic_write
 
 _INDIGO, _ROSE, _CYAN, _GREEN = "#332288", "#CC6677", "#88CCEE", "#117733"
 _SAND, _WINE, _PURPLE, _BLACK = "#DDCC77", "#882255", "#AA4499", "#000000"
@@ -129,9 +130,9 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in ENDINGS:
-        raise ValueError(f"path is '{path}'; expected one that ends in {', '.join(ENDINGS)}")
+        raise InputError(f"path is '{path}'; expected one that ends in {', '.join(ENDINGS)}")
     metadata = {_DATES[ending]: None} if ending in _DATES else None
-    with replacing(path) as beside, rc_context({"svg.hashsalt": "xpnn"}):
+    with atomic_write(path) as beside, rc_context({"svg.hashsalt": "xpnn"}):
         figure.savefig(beside, metadata=metadata)
     return path
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from xpnn.backends import is_array
+from xpnn.backends import InputError, is_array
 from xpnn.plots.confusion import draw_confusion
 from xpnn.plots.curves import curves_of, draw_history
 from xpnn.plots.diagram import draw_network
@@ -168,7 +168,7 @@ def lacks(kind: str, source: Any, X: Any = None, y: Any = None) -> str:
         There is no such kind.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise InputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
     found = KINDS[kind].missing(source, X)
     if found:
         return found
@@ -229,10 +229,10 @@ def draw(kind: str, source: Any, X: Any = None, y: Any = None, **options: Any) -
     """
     missing = lacks(kind, source, X, y)
     if missing:
-        raise ValueError(f"cannot draw {kind!r}: {missing}. It is drawn from {KINDS[kind].source}")
+        raise InputError(f"cannot draw {kind!r}: {missing}. It is drawn from {KINDS[kind].source}")
     given = {name: value for name, value in options.items() if value is not None}
     strange = [name for name in given if name not in KINDS[kind].options]
     if strange:
         allowed = ", ".join(KINDS[kind].options)
-        raise ValueError(f"{kind!r} takes no {', '.join(strange)}; its options are {allowed}")
+        raise InputError(f"{kind!r} takes no {', '.join(strange)}; its options are {allowed}")
     return KINDS[kind].make(source, X, y, **given)

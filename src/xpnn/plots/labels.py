@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnn.backends import to_host
+from xpnn.backends import InputError, to_host
 
 
 def label_column(name: str, values: Any) -> Any:
@@ -33,12 +33,12 @@ def label_column(name: str, values: Any) -> Any:
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim != 1:
-        raise ValueError(f"{name} has shape {found.shape}; expected (n,), one label for each row")
+        raise InputError(f"{name} has shape {found.shape}; expected (n,), one label for each row")
     if found.dtype.kind == "f":
         strange = np.flatnonzero(found != np.round(found))  # nan too
         if strange.size:
             i = int(strange[0])
-            raise ValueError(f"{name}[{i}] is {found[i]}; expected labels of classes")
+            raise InputError(f"{name}[{i}] is {found[i]}; expected labels of classes")
     return found
 
 
@@ -103,5 +103,5 @@ def _places(values: list[Any], names: list[Any]) -> Any:
     strange = next((value for value in values if value not in place), None)
     if strange is not None:
         some = ", ".join(map(str, names[:10])) + (", ..." if len(names) > 10 else "")
-        raise ValueError(f"the label {strange!r} is not among the classes {some}")
+        raise InputError(f"the label {strange!r} is not among the classes {some}")
     return np.asarray([place[value] for value in values], dtype=np.int64)

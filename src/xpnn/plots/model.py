@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xpnn.backends import host, to_host
+from xpnn.backends import InputError, host, to_host
 from xpnn.layers import Activation, Chain, Dense, Dropout, RawErrorDense, unflatten, walk
 from xpnn.training import Network
 
@@ -83,7 +83,7 @@ def dense_views(model: Any) -> list[DenseView]:
     for number, layer in enumerate(found, start=1):
         for name, values in (("weights", layer.weights), ("bias", layer.bias)):
             if values is not None and not host.isfinite(values).all():
-                raise ValueError(
+                raise InputError(
                     f"the {name} of dense layer {number} hold values that are not finite; "
                     "there is nothing to draw"
                 )
@@ -99,7 +99,7 @@ def _of_network(network: Network) -> list[DenseView]:
     found: list[DenseView] = []
     _collect(network.layers, params, found)
     if not found:
-        raise ValueError("the network has no dense layer; there is nothing to draw")
+        raise InputError("the network has no dense layer; there is nothing to draw")
     return _with_output(found, _OUTPUTS.get(network.loss.name, ""))
 
 
@@ -111,7 +111,7 @@ def _collect(layer: Any, params: Any, found: list[DenseView]) -> None:
         activation = layer.activation if isinstance(layer, RawErrorDense) else ""
         found.append(DenseView(params[0], params[1] if layer.bias else None, activation))
     elif any(True for _ in walk(params)):
-        raise ValueError(f"the layer {layer!r} is not dense; only dense layers are drawn")
+        raise InputError(f"the layer {layer!r} is not dense; only dense layers are drawn")
     elif found and not isinstance(layer, Dropout):
         name = layer.name if isinstance(layer, Activation) else type(layer).__name__
         found[-1] = replace(found[-1], activation=f"{found[-1].activation} {name}".strip())

@@ -20,6 +20,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, minimum_filte
 from xpnn.backends import (
     Array,
     ArrayLike,
+    InputError,
     device_of,
     is_array,
     is_floating,
@@ -108,18 +109,18 @@ def draw_regions(
         The model has neither `predict` nor `predict_proba`.
     """
     if task not in (None, "classify", "regress"):
-        raise ValueError(f"task is {task!r}; expected 'classify' or 'regress'")
+        raise InputError(f"task is {task!r}; expected 'classify' or 'regress'")
     for name, number, least in (("resolution", resolution, 2), ("most", most, 1)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
-            raise ValueError(f"{name} is {number!r}; expected an integer from {least} on")
+            raise InputError(f"{name} is {number!r}; expected an integer from {least} on")
     points = _points(X)
     if names is None:
         names = list(X.columns) if hasattr(X, "columns") else ["input[0]", "input[1]"]
     if len(names) != 2:
-        raise ValueError(f"names holds {len(names)}; expected 2, one for each feature")
+        raise InputError(f"names holds {len(names)}; expected 2, one for each feature")
     targets = None if y is None else np.asarray(to_host(y))
     if targets is not None and len(targets) != len(points):
-        raise ValueError(f"y holds {len(targets)}; expected {len(points)}, as many as X has rows")
+        raise InputError(f"y holds {len(targets)}; expected {len(points)}, as many as X has rows")
     plane = _ask(model, X, points, resolution)
     shown = np.unique(np.linspace(0, len(points) - 1, min(most, len(points))).astype(int))
     figure = bare_figure()
@@ -141,14 +142,14 @@ def _points(X: Any) -> Any:
     try:
         points = np.asarray(to_host(X), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"X cannot be read as numbers: {error}") from error
+        raise InputError(f"X cannot be read as numbers: {error}") from error
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
-        raise ValueError(
+        raise InputError(
             f"X has shape {points.shape}; decision regions need exactly two features: (n, 2)"
         )
     if not np.isfinite(points).all():
         row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
-        raise ValueError(f"X[{row}] is {points[row].tolist()}; expected finite numbers")
+        raise InputError(f"X[{row}] is {points[row].tolist()}; expected finite numbers")
     return points
 
 
@@ -171,7 +172,7 @@ def _ask(model: Any, X: Any, points: Any, resolution: int) -> _Plane:
             f"model is a {type(model).__name__} without predict; expected a fitted model"
         )
     if said.size != len(grid):
-        raise ValueError(
+        raise InputError(
             f"the model predicts values of shape {said.shape[1:]} for each row; "
             "decision regions show one label or one value"
         )
@@ -211,7 +212,7 @@ def _classes(
     columns = [plane.values.reshape(-1)] + ([] if y is None else [label_column("y", y)])
     codes, found = coded(columns, classes, getattr(model, "classes_", None))
     if len(found) > MOST_CLASSES:
-        raise ValueError(
+        raise InputError(
             f"there are {len(found)} classes; their regions can be told apart up to {MOST_CLASSES}"
         )
     names, regions = short_names(found, 20), codes[0].reshape(plane.values.shape)
@@ -301,9 +302,9 @@ def _contours(
         values = plane.values.astype(np.float64)
         targets = None if y is None else y.reshape(-1)[shown].astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the predictions and y are to be numbers: {error}") from error
+        raise InputError(f"the predictions and y are to be numbers: {error}") from error
     if not np.isfinite(values).all():
-        raise ValueError("the model predicts values that are not finite; there is nothing to draw")
+        raise InputError("the model predicts values that are not finite; there is nothing to draw")
     low, high = float(values.min()), float(values.max())
     finite = [] if targets is None else targets[np.isfinite(targets)]
     least, largest = min([low, *finite]), max([high, *finite])

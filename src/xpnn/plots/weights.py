@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xpnn.backends import as_array, is_array, to_host
+from xpnn.backends import InputError, as_array, is_array, to_host
 from xpnn.plots.figure import SIGNED, add_box, bare_figure, fit_around, ink, literal, short_names
 from xpnn.plots.model import dense_views, input_names
 
@@ -60,13 +60,13 @@ def draw_weights(
     weights = _weights_of(source)
     inputs, units = weights.shape
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise ValueError(f"most is {most!r}; expected a positive integer")
+        raise InputError(f"most is {most!r}; expected a positive integer")
     if names is None and not is_array(source):
         names = input_names(source)
     if names is not None and len(names) != inputs:
-        raise ValueError(f"names holds {len(names)}; expected {inputs}, one for each input")
+        raise InputError(f"names holds {len(names)}; expected {inputs}, one for each input")
     if shape is not None and (len(shape) != 2 or shape[0] * shape[1] != inputs):
-        raise ValueError(f"shape is {shape!r}; expected height and width with {inputs} pixels")
+        raise InputError(f"shape is {shape!r}; expected height and width with {inputs} pixels")
     side = math.isqrt(inputs)
     if shape is None and names is None and side * side == inputs and side >= _SMALLEST:
         shape = (side, side)
@@ -88,9 +88,9 @@ def _weights_of(source: Any) -> Any:
         return dense_views(source)[0].weights
     weights = np.asarray(to_host(as_array("source", source)), dtype=np.float64)
     if weights.ndim != 2 or not weights.size:
-        raise ValueError(f"source has shape {weights.shape}; expected (inputs, units)")
+        raise InputError(f"source has shape {weights.shape}; expected (inputs, units)")
     if not np.isfinite(weights).all():
-        raise ValueError("source holds weights that are not finite; there is nothing to draw")
+        raise InputError("source holds weights that are not finite; there is nothing to draw")
     return weights
 
 

@@ -17,6 +17,7 @@ from xpnn.backends import (
     Array,
     Backend,
     Feeder,
+    InputError,
     Part,
     dtype_name,
     feeder_for,
@@ -264,9 +265,9 @@ def _checking(
             if first.t is not None:
                 alike = alike and window.t.shape[1:] == first.t.shape[1:]
             if not alike:
-                raise ValueError("targets or weights unlike those of the first row")
+                raise InputError("targets or weights unlike those of the first row")
         except ValueError as error:
-            raise ValueError(f"{source.name}, rows {window.first} to {last}: {error}") from None
+            raise InputError(f"{source.name}, rows {window.first} to {last}: {error}") from None
         return window
 
     return checked

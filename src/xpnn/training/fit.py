@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xpnn.backends import (
     Array,
     HostGenerator,
+    InputError,
     device_errors,
     generator,
     library_name,
@@ -55,7 +56,7 @@ def fit_network(
 ) -> History:
     """Train a network; see `Network.fit`, whose arguments these are."""
     if network.size == 0:
-        raise ValueError("the network has no parameters to learn; add a Dense layer")
+        raise InputError("the network has no parameters to learn; add a Dense layer")
     group = process_group(distributed)
     check_single_process(options.deterministic, group)
     group = None if group is None or group.size == 1 else group
@@ -109,13 +110,13 @@ def _training_data(
         return ArrayDataset(x, *network.prepare_targets(x, y, sample_weight))
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
-            raise ValueError(f"{name} is given beside a source, which brings its own; leave it out")
+            raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
     if options.batch_size is None:
-        raise ValueError("batch_size is None, for all rows at once; a source needs a number")
+        raise InputError("batch_size is None, for all rows at once; a source needs a number")
     X.check_once(options.epochs)
     if X.rows is None and not isinstance(options.schedule, Constant):
         if X.once:
-            raise ValueError(
+            raise InputError(
                 f"a schedule needs to know the number of rows; say it: stream({X.name}, rows=...)"
             )
         X.rows = X.count() if group is None else group.broadcast_from_main(X.count)
@@ -136,12 +137,12 @@ def _validation_data(
     if X_val is None:
         for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
             if value is not None:
-                raise ValueError(f"{name} is given without X_val")
+                raise InputError(f"{name} is given without X_val")
     if fraction is not None:
         if X_val is not None:
-            raise ValueError("validation_fraction is given beside X_val; give one of them")
+            raise InputError("validation_fraction is given beside X_val; give one of them")
         if isinstance(train, StreamDataset):
-            raise ValueError(
+            raise InputError(
                 f"validation_fraction is {fraction!r}; no rows of a source are set apart: give "
                 "X_val, another source or an array"
             )
@@ -152,7 +153,7 @@ def _validation_data(
     if isinstance(X_val, Source):
         for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
             if value is not None:
-                raise ValueError(f"{name} is given beside a source, which brings its own")
+                raise InputError(f"{name} is given beside a source, which brings its own")
         return network.stream_dataset(X_val, CHUNK, group=group)
     with validation_errors():
         x, _, _ = network.prepare(X_val)
@@ -176,7 +177,7 @@ def _split(
     between = isinstance(fraction, Real) and 0 < fraction < 1
     count = round(data.rows * fraction) if between else 0
     if not 0 < count < data.rows:
-        raise ValueError(
+        raise InputError(
             f"validation_fraction is {fraction!r}; expected a number above 0 and below 1 that "
             f"leaves rows on both sides of {data.rows}"
         )

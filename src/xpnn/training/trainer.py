@@ -9,7 +9,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xpnn.backends import Array, deterministic_mode, host, on_device, to_float, to_host
+from xpnn.backends import Array, InputError, deterministic_mode, host, on_device, to_float, to_host
 from xpnn.distributed import ProcessGroup
 from xpnn.engine.trees import map_tree
 from xpnn.layers import Tree
@@ -396,7 +396,7 @@ class Trainer:
         hooks = [call.on_batch_end for call in self.callbacks if call.wants_batches]
         wanted = bool(hooks) if self.group is None else self.group.broadcast(bool(hooks))
         if wanted and self.dataset.sharded:
-            raise ValueError(
+            raise InputError(
                 "callbacks with on_batch_end do not go with a source on several processes; use "
                 "on_epoch_end"
             )

@@ -10,13 +10,8 @@ from safetensors.numpy import load_file
 
 import xpnn
 from xpnn import backends
-from xpnn.export import (
-    ModelFileError,
-    layer_to_config,
-    load,
-    read_record,
-    save,
-)
+from xpnn.export import ModelFileError, layer_to_config
+from xpnn.files import load, read_record, save
 from xpnn.layers import Activation, Chain, Dense, Dropout, Layer, RawErrorDense
 from xpnn.training import History, Loss, Network
 
@@ -225,27 +220,6 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         save(network(), path, record={"new": True})
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_of_format_1_is_read():
-    """Written by the first version, whose files had no checksums.
-
-    The command, with the source of commit 04fddad and NumPy:
-
-    python -c "from xpnn import *; import numpy as np; r = np.random.default_rng(1);
-    x = r.normal(size=(20, 3)).astype('float32'); n = Network(3, [4, 'tanh', Dropout(0.25), 2],
-    loss=Loss('softmax_cross_entropy', 0.1), seed=0); h = n.fit(x, (x[:, 0] > 0).astype(int),
-    epochs=2); save(n, 'format1.safetensors', record={'scores': n.scores(x[:2]), 'x': x[:2]})"
-    """
-    path = Path(__file__).parent / "files" / "format1.safetensors"
-    record, found = read_record(path), load(path)
-    assert found.layers == Chain(
-        (Dense(4, init="glorot_uniform"), Activation("tanh"), Dropout(0.25), Dense(2))
-    )
-    assert found.loss == Loss("softmax_cross_entropy", 0.1)
-    assert found.dtype == "float32"
-    scores = found.scores(np.asarray(record["x"], "float32"))
-    assert np.allclose(scores, record["scores"], rtol=1e-6)
 
 
 # Layers that cannot be saved
