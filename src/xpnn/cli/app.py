@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.demo import demos
+from xpnn.cli.demo import demo
 from xpnn.cli.evaluate import evaluate
 from xpnn.cli.export import export
 from xpnn.cli.inspect import inspect
@@ -32,9 +32,7 @@ app = typer.Typer(
 )
 for _command in (train, predict, evaluate, inspect, plot, export):
     app.command(rich_help_panel=_TABLES)(_command)
-app.add_typer(
-    demos, name="demo", help="Run a tutorial, or the digit reader.", rich_help_panel=_MORE
-)
+app.command(rich_help_panel=_MORE)(demo)
 
 
 @app.callback(invoke_without_command=True)

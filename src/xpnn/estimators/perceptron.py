@@ -617,10 +617,14 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if vars(self).get("_library", "numpy") != "numpy" and hasattr(self, "coef_"):
-            wanted = (self._library, self._device_name)
-            self._library, self._device_name = "numpy", "cpu"
-            if can_restore(*wanted, self._dtype_name):
-                self.to(*wanted)
+            self.restore_device()
+
+    def restore_device(self) -> None:
+        """Put arrays that were saved on the host where they were, if that is possible here."""
+        wanted = (self._library, self._device_name)
+        self._library, self._device_name = "numpy", "cpu"
+        if can_restore(*wanted, self._dtype_name):
+            self.to(*wanted)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,6 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
 from xpnn.backends import Backend, Device, device_name, dtype_name, to_host
-from xpnn.estimators.moving import land
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.plain import read, write
 from xpnn.export.model_file import ModelFileError
@@ -133,5 +132,5 @@ def place_perceptron(
         named = device is None or isinstance(device, str)
         return model.to(backend, device if named else device_name(device))
     if model._library != "numpy":
-        land(model)
+        model.restore_device()
     return model
