@@ -31,7 +31,7 @@ class Stop(Callback):
     def __init__(self, epoch=0, batch=-1, error=None):
         self.epoch, self.batch, self.error, self.seen = epoch, batch, error, 0
 
-    def on_batch_end(self, run, number, loss):
+    def on_batch_end(self, run):
         self.seen += run.history.epochs == self.epoch - 1
         if self.seen == self.batch:
             raise self.error

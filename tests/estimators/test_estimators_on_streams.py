@@ -144,7 +144,7 @@ def test_callbacks():
         def __init__(self):
             self.seen = []
 
-        def on_batch_end(self, run, number, loss):
+        def on_batch_end(self, run):
             self.seen.append(loss)
             return "enough" if len(self.seen) == 10 else None
 

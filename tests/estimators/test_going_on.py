@@ -76,7 +76,7 @@ def test_callbacks_are_one_several_or_none():
     class Counts:
         batches = 0
 
-        def on_batch_end(self, run, number, loss):
+        def on_batch_end(self, run):
             self.batches += 1
 
     counts = Counts()

@@ -268,7 +268,7 @@ def test_the_best_weights_move_too(backend64):
         put = backend64.asarray if moved else np.asarray
         model.partial_fit(
             put(X[:48]), LABELS[:48], classes=[0, 1, 2],
-            validation_data=(put(X[48:]), LABELS[48:]),
+            X_val=put(X[48:]), y_val=LABELS[48:],
         )  # fmt: skip
         *before, score = model.validation_scores_
         since = since + 1 if before and score <= max(before) else 0
@@ -310,7 +310,7 @@ def train_there(backend, **options):
     for _ in range(2):
         model.partial_fit(
             backend.asarray(X), LABELS, classes=[0, 1, 2],
-            validation_data=(backend.asarray(X), LABELS),
+            X_val=backend.asarray(X), y_val=LABELS,
         )  # fmt: skip
     return model
 
@@ -361,7 +361,7 @@ def test_a_pickle_lands_on_numpy_where_its_library_cannot_be_used(error, backend
     assert isinstance(again.coefs_[0], np.ndarray)
     np.testing.assert_allclose(again.predict_proba(X), expected, rtol=1e-9)
     again.partial_fit(X, LABELS, X_val=X, y_val=LABELS)
-    model.partial_fit(backend64.asarray(X), LABELS, validation_data=(backend64.asarray(X), LABELS))
+    model.partial_fit(backend64.asarray(X), LABELS, X_val=backend64.asarray(X), y_val=LABELS)
     assert_same(again, model)
 
 
@@ -370,7 +370,7 @@ def test_copies_and_clones(backend64):
     again = copy.deepcopy(model)
     assert is_on(again.coefs_[0], backend64)
     before = [w.copy() for w in weights(model)]
-    again.partial_fit(backend64.asarray(X), LABELS, validation_data=(backend64.asarray(X), LABELS))
+    again.partial_fit(backend64.asarray(X), LABELS, X_val=backend64.asarray(X), y_val=LABELS)
     for a, b in zip(weights(model), before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert clone(model).get_params() == model.get_params()

@@ -164,8 +164,8 @@ def test_an_interrupt_with_early_stopping_restores_the_best_weights():
 class Pressed(Callback):
     """Somebody presses the keys after the second step of the third epoch."""
 
-    def on_batch_end(self, run, number, loss):
-        if run.network.n_iter_ == 2 and number == 1:
+    def on_batch_end(self, run):
+        if run.model.n_iter_ == 2 and number == 1:
             raise KeyboardInterrupt
 
 

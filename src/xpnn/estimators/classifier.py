@@ -37,7 +37,7 @@ from xpnn.backends import (
 from xpnn.data.streams import Source
 from xpnn.estimators.inputs import check_known_labels, host_column
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
-from xpnn.estimators.mlp import BaseMLP, FitData
+from xpnn.estimators.mlp import BaseMLP, Encoded, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
 from xpnn.estimators.validator import score_of
 from xpnn.functional import CustomLoss, sigmoid, softmax
@@ -291,10 +291,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         line_search = search and self.optimizer is None
         return classifier_loss(self.loss, kind, self.label_smoothing, line_search)
 
-    def _row_weights(self, labels: Any, sample_weight: Any) -> Any:
+    def _row_weights(self, labels: Any, sample_weight: Any, train: Encoded | None = None) -> Any:
         if self.class_weight is None:
             return sample_weight
-        if labels.ndim == 1:
+        if train is not None and train.class_weight is not None:
+            weight = train.class_weight[np.searchsorted(self.classes_, labels)]
+        elif train is not None and isinstance(self.class_weight, str):
+            rows = len(train.labels)
+            both, first = np.concatenate([train.labels, labels]), np.arange(rows)
+            weight = compute_sample_weight(self.class_weight, both, indices=first)[rows:]
+        elif labels.ndim == 1:
             known = self.classes_
             own = compute_class_weight(self.class_weight, classes=known, y=labels)
             weight = own[np.searchsorted(known, labels)]

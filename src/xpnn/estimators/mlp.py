@@ -89,6 +89,7 @@ from xpnn.training import DivergenceError, Network, TrainOptions
 from xpnn.training.callbacks import Callback, as_callbacks
 from xpnn.training.checkpoint import CheckpointManager
 from xpnn.training.dataset import CHUNK, ArrayDataset, Dataset, StreamDataset
+from xpnn.training.fit import validation_errors
 from xpnn.training.host_rows import SparseRows, chunks
 from xpnn.training.precision import Precision
 from xpnn.training.sampler import RandomStateSampler
@@ -251,8 +252,8 @@ class BaseMLP(  # type: ignore[misc]
     def _make_loss(self) -> Any:
         raise NotImplementedError
 
-    def _row_weights(self, labels: Any, sample_weight: Any) -> Any:
-        """Weights of rows, those of their classes included."""
+    def _row_weights(self, labels: Any, sample_weight: Any, train: Encoded | None = None) -> Any:
+        """Weights of rows, those of their classes included: of validation rows those of `train`."""
         return sample_weight
 
     def _stratify(self, labels: Any) -> Any:
@@ -401,14 +402,16 @@ class BaseMLP(  # type: ignore[misc]
         labels, targets, outputs = self._encode_targets(y, incremental, False)
         return Encoded(x, labels, targets, self._row_weights(labels, weight), outputs)
 
-    def _encode_validation(self, data: FitData, outputs: int) -> Encoded:
+    def _encode_validation(self, data: FitData, train: Encoded) -> Encoded:
         """Check validation rows, as training rows are checked."""
-        x, y = self._validate(data.X_val, data.y_val, False)
-        weight = self._check_weight(data.sample_weight_val, x)
-        labels, targets, found = self._encode_targets(y, True, True)
-        if found != outputs:
-            raise InputError(f"y_val has {found} outputs; the model has {outputs}")
-        return Encoded(x, labels, targets, self._row_weights(labels, weight), outputs)
+        with validation_errors():
+            x, y = self._validate(data.X_val, data.y_val, False)
+            weight = self._check_weight(data.sample_weight_val, x)
+            labels, targets, found = self._encode_targets(y, True, True)
+        if found != train.outputs:
+            raise InputError(f"y_val has {found} outputs; the model has {train.outputs}")
+        weight = self._row_weights(labels, weight, train)
+        return Encoded(x, labels, targets, weight, found)
 
     def _validate(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
         """Check rows and targets together; rows stay where they are."""
@@ -673,7 +676,7 @@ class BaseMLP(  # type: ignore[misc]
                 None, None, None, None, self.n_outputs_, data.X_val, encoded.class_weight
             )
             return train, EstimatorValidator(self, self._dataset(held, group, CHUNK), held, group)
-        held = self._encode_validation(data, self.n_outputs_)
+        held = self._encode_validation(data, encoded)
         return train, EstimatorValidator(self, self._dataset(held, group), held, group)
 
     def _split(
