@@ -314,11 +314,6 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._validate_params()
         if not isinstance(record, bool) and record != "auto":
             raise ValueError(f"record is {record!r}; expected True, False or 'auto'")
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
         X = view_memory(X, self._backend if hasattr(self, "coef_") else None)
         y = host_column(y)
         if is_foreign(X):
@@ -333,8 +328,6 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _place(self) -> tuple[Namespace, Device, Any]:
         """Library, device and dtype of the weights."""
-        if self._library == "numpy":
-            return HOST_NAMESPACE, "cpu", np.dtype(self._dtype_name)
         chosen = select(self._library, self._device_name, self._dtype_name)
         return chosen.xp, chosen.device, chosen.dtype
 

@@ -14,7 +14,7 @@ from typing import Any
 from xpnn.backends import host
 
 _BLOCK = 128  # rows that are scored at once, to skip those that are right
-_DOUBT = 1e-6  # share of the largest score up to which one by one decides: blocks round otherwise
+_DOUBT = 1e-4  # share of the largest score in which rounding may differ: looked at one by one
 _ALL = slice(None)
 
 
