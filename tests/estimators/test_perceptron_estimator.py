@@ -1,4 +1,4 @@
-"""`Perceptron` beside scikit-learn's: the same numbers, and at home in its tools."""
+"""`Perceptron` against scikit-learn's: the same numbers, and in its tools."""
 
 from __future__ import annotations
 
