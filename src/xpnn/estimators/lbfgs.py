@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -18,15 +18,12 @@ from xpnn.training.dataset import ArrayDataset
 from xpnn.training.host_rows import chunks
 from xpnn.training.step import Batch, Step
 
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
-
 
 class _Objective:
     """Loss and gradient as SciPy wants them: float64, on the host, in scikit-learn's order."""
 
     def __init__(
-        self, model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
+        self, model: Any, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
     ) -> None:
         network = model.network_
         self.backend, self.group, self.reduction = network.backend, group, loss.reduction
@@ -95,13 +92,13 @@ def _own(data: ArrayDataset, group: ProcessGroup, on_host: bool) -> ArrayDataset
 
 
 def fit_lbfgs(
-    model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
+    model: Any, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
 ) -> None:
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         What learns.
     data : ArrayDataset
         Rows to learn from.

@@ -110,6 +110,31 @@ class FitData:
 
 
 @dataclass(frozen=True)
+class FitCall:
+    """One call of `fit` or `partial_fit` of a stochastic solver.
+
+    Parameters
+    ----------
+    data : FitData
+        What there is to learn from.
+    incremental : bool
+        Whether this is `partial_fit`: one epoch, going on with what was kept.
+    callbacks : list of Callback
+        The caller's.
+    checkpoints : CheckpointManager
+        Writes checkpoints, and has the one to go on from.
+    group : ProcessGroup, optional
+        Processes that share each batch.
+    """
+
+    data: FitData
+    incremental: bool
+    callbacks: list[Callback]
+    checkpoints: CheckpointManager
+    group: ProcessGroup | None
+
+
+@dataclass(frozen=True)
 class Encoded:
     """Checked rows to learn from or to validate on, not yet where the model is.
 
@@ -368,7 +393,8 @@ class BaseMLP(  # type: ignore[misc]
             if group is not None:
                 self.network_.theta = group.broadcast_array(self.network_.theta)
             if uses_steps(self):
-                self._fit_in_steps(train, encoded, data, incremental, calls, checkpoints, group)
+                call = FitCall(data, incremental, calls, checkpoints, group)
+                self._fit_in_steps(train, encoded, call)
             else:
                 self._fit_lbfgs(train, encoded, group)
             self._check_finite()
@@ -548,64 +574,25 @@ class BaseMLP(  # type: ignore[misc]
 
     # The stochastic solvers
 
-    def _fit_in_steps(
-        self,
-        train: Dataset,
-        encoded: Encoded,
-        data: FitData,
-        incremental: bool,
-        calls: list[Callback],
-        checkpoints: CheckpointManager,
-        group: ProcessGroup | None,
-    ) -> None:
-        if self.early_stopping and incremental and data.X_val is None:
+    def _fit_in_steps(self, train: Dataset, encoded: Encoded, call: FitCall) -> None:
+        if self.early_stopping and call.incremental and call.data.X_val is None:
             raise InputError("partial_fit does not support early_stopping=True without X_val")
-        train, validator = self._hold_out(train, encoded, data, group)
-        self._check_identity(checkpoints, train, validator)
-        earlier = vars(self).get("_solver_state") if incremental else None
-        if earlier is None:
-            precision = Precision(self.compute_dtype, self.loss_scale, self.precision)
-            earlier = SolverState(make_optimizer(self), make_schedule(self), precision)
-        known = train.rows or not isinstance(train, StreamDataset)
-        if not known and not isinstance(earlier.schedule, AdjustedRate):
-            name = train.source.name  # type: ignore[attr-defined]
-            raise InputError(
-                f"a schedule needs to know the number of rows; say it: stream({name}, rows=...)"
-            )
-        rules = ScikitLearnRules(
-            self, earlier.schedule, validator, incremental, bool(self.verbose) and checkpoints.first
-        )
-        if self.progress and checkpoints.first:
-            from xpnn.training.progress import ProgressBar
-
-            calls = [*calls, ProgressBar()]
-        if getattr(self, "_skl_callbacks", None) and not incremental:
-            calls = [*calls, ScikitLearnCallbacks(self, data)]
-        batch_size = self._batch_size(train.rows) if known else self._batch_size(0)
-        options = TrainOptions(
-            epochs=1 if incremental else self.max_iter,
-            batch_size=batch_size,
-            optimizer=earlier.optimizer,
-            learning_rate=earlier.schedule,
-            l2=float(self.alpha),
-            l2_per_row=True,
-            count_rows=True,
-            allow_infinite_loss=True,
-            precision=earlier.precision,
-            engine=self.engine,
-            gradient_accumulation_steps=self.gradient_accumulation_steps,
-            deterministic=self.deterministic,
-        )
+        train, validator = self._hold_out(train, encoded, call.data, call.group)
+        self._check_identity(call.checkpoints, train, validator)
+        earlier = self._earlier_state(train, call)
+        speaks = call.checkpoints.first
+        verbose = bool(self.verbose) and speaks
+        rules = ScikitLearnRules(self, earlier.schedule, validator, call.incremental, verbose)
         trainer = Trainer(
             self.network_,
             train,
             RandomStateSampler(self._random_state, self.shuffle),
-            options,
+            self._train_options(earlier, train.rows, call.incremental),
             loss=self._loss,
             validator=validator,
-            callbacks=[rules, *calls],
-            checkpoints=checkpoints,
-            group=group,
+            callbacks=[rules, *self._all_callbacks(call)],
+            checkpoints=call.checkpoints,
+            group=call.group,
             model=self,
             state=earlier.training,
         )
@@ -617,9 +604,50 @@ class BaseMLP(  # type: ignore[misc]
         finally:
             # A state that ran away would spoil whatever is learned later.
             ran_away = trainer.history.stopped == "diverged"
-            earlier.training = None if ran_away else trainer.state(live=incremental)
+            earlier.training = None if ran_away else trainer.state(live=call.incremental)
             self._solver_state = earlier
-        self._report_end(trainer, diverged, incremental, checkpoints.first)
+        self._report_end(trainer, diverged, call.incremental, speaks)
+
+    def _earlier_state(self, train: Dataset, call: FitCall) -> SolverState:
+        """What `partial_fit` goes on with; a new one at first, and for `fit`."""
+        earlier = vars(self).get("_solver_state") if call.incremental else None
+        if earlier is None:
+            precision = Precision(self.compute_dtype, self.loss_scale, self.precision)
+            earlier = SolverState(make_optimizer(self), make_schedule(self), precision)
+        unknown = isinstance(train, StreamDataset) and not train.rows
+        if unknown and not isinstance(earlier.schedule, AdjustedRate):
+            raise InputError(
+                "a schedule needs to know the number of rows; say it: "
+                f"stream({train.source.name}, rows=...)"
+            )
+        return earlier
+
+    def _all_callbacks(self, call: FitCall) -> list[Callback]:
+        """The caller's callbacks, a progress bar, and those of `set_callbacks`."""
+        calls = list(call.callbacks)
+        if self.progress and call.checkpoints.first:
+            from xpnn.training.progress import ProgressBar
+
+            calls.append(ProgressBar())
+        if getattr(self, "_skl_callbacks", None) and not call.incremental:
+            calls.append(ScikitLearnCallbacks(self, call.data))
+        return calls
+
+    def _train_options(self, earlier: SolverState, rows: int, incremental: bool) -> TrainOptions:
+        return TrainOptions(
+            epochs=1 if incremental else self.max_iter,
+            batch_size=self._batch_size(rows),
+            optimizer=earlier.optimizer,
+            learning_rate=earlier.schedule,
+            l2=float(self.alpha),
+            l2_per_row=True,
+            count_rows=True,
+            allow_infinite_loss=True,
+            precision=earlier.precision,
+            engine=self.engine,
+            gradient_accumulation_steps=self.gradient_accumulation_steps,
+            deterministic=self.deterministic,
+        )
 
     def _report_end(
         self, trainer: Trainer, diverged: DivergenceError | None, incremental: bool, speaks: bool

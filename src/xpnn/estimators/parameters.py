@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -23,9 +23,6 @@ from xpnn.optimizers import (
     add_decayed_weights,
 )
 from xpnn.training.precision import COMPUTE_DTYPES
-
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -92,12 +89,12 @@ WITHOUT_EFFECT = frozenset(
 STOCHASTIC = ("sgd", "adam")
 
 
-def uses_steps(model: BaseMLP) -> bool:
+def uses_steps(model: Any) -> bool:
     """Whether a model's solver goes step by step, and does not search along lines."""
     return model.solver in STOCHASTIC or model.optimizer is not None
 
 
-def has_partial_fit(model: BaseMLP) -> bool:
+def has_partial_fit(model: Any) -> bool:
     """Whether a model's solver goes step by step; the error that it does not, else."""
     if not uses_steps(model):
         raise AttributeError(
@@ -120,14 +117,14 @@ def _decays(optimizer: Optimizer) -> bool:
     return isinstance(optimizer, AdamW)
 
 
-def check_combinations(model: BaseMLP, hidden: Sequence[int], given: dict[str, bool]) -> None:
+def check_combinations(model: Any, hidden: Sequence[int], given: dict[str, bool]) -> None:
     """Refuse what would have no effect, or two of them.
 
     scikit-learn's own parameters are left to its rules.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         Its parameters are looked at.
     hidden : sequence of int
         Widths of the hidden layers.
@@ -172,7 +169,7 @@ def check_combinations(model: BaseMLP, hidden: Sequence[int], given: dict[str, b
         get_scorer(model.monitor)  # a name that it does not know is its error
 
 
-def _check_optimizer(model: BaseMLP) -> None:
+def _check_optimizer(model: Any) -> None:
     chosen = model.learning_rate
     if isinstance(chosen, str) and chosen != "constant":
         raise InputError(

@@ -76,14 +76,8 @@ def write(value: Any, name: str, arrays: Arrays, other: Write | None = None) -> 
         return _write_array(value, name, arrays, inner)
     if isinstance(value, np.random.RandomState):
         return {"RandomState": generator_state(value)}
-    if isinstance(value, Layer):
-        try:
-            return {"layer": layer_to_config(value)}
-        except ModelFileError as error:
-            raise ModelFileError(f"{name} cannot be saved: {error}") from error
-    if type(value) in _NAMES:
-        config = {f.name: inner(getattr(value, f.name)) for f in fields(value)}
-        return {"object": _NAMES[type(value)], "fields": config}
+    if isinstance(value, Layer) or type(value) in _NAMES:
+        return _write_object(value, name, inner)
     found = other(value, name, arrays) if other is not None else None
     if found is None:
         raise ModelFileError(
@@ -91,6 +85,16 @@ def write(value: Any, name: str, arrays: Arrays, other: Write | None = None) -> 
             "plain values, arrays, and xpnn's own layers, losses, optimizers and schedules"
         )
     return found
+
+
+def _write_object(value: Any, name: str, inner: Callable[[Any], Any]) -> Any:
+    if type(value) in _NAMES:
+        config = {f.name: inner(getattr(value, f.name)) for f in fields(value)}
+        return {"object": _NAMES[type(value)], "fields": config}
+    try:
+        return {"layer": layer_to_config(value)}
+    except ModelFileError as error:
+        raise ModelFileError(f"{name} cannot be saved: {error}") from error
 
 
 def _write_array(value: Any, name: str, arrays: Arrays, inner: Callable[[Any], Any]) -> Any:

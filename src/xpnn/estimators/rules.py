@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,6 @@ from xpnn.optimizers import Optimizer, Progress, Schedule
 from xpnn.training import Callback, Run
 from xpnn.training.precision import DEFAULT_PRECISION, Precision
 from xpnn.training.trainer import OptimizerState
-
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
-    from xpnn.estimators.validator import EstimatorValidator
 
 # Fitted attributes that a training updates, and what they may be in a checkpoint or file.
 
@@ -94,7 +90,7 @@ class AdjustedRate(Schedule):
         return True, f" Setting learning rate to {self.learning_rate:f}"
 
 
-def make_schedule(model: BaseMLP) -> Schedule:
+def make_schedule(model: Any) -> Schedule:
     """Make the learning rate that a model's parameters ask for."""
     own = model.optimizer.learning_rate if model.optimizer is not None else model.learning_rate_init
     chosen = model.learning_rate if isinstance(model.learning_rate, Schedule) else own
@@ -132,11 +128,11 @@ class ScikitLearnRules(Callback):
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         What is fitted.
     schedule : Schedule
         The learning rate, which the rules may change.
-    validator : EstimatorValidator, optional
+    validator : Any, optional
         Has the score of the validation rows.
     incremental : bool
         Whether this is `partial_fit`: one epoch, going on with what was kept.
@@ -146,9 +142,9 @@ class ScikitLearnRules(Callback):
 
     def __init__(
         self,
-        model: BaseMLP,
+        model: Any,
         schedule: Schedule,
-        validator: EstimatorValidator | None,
+        validator: Any,
         incremental: bool,
         verbose: bool,
     ) -> None:

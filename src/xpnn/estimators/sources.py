@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils import compute_class_weight
@@ -16,16 +16,13 @@ from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.training.dataset import CHUNK, StreamDataset
 
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
-
 
 def flat_targets(t: Any) -> Any:
     """Make one column of a table that has one."""
     return t[:, 0] if t.ndim == 2 and t.shape[1] == 1 else t
 
 
-def check_source(model: BaseMLP, source: Source) -> None:
+def check_source(model: Any, source: Source) -> None:
     """Refuse a source of rows of another width."""
     if source.features != model.n_features_in_:
         raise InputError(
@@ -42,12 +39,12 @@ def _check_finite(window: Window) -> None:
         raise InputError("Input X contains NaN, infinity or a value too large.")
 
 
-def encoder(model: BaseMLP, source: Source, class_weight: Any = None) -> Callable[[Window], Window]:
+def encoder(model: Any, source: Source, class_weight: Any = None) -> Callable[[Window], Window]:
     """Make what checks a window and turns its targets into what the loss wants.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         Knows the labels.
     source : Source
         Has the targets.
@@ -77,7 +74,7 @@ def encoder(model: BaseMLP, source: Source, class_weight: Any = None) -> Callabl
     return encode
 
 
-def predict_dataset(model: BaseMLP, source: Source) -> StreamDataset:
+def predict_dataset(model: Any, source: Source) -> StreamDataset:
     """Make a dataset of a source to predict; its targets are left alone."""
 
     def encode(window: Window) -> Window:
@@ -110,13 +107,13 @@ def count_labels(source: Source) -> tuple[Any, Any]:
 
 
 def find_targets(
-    model: BaseMLP, source: Source, incremental: bool, first: bool, group: ProcessGroup | None
+    model: Any, source: Source, incremental: bool, first: bool, group: ProcessGroup | None
 ) -> tuple[Any, int, Any]:
     """Check a source to learn from, and find its labels.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         What is about to learn.
     source : Source
         Rows, targets and weights.

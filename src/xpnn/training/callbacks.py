@@ -6,13 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnn.backends import Array, InputError, placement, to_device
 from xpnn.training.history import History
-
-if TYPE_CHECKING:
-    from xpnn.training.network import Network
 
 
 @dataclass
@@ -21,7 +18,7 @@ class Run:
 
     Parameters
     ----------
-    network : Network
+    network : Any
         The network, with the parameters as they stand after the epoch.
     history : History
         What happened so far.
@@ -39,7 +36,7 @@ class Run:
         Epoch (from 1) whose weights the network has; 0 before the first.
     """
 
-    network: Network
+    network: Any
     history: History
     epochs: int
     model: Any = None

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnn.backends import (
     Array,
@@ -29,9 +29,6 @@ from xpnn.training.options import TrainOptions
 from xpnn.training.sampler import Sampler
 from xpnn.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from xpnn.training.network import Network
-
 _KEPT = "the network keeps the weights of its last report"
 
 Data = tuple[Any, Any, Any]
@@ -39,7 +36,7 @@ Data = tuple[Any, Any, Any]
 
 
 def fit_network(
-    network: Network,
+    network: Any,
     data: Data,
     validation: Data,
     options: TrainOptions,
@@ -101,7 +98,7 @@ def fit_network(
 
 
 def _training_data(
-    network: Network, data: Data, options: TrainOptions, group: ProcessGroup | None
+    network: Any, data: Data, options: TrainOptions, group: ProcessGroup | None
 ) -> Dataset:
     """Check rows to learn from, and bring them in place."""
     X, y, sample_weight = data
@@ -124,7 +121,7 @@ def _training_data(
 
 
 def _validation_data(
-    network: Network,
+    network: Any,
     train: Dataset,
     data: Data,
     validation: Data,
@@ -171,7 +168,7 @@ def validation_errors() -> Generator[None]:
 
 
 def _split(
-    network: Network, data: ArrayDataset, fraction: float, rng: HostGenerator
+    network: Any, data: ArrayDataset, fraction: float, rng: HostGenerator
 ) -> tuple[ArrayDataset, ArrayDataset]:
     """Set a fraction of the rows, drawn at random, apart for validation."""
     between = isinstance(fraction, Real) and 0 < fraction < 1
@@ -187,7 +184,7 @@ def _split(
 
 
 def _identity(
-    network: Network,
+    network: Any,
     train: Dataset,
     held: Dataset | None,
     options: TrainOptions,
@@ -220,7 +217,7 @@ def _identity(
 class _Validator:
     """Loss and accuracy of validation rows."""
 
-    def __init__(self, network: Network, data: Dataset, group: ProcessGroup | None) -> None:
+    def __init__(self, network: Any, data: Dataset, group: ProcessGroup | None) -> None:
         self.network, self.data, self.group = network, data, group
 
     def __call__(self) -> tuple[float, float | None]:
@@ -239,12 +236,12 @@ class _Validator:
         return predict(x) if self.group is None else self.group.map_rows(predict, x)
 
 
-def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float | None]:
+def evaluate_source(network: Any, data: StreamDataset) -> tuple[float, float | None]:
     """Loss and accuracy of all rows of a source, their weights left out.
 
     Parameters
     ----------
-    network : Network
+    network : Any
         Its loss tells both.
     data : StreamDataset
         The rows; on several processes each reads a share.
@@ -275,7 +272,7 @@ def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float
     return loss, right / seen if classifies else None
 
 
-def plan_step(network: Network, X: Any, y: Any, options: TrainOptions) -> Any:
+def plan_step(network: Any, X: Any, y: Any, options: TrainOptions) -> Any:
     """Plan a step, and run nothing; see `Network.plan_step`."""
     x, xp, _ = network.prepare(X)
     data = ArrayDataset(x, *network.prepare_targets(x, y, None))

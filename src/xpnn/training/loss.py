@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from xpnn.backends import Array, InputError, Namespace, dtype_name, is_floating, to_float
 from xpnn.functional import CustomLoss, LossRule, accuracy, loss_rule
+
+
+class Objective(Protocol):
+    """What a training minimizes: `xpnn.training.Loss`, or whatever has its methods."""
+
+    @property
+    def reduction(self) -> str:
+        """'mean' where the loss is a mean over rows, 'sum' where it is their sum."""
+
+    def forward(
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs; by default with its own reduction."""
+
+    def backward(self, saved: Any, *, xp: Namespace) -> Array:
+        """Gradient of the loss with respect to the scores."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnn.backends import (
     Array,
@@ -27,9 +27,7 @@ from xpnn.backends import (
     named_dtype,
 )
 from xpnn.optimizers import LossScaler, Optimizer, chain
-
-if TYPE_CHECKING:
-    from xpnn.training.step import Objective
+from xpnn.training.loss import Objective
 
 COMPUTE_DTYPES = ("float16", "bfloat16")
 

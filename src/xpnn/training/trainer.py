@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from xpnn.backends import Array, InputError, deterministic_mode, host, on_device, to_float, to_host
 from xpnn.distributed import ProcessGroup
@@ -22,9 +22,6 @@ from xpnn.training.history import History
 from xpnn.training.options import TrainOptions
 from xpnn.training.sampler import Sampler
 from xpnn.training.step import Step
-
-if TYPE_CHECKING:
-    from xpnn.training.network import Network
 
 
 class DivergenceError(FloatingPointError):
@@ -97,7 +94,7 @@ class Trainer:
 
     Parameters
     ----------
-    network : Network
+    network : Any
         Trained in place: its `theta` is replaced after every report.
     dataset : Dataset
         Rows to learn from.
@@ -123,7 +120,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: Network,
+        network: Any,
         dataset: Dataset,
         sampler: Sampler,
         options: TrainOptions,
