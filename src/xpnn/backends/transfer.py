@@ -39,7 +39,7 @@ def as_array(name: str, x: ArrayLike, like: Array | None = None) -> Array:
         An array of any library, an object that shares its memory through DLPack (see
         `xpnn.backends.dlpack`) or has ``__array__``, a number, or nested lists of numbers.
     like : array, optional
-        Array that `x` is going to meet. What is no array yet becomes one of its library, on
+        Array that `x` is used with. What is no array yet becomes one of its library, on
         its device and, where both hold floats, in its dtype; an array of another library that
         is on the same GPU is viewed through its library. Default: a NumPy array.
 
