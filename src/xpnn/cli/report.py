@@ -12,10 +12,10 @@ from xpnn.backends import (
     BackendUnavailableError,
     LibraryStatus,
     available,
-    diagnose_cuda,
     select,
     status,
 )
+from xpnn.backends.cuda_health import diagnose_cuda
 
 
 def _console() -> Console:
