@@ -140,6 +140,25 @@ def test_tensors_leave_their_graph_on_the_way_in(use_library):
     assert backends.as_array("x", plain) is plain
 
 
+@pytest.mark.parametrize("engine", ["pure", "auto"])
+def test_a_network_on_tensors_that_require_gradients_is_in_no_graph(engine, use_library):
+    use_library("torch")
+    import torch
+
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+    x, t = torch.tensor(rows, requires_grad=True), torch.arange(20) % 2
+    network, other = (Network(3, [4, "tanh", 2], seed=0) for _ in range(2))
+    network.fit(x, t, epochs=2, engine=engine)
+    other.fit(torch.tensor(rows), t, epochs=2, engine=engine)
+    for found, expected in (
+        (network.theta, other.theta),
+        (network.predict_proba(x), other.predict_proba(torch.tensor(rows))),
+    ):
+        assert not found.requires_grad
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+    assert x.grad is None
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int64", "bool"])
 def test_integers_of_all_sizes_come_to_the_host(dtype, use_library):
     use_library("torch")

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from xpnn.backends import BackendUnavailableError, cuda_health, diagnose_cuda, host
+from xpnn.backends import BackendUnavailableError, cuda_health, host
+from xpnn.backends.cuda_health import diagnose_cuda
 
 
 @pytest.fixture(autouse=True)

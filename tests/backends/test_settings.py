@@ -138,6 +138,21 @@ def test_a_request_that_cannot_be_set_leaves_the_others(setting):
     assert setting.state["now"] == 9
 
 
+def test_what_is_half_written_when_an_error_comes_is_restored():
+    state = {"first": 1, "second": 1}
+
+    def write(given):
+        state["first"] = given["first"]
+        if given["second"] == 0:
+            raise Failure
+        state["second"] = given["second"]
+
+    setting = ProcessSetting(lambda: dict(state), write, lambda before, asked: asked[-1])
+    with pytest.raises(Failure), setting.hold({"first": 5, "second": 0}):
+        pytest.fail("the scope was entered")
+    assert state == {"first": 1, "second": 1}
+
+
 def test_many_threads_never_see_more_than_they_asked_for(setting):
     start = threading.Barrier(8)
 

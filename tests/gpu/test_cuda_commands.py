@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gpus import DEVICES, MARKS
 
-from xpnn.backends import diagnose_cuda
+from xpnn.backends.cuda_health import diagnose_cuda
 
 pytestmark = MARKS
 WORKS = ["mnist", "tabular", "large", "estimator", "predict", "time98-xpnn", "time98-pytorch"]

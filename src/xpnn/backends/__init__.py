@@ -8,7 +8,6 @@ import numpy as host
 
 from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
-from xpnn.backends.cuda_health import diagnose_cuda
 from xpnn.backends.determinism import deterministic_mode
 from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
@@ -99,7 +98,6 @@ __all__ = [
     "device_name",
     "device_of",
     "device_share",
-    "diagnose_cuda",
     "dtype_name",
     "epoch_scan",
     "erf",

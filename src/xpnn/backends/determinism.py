@@ -1,4 +1,4 @@
-"""The same bits in every run: which libraries give them anyhow, and which have to be told."""
+"""Deterministic results: which libraries have them anyhow, and what switches them on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def deterministic_mode(xp: Namespace, device: Device) -> AbstractContextManager[
       atomic additions, CUB's reductions are the same from run to run, and cuBLAS is while one
       stream is active, or with a workspace of its own, which it has with nvmath-python.
     - PyTorch is switched to deterministic algorithms, and raises an error where it has none.
-    - JAX does on the CPU; on a GPU it has to be told before the process begins.
+    - JAX does on the CPU; on a GPU a flag is needed before the process begins.
 
     PyTorch's setting holds for the whole process: it is on while a scope of any thread asks for
     it, and then what it was before.

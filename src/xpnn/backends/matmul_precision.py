@@ -1,4 +1,4 @@
-"""How exactly float32 matrices are multiplied: a choice, and only while it is asked for."""
+"""Precision of float32 matrix products, for the length of a scope."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def matmul_precision(precision: str, xp: Namespace) -> AbstractContextManager[An
     """Set how exactly a library may multiply float32 matrices, for the length of a scope.
 
     'highest' is float32 throughout, also where a library would do less by itself (JAX on a
-    GPU) or was told to elsewhere. 'high' allows TensorFloat-32, with 10 bits after the point,
+    GPU) or is set so elsewhere. 'high' allows TensorFloat-32, with 10 bits after the point,
     'medium' bfloat16, with 7; sums stay float32. Both only permit less: a library or device
     that has nothing faster multiplies in float32. NumPy and array-api-strict always do, CuPy
     takes TensorFloat-32 for both, GPUs before NVIDIA's Ampere have neither.
@@ -67,7 +67,7 @@ def _torch_read() -> dict[str, Any]:
     state = {name: getattr(cuda, name) for name in _HALF_SUMS}
     try:
         return state | {"both": torch.get_float32_matmul_precision()}
-    except RuntimeError:  # the user has told each device, by PyTorch's newer settings
+    except RuntimeError:  # each device has been set by PyTorch's newer settings
         return state | {"cuda": cuda.fp32_precision, "cpu": cpu.fp32_precision}
 
 

@@ -16,14 +16,10 @@ from xpnn.backends.types import HostGenerator
 
 
 def generator(seed: int | HostGenerator | None = None) -> HostGenerator:
-    """Make the generator that everything random is drawn from; one of NumPy's is passed on.
+    """Make the generator that everything random is drawn from.
 
-    Raises
-    ------
-    TypeError
-        `seed` is none of these.
-    ValueError
-        `seed` is negative.
+    `seed` is an integer (a ValueError if negative), None for fresh entropy, or a generator of
+    NumPy's, which is passed on; a TypeError for all else.
     """
     if isinstance(seed, numpy.random.Generator | numpy.random.RandomState):
         return seed

@@ -44,43 +44,38 @@ class ProcessSetting(Generic[Request]):
         self._read, self._write, self._combine = read, write, combine
         # Reentrant: the garbage collector may end a scope while this thread enters another.
         self._lock = threading.RLock()
-        self._requests: list[Request] = []
+        self._requests: dict[object, Request] = {}  # by scope
         self._before: dict[str, Any] = {}
         self._written: dict[str, Any] = {}
 
     @contextmanager
     def hold(self, request: Request) -> Iterator[None]:
         """Keep to a request until the end of the scope, at least."""
-        self._enter(request)
+        scope = object()
         try:
+            with self._lock:
+                if not self._requests:
+                    self._before = self._read()
+                self._requests[scope] = request
+                self._apply()
             yield
         finally:
-            self._leave(request)
+            with self._lock:
+                if scope in self._requests:
+                    self._leave(scope)
 
-    def _enter(self, request: Request) -> None:
-        with self._lock:
-            if not self._requests:
-                self._before = self._read()
-            self._requests.append(request)
-            try:
-                self._apply()
-            except BaseException:  # what was written by half is written anew
-                self._requests.remove(request)
-                self._apply()
-                raise
-
-    def _leave(self, request: Request) -> None:
-        with self._lock:
-            now = self._read()
-            changed_by_others = any(now.get(k) != value for k, value in self._written.items())
-            self._requests.remove(request)
-            if self._requests or not changed_by_others:
-                self._apply()
+    def _leave(self, scope: object) -> None:
+        now = self._read()
+        changed_by_others = any(now.get(name) != value for name, value in self._written.items())
+        del self._requests[scope]
+        if self._requests or not changed_by_others:
+            self._apply()
 
     def _apply(self) -> None:
         state = self._before
         if self._requests:
-            state = self._combine(state, self._requests)
+            state = self._combine(state, list(self._requests.values()))
+        self._written = {}  # what an error leaves half written is nobody's change
         self._write(state)
         now = self._read()
         self._written = {name: now.get(name) for name in state}

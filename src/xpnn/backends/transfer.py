@@ -39,7 +39,7 @@ def as_array(name: str, x: ArrayLike, like: Array | None = None) -> Array:
         An array of any library, an object that shares its memory through DLPack (see
         `xpnn.backends.dlpack`) or has ``__array__``, a number, or nested lists of numbers.
     like : array, optional
-        Array that `x` is going to meet. What is no array yet becomes one of its library, on
+        Array that `x` is used with. What is no array yet becomes one of its library, on
         its device and, where both hold floats, in its dtype; an array of another library that
         is on the same GPU is viewed through its library. Default: a NumPy array.
 
@@ -53,15 +53,15 @@ def as_array(name: str, x: ArrayLike, like: Array | None = None) -> Array:
     TypeError
         `x` holds something else than numbers, or rows of different lengths.
     """
-    xp, device = (None, None) if like is None else placement(like=like)
+    if like is None or isinstance(x, numpy.ndarray) or type(x) is type(like):
+        return _numbers(name, x)
+    xp, device = placement(like=like)
     found = _numbers(name, x, xp, device)
-    if like is None or (found is x and isinstance(x, numpy.ndarray)):
-        return found
     if isinstance(found, numpy.ndarray):
         # A device that has no float64 must not be handed one.
         floats = found.dtype.kind == "f" and is_floating(like, xp)
         return to_device(found, xp, device, like.dtype if floats else None, copy=None)
-    if type(found) is type(like) or namespace(x=found) is xp:
+    if namespace(x=found) is xp:
         return found
     view = view_as(found, xp, device, same_device=True)
     return found if view is None else view
@@ -75,7 +75,7 @@ def array_of(x: ArrayLike, xp: Namespace | None = None, device: Device = None) -
     return numpy.asarray(x) if found is None else found
 
 
-def _numbers(name: str, x: ArrayLike, xp: Namespace | None, device: Device) -> Array:
+def _numbers(name: str, x: ArrayLike, xp: Namespace | None = None, device: Device = None) -> Array:
     """Make an array of an argument, and check that it holds numbers."""
     try:
         found = array_of(x, xp, device)
@@ -106,6 +106,8 @@ def to_host(x: ArrayLike) -> Any:
     Takes an array of any library on any device, and anything that `numpy.asarray` takes.
     bfloat16 comes as float32, which NumPy itself knows.
     """
+    if isinstance(x, numpy.ndarray) and x.dtype.kind != "V":  # ml_dtypes' bfloat16
+        return x
     x = array_of(x)
     if array_api_compat.is_torch_array(x):
         x = x.detach()
@@ -177,7 +179,7 @@ def to_device(
     if library_name(xp) == "numpy":
         make = numpy.asarray if copy is None else numpy.array
         return make(to_host(x), dtype=dtype, order="C")
-    own = namespace(x=x) is xp
+    own = not isinstance(x, numpy.ndarray) and namespace(x=x) is xp
     if own and device is None:
         device = device_of(x)
     if own and copy is None and device_of(x) == device:

@@ -13,11 +13,11 @@ from xpnn.backends import (
     LIBRARIES,
     BackendUnavailableError,
     available,
-    diagnose_cuda,
     select,
     status,
 )
 from xpnn.cli.output import UsageError
+from xpnn.backends.cuda_health import diagnose_cuda
 
 
 def _console() -> Console:
