@@ -155,6 +155,9 @@ class _Turns:
         self.go.acquire()
         return "enough" if self.over else None
 
+    def on_end(self, run: Any) -> None:
+        """There is nothing to be done."""
+
 
 class Held:
     """One long training that goes on by an epoch with each call.
@@ -195,6 +198,8 @@ class Held:
         self.turns.over = True
         self.turns.go.release()
         self.thread.join()
+        if self.error is not None:
+            raise self.error
 
 
 def parameters(work: Workload, epochs: int = ENDLESS) -> dict[str, Any]:

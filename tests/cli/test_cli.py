@@ -118,9 +118,9 @@ def test_digits_demo_works_in_a_pipe_and_repeats_its_accuracy(tmp_path):
         return run.stdout
 
     first, second = once(tmp_path / "a"), once(tmp_path / "b")
-    line = next(row for row in first.splitlines() if "accuracy on the held-out fifth" in row)
+    line = next(row for row in first.splitlines() if "validation accuracy: " in row)
     assert line in second
     assert "backend: numpy" in first
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
-        "digits.safetensors", "curves.png", "misread.png",
+        "digits.safetensors", "curves.png", "misclassified.png",
     }  # fmt: skip

@@ -16,8 +16,8 @@ from xpnn.backends import (
     select,
     status,
 )
-from xpnn.cli.output import UsageError
 from xpnn.backends.cuda_health import diagnose_cuda
+from xpnn.cli.output import UsageError
 
 
 def _console() -> Console:

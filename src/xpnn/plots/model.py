@@ -14,24 +14,11 @@ _OUTPUTS = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid
 
 @dataclass(frozen=True)
 class DenseView:
-    """A dense layer as a picture shows it; arrays on the host.
+    """A dense layer as a picture shows it; arrays on the host."""
 
-    Parameters
-    ----------
-    weights : array, shape (inputs, units)
-    bias : array, shape (units,), or None
-    activation : str
-        What follows; '' for nothing.
-    """
-
-    weights: Any
-    bias: Any = None
-    activation: str = ""
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return self.weights.size + (0 if self.bias is None else self.bias.size)
+    weights: Any  # (inputs, units)
+    bias: Any = None  # (units,)
+    activation: str = ""  # what follows
 
 
 def last_step(model: Any) -> Any:
@@ -46,17 +33,7 @@ def last_step(model: Any) -> Any:
 
 
 def dense_views(model: Any) -> list[DenseView]:
-    """List a model's dense layers.
-
-    Parameters
-    ----------
-    model : Network or fitted estimator
-        With `coefs_` and `intercepts_`, or with `coef_` and `intercept_`; at the end of a
-        pipeline too.
-
-    Returns
-    -------
-    list of DenseView
+    """List the dense layers of a Network, or of an estimator with `coefs_` or `coef_`.
 
     Raises
     ------
@@ -132,7 +109,7 @@ def _of_estimator(model: Any) -> list[DenseView]:
 def _activation_name(spec: Any) -> str:
     if isinstance(spec, str):
         return spec
-    return str(getattr(spec, "name", "own function"))
+    return str(getattr(spec, "name", "custom"))
 
 
 def _with_output(layers: list[DenseView], name: str) -> list[DenseView]:
