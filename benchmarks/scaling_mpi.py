@@ -24,10 +24,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rounds import THREAD_VARIABLES, describe_run, shown_command
 from scaling_mpi_model import SIZES, Cluster, draw, predict, table
 from scaling_mpi_worker import LAYERS
-from xpnn.bench.command import Settings, describe_run, shown_command
-from xpnn.bench.machine import THREAD_VARIABLES
 
 BATCH = 1024
 PARAMETERS = sum((a + 1) * b for a, b in pairwise(LAYERS))
@@ -131,10 +130,7 @@ def main() -> None:
     one, two = (sets[0]["seconds_per_step"][key] for key in ("1", "2"))
     summed = alone[str(PARAMETERS + 3)]["ours"]
     result = {
-        "settings": describe_run(
-            Settings(asked.rounds, asked.tiny, 1, asked.data, (), False, asked.out),
-            shown_command(prefix, argv),
-        ),
+        "settings": describe_run(shown_command(prefix, argv), threads=1, tiny=asked.tiny),
         "network": list(LAYERS), "engine": asked.engine, "sets": sets, "seconds_of_a_sum": alone,
         "sum_share_of_a_step": summed / two,
         "predicted_speedup": one / (one / 2 + summed), "measured_speedup": one / two,

@@ -1,7 +1,7 @@
 """A GPU's two streams, played on the host by somebody who sees every race.
 
 Host, copies and steps each have a clock for all three, as in vector clocks: an operation may
-touch memory only where it knows of all that touched it before, by a mark that it waited for.
+touch memory only where it knows of all that touched it before, by an event that it waited for.
 Copies are made at once, so results are right; what would be wrong on a GPU raises.
 """
 
@@ -24,19 +24,19 @@ class _Memory:
     read: dict[str, int] = field(default_factory=dict)
 
 
-class _Room(np.ndarray):
+class _Pinned(np.ndarray):
     """Pinned memory: whoever takes a part of it is about to write there."""
 
-    door = None
+    streams = None
 
     def __getitem__(self, key):
-        if self.door is not None:
-            self.door.touch("host", self, "write")
+        if self.streams is not None:
+            self.streams.touch("host", self, "write")
         return np.asarray(self)[key]
 
 
 class Streams:
-    """What `xpnn.backends.pinned.CupyCopies` is, for memory on the host.
+    """What `xpnn.backends.pinned.CupyStreams` is, for memory on the host.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ class Streams:
         self.held = []
         self.log = []
         if forgets:
-            setattr(self, forgets, lambda mark: None)
+            setattr(self, forgets, lambda event: None)
 
     def _tick(self, who):
         if who != "host":  # the host queues it: all that it knows is known
             self._merge(who, self.clocks["host"])
         self.clocks[who][who] += 1
 
-    def _merge(self, who, mark):
-        for name, time in mark.items():
+    def _merge(self, who, event):
+        for name, time in event.items():
             self.clocks[who][name] = max(self.clocks[who][name], time)
 
     def _of(self, array):
@@ -104,34 +104,34 @@ class Streams:
         self.memory[array.ctypes.data] = _Memory(f"{name} {len(self.memory)}")
         return array
 
-    def room(self, shape, dtype):
-        room = self._make(shape, dtype, "room").view(_Room)
-        room.door = self
-        return room
+    def pinned_buffer(self, shape, dtype):
+        buffer = self._make(shape, dtype, "pinned buffer").view(_Pinned)
+        buffer.streams = self
+        return buffer
 
-    def place(self, shape, dtype):
+    def device_buffer(self, shape, dtype):
         # A pool hands out memory that steps which are queued may still read.
-        array = self._make(shape, dtype, "place")
+        array = self._make(shape, dtype, "device buffer")
         self._tick("steps")
         self._of(array).read["steps"] = self.clocks["steps"]["steps"]
         return self.wrap(array)
 
-    def copy(self, room, place):
-        self.touch("copies", room, "read")
-        self.touch("copies", self.unwrap(place), "write")
-        self.unwrap(place)[...] = room
+    def copy(self, source, target):
+        self.touch("copies", source, "read")
+        self.touch("copies", self.unwrap(target), "write")
+        self.unwrap(target)[...] = source
 
-    def copies(self):
+    def record_copies(self):
         return dict(self.clocks["copies"])
 
-    def steps(self):
+    def record_steps(self):
         return dict(self.clocks["steps"])
 
-    def hold_copies(self, mark):
-        self._merge("copies", mark)
+    def let_copies_wait(self, event):
+        self._merge("copies", event)
 
-    def hold_steps(self, mark):
-        self._merge("steps", mark)
+    def let_steps_wait(self, event):
+        self._merge("steps", event)
 
-    def wait(self, mark):
-        self._merge("host", mark)
+    def synchronize(self, event):
+        self._merge("host", event)

@@ -42,7 +42,7 @@ _WHERE = {
     "save": "xpnn.files",
 }
 _MODULES = (
-    "backends", "bench", "checks", "data", "demos", "engine", "estimators", "export",
+    "backends", "checks", "data", "demos", "engine", "estimators", "export",
     "files", "functional", "layers", "optimizers", "plots", "training", "units",
 )  # fmt: skip
 

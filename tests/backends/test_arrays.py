@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 
-from xpnn import backends
+from xpnn import MLPClassifier, Network, backends
 from xpnn.backends import MixedArraysError, select
 
 
@@ -43,9 +46,9 @@ def test_scalars(backend, assert_close):
 
 def test_lists_go_where_their_neighbour_is(backend64):
     like = backend64.asarray([1.0])
-    made = backends.as_array_like("t", [1, 2], like)
+    made = backends.as_array("t", [1, 2], like)
     assert backends.placement(like=like, made=made)[1] == backend64.device
-    assert backends.as_array_like("t", like, like) is like
+    assert backends.as_array("t", like, like) is like
 
 
 def test_integers_become_floats(backend):
@@ -65,11 +68,151 @@ def test_bfloat16_comes_to_the_host_as_float32(name, use_library):
     assert host.tolist() == [0.5, 3.0]
 
 
-def test_a_torch_tensor_that_wants_gradients_can_be_read(use_library):
+def test_what_is_there_already_is_passed_on(backend):
+    """`copy=None` copies only what has another dtype, place or library."""
+    x = backend.asarray(np.ones((2, 3)))
+    xp, device, dtype = backend.xp, backend.device, backend.dtype
+    assert backends.to_device(x, xp, device, copy=None) is x
+    assert backends.to_device(x, xp, device, dtype, copy=None) is x
+    assert backends.to_device(x, xp, dtype=dtype, copy=None) is x
+    assert backend.asarray(x, copy=None) is x
+    assert backends.to_device(x, xp, device) is not x
+    other = backends.named_dtype("float16" if backend.name != "array_api_strict" else "int32", xp)
+    found = backends.to_device(x, xp, device, other, copy=None)
+    assert found.dtype == other
+    assert backends.device_of(found) == device
+    values = np.ones((2, 3))
+    made = backends.to_device(values, xp, device, dtype, copy=None)
+    assert backends.backend_of(made) == backend
+    np.testing.assert_array_equal(backends.to_host(made), values)
+
+
+def test_an_arrays_own_place_is_the_default(backend):
+    x = backend.asarray([1.0, 2.0])
+    assert backends.device_of(backends.to_device(x, backend.xp)) == backend.device
+
+
+def test_numpys_arrays_are_in_c_order():
+    values, xp = np.asfortranarray(np.arange(6.0).reshape(2, 3)), backends.HOST_NAMESPACE
+    for copy in (True, None):
+        found = backends.to_device(values, xp, copy=copy)
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, values)
+    rows = np.arange(6.0).reshape(2, 3)
+    assert backends.to_device(rows, xp, copy=None) is rows
+    assert not np.shares_memory(backends.to_device(rows, xp), rows)
+    assert backends.to_device(rows, xp, dtype="float32", copy=None).dtype == np.float32
+    assert backends.to_device(np.float64(2.0), xp).shape == ()
+
+
+def test_a_torch_tensors_memory_is_numpys(use_library):
+    use_library("torch")
+    x = select("torch", dtype="float32").asarray([1.0, 2.0])
+    assert np.shares_memory(backends.to_device(x, backends.HOST_NAMESPACE, copy=None), x.numpy())
+    assert not np.shares_memory(backends.to_device(x, backends.HOST_NAMESPACE), x.numpy())
+
+
+def test_tensors_leave_their_graph_on_the_way_in(use_library):
     use_library("torch")
     import torch
 
-    assert backends.to_host(torch.ones(2, requires_grad=True)).tolist() == [1.0, 1.0]
+    x = torch.ones(2, requires_grad=True)
+    grown = x * 2.0  # holds on to the graph that it came from
+    xp, cpu = backends.namespace(x=x), x.device
+    for given in (x, grown):
+        ways = [
+            backends.as_array("x", given),
+            backends.as_array("x", given, given),
+            backends.to_device(given, xp, cpu),
+            backends.to_device(given, xp, cpu, copy=None),
+            backends.to_device(given, xp, cpu, torch.float64, copy=None),
+            select("torch").asarray(given),
+            select("torch").asarray(given, copy=None),
+        ]
+        assert [found.requires_grad for found in ways] == [False] * len(ways)
+        assert [found.grad_fn for found in ways] == [None] * len(ways)
+        expected = given.detach().numpy().tolist()
+        for found in (*ways, backends.to_host(given), backends.host_view(given)):
+            assert np.asarray(found).tolist() == expected
+    assert backends.as_array("x", grown).data_ptr() == grown.data_ptr()
+    assert grown.requires_grad
+    plain = torch.ones(2)
+    assert backends.as_array("x", plain) is plain
+
+
+@pytest.mark.parametrize("engine", ["pure", "auto"])
+def test_a_network_on_tensors_that_require_gradients_is_in_no_graph(engine, use_library):
+    use_library("torch")
+    import torch
+
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+    x, t = torch.tensor(rows, requires_grad=True), torch.arange(20) % 2
+    network, other = (Network(3, [4, "tanh", 2], seed=0) for _ in range(2))
+    network.fit(x, t, epochs=2, engine=engine)
+    other.fit(torch.tensor(rows), t, epochs=2, engine=engine)
+    for found, expected in (
+        (network.theta, other.theta),
+        (network.predict_proba(x), other.predict_proba(torch.tensor(rows))),
+    ):
+        assert not found.requires_grad
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int64", "bool"])
+def test_integers_of_all_sizes_come_to_the_host(dtype, use_library):
+    use_library("torch")
+    import torch
+
+    values = np.array([0, np.iinfo(dtype).max if dtype != "bool" else 1], dtype)
+    x = torch.tensor(values.tolist(), dtype=getattr(torch, dtype))
+    host = backends.to_host(backends.as_array("t", x))
+    assert host.dtype == dtype
+    np.testing.assert_array_equal(host, values)
+
+
+class Computed:
+    """An object that becomes a NumPy array when it is asked, and not before."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+@pytest.fixture(params=["of no library", "of Dask"])
+def lazy(request, monkeypatch):
+    """A class of lazily computed arrays; Dask's count as a library of the standard elsewhere."""
+    own = type("Array", (Computed,), {})
+    if request.param == "of Dask":
+        dask, array = types.ModuleType("dask"), types.ModuleType("dask.array")
+        dask.array, array.Array = array, own
+        monkeypatch.setitem(sys.modules, "dask", dask)
+        monkeypatch.setitem(sys.modules, "dask.array", array)
+    return own
+
+
+def test_lazily_computed_arrays_are_numpys(lazy, backend):
+    values = np.arange(4.0)
+    assert not backends.is_array(lazy(values))
+    assert type(backends.as_array("x", lazy(values))) is np.ndarray
+    like = backend.asarray(values)
+    found = backends.as_array("x", lazy(values), like)
+    assert backends.backend_of(found) == backend
+    for made in (found, backend.asarray(lazy(values)), backends.to_host(lazy(values))):
+        np.testing.assert_array_equal(backends.to_host(made), values)
+    with pytest.raises(TypeError, match="x holds 'a'; expected numbers"):
+        backends.as_array("x", lazy(np.array(["a"])))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_lazily_computed_arrays_are_learned_from_and_predicted(lazy):
+    rows, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    for make in (lambda: Network(3, [2], seed=0), lambda: MLPClassifier((4,), max_iter=3)):
+        model = make()
+        model.fit(lazy(rows), lazy(labels))
+        np.testing.assert_array_equal(model.predict(lazy(rows)), model.predict(rows))
 
 
 def test_two_libraries_are_an_error_that_names_both_arguments():
@@ -137,3 +280,39 @@ def test_integers_take_the_devices_width():
     assert backends.dtype_name(strict.asarray(np.arange(3)).dtype) == "int32"
     usual = backends.select("array_api_strict", "device1")
     assert backends.dtype_name(usual.asarray(np.arange(3)).dtype) == "int64"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "narrow"), [("int64", "int32"), ("uint64", "uint32"), ("float64", "float32")]
+)
+def test_a_device_without_64_bits_gets_32(dtype, narrow):
+    xp = select("array_api_strict").xp
+    device = xp.Device("no_x64")
+    for given in (np.arange(3, dtype=dtype), xp.arange(3, dtype=getattr(xp, dtype))):
+        found = backends.to_device(given, xp, device)
+        assert backends.dtype_name(found.dtype) == narrow
+        assert backends.to_host(found).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 10**10])
+def test_integers_that_would_become_others_are_refused(value):
+    xp = select("array_api_strict").xp
+    device = xp.Device("no_x64")
+    message = rf"^{value} does not fit into int32, the largest integers of array_api_strict on no_x"
+    for given in (np.array([1, value]), xp.asarray([1, value])):
+        with pytest.raises(ValueError, match=message):
+            backends.to_device(given, xp, device)
+
+
+def test_integers_that_jax_would_change_are_refused(use_library):
+    use_library("jax")
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
+    try:
+        for values in (np.array([10**10]), np.array([2**40], "uint64")):
+            with pytest.raises(ValueError, match=f"{values[0]} does not fit into u?int32"):
+                backends.to_device(values, jax.numpy)
+        assert backends.to_device(np.array([7]), jax.numpy).tolist() == [7]
+    finally:
+        jax.config.update("jax_enable_x64", True)

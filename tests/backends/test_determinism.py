@@ -11,7 +11,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnn import MLPClassifier, Network, select
-from xpnn.backends import determinism, same_bits, to_host
+from xpnn.backends import determinism, deterministic_mode, to_host
 from xpnn.estimators import base
 from xpnn.layers import Dropout
 from xpnn.training import Callback, loop
@@ -43,8 +43,8 @@ def held(monkeypatch):
         yield
         noted.append(False)
 
-    monkeypatch.setattr(base, "same_bits", holds)
-    monkeypatch.setattr(loop, "same_bits", holds)
+    monkeypatch.setattr(base, "deterministic_mode", holds)
+    monkeypatch.setattr(loop, "deterministic_mode", holds)
     return noted
 
 
@@ -83,7 +83,7 @@ def test_pytorch_is_told_and_left_as_it_was(use_library):
     for before, warns in [(False, False), (True, True)]:
         torch.use_deterministic_algorithms(before, warn_only=warns)
         try:
-            with same_bits(here.xp, here.device):
+            with deterministic_mode(here.xp, here.device):
                 assert torch.are_deterministic_algorithms_enabled()
                 assert not torch.is_deterministic_algorithms_warn_only_enabled()
             assert torch.are_deterministic_algorithms_enabled() == before
@@ -98,18 +98,18 @@ def test_gpus_of_other_libraries_have_to_be_told_before(monkeypatch):
     name = "torch"
     monkeypatch.setattr(determinism, "library_name", lambda xp: name)
     with pytest.raises(ValueError, match=r"CUBLAS_WORKSPACE_CONFIG is None; .*':4096:8'"):
-        same_bits(None, SimpleNamespace(type="cuda"))
+        deterministic_mode(None, SimpleNamespace(type="cuda"))
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    same_bits(None, SimpleNamespace(type="cuda"))
+    deterministic_mode(None, SimpleNamespace(type="cuda"))
     name = "jax"
     with pytest.raises(ValueError, match="XLA_FLAGS is '--xla_something=1'; JAX on a GPU expects"):
-        same_bits(None, SimpleNamespace(platform="gpu"))
-    same_bits(None, SimpleNamespace(platform="cpu"))
+        deterministic_mode(None, SimpleNamespace(platform="gpu"))
+    deterministic_mode(None, SimpleNamespace(platform="cpu"))
     monkeypatch.setenv("XLA_FLAGS", "--xla_something=1 --xla_gpu_deterministic_ops=true")
-    same_bits(None, SimpleNamespace(platform="gpu"))
+    deterministic_mode(None, SimpleNamespace(platform="gpu"))
 
 
 def test_a_library_that_promises_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(determinism, "library_name", lambda xp: "dask")
     with pytest.raises(ValueError, match="dask is not known to give the same bits"):
-        same_bits(None, None)
+        deterministic_mode(None, None)

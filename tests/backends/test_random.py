@@ -72,7 +72,8 @@ def test_a_generator_goes_on_from_its_state(kind):
     [
         lambda s: {},
         lambda s: 3,
-        lambda s: {**s, "bit_generator": "PCG65"},
+        lambda s: {**s, "bit_generator": 3},
+        lambda s: {k: v for k, v in s.items() if k != "gauss"},
         lambda s: {**s, "more": 1},
         lambda s: {**s, "state": {**s["state"], "pos": 10**4}},  # NumPy would read there
         lambda s: {**s, "state": {**s["state"], "pos": -1}},
@@ -81,18 +82,49 @@ def test_a_generator_goes_on_from_its_state(kind):
         lambda s: {**s, "gauss": "a"},
     ],
 )
-def test_a_state_that_is_not_whole_is_refused(change):
+def test_a_state_that_is_incomplete_is_refused(change):
     source = np.random.RandomState(1)
     state = generator_state(source)
-    with pytest.raises(ValueError, match="state is not whole, or not one of NumPy's"):
+    with pytest.raises(ValueError, match="state is incomplete, or not one of NumPy's"):
         restore_generator(source, change(state))
     assert generator_state(source) == state
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: {**s, "uinteger": 2**32},
+        lambda s: {**s, "state": {**s["state"], "inc": 2**128}},
+        lambda s: {**s, "state": s["state"]["inc"]},
+    ],
+)
+def test_values_out_of_range_are_refused(change):
+    rng = np.random.default_rng(1)
+    state = generator_state(rng)
+    with pytest.raises(ValueError, match="state is incomplete, or not one of NumPy's"):
+        restore_generator(rng, change(state))
+    assert generator_state(rng) == state
+
+
+def test_a_position_outside_its_table_is_refused():
+    rng = np.random.Generator(np.random.Philox(1))
+    with pytest.raises(ValueError, match="state is incomplete"):
+        restore_generator(rng, {**generator_state(rng), "buffer_pos": 5})
+
+
 def test_a_state_of_another_generator_is_refused():
-    source = np.random.default_rng(1)
-    other = generator_state(np.random.Generator(np.random.SFC64(1)))
-    with pytest.raises(ValueError, match="state is of a SFC64; the generator is a PCG64"):
-        restore_generator(source, other)
-    with pytest.raises(TypeError, match=r"state of a 'PCG64' generator cannot be kept"):
+    rng = np.random.default_rng(1)
+    for name in ("SFC64", "PCG65"):
+        other = {**generator_state(rng), "bit_generator": name}
+        with pytest.raises(ValueError, match=f"state is of a {name}; the generator is a PCG64"):
+            restore_generator(rng, other)
+    with pytest.raises(TypeError, match="state of a RandomState of PCG64 cannot be saved"):
         generator_state(np.random.RandomState(np.random.PCG64(1)))
+
+
+def test_a_generator_that_is_not_numpys_cannot_be_saved():
+    class Own(np.random.PCG64):
+        """Stands for another package's."""
+
+    with pytest.raises(TypeError, match="state of a Generator of Own cannot be saved"):
+        generator_state(np.random.Generator(Own(1)))

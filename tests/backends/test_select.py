@@ -134,6 +134,21 @@ def test_dtypes(name, dtype, use_library):
     assert backends.dtype_name(backend.asarray([1, 2]).dtype).startswith("int")
 
 
+def test_bfloat16_of_numpy_is_ml_dtypes(monkeypatch):
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="it has NumPy's bfloat16")
+    backend = select("numpy", dtype="bfloat16")
+    assert backend.dtype == backends.named_dtype("bfloat16", backend.xp) == ml_dtypes.bfloat16
+    assert backend.describe().endswith("on cpu, bfloat16")
+    x = backend.asarray([0.5, 3.0])
+    assert backends.backend_of(x) == backend
+    assert backend.asarray([0.5], "bfloat16").dtype == x.dtype
+    host = backends.to_host(x)
+    assert (host.dtype, host.tolist()) == (np.float32, [0.5, 3.0])
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(BackendUnavailableError, match=r"needs ml_dtypes.*xpnn\[bfloat16\]"):
+        select("numpy", dtype="bfloat16")
+
+
 def test_the_default_dtype_is_the_librarys(use_library):
     assert backends.dtype_name(select("numpy").dtype) == "float64"
     use_library("torch")
@@ -146,7 +161,7 @@ def test_the_default_dtype_is_the_librarys(use_library):
         (lambda: select("tensorflow"), r"name='tensorflow' is not a backend; expected auto, numpy"),
         (lambda: select("numpy", dtype="float8"), r"dtype='float8' is not known; expected one of"),
         (lambda: select("numpy", dtype="int32"), r"dtype='int32' is not known"),
-        (lambda: select("numpy", dtype="bfloat16"), r"dtype='bfloat16' is not a dtype of numpy"),
+        (lambda: select("array_api_strict", dtype="bfloat16"), r"dtype='bfloat16' is not a dtype"),
     ],
 )
 def test_unknown_names_are_refused_with_the_known_ones(call, message):
@@ -171,10 +186,39 @@ def test_environment_variables(monkeypatch):
         ("XPNN_DEVICE", "gpu", r"device='gpu' is not a device of .* \(from XPNN_DEVICE\)"),
     ],
 )
-def test_wrong_environment_variables_are_named(variable, value, message, monkeypatch):
+@pytest.mark.parametrize("name", ["auto", "array_api_strict"])
+def test_wrong_environment_variables_are_named(variable, value, message, name, monkeypatch):
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValueError, match=message):
-        select("auto" if variable == "XPNN_BACKEND" else "array_api_strict")
+        select("auto" if variable == "XPNN_BACKEND" else name)
+
+
+def test_a_device_decides_which_library_auto_is(use_library):
+    assert select(device="device1").name == "array_api_strict"
+    assert select(device=select("array_api_strict", "device2").device).name == "array_api_strict"
+    with pytest.raises(ValueError, match="device='mpx' is not a device of any library here; they"):
+        select(device="mpx")
+    use_library("torch")
+    import torch
+
+    assert select(device=torch.device("cpu")).name == "torch"
+    use_library("jax")
+    assert select(device="cpu:1").name == "jax"
+    assert select(device=select("jax", "cpu:1").device).name == "jax"
+
+
+def test_apples_gpus_are_pytorchs(monkeypatch, use_library):
+    use_library("torch")
+    import torch
+
+    if torch.backends.mps.is_available():
+        assert select(device="mps").name == "torch"
+        return
+    with pytest.raises(ValueError, match=r"device='mps' is not a device of any library.*torch"):
+        select(device="mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    found = select(device="mps")
+    assert (found.name, found.device) == ("torch", torch.device("mps"))
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,16 @@ def folder(pets, tmp_path, monkeypatch):
 @pytest.fixture
 def trained(xpnn, folder):
     """The folder with a model of who is adopted."""
-    words = ["--target", "adopted", "--as", "days=left out", "--hidden", "16", "--rate", "0.01"]
+    words = [
+        "--target",
+        "adopted",
+        "--as",
+        "days=left out",
+        "--hidden",
+        "16",
+        "--learning-rate",
+        "0.01",
+    ]
     code, _, err = xpnn("train", "pets.csv", *words, "--epochs", "30", "--quiet")
     assert (code, err) == (0, "")
     return folder

@@ -75,7 +75,10 @@ def test_asking_for_a_library_that_cannot_be_used_says_why(xpnn):
         (["demo", "digits", "--device", "tpu", "--backend", "numpy"], "device='tpu'"),
         (["demo", "digits", "--dtype", "int8"], "dtype='int8' is not known"),
         (["demo", "digits", "--hidden", "big"], "--hidden is 'big'"),
-        (["demo", "digits", "--epochs", "0"], "epochs is 0; expected a positive integer"),
+        (["demo", "digits", "--epochs", "0"], "than or equal to 1. See xpnn demo"),
+        (["demo", "digits", "--input", "1 0 0"], "the demo 'digits' has no --input; its options"),
+        (["demo", "mnist", "--hidden", "20,10"], "this demo has one hidden layer"),
+        (["demo", "horses"], "demo 'horses' is not known; expected one of weighted-sum"),
         (["demo", "first-network", "--input", "1 a 0"], "input holds 'a'; expected 3 numbers"),
         (["demo", "first-network", "--input", "1 0"], "input holds 2 numbers; expected 3"),
         (["demo", "mnist", "--data", "/nowhere"], "/nowhere"),
@@ -115,9 +118,9 @@ def test_digits_demo_works_in_a_pipe_and_repeats_its_accuracy(tmp_path):
         return run.stdout
 
     first, second = once(tmp_path / "a"), once(tmp_path / "b")
-    line = next(row for row in first.splitlines() if "accuracy on the held-out fifth" in row)
+    line = next(row for row in first.splitlines() if "validation accuracy: " in row)
     assert line in second
     assert "backend: numpy" in first
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
-        "digits.safetensors", "curves.png", "misread.png",
+        "digits.safetensors", "curves.png", "misclassified.png",
     }  # fmt: skip

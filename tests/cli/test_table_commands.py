@@ -11,7 +11,7 @@ import pytest
 import xpnn as library
 from xpnn.cli.scores import confusion_lines, learned, score_lines
 
-FAST = ["--hidden", "16", "--rate", "0.01", "--epochs", "30"]
+FAST = ["--hidden", "16", "--learning-rate", "0.01", "--epochs", "30"]
 PNG = b"\x89PNG"
 
 
@@ -35,7 +35,7 @@ def test_train_says_what_columns_are_and_how_good_the_model_is(xpnn, folder):
     assert lines[3] == "arrived: date, as year, month, weekday, days since 1970"
     assert lines[4] == "days: left out, as was asked for"
     assert lines[5].startswith("adopted: target, 2 classes: home, waits")
-    assert "rows: 216 to learn from, 24 held out" in out
+    assert "rows: 216 for training, 24 for validation" in out
     assert "baseline (majority class, " in out
     for name in ("accuracy", "log-loss", "ROC AUC", "confusion matrix", "model: pets.safetensors"):
         assert name in out
@@ -77,7 +77,7 @@ def test_a_classification_goes_round(xpnn, trained, pandas):
     assert "kind: category of 3" in out
     _, _, training = out.partition("\ntraining\n")
     lines = training.partition("\n\n")[0].splitlines()
-    assert lines[0].startswith("  216 rows to learn from, 24 held out, ")
+    assert lines[0].startswith("  216 rows for training, 24 for validation, ")
     assert {"  hidden_layer_sizes: [16]", "  30 epochs"} <= set(lines)
     names = [line.partition(":")[0].strip() for line in lines[1:]]
     assert not {"options", "history", "rows", "stopped"} & set(names)
@@ -191,7 +191,9 @@ def test_tables_of_every_format(xpnn, folder, pets, form):
 )
 def test_arrays_and_digits_of_every_format(xpnn, folder, form, target):
     words = digit_files(form)
-    code, out, err = xpnn("train", *words, "--epochs", "20", "--rate", "0.01", "-o", "m.st")
+    code, out, err = xpnn(
+        "train", *words, "--epochs", "20", "--learning-rate", "0.01", "-o", "m.st"
+    )
     assert (code, err) == (0, "")
     assert out.startswith(f"target: {target}, as such files have it\n") == (target is not None)
     assert "10 classes" in out
@@ -204,10 +206,12 @@ def test_a_file_of_other_rows_is_measured_on(xpnn, folder):
     told = machine(xpnn(*words, "--validation", "new.csv", "--json"))
     assert told["record"]["validation_rows"] == 60
     assert told["record"]["rows"] == 240
-    code, out, _ = xpnn(*words, "--validation", "0")
+    code, out, _ = xpnn(*words, "--validation", "0", "--overwrite")
     assert code == 0
-    assert "none held out" in out
-    told = machine(xpnn(*words, "--early-stop", "--epochs", "300", "--rate", "0.1", "--json"))
+    assert "none for validation" in out
+    told = machine(
+        xpnn(*words, "--early-stop", "--epochs", "300", "--learning-rate", "0.1", "--json")
+    )
     assert told["converged"]
     assert told["epochs"] < 300
 
@@ -240,7 +244,7 @@ def test_regions_of_two_columns(xpnn, folder, pandas):
     assert xpnn("train", "sides.csv", "-t", "side", "--epochs", "5", "-q")[0] == 0
     code, out, err = xpnn("plot", "sides.safetensors", "--data", "sides.csv", "-o", "s.svg")
     assert (code, out) == (0, "regions: s.svg\n")
-    assert err == "note: 1 rows with missing numbers are left out\n"
+    assert err == "note: 1 rows with missing numbers are ignored\n"
 
 
 def test_pictures_of_a_history(xpnn, folder, tmp_path):
@@ -360,4 +364,4 @@ def test_what_scores_say():
     assert "no better than its baseline" in "\n".join(score_lines(scores))
     many = {"labels": list(range(30)), "matrix": np.eye(30, dtype=int).tolist()}
     many["matrix"][3][4] = 7
-    assert confusion_lines(many) == ["30 classes; mixed up most:", "  7 x 3 read as 4"]
+    assert confusion_lines(many) == ["30 classes; confused most:", "  7 x 3 predicted as 4"]

@@ -72,7 +72,7 @@ def test_a_training_goes_on_when_nobody_reads_any_more(folder):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_with_130_and_resume_goes_on(folder, xpnn):
     # Wide and slow, so that the loss falls for as long as this takes.
-    words = ["train", "pets.csv", "-t", "adopted", "--hidden", "500,500", "--rate", "3e-5"]
+    words = ["train", "pets.csv", "-t", "adopted", "--hidden", "500,500", "--learning-rate", "3e-5"]
     words += ["--checkpoint-every", "2", "--out", "m.safetensors"]
     process = subprocess.Popen(
         [sys.executable, "-c", HEARS_CTRL_C, *words, "--epochs", "100000"],
@@ -160,12 +160,15 @@ def test_going_on_ends_where_one_training_does(folder, xpnn):
         ),
         (
             ["train", "pets.csv", "-t", "days", "--validation", "0", "--early-stop"],
-            "--early-stop looks at held-out rows",
+            "--early-stop needs validation rows",
         ),
         (["train", "pets.csv", "-t", "days", "--task", "tell"], "--task is 'tell'"),
         (["train", "pets.csv", "-t", "days", "--out", "."], "--out is '.', a folder"),
         (["train", "pets.csv", "-t", "days", "--backend", "x"], "'x' is not a backend"),
-        (["train", "pets.csv", "-t", "days", "--rate", "1e30"], "a smaller --rate helps"),
+        (
+            ["train", "pets.csv", "-t", "days", "--learning-rate", "1e30"],
+            "a smaller --learning-rate helps",
+        ),
         (["train", "pets.csv", "--paws"], "No such option: --paws"),
         (["predict", "pets.csv", "pets.csv"], "pets.csv: not a safetensors file"),
         (["predict", "pets.safetensors", "pets.csv", "-o", "x.doc"], "--out is 'x.doc'"),
@@ -190,6 +193,8 @@ def test_what_a_user_got_wrong_at_a_table_is_one_line(xpnn, trained, pets, words
     bad.to_csv("bad.csv", index=False)
     (trained / "broken.json").write_text("{")
     before = sorted(trained.iterdir())
+    if words[0] == "train" and "--out" not in words:
+        words = [*words, "--out", "other.safetensors"]
     code, out, err = xpnn(*words, *(["--json"] if words[0] == "evaluate" else []))
     assert code == 2
     assert err.startswith("error: ")
@@ -222,7 +227,7 @@ def test_an_extra_that_is_missing_is_named(xpnn, trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     code, _, err = xpnn("export", "pets.safetensors", "--onnx", "x.onnx")
     assert code == 2
-    assert err.startswith("error: ONNX export needs the package onnx")
+    assert err.startswith("error: this needs onnx, which is not installed")
     assert 'pip install "xpnn[onnx]"' in err
     monkeypatch.setitem(sys.modules, "pandas", None)
     code, _, err = xpnn("predict", "pets.safetensors", "new.csv")

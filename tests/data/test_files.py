@@ -4,12 +4,13 @@ import stat
 
 import pytest
 
-from xpnn.data import DataFileError, reading, replacing
+from xpnn.data import DataFileError, atomic_write, open_compressed
+from xpnn.data.files import FREE_BYTES, is_compressed
 
 
-def test_replacing_writes_a_new_file_in_a_new_folder(tmp_path):
+def test_atomic_write_writes_a_new_file_in_a_new_folder(tmp_path):
     path = tmp_path / "a" / "b.txt"
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         assert beside.parent == path.parent
         assert beside.suffix == ".txt"
         assert not path.exists()
@@ -18,12 +19,12 @@ def test_replacing_writes_a_new_file_in_a_new_folder(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_replacing_keeps_the_old_file_when_the_block_raises(tmp_path):
+def test_atomic_write_keeps_the_old_file_when_the_block_raises(tmp_path):
     path = tmp_path / "b.txt"
     path.write_text("old")
 
     def write():
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text("ne")
             raise RuntimeError("half way")
 
@@ -33,10 +34,10 @@ def test_replacing_keeps_the_old_file_when_the_block_raises(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replacing_writes_over_what_a_killed_process_left(tmp_path):
+def test_atomic_write_writes_over_what_a_killed_process_left(tmp_path):
     path, left = tmp_path / "b.txt", tmp_path / ".b.part"
     left.write_text("what a killed process left, which is longer")
-    with replacing(path, beside=".b.part") as beside:
+    with atomic_write(path, temp_name=".b.part") as beside:
         assert beside == left
         beside.write_text("whole")
     assert path.read_text() == "whole"
@@ -44,7 +45,7 @@ def test_replacing_writes_over_what_a_killed_process_left(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are synced on POSIX")
-def test_replacing_syncs_the_file_then_its_folder(tmp_path, monkeypatch):
+def test_atomic_write_syncs_the_file_then_its_folder(tmp_path, monkeypatch):
     path, real, synced = tmp_path / "b.txt", os.fsync, []
 
     def fsync(handle):
@@ -52,33 +53,96 @@ def test_replacing_syncs_the_file_then_its_folder(tmp_path, monkeypatch):
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("whole")
     assert synced == [(False, False), (True, True)]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="rights of other users are a POSIX matter")
-def test_replacing_gives_the_usual_rights(tmp_path):
+POSIX = pytest.mark.skipif(os.name != "posix", reason="permissions are a POSIX matter")
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@POSIX
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_atomic_write_gives_a_new_file_the_usual_permissions(tmp_path, mask, monkeypatch):
     usual, path = tmp_path / "usual", tmp_path / "b.txt"
-    usual.touch()
-    with replacing(path) as beside:
+    before = os.umask(mask)
+    monkeypatch.setattr(os, "umask", None)  # the process's mask belongs to all of its threads
+    try:
+        usual.touch()
+        with atomic_write(path) as beside:
+            beside.write_text("x")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert mode_of(path) == mode_of(usual) == 0o666 & ~mask
+
+
+@POSIX
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o755])
+def test_atomic_write_keeps_the_permissions_of_an_older_file(tmp_path, mode):
+    path = tmp_path / "b.txt"
+    path.write_text("old")
+    path.chmod(mode)
+    with atomic_write(path) as beside:
+        # Nobody sees more of it while it is written than afterwards.
+        assert mode_of(beside) & ~(mode | stat.S_IWUSR) == 0
+        beside.write_text("new")
+    assert (path.read_text(), mode_of(path)) == ("new", mode)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@POSIX
+@pytest.mark.parametrize("there", [True, False])
+def test_atomic_write_writes_through_a_symbolic_link(tmp_path, there):
+    target, link = tmp_path / "elsewhere" / "model", tmp_path / "latest"
+    target.parent.mkdir()
+    if there:
+        target.write_text("old")
+    link.symlink_to(target)
+    with atomic_write(link) as beside:
+        assert beside.parent == target.parent
+        beside.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert sorted(tmp_path.rglob("*")) == [target.parent, target, link]
+
+
+@POSIX
+def test_atomic_write_refuses_what_is_no_file(tmp_path):
+    pipe, loop = tmp_path / "pipe", tmp_path / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    for path, message in ((pipe, "a device or pipe"), (tmp_path, "directory"), (loop, "symbolic")):
+        with pytest.raises(OSError, match=message), atomic_write(path):
+            raise AssertionError("nothing may be written")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert loop.is_symlink()
+
+
+def test_atomic_write_takes_the_longest_name_there_is(tmp_path):
+    path = tmp_path / ("n" * 251 + ".txt")
+    with atomic_write(path) as beside:
         beside.write_text("x")
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    assert path.read_text() == "x"
 
 
 @pytest.mark.parametrize("name", ["plain.gz", "packed.txt"])
-def test_reading_looks_at_the_content_and_not_at_the_name(tmp_path, name):
+def test_open_compressed_looks_at_the_content_and_not_at_the_name(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(gzip.compress(b"text") if name.startswith("packed") else b"text")
-    with reading(path) as file:
+    with open_compressed(path) as file:
         assert file.read() == b"text"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f"])
-def test_reading_a_very_short_file(tmp_path, content):
+def test_open_compressed_a_very_short_file(tmp_path, content):
     path = tmp_path / "short"
     path.write_bytes(content)
-    with reading(path) as file:
+    with open_compressed(path) as file:
         assert file.read() == content
 
 
@@ -98,15 +162,50 @@ def bad_method(packed):
     return packed[:2] + b"\x07" + packed[3:]
 
 
-@pytest.mark.parametrize("damage", [cut, bad_sum, bad_middle, bad_method])
-def test_reading_a_broken_gzip_file_names_it(tmp_path, damage):
-    path = tmp_path / "broken.gz"
-    path.write_bytes(damage(gzip.compress(os.urandom(1000))))
-    message = r"broken\.gz: a broken gzip file: "
-    with pytest.raises(DataFileError, match=message), reading(path) as file:
+def zstd(content):
+    arrow = pytest.importorskip("pyarrow", reason="zstd needs the extra 'tables'")
+    packed = arrow.BufferOutputStream()
+    with arrow.CompressedOutputStream(packed, "zstd") as file:
+        file.write(content)
+    return packed.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_open_compressed_unpacks_all_parts(tmp_path, pack):
+    path, parts = tmp_path / "two", [os.urandom(200_000), b"a" * 200_000]
+    path.write_bytes(b"".join(map(pack, parts)))
+    with open_compressed(path) as file:
+        assert is_compressed(file)
+        assert file.read() == b"".join(parts)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_open_compressed_stops_where_little_unpacks_to_much(tmp_path, pack):
+    path = tmp_path / "bomb"
+    path.write_bytes(pack(bytes(FREE_BYTES + 2**22)))
+    message = "bomb: .* compressed bytes unpack to more than .*, over 10 times as many"
+    with pytest.raises(DataFileError, match=message), open_compressed(path, 10) as file:
         file.read()
 
 
-def test_reading_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"), reading(tmp_path / "nowhere"):
+@pytest.mark.parametrize("damage", [lambda packed: packed[:-9], lambda packed: packed + b"more"])
+def test_open_compressed_of_a_broken_zstd_file_names_it(tmp_path, damage):
+    path = tmp_path / "broken.zst"
+    path.write_bytes(damage(zstd(os.urandom(1000))))
+    message = r"broken\.zst: a broken zstd file: "
+    with pytest.raises(DataFileError, match=message), open_compressed(path) as file:
+        file.read()
+
+
+@pytest.mark.parametrize("damage", [cut, bad_sum, bad_middle, bad_method])
+def test_open_compressed_a_broken_gzip_file_names_it(tmp_path, damage):
+    path = tmp_path / "broken.gz"
+    path.write_bytes(damage(gzip.compress(os.urandom(1000))))
+    message = r"broken\.gz: a broken gzip file: "
+    with pytest.raises(DataFileError, match=message), open_compressed(path) as file:
+        file.read()
+
+
+def test_open_compressed_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"), open_compressed(tmp_path / "nowhere"):
         pass

@@ -158,9 +158,7 @@ def test_the_fuzzer_sees_what_breaks_the_rules(fuzz, tmp_path, monkeypatch, caps
             pass
         raise KeyError(first) if first == b"k" else DataFileError("refused")
 
-    reader = fuzz.Reader(
-        "own", ".x", lambda: [b"k" * 50, b"s" * 50, b"a" * 50], read, lambda: (DataFileError,)
-    )
+    reader = fuzz.Reader("own", ".x", lambda: [b"k" * 50, b"s" * 50, b"a" * 50], read)
     with warnings.catch_warnings():
         found = fuzz.fuzz(reader, 30, seed=1, keep=tmp_path)
     assert set(found["counts"]) == {"slow", "broken", "refused"}

@@ -104,7 +104,7 @@ def test_mnist_demo_on_the_tutorials_csv_records(shared_data, backend, tmp_path,
     assert found["label"] == 7
     assert "a 7:" in capsys.readouterr().out
     assert (tmp_path / "mnist-digits.png").exists()
-    assert (tmp_path / "mnist-misread.png").exists()
+    assert (tmp_path / "mnist-misclassified.png").exists()
 
 
 def test_mnist_tutorial_network_reads_the_records_it_should(shared_data, tmp_path):

@@ -1,4 +1,4 @@
-"""The pictures of the README, and the command that makes them."""
+"""The pictures of the README, and how they are made."""
 
 from pathlib import Path
 
@@ -19,20 +19,7 @@ def test_the_kept_pictures_are_small():
         assert matplotlib.image.imread(KEPT / name).std() > 0.05
 
 
-def test_the_border_between_the_moons_is_made(tmp_path):
+def test_the_boundary_between_the_moons_is_drawn(tmp_path):
     path = pictures.moons(tmp_path)
     assert path.name == NAMES[1]
     assert path.stat().st_size < 60_000
-
-
-def test_the_command(tmp_path, monkeypatch, capsys):
-    seen = []
-    for name in ("digit_weights", "moons"):
-        monkeypatch.setattr(pictures, name, lambda folder, name=name: seen.append(folder) or name)
-    assert pictures.main([str(tmp_path)]) == 0
-    assert capsys.readouterr().out.split() == ["digit_weights", "moons"]
-    assert pictures.main([]) == 0
-    assert seen == [tmp_path] * 2 + [pictures.FOLDER] * 2
-    assert pictures.main(["a", "b"]) == 2
-    assert pictures.main(["--help"]) == 2
-    assert "usage: python -m xpnn.demos.pictures [FOLDER]" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def slow(run):
         time.sleep(1e6)
 
 
+def interrupt_a_waiting_rank():
+    """Send Ctrl-C as soon as the main thread waits for the other ranks."""
+    while True:
+        frame = sys._current_frames()[threading.main_thread().ident]
+        if Path(frame.f_code.co_filename).parts[-2:] == ("distributed", "group.py"):
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        time.sleep(0.01)
+
+
 if NAME == "raises":
     caught(lambda: fit(stream(Bad(fail), T, memory="1 KiB"), None))
     network, history = fit()  # MPI is in order
@@ -103,6 +114,12 @@ elif NAME == "later":
     fit()
     if RANK == 2:
         raise KeyError("after the training")
+    fit()
+elif NAME == "interrupted":
+    if RANK == 0:
+        time.sleep(1e6)
+    if RANK == 1:
+        threading.Thread(target=interrupt_a_waiting_rank, daemon=True).start()
     fit()
 elif NAME == "stays away":
     if RANK == 1:

@@ -79,6 +79,10 @@ def test_a_rank_that_does_not_come_is_named_and_the_job_ends(name):
         assert re.search(r"has waited 2 s in: .*missing: rank 1\n", text), text
 
 
+def test_ctrl_c_on_a_rank_that_waits_ends_the_job():
+    assert "rank 1 of 3 was interrupted in: " in ended("interrupted")
+
+
 def test_a_first_rank_that_hangs_is_named():
     assert "missing: rank 0\n" in ended("callback hangs")
 

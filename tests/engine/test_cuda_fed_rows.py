@@ -72,7 +72,7 @@ def test_products_by_a_library(monkeypatch):
     assert fed().run(2).cuda.graphs == 0
 
 
-@pytest.mark.parametrize("forgets", ["wait", "hold_copies", "hold_steps"])
+@pytest.mark.parametrize("forgets", ["synchronize", "let_copies_wait", "let_steps_wait"])
 def test_the_check_sees_a_rule_that_is_broken(forgets):
     with pytest.raises(races.RaceError):
         fed(forgets).run(3)

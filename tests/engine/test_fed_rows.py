@@ -62,7 +62,7 @@ def test_rows_from_the_host_are_those_of_an_array(order, fed):
     assert any(who == "copies" for who, *_ in door.log) is fed
 
 
-@pytest.mark.parametrize("forgets", ["wait", "hold_copies", "hold_steps"])
+@pytest.mark.parametrize("forgets", ["synchronize", "let_copies_wait", "let_steps_wait"])
 def test_the_check_sees_a_rule_that_is_broken(forgets):
     door = races.Streams(forgets=forgets)
     with pytest.raises(races.RaceError):

@@ -1,4 +1,4 @@
-"""scikit-learn's perceptron and the library's, held side by side."""
+"""Comparing scikit-learn's perceptron with the library's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def problem(classes=2, rows=40, features=4, seed=0, noise=0.5, whole=False):
 
 
 def outcome(model, *args, **options):
-    """What a fit leaves, and what it says: its warnings' categories, or its error's type."""
+    """The outcome of a fit: its warnings' categories, or its error's type."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -32,7 +32,7 @@ def outcome(model, *args, **options):
 
 
 def assert_same(theirs, ours, x=None):
-    """Hold everything that was learned against scikit-learn's."""
+    """Compare everything that was learned."""
     np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(ours.classes_, theirs.classes_)
@@ -50,7 +50,7 @@ def assert_same(theirs, ours, x=None):
 
 
 def fitted(x, y, *args, **parameters):
-    """Both perceptrons after `fit`, held against each other."""
+    """Both perceptrons after `fit`, compared."""
     theirs, ours = Theirs(**parameters), Perceptron(**parameters)
     assert outcome(ours, x, y, *args) == outcome(theirs, x, y, *args)
     assert_same(theirs, ours, x)

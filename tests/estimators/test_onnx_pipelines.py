@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -23,7 +24,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from onnx_models import assert_values, known, run, runtime
+from onnx_models import assert_values, known, metadata, run, runtime
 from xpnn import MLPClassifier, MLPRegressor
 from xpnn.estimators import to_onnx
 from xpnn.export import OPSETS, OnnxError
@@ -340,7 +341,25 @@ def test_categories_that_are_refused(frame):
     columns = ColumnTransformer([("c", OneHotEncoder(), ["rooms"])])
     with pytest.raises(OnnxError, match="a category beyond 9007199254740992"):
         to_onnx(fitted(columns, frame))
-    frame = frame.rename(columns={"rooms": "label"})
-    frame["label"] = 1.0 * (frame["label"] % 5)
-    with pytest.raises(OnnxError, match="an input is called 'label', which is the name of an o"):
-        to_onnx(fitted(ColumnTransformer([("s", StandardScaler(), ["label"])]), frame))
+
+
+def test_columns_may_have_any_name():
+    """Names of our outputs, of inner values and of operators, and none at all."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    names = ["label", "probabilities", "label_2", "scores", "sub", "classes", "constant", "X", ""]
+    x = np.random.default_rng(0).normal(size=(50, len(names)))
+    frame = pandas.DataFrame(x, columns=names)
+    columns = ColumnTransformer([("s", StandardScaler(), names)])
+    y = np.asarray(["label", "", "sub"])[np.abs(x[:, :3]).argmax(axis=1)]
+    model = MLPClassifier((4,), max_iter=5, random_state=0)
+    pipe = quietly(make_pipeline(columns, model).fit, frame, y)
+    model = to_onnx(pipe)
+    assert [value.name for value in model.graph.input] == [*names[:-1], "input"]
+    outputs = json.loads(metadata(model)["outputs"])
+    assert outputs == {"label": "label_3", "probabilities": "probabilities_2"}
+    assert [value.name for value in model.graph.output] == list(outputs.values())
+    given = {name or "input": frame[[name]].to_numpy() for name in names}
+    label, probabilities = run(model, given).values()
+    assert list(label) == list(pipe.predict(frame))
+    np.testing.assert_allclose(probabilities, pipe.predict_proba(frame), rtol=1e-6)
+    assert json.loads(metadata(model)["feature_names"]) == names

@@ -1,4 +1,4 @@
-"""`Perceptron` beside scikit-learn's: the same numbers, and at home in its tools."""
+"""`Perceptron` against scikit-learn's: the same numbers, and in its tools."""
 
 from __future__ import annotations
 
@@ -207,6 +207,32 @@ def test_sparse_rows_move_the_bias_less():
         np.testing.assert_allclose(
             ours.decision_function(x), theirs.decision_function(x), rtol=1e-9
         )
+
+
+def test_duplicates_of_a_sparse_matrix_add_up_and_stay():
+    dense = np.asarray([[3.0, 0.0], [0.0, 1.0], [-2.0, 0.5]])
+    twice = csr_matrix(
+        ([1.0, 2.0, 1.0, 0.5, -2.0], [0, 0, 1, 1, 0], [0, 2, 3, 5]), shape=(3, 2)
+    )  # unsorted, and 3 in two parts
+    model = Perceptron(tol=None, max_iter=3).fit(twice, [0, 1, 1])
+    expected = Perceptron(tol=None, max_iter=3).fit(csr_matrix(dense), [0, 1, 1])
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    assert twice.data.tolist() == [1.0, 2.0, 1.0, 0.5, -2.0]
+    assert twice.indices.tolist() == [0, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("penalty", [None, "elasticnet"])
+@pytest.mark.parametrize("record", [False, True])
+def test_recording_changes_nothing(record, penalty):
+    x, y = problem(3, rows=300)
+    options = {"penalty": penalty, "max_iter": 5, "tol": None}
+    model, expected = Perceptron(**options), Perceptron(**options).fit(x, y)
+    kept = x.copy()
+    model.fit(x, y, record=record)
+    np.testing.assert_array_equal(model.coef_, expected.coef_)
+    assert model.history_.updates == expected.history_.updates
+    assert bool(model.history_.to_rows()) == record
+    np.testing.assert_array_equal(x, kept)
 
 
 # scikit-learn's tools

@@ -45,7 +45,7 @@ def test_every_library_learns_the_same(name, classes, backend, assert_close):
     assert model.score(backend.asarray(x), y) == expected.score(x, y)
 
 
-def test_labels_and_weights_may_lie_beside_the_rows(backend, assert_close):
+def test_labels_and_weights_may_be_on_the_device(backend, assert_close):
     x, y = problem()
     rows, labels = backend.asarray(x), backend.asarray(y, dtype="int32")
     weight = np.arange(40) % 3
@@ -138,7 +138,7 @@ for estimator, check in estimator_checks_generator(Perceptron()):
 
 @needs_sklearn
 def test_scikit_learns_checks_of_array_libraries(use_library):
-    """They are left out unless SciPy was told at its import."""
+    """They are skipped unless SciPy was told at its import."""
     use_library("array_api_strict")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],

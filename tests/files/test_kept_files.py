@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpnn
-from xpnn.export import read_record
+from xpnn.files import read_record
 from xpnn.training.checkpoints import read_checkpoint
 
 KEPT = sorted((Path(__file__).parent / "kept").iterdir())

@@ -66,7 +66,9 @@ def test_lists_are_refused_with_the_name_of_the_argument(call):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_goes_in_and_out(name, dtype, use_library):
     use_library(name)
-    if name == "array_api_strict" or (name, dtype) == ("numpy", "bfloat16"):
+    if (name, dtype) == ("numpy", "bfloat16"):
+        pytest.importorskip("ml_dtypes", reason="NumPy knows bfloat16 through ml_dtypes")
+    if name == "array_api_strict":
         with pytest.raises(ValueError, match=f"dtype='{dtype}' is not a dtype of {name}"):
             backends.select(name, dtype=dtype)
         return

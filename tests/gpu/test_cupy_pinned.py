@@ -34,7 +34,7 @@ def test_what_is_sent_arrives_while_steps_run(device, own_stream, cupy):
         with current:
             busy = cupy.ones((2048, 2048), "float32")
             for number in range(12):
-                (x,) = feeder.bring([Part.of(np.full(rows, number, "float32"))])
+                (x,) = feeder.to_device([Part.of(np.full(rows, number, "float32"))])
                 for _ in range(10):
                     busy = busy @ busy / 2048
                 found.append(x.sum() / rows + 0 * busy[0, 0])
@@ -46,8 +46,8 @@ def test_what_is_sent_arrives_while_steps_run(device, own_stream, cupy):
 
 def test_copies_are_on_a_stream_of_their_own_and_from_pinned_memory(cupy):
     feeder = feeder_of("cuda:0")
-    feeder.bring([Part.of(X)])
-    assert feeder.door.stream != cupy.cuda.get_current_stream()
+    feeder.to_device([Part.of(X)])
+    assert feeder.streams.stream != cupy.cuda.get_current_stream()
     attributes = cupy.cuda.runtime.pointerGetAttributes(feeder.slots[0].rooms[0].ctypes.data)
     assert attributes.type == 1  # cudaMemoryTypeHost
 
@@ -56,7 +56,7 @@ def test_the_pools_are_cupys_and_stay(cupy):
     before = (cupy.get_default_memory_pool(), cupy.cuda.get_allocator())
     used = cupy.get_default_memory_pool().used_bytes()
     feeder = feeder_of("cuda:0")
-    feeder.bring([Part.of(X)])
+    feeder.to_device([Part.of(X)])
     assert cupy.get_default_memory_pool().used_bytes() > used
     del feeder
     assert (cupy.get_default_memory_pool(), cupy.cuda.get_allocator()) == before

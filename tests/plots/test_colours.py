@@ -20,30 +20,20 @@ from xpnn.plots.figure import (
     LINES,
     MARKERS,
     SIGNED,
-    ink,
-    lightness,
     short_names,
 )
-from xpnn.plots.regions import _tint
+from xpnn.plots.regions import tint
 from xpnn.training.history_html import _STYLES
 
 VISION = {
     "all colours": np.eye(3),
-    "protanopia": np.array(
-        [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ]
-    ),
-    "deuteranopia": np.array(
-        [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.011820, 0.042940, 0.968881],
-        ]
-    ),
-}
+    "protanopia": np.reshape([
+        0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998,
+    ], (3, 3)),
+    "deuteranopia": np.reshape([
+        0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881,
+    ], (3, 3)),
+}  # fmt: skip
 TO_XYZ = np.array(
     [
         [0.4124564, 0.3575761, 0.1804375],
@@ -63,6 +53,10 @@ def lab(colour, vision="all colours"):
     scaled = TO_XYZ @ seen / (TO_XYZ @ np.ones(3))
     f = np.where(scaled > (6 / 29) ** 3, np.cbrt(scaled), scaled / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def lightness(colour):
+    return lab(colour)[0]
 
 
 def apart(one, other, vision):
@@ -118,10 +112,10 @@ def test_every_two_of_twenty_classes_differ_without_colours():
 def test_neighbouring_regions_differ_in_print():
     # Regions are lighter than their markers; of two and three classes all differ.
     for one, other in combinations(FILLS[:3], 2):
-        assert abs(lightness(_tint(one)) - lightness(_tint(other))) >= 8
+        assert abs(lightness(tint(one)) - lightness(tint(other))) >= 8
     for one, other in pairwise(FILLS):
         assert abs(lightness(one) - lightness(other)) >= 12
-    assert all(lightness(_tint(fill)) > 60 for fill in FILLS)  # black names can be read
+    assert all(lightness(tint(fill)) > 60 for fill in FILLS)  # black names can be read
 
 
 def test_signs_differ_in_line_and_lightness():
@@ -142,19 +136,6 @@ def test_maps_go_one_way_in_lightness(name, direction, vision):
 def test_the_usual_map_of_signs_would_fail():
     shades = [lightness(c) for c in colormaps["RdBu"](np.linspace(0, 1, 33))]
     assert abs(shades[0] - shades[-1]) < 10  # both ends print alike
-
-
-def test_text_can_be_read_on_every_shade():
-    for name in (SIGNED, AMOUNT):
-        for colour in colormaps[name](np.linspace(0, 1, 101)):
-            shade = linear(colour[:3]) @ [0.2126, 0.7152, 0.0722] + 0.05
-            ratio = shade / 0.05 if ink(colour) == "black" else 1.05 / shade
-            assert ratio >= 4.5, (name, colour)
-
-
-@pytest.mark.parametrize("colour", ["#000000", "#ffffff", "#332288", "#CC6677", "#0a0a0a"])
-def test_lightness_is_that_of_cielab(colour):
-    assert lightness(colour) == pytest.approx(lab(colour)[0], abs=0.02)
 
 
 def test_notebooks_use_the_same_colour_for_validation():

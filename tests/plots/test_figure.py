@@ -1,4 +1,4 @@
-"""Figures: written whole, the same each time, of the size of what is on them."""
+"""Figures: written whole, the same each time."""
 
 import re
 import sys
@@ -7,7 +7,7 @@ import matplotlib.image
 import pytest
 from drawn import check_layout
 
-from xpnn.plots.figure import add_box, bare_figure, fit_around, literal, new_figure, save_figure
+from xpnn.plots.figure import literal, new_figure, save_figure
 
 
 def figure_with(text="some text"):
@@ -17,8 +17,9 @@ def figure_with(text="some text"):
     return figure
 
 
-@pytest.mark.parametrize(("ending", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml"),
-                                                ("pdf", b"%PDF"), ("PNG", b"\x89PNG")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ending", "begins"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")]
+)
 def test_the_same_figure_gives_the_same_bytes(tmp_path, ending, begins):
     first = save_figure(figure_with(), tmp_path / "new" / f"a.{ending}")
     second = save_figure(figure_with(), tmp_path / "new" / f"b.{ending}")
@@ -47,24 +48,6 @@ def test_an_old_picture_stays_where_drawing_fails(tmp_path, monkeypatch):
         save_figure(figure, path)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_a_figure_fits_around_what_is_on_it():
-    figure = bare_figure()
-    axes = add_box(figure, 0.0, 0.0, 2.0, 1.0)
-    axes.set_yticks([0.0, 1.0])
-    axes.set_xlabel("a label")
-    axes.set_ylabel("a label that is much longer than the axes are high")
-    beside = add_box(figure, 2.2, 0.0, 0.1, 1.0)
-    beside.set_title("a title beside it that is long")
-    beside.set_xticks([])
-    beside.set_yticks([])
-    fit_around(figure)
-    check_layout(figure)
-    wide, high = figure.get_size_inches()
-    place = axes.get_position()
-    assert (place.width * wide, place.height * high) == pytest.approx((2.0, 1.0))
-    assert beside.get_position().x0 * wide - place.x1 * wide == pytest.approx(0.2)
 
 
 def test_the_check_sees_text_that_is_cut_off():

@@ -510,7 +510,7 @@ def test_a_checkpoint_that_contradicts_itself(path, tmp_path, change, arrays, me
 
 
 def test_model_files_and_checkpoints_are_not_mixed_up(path, tmp_path):
-    from xpnn.export import ModelFileError, load, save
+    from xpnn.files import ModelFileError, load, save
 
     with pytest.raises(ModelFileError, match="but not a model file that xpnn wrote"):
         load(path)

@@ -127,7 +127,7 @@ def test_an_estimators_rows_go_batch_by_batch(from_source, door, monkeypatch):
 
 
 def test_the_check_sees_a_copy_that_is_not_waited_for(door, monkeypatch):
-    monkeypatch.setattr(door, "hold_steps", lambda mark: None)
+    monkeypatch.setattr(door, "let_steps_wait", lambda mark: None)
     network = Network(4, [3], seed=1, backend=select("array_api_strict", "device1"))
     with pytest.raises(races.RaceError, match="may still be written by copies"):
         network.fit(source(X, LABELS), epochs=1, batch_size=8)

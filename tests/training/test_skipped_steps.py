@@ -11,7 +11,7 @@ import pytest
 import sealing
 import xpnn
 from xpnn import MLPClassifier, Network, select
-from xpnn.export.model_file import read_record
+from xpnn.files import read_record
 from xpnn.optimizers import LossScaler
 from xpnn.training import CheckpointError, History
 from xpnn.training.checkpoint import CHECKPOINT, read_checkpoint

@@ -180,7 +180,7 @@ def test_partial_fit_adds_epochs(backend):
     assert str(unit.history_) == str(tutorial().fit(backend.asarray(SQUARE), AND).history_)
 
 
-def test_a_penalty_stops_without_a_mistake():
+def test_a_penalty_stops_without_an_error():
     unit = tutorial(penalty="l2", alpha=1e-9, max_iter=9).fit(SQUARE, AND)
     assert not unit.converged_
     assert unit.history_.verdict().startswith("stopped after 9 epochs, the last without an error (")

@@ -8,12 +8,10 @@ import numpy as host
 
 from xpnn.backends.cublas import gemm
 from xpnn.backends.cuda import CupyDevice, NcclRing
-from xpnn.backends.cuda_health import cuda_trouble
-from xpnn.backends.determinism import same_bits
+from xpnn.backends.determinism import deterministic_mode
 from xpnn.backends.device_errors import device_errors, is_refusal
 from xpnn.backends.dispatch import (
     HOST_NAMESPACE,
-    as_array,
     as_floating,
     default_float,
     device_of,
@@ -26,19 +24,25 @@ from xpnn.backends.dispatch import (
     namespace,
     placement,
 )
+from xpnn.backends.dlpack import from_dlpack
 from xpnn.backends.errors import (
     BackendUnavailableError,
     DeviceLostError,
     DeviceMemoryError,
+    InputError,
+    MissingExtraError,
     MixedArraysError,
 )
-from xpnn.backends.exchange import adopt
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
 from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
 from xpnn.backends.products import matmul
-from xpnn.backends.random import generator, uniform_noise
-from xpnn.backends.random_state import generator_state, restore_generator
+from xpnn.backends.random import (
+    generator,
+    generator_state,
+    restore_generator,
+    uniform_noise,
+)
 from xpnn.backends.select import (
     DTYPES,
     Backend,
@@ -51,7 +55,7 @@ from xpnn.backends.select import (
 from xpnn.backends.special import erf, host_erf
 from xpnn.backends.threads import limit_threads, threads_for
 from xpnn.backends.transfer import (
-    as_array_like,
+    as_array,
     host_view,
     scalar,
     to_device,
@@ -76,20 +80,20 @@ __all__ = [
     "DeviceMemoryError",
     "Feeder",
     "HostGenerator",
+    "InputError",
     "LibraryStatus",
+    "MissingExtraError",
     "MixedArraysError",
     "Namespace",
     "NcclRing",
     "Part",
-    "adopt",
     "as_array",
-    "as_array_like",
     "as_floating",
     "available",
     "backend_of",
     "check_precision",
-    "cuda_trouble",
     "default_float",
+    "deterministic_mode",
     "device_errors",
     "device_name",
     "device_of",
@@ -98,6 +102,7 @@ __all__ = [
     "epoch_scan",
     "erf",
     "feeder_for",
+    "from_dlpack",
     "gemm",
     "generator",
     "generator_state",
@@ -119,7 +124,6 @@ __all__ = [
     "on_device",
     "placement",
     "restore_generator",
-    "same_bits",
     "scalar",
     "select",
     "status",

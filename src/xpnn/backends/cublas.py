@@ -1,6 +1,6 @@
 """Matrix products by cuBLAS, from views of memory to the arguments of ``cublasGemmEx``.
 
-cuBLAS sees matrices column by column. Memory that holds a matrix row by row holds its
+cuBLAS reads matrices column by column. Memory that holds a matrix row by row holds its
 transpose column by column, so ``out = a @ b`` is asked for as ``out.T = b.T @ a.T``.
 """
 
@@ -73,7 +73,7 @@ def gemm(a: Any, b: Any, out: Any) -> Gemm | None:
         None where cuBLAS cannot read them where they are.
     """
     kinds = tuple(str(x.dtype) for x in (b, a, out))
-    first, second, third = _seen(b), _seen(a), _seen(out)
+    first, second, third = _as_read(b), _as_read(a), _as_read(out)
     if first is None or second is None or third is None or third[0]:
         return None
     halves = kinds[0] in ("float16", "bfloat16") and kinds[2] == "float32"
@@ -86,8 +86,8 @@ def gemm(a: Any, b: Any, out: Any) -> Gemm | None:
     return Gemm(first, second, sizes, third[1], (one, two, three))
 
 
-def _seen(x: Any) -> tuple[int, int] | None:
-    """Say whether cuBLAS sees the transpose of what it needs, and the leading dimension."""
+def _as_read(x: Any) -> tuple[int, int] | None:
+    """Return whether cuBLAS reads the transpose of what it needs, and the leading dimension."""
     rows, columns = x.shape
     if any(s % x.dtype.itemsize for s in x.strides):
         return None

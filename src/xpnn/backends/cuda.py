@@ -1,6 +1,6 @@
-"""The door to a GPU's memory, kernels and graphs, through CuPy.
+"""A GPU's memory, kernels and graphs, through CuPy.
 
-The engine asks for no more than this class does; the tests have another one that does the
+The engine needs no more than `CupyDevice` has; the tests replace it by a class that does the
 same on the host, with the kernels compiled by its compiler.
 """
 
@@ -61,17 +61,7 @@ class CupyDevice:
     def view(
         self, raw: Array, offset: int, shape: tuple[int, ...], dtype: Any, strides: Sequence[int]
     ) -> Array:
-        """Look at memory as an array.
-
-        Parameters
-        ----------
-        raw : array
-            Memory that the view keeps alive.
-        offset : int
-            Bytes from where it begins.
-        shape, dtype, strides
-            Of the view; strides in bytes.
-        """
+        """View memory, which is kept alive, as an array; offset and strides are in bytes."""
         return self.cupy.ndarray(shape, dtype, memptr=raw.data + offset, strides=tuple(strides))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""A device that has no room, or is gone: said in words, and its memory given back."""
+"""Out-of-memory and device-lost errors in plain words, with the device's memory freed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from xpnn.backends.errors import DeviceLostError, DeviceMemoryError
+from xpnn.backends.libraries import LIBRARIES
 
 # After these a process can do nothing more on the device.
 _LOST = re.compile(
@@ -24,15 +25,10 @@ _LOST = re.compile(
     r"|uncorrectable ECC|no CUDA-capable device|all CUDA-capable devices are busy"
     r"|the launch timed out)"
 )
-# Not by CuPy's pool, but by CUDA for a kernel, a graph or a handle.
-_NO_ROOM = re.compile(
+# Raised not by CuPy's pool, but by CUDA for a kernel, a graph or a handle.
+_NO_MEMORY = re.compile(
     r"cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED"
 )
-_ASKED = re.compile(
-    r"allocat(?:ing|e) ([\d,]+(?:\.\d+)?) ?(bytes|[KMGT]i?B)?", re.IGNORECASE
-)  # fmt: skip
-
-
 _CUDA = ("cupy", "nvmath", "cuda")
 
 
@@ -42,11 +38,12 @@ def _library(error: BaseException) -> str:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    if _library(error) == "jax":
+    library = _library(error)
+    if library == "jax":
         return "RESOURCE_EXHAUSTED" in str(error)
-    if _library(error) in _CUDA and _NO_ROOM.search(str(error)):
+    if library in _CUDA and _NO_MEMORY.search(str(error)):
         return True
-    return _library(error) in ("cupy", "torch") and type(error).__name__ == "OutOfMemoryError"
+    return library in ("cupy", "torch") and type(error).__name__ == "OutOfMemoryError"
 
 
 def _is_lost(error: BaseException) -> bool:
@@ -57,17 +54,32 @@ def _is_lost(error: BaseException) -> bool:
     )
 
 
-def _give_back(library: str) -> None:
-    """Empty the pool of what no array holds any more; the pool itself stays."""
+def is_refusal(error: BaseException) -> bool:
+    """Whether CUDA refused what it was asked for, and can still do something else.
+
+    That is an error of CuPy, of CUDA's compiler or of cuBLAS, but for those that say that
+    there is no memory, or no device any more.
+    """
+    return _library(error) in _CUDA and not _is_out_of_memory(error) and not _is_lost(error)
+
+
+def _clear_own_frames(error: BaseException) -> None:
+    """Let go of the arrays in frames of ours and of the array libraries; the user's stay whole."""
+    packages = {"xpnn", *LIBRARIES}
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "xpnn")  # generated code is of no module
+        if module.partition(".")[0] in packages:
+            with suppress(RuntimeError):  # the frame still runs
+                frame.clear()
+
+
+def _free_memory(library: str) -> str:
+    """Empty a library's pool of what no array holds; say what the current device has then."""
     module: Any = sys.modules.get(library)
     if library == "cupy" and module is not None:
         module.get_default_memory_pool().free_all_blocks()
     elif library == "torch" and module is not None and module.cuda.is_initialized():
         module.cuda.empty_cache()
-
-
-def _free(library: str) -> str:
-    """What is free on the current device, as text; empty where nobody says."""
     try:
         if library == "cupy":
             free, total = importlib.import_module("cupy").cuda.runtime.memGetInfo()
@@ -75,68 +87,38 @@ def _free(library: str) -> str:
             free, total = importlib.import_module("torch").cuda.mem_get_info()
         else:
             return ""
-    except Exception:  # a device that fails is asked what it has: any answer is a guess
+    except Exception:  # a device that fails may answer with any error
         return ""
-    return f", {_gib(free)} of {_gib(total)} are free"
-
-
-def _gib(count: float) -> str:
-    return f"{count / 2**30:.2f} GiB"
-
-
-def _asked(text: str) -> str:
-    found = _ASKED.search(text)
-    if found is None:
-        return "more was asked for than there is"
-    number, unit = found[1].replace(",", ""), found[2] or "bytes"
-    asked = _gib(float(number)) if unit.lower() == "bytes" else f"{number} {unit}"
-    return f"{asked} were asked for"
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether CUDA refused what it was asked for, and is fit for something else.
-
-    That is an error of CuPy, of CUDA's compiler or of cuBLAS, but for those that say that
-    there is no room, or no device any more.
-    """
-    mine = _library(error) in _CUDA
-    return mine and not _is_out_of_memory(error) and not _is_lost(error)
+    return f", {free / 2**30:.2f} of {total / 2**30:.2f} GiB are free"
 
 
 @contextmanager
-def device_errors(then: str) -> Iterator[None]:
-    """Say in words what a device's errors mean, and give its memory back.
+def device_errors(model_state: str) -> Iterator[None]:
+    """Explain a device's errors, and free its memory.
 
-    Parameters
-    ----------
-    then : str
-        What has become of the model.
+    Messages end in `model_state`: what has become of the model.
 
     Raises
     ------
     DeviceMemoryError
-        Something has no room: says what was asked for, what is free and what needs less.
+        The device is out of memory: says what is free and what needs less.
     DeviceLostError
         The device can be used no more.
     """
     try:
         yield
     except Exception as error:
-        library = _library(error)
+        first = str(error).strip().partition("\n")[0].rstrip(".")
         if _is_out_of_memory(error):
-            # Else the frames of what failed would hold its arrays.
-            traceback.clear_frames(error.__traceback__)
-            asked = _asked(str(error))
-            _give_back(library)
+            _clear_own_frames(error)
             raise DeviceMemoryError(
-                f"the device has no room: {asked}{_free(library)}. A smaller batch_size needs "
-                "less, accumulate=N less for the same batch, and rows from xpnn.data.stream(...) "
-                f"stay on the host; {then}"
+                f"the device is out of memory: {first}{_free_memory(_library(error))}. A "
+                "smaller batch_size needs less, gradient_accumulation_steps=N less for the same "
+                f"batch, and rows from xpnn.data.stream(...) stay on the host; {model_state}"
             ) from error
         if _is_lost(error):
-            first = str(error).strip().partition("\n")[0]
             raise DeviceLostError(
-                f"the device can be used no more: {first}. Begin a new process, and go on from "
-                f"the last checkpoint; {then}"
+                f"the device can be used no more: {first}. Begin a new process, and resume from "
+                f"the last checkpoint; {model_state}"
             ) from error
         raise

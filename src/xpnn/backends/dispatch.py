@@ -1,4 +1,4 @@
-"""Which library, device and dtype the arguments of a call decide on.
+"""Library, device and dtype of the arguments of a call.
 
 These look-ups cost about a microsecond an array, so a call makes them once, from
 outside, and hands `xp` on to every formula.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from typing import Any
 
 import array_api_compat
 import numpy
 
-from xpnn.backends.errors import BackendUnavailableError, MixedArraysError
-from xpnn.backends.exchange import adopt
+from xpnn.backends.errors import BackendUnavailableError, InputError, MixedArraysError
 from xpnn.backends.libraries import device_name, library_name, on_device
-from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
+from xpnn.backends.types import Array, Device, DType, Namespace
 
 HOST_NAMESPACE: Namespace = array_api_compat.array_namespace(numpy.empty(0))
 """NumPy as the standard has it."""
@@ -25,8 +23,13 @@ _HALF = frozenset({"float16", "bfloat16"})
 
 
 def is_array(x: object) -> bool:
-    """Whether `x` is an array of a library that follows the standard."""
-    return hasattr(x, "__array_namespace__") or array_api_compat.is_array_api_obj(x)
+    """Whether `x` is an array of a library that follows the standard, with its values there.
+
+    Dask's arrays are computed when asked for: to xpnn they are objects with ``__array__``.
+    """
+    if hasattr(x, "__array_namespace__"):
+        return True
+    return array_api_compat.is_array_api_obj(x) and not array_api_compat.is_dask_array(x)
 
 
 def _namespace_of(x: Array) -> Namespace:
@@ -39,27 +42,17 @@ def _namespace_of(x: Array) -> Namespace:
 
 
 def device_of(x: Array) -> Device:
-    """Device that `x` lives on (None inside a JAX trace, where there is none yet)."""
+    """Return the device that `x` is on (None inside a JAX trace, where there is none yet)."""
     return array_api_compat.device(x)
 
 
 def namespace(**arrays: Array | None) -> Namespace:
-    """Find the array library of the named arguments.
-
-    Parameters
-    ----------
-    **arrays : array, optional
-        Arguments of the call under their names; None is passed over.
-
-    Returns
-    -------
-    module
-        Namespace that follows the array API standard.
+    """Return the one array library of the named arguments, of which None is ignored.
 
     Raises
     ------
     TypeError
-        An argument is not an array.
+        An argument is not an array, or all are None.
     MixedArraysError
         Two arguments belong to different libraries.
     """
@@ -87,24 +80,12 @@ def namespace(**arrays: Array | None) -> Namespace:
 
 
 def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
-    """Find the one library and the one device of the named arguments.
-
-    Parameters
-    ----------
-    **arrays : array, optional
-        Arguments of the call under their names; None is passed over.
-
-    Returns
-    -------
-    xp : module
-        Namespace that follows the array API standard.
-    device : object
-        Device in the library's own spelling.
+    """Return the one library and the one device of the named arguments; None is ignored.
 
     Raises
     ------
     TypeError
-        An argument is not an array.
+        An argument is not an array, or all are None.
     MixedArraysError
         Two arguments belong to different libraries or devices.
     """
@@ -112,7 +93,7 @@ def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
     first, device = "", None
     for name, x in arrays.items():
         other = None if x is None else device_of(x)
-        if other is None:  # left out, or not placed yet: inside a JAX trace
+        if other is None:  # not given, or on no device yet: inside a JAX trace
             continue
         if device is None:
             first, device = name, other
@@ -124,62 +105,13 @@ def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
     return xp, device
 
 
-def as_array(name: str, x: ArrayLike, xp: Namespace | None = None, device: Device = None) -> Array:
-    """Pass an array on, and make a NumPy array of numbers in lists.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the error.
-    x : array_like
-        An array of any library, an object that shares its memory through DLPack (see
-        `xpnn.backends.exchange`), a number, or nested lists of numbers.
-    xp, device : optional
-        Library and device to prefer for an object's memory on a GPU.
-
-    Returns
-    -------
-    array
-        `x` itself where it is an array.
-
-    Raises
-    ------
-    TypeError
-        `x` holds something else than numbers, or rows of different lengths.
-    """
-    if is_array(x) and not isinstance(x, numpy.generic):
-        # ml_dtypes' bfloat16 has kind "V" but counts as a number.
-        kind = x.dtype.kind if isinstance(x, numpy.ndarray) else dtype_name(x.dtype)[0]
-        if kind not in "biuf" and dtype_name(x.dtype) != "bfloat16":
-            raise TypeError(f"{name} has dtype {x.dtype}; expected numbers")
-        return x
-    try:
-        seen = adopt(x, xp, device)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from error
-    if seen is not None:
-        return as_array(name, seen)
-    try:
-        host = numpy.asarray(x)
-    except ValueError as error:
-        raise TypeError(f"{name} is not a rectangular table of numbers: {error}") from None
-    if host.dtype.kind not in "biuf":
-        raise TypeError(f"{name} holds {_example(host)}; expected numbers")
-    return host
-
-
-def _example(host: Any) -> str:
-    odd = [v for v in host.ravel().tolist() if not isinstance(v, int | float)]
-    return repr(odd[0]) if odd else f"values of dtype {host.dtype}"
-
-
 @cache
 def _default_float(xp: Namespace) -> DType:
     return xp.__array_namespace_info__().default_dtypes()["real floating"]
 
 
 def default_float(xp: Namespace, device: Device = None) -> DType:
-    """Floating dtype that the library gives to a Python float on `device`."""
+    """Return the dtype that the library gives to a Python float on `device`."""
     if device is None:
         return _default_float(xp)
     return xp.__array_namespace_info__().default_dtypes(device=device)["real floating"]
@@ -196,22 +128,7 @@ def is_floating(x: Array, xp: Namespace) -> bool:
 
 
 def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
-    """Keep a floating array's dtype; turn integers and booleans into floats.
-
-    Parameters
-    ----------
-    x : array
-        Any numeric array.
-    xp : module
-        Its namespace.
-    dtype : dtype, optional
-        Dtype for integers and booleans; default, the library's default float.
-
-    Returns
-    -------
-    array
-        `x` itself where it is floating already.
-    """
+    """Convert integers and booleans to `dtype` (default: the library's); floats keep theirs."""
     if is_floating(x, xp):
         return x
     device = device_of(x)
@@ -220,7 +137,7 @@ def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
 
 
 def dtype_name(dtype: DType) -> str:
-    """Name of a dtype without its library: ``float32``."""
+    """Return the name of a dtype without its library: ``float32``."""
     name = getattr(dtype, "__name__", None) or str(dtype)
     return name.rpartition(".")[2]
 
@@ -237,25 +154,14 @@ def _is_half(library: str, dtype: DType) -> bool:
 
 
 def named_dtype(name: str, xp: Namespace) -> DType:
-    """Find a library's dtype by its name; bfloat16 of NumPy and CuPy is ml_dtypes'.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``float32``.
-    xp : module
-        Namespace of the library.
-
-    Returns
-    -------
-    dtype
+    """Return a library's dtype by its name; bfloat16 of NumPy and CuPy is ml_dtypes'.
 
     Raises
     ------
     BackendUnavailableError
         ml_dtypes is not installed; the message says what installs it.
     ValueError
-        The library has no such dtype.
+        The library has no such dtype, or JAX has switched it off.
     """
     library = library_name(xp)
     if name == "bfloat16" and library in ("numpy", "cupy"):
@@ -268,7 +174,13 @@ def named_dtype(name: str, xp: Namespace) -> DType:
             ) from None
     found = getattr(xp, name, None)
     if found is None:
-        raise ValueError(f"dtype={name!r} is not a dtype of {library}")
+        raise InputError(f"dtype={name!r} is not a dtype of {library}")
+    # JAX gives float32 in its place, with a warning, unless float64 is switched on.
+    if library == "jax" and name == "float64" and dtype_name(_default_float(xp)) != "float64":
+        raise InputError(
+            "dtype='float64' is switched off in jax; set the environment variable "
+            "JAX_ENABLE_X64=1, or call jax.config.update('jax_enable_x64', True) at the start"
+        )
     return found
 
 

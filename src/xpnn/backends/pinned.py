@@ -1,12 +1,11 @@
-"""Batches that go to a GPU while it still computes on the one before.
+"""Batches copied to a GPU while it still computes on the one before.
 
 Rows that do not fit on a GPU, or come from a source, are written to pinned memory on the
-host, copied from there on a stream of their own, and read by steps on the stream that is
-current:
+host, copied from there on a stream of their own, and read by steps on the current stream:
 
 - a step waits for the copy of its own batch;
-- a copy waits for the steps that read what was in its place before;
-- the host waits for a copy before it writes to that copy's pinned memory again, and never
+- a copy waits for the steps that read what was in its device buffer before;
+- the host waits for a copy before it writes to that copy's pinned buffer again, and never
   for a step.
 """
 
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy
 
+from xpnn.backends.errors import InputError
 from xpnn.backends.libraries import library_name
 from xpnn.backends.transfer import send
 from xpnn.backends.types import Array, Device, Namespace
@@ -31,22 +31,10 @@ VARIABLE = "XPNN_DEVICE_SHARE"
 
 
 def device_share(default: float = SHARE) -> float:
-    """Share of a GPU's memory that rows may take: what is larger is sent batch by batch.
+    """Return the share of a GPU's memory that rows may take; what is larger goes batch by batch.
 
-    Parameters
-    ----------
-    default : float, default `SHARE`
-        Where the environment variable ``XPNN_DEVICE_SHARE`` does not say.
-
-    Returns
-    -------
-    float
-        From 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        The variable is no such number.
+    From 0 to 1: the environment variable ``XPNN_DEVICE_SHARE``, or `default` where it is not
+    set. A ValueError where it is no such number.
     """
     given = os.environ.get(VARIABLE, "")
     if not given:
@@ -56,22 +44,22 @@ def device_share(default: float = SHARE) -> float:
     except ValueError:
         share = -1.0
     if not 0.0 <= share <= 1.0:
-        raise ValueError(f"{VARIABLE} is {given!r}; expected a number from 0 to 1")
+        raise InputError(f"{VARIABLE} is {given!r}; expected a number from 0 to 1")
     return share
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is to be on the GPU: shape, dtype, and what writes it to pinned memory.
+    """One column of a batch: shape, dtype, and what writes it to pinned memory.
 
     Parameters
     ----------
     shape : tuple of int
         Rows first.
     dtype : numpy.dtype
-        Of what arrives.
+        On the device.
     fill : callable
-        ``fill(room)`` writes all of a NumPy array of that shape and dtype.
+        ``fill(buffer)`` writes all of a NumPy array of that shape and dtype.
     """
 
     shape: tuple[int, ...]
@@ -80,13 +68,13 @@ class Part:
 
     @staticmethod
     def of(values: Any, dtype: Any = None) -> Part:
-        """Send a NumPy array, in another dtype where one is given."""
+        """Make one of a NumPy array, converted to another dtype where one is given."""
         dtype = numpy.dtype(values.dtype if dtype is None else dtype)
-        return Part(values.shape, dtype, lambda room: numpy.copyto(room, values, casting="unsafe"))
+        return Part(values.shape, dtype, lambda to: numpy.copyto(to, values, casting="unsafe"))
 
 
-class CupyCopies:
-    """The streams of a GPU as `Feeder` uses them: copies on one, steps on the current one.
+class CupyStreams:
+    """The two streams of a GPU that a `Feeder` uses: one for copies; for steps the current one.
 
     Memory comes from CuPy's pools.
 
@@ -101,82 +89,82 @@ class CupyCopies:
         with device:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
 
-    def room(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def pinned_buffer(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Make a NumPy array in pinned memory."""
         with self.device:
             return importlib.import_module("cupyx").empty_pinned(shape, dtype)
 
-    def place(self, shape: tuple[int, ...], dtype: Any) -> Array:
+    def device_buffer(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Make an array on the GPU."""
         with self.device:
             return self.cupy.empty(shape, dtype)
 
-    def copy(self, room: Any, place: Array) -> None:
-        """Queue a copy to the GPU."""
+    def copy(self, source: Any, target: Array) -> None:
+        """Queue a copy from a pinned buffer to a device buffer."""
         with self.device:
-            send(room, place, self.stream)
+            send(source, target, self.stream)
 
-    def _mark(self, stream: Any) -> Any:
+    def _record(self, stream: Any) -> Any:
         event = self.cupy.cuda.Event(block=True, disable_timing=True)
         event.record(stream)
         return event
 
-    def copies(self) -> Any:
-        """Mark what copies are queued so far."""
+    def record_copies(self) -> Any:
+        """Return an event that happens when the copies queued so far are done."""
         with self.device:
-            return self._mark(self.stream)
+            return self._record(self.stream)
 
-    def steps(self) -> Any:
-        """Mark what is queued so far on the current stream."""
+    def record_steps(self) -> Any:
+        """Return an event that happens when what is queued on the current stream is done."""
         with self.device:
-            return self._mark(self.cupy.cuda.get_current_stream())
+            return self._record(self.cupy.cuda.get_current_stream())
 
-    def hold_copies(self, mark: Any) -> None:
-        """Let the copies to come wait for a mark."""
-        self.stream.wait_event(mark)
+    def let_copies_wait(self, event: Any) -> None:
+        """Let the copies to come wait for an event."""
+        self.stream.wait_event(event)
 
-    def hold_steps(self, mark: Any) -> None:
-        """Let what comes on the current stream wait for a mark."""
+    def let_steps_wait(self, event: Any) -> None:
+        """Let what comes on the current stream wait for an event."""
         with self.device:
-            self.cupy.cuda.get_current_stream().wait_event(mark)
+            self.cupy.cuda.get_current_stream().wait_event(event)
 
     @staticmethod
-    def wait(mark: Any) -> None:
-        """Wait for a mark on the host."""
-        mark.synchronize()
+    def synchronize(event: Any) -> None:
+        """Wait for an event on the host."""
+        event.synchronize()
 
 
 @dataclass
 class _Slot:
-    """Pinned memory and memory on the GPU for one batch, and who uses it until when."""
+    """Buffers of one batch, and the events after which they are free again."""
 
-    rooms: list[Any] = field(default_factory=list)
-    places: list[Any] = field(default_factory=list)
+    pinned: list[Any] = field(default_factory=list)
+    device: list[Any] = field(default_factory=list)
     copied: Any = None
     used: Any = None
 
 
 class Feeder:
-    """Sends batches to a GPU, each while the steps on the one before run.
+    """Copies batches to a GPU, each while the steps on the one before run.
 
     Parameters
     ----------
-    door : CupyCopies
+    streams : CupyStreams
         What streams and memory are reached through.
     slots : int, default 2
         Batches that are on the GPU at once.
     """
 
-    def __init__(self, door: Any, slots: int = SLOTS) -> None:
-        self.door = door
+    def __init__(self, streams: Any, slots: int = SLOTS) -> None:
+        self.streams = streams
         self.slots = [_Slot() for _ in range(slots)]
-        self.turn = 0
+        self.next = 0
         self.latest: _Slot | None = None
         # Pinned memory must not go back to its pool while a copy still reads it.
-        weakref.finalize(self, _drain, door, self.slots).atexit = False
+        weakref.finalize(self, _synchronize, streams, self.slots).atexit = False
 
-    def bring(self, parts: Sequence[Part | None]) -> list[Array | None]:
-        """Send a batch.
+    def to_device(self, parts: Sequence[Part | None]) -> list[Array | None]:
+        """Queue the copy of a batch.
 
         Parameters
         ----------
@@ -189,60 +177,60 @@ class Feeder:
             On the GPU. What is queued on the current stream between this call and the next
             may read them; later calls write there again.
         """
-        door = self.door
+        streams = self.streams
         if self.latest is not None:
-            self.latest.used = door.steps()
-        slot = self.slots[self.turn]
-        self.turn = (self.turn + 1) % len(self.slots)
+            self.latest.used = streams.record_steps()
+        slot = self.slots[self.next]
+        self.next = (self.next + 1) % len(self.slots)
         if slot.copied is not None:
-            door.wait(slot.copied)
-        self._make_room(slot, [part for part in parts if part is not None])
-        door.hold_copies(slot.used)
+            streams.synchronize(slot.copied)
+        self._allocate(slot, [part for part in parts if part is not None])
+        streams.let_copies_wait(slot.used)
         try:
-            found = self._send(slot, parts)
+            found = self._copy(slot, parts)
         finally:  # rows that cannot be read end this batch, and maybe not the use of its memory
-            slot.copied = door.copies()
-        door.hold_steps(slot.copied)
+            slot.copied = streams.record_copies()
+        streams.let_steps_wait(slot.copied)
         self.latest = slot
         return found
 
-    def _send(self, slot: _Slot, parts: Sequence[Part | None]) -> list[Array | None]:
-        """Write each column to its pinned memory, and queue its copy."""
+    def _copy(self, slot: _Slot, parts: Sequence[Part | None]) -> list[Array | None]:
+        """Write each column to its pinned buffer, and queue its copy."""
         found: list[Array | None] = []
-        memory = zip(slot.rooms, slot.places, strict=True)
+        buffers = zip(slot.pinned, slot.device, strict=True)
         for part in parts:
             if part is None:
                 found.append(None)
                 continue
-            room, place = (array[: part.shape[0], ...] for array in next(memory))
-            part.fill(room)
-            self.door.copy(room, place)
-            found.append(place)
+            pinned, device = (buffer[: part.shape[0], ...] for buffer in next(buffers))
+            part.fill(pinned)
+            self.streams.copy(pinned, device)
+            found.append(device)
         return found
 
-    def _make_room(self, slot: _Slot, parts: Sequence[Part]) -> None:
-        """Make memory where a slot has none, or too little."""
+    def _allocate(self, slot: _Slot, parts: Sequence[Part]) -> None:
+        """Make buffers where a slot has none, or too small ones."""
         for number, part in enumerate(parts):
-            if number == len(slot.rooms):
-                slot.rooms.append(None)
-                slot.places.append(None)
-            room = slot.rooms[number]
-            if room is not None and len(room) >= part.shape[0]:
+            if number == len(slot.pinned):
+                slot.pinned.append(None)
+                slot.device.append(None)
+            pinned = slot.pinned[number]
+            if pinned is not None and len(pinned) >= part.shape[0]:
                 continue
-            slot.rooms[number] = self.door.room(part.shape, part.dtype)
-            slot.places[number] = self.door.place(part.shape, part.dtype)
+            slot.pinned[number] = self.streams.pinned_buffer(part.shape, part.dtype)
+            slot.device[number] = self.streams.device_buffer(part.shape, part.dtype)
             # The pool may give memory that queued steps still read.
-            slot.used = self.door.steps()
+            slot.used = self.streams.record_steps()
         if slot.used is None:
-            slot.used = self.door.steps()
+            slot.used = self.streams.record_steps()
 
 
-def _drain(door: Any, slots: Sequence[_Slot]) -> None:
+def _synchronize(streams: Any, slots: Sequence[_Slot]) -> None:
     for slot in slots:
         if slot.copied is not None:
-            door.wait(slot.copied)
+            streams.synchronize(slot.copied)
 
 
 def feeder_for(xp: Namespace, device: Device) -> Feeder | None:
-    """Make what sends batches to a device; None for libraries whose streams are their own."""
-    return Feeder(CupyCopies(device)) if library_name(xp) == "cupy" else None
+    """Make what copies batches to a device; None for libraries whose streams are their own."""
+    return Feeder(CupyStreams(device)) if library_name(xp) == "cupy" else None

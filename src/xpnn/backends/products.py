@@ -8,25 +8,13 @@ from xpnn.backends.types import Array, Namespace
 
 
 def matmul(a: Array, b: Array, xp: Namespace) -> Array:
-    """Matrix product ``a @ b``; of 16-bit floats in float32.
+    """Matrix product ``a @ b`` of shapes (n, k) and (k, m); of 16-bit floats in float32.
 
     The product of two 16-bit floats is exact in float32, and the sums are float32's: a
     sum kept in 16 bits loses its small terms, and float16's ends at 65504. GPUs multiply so
-    in their tensor cores; a CPU widens first, which is also faster there, as its BLAS knows
-    no 16-bit floats (PyTorch's float16 took 25 times as long).
-
-    Parameters
-    ----------
-    a, b : array, shapes (n, k) and (k, m)
-        Factors.
-    xp : module
-        Their namespace.
-
-    Returns
-    -------
-    array, shape (n, m)
-        In their dtype, in float32 in place of 16 bits. Products of CuPy and of PyTorch on CUDA
-        have been rounded to 16 bits once, after the sum, on the way.
+    in their tensor cores, and CuPy and PyTorch on CUDA round the result to 16 bits once on the
+    way; a CPU widens first, which is also faster there, as its BLAS knows no 16-bit floats
+    (PyTorch's float16 took 25 times as long).
     """
     halves = is_half(a.dtype), is_half(b.dtype)
     if not any(halves):

@@ -1,11 +1,13 @@
 """One host generator, so that a seed means the same network on every library.
 
 Device generators differ between libraries (and CuPy's has no permutation), so initial
-weights, row orders and dropout noise are drawn here with NumPy and handed in.
+weights, row orders and dropout noise are drawn here with NumPy and handed in. The state of a
+generator can be written as plain values, for a training that is resumed.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy
@@ -16,21 +18,8 @@ from xpnn.backends.types import HostGenerator
 def generator(seed: int | HostGenerator | None = None) -> HostGenerator:
     """Make the generator that everything random is drawn from.
 
-    Parameters
-    ----------
-    seed : int, numpy.random.Generator, numpy.random.RandomState or None
-        A generator is passed on as it is; None takes fresh entropy.
-
-    Returns
-    -------
-    numpy.random.Generator or numpy.random.RandomState
-
-    Raises
-    ------
-    TypeError
-        `seed` is none of these.
-    ValueError
-        `seed` is negative.
+    `seed` is an integer (a ValueError if negative), None for fresh entropy, or a generator of
+    NumPy's, which is passed on; a TypeError for all else.
     """
     if isinstance(seed, numpy.random.Generator | numpy.random.RandomState):
         return seed
@@ -41,8 +30,73 @@ def generator(seed: int | HostGenerator | None = None) -> HostGenerator:
     return numpy.random.default_rng(seed)
 
 
-def uniform_noise(source: HostGenerator, shape: tuple[int, ...]) -> Any:
+def uniform_noise(rng: HostGenerator, shape: tuple[int, ...]) -> Any:
     """Draw float32 noise in [0, 1) on the host: the same for every dtype of the network."""
-    noise = source.random(shape).astype(numpy.float32)
+    noise = rng.random(shape).astype(numpy.float32)
     # Rounding to float32 may reach 1.0, which "keep where noise >= rate" must not see.
     return numpy.minimum(noise, numpy.float32(1) - numpy.finfo(numpy.float32).epsneg)
+
+
+def generator_state(rng: HostGenerator) -> dict[str, Any]:
+    """Return the state of a generator as numbers, texts, lists and dictionaries.
+
+    Raises
+    ------
+    TypeError
+        Its bit generator is not one of NumPy's, or not one that a `RandomState` restores.
+    """
+    state = _state(rng)
+    kind = state["bit_generator"]
+    if not hasattr(numpy.random, kind) or (_is_legacy(rng) and kind != "MT19937"):
+        raise TypeError(
+            f"the state of a {type(rng).__name__} of {kind} cannot be saved; expected a generator "
+            "of NumPy's, and a RandomState of its MT19937"
+        )
+    plain: dict[str, Any] = _plain(state)
+    return plain
+
+
+def restore_generator(rng: HostGenerator, state: Any) -> None:
+    """Set a generator to a state that `generator_state` returned for one of its kind.
+
+    Raises
+    ------
+    ValueError
+        `state` is incomplete, has a value out of range, or is of another kind of generator.
+    """
+    own = _state(rng)["bit_generator"]
+    given = state.get("bit_generator") if isinstance(state, dict) else None
+    if isinstance(given, str) and given != own:
+        raise ValueError(f"the generator's state is of a {given}; the generator is a {own}")
+    trial = deepcopy(rng)
+    try:
+        # NumPy itself believes a position that lies outside its table.
+        inside = 0 <= state["state"].get("pos", 0) <= 624 and 0 <= state.get("buffer_pos", 0) <= 4
+        if inside:
+            _set_state(trial, state)
+    except (TypeError, ValueError, LookupError, OverflowError, AttributeError):
+        inside = False
+    if not inside or generator_state(trial) != state:
+        raise ValueError("the generator's state is incomplete, or not one of NumPy's")
+    _set_state(rng, state)
+
+
+def _is_legacy(rng: HostGenerator) -> bool:
+    return isinstance(rng, numpy.random.RandomState)
+
+
+def _state(rng: HostGenerator) -> Any:
+    return rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return value.tolist() if isinstance(value, numpy.ndarray | numpy.generic) else value
+
+
+def _set_state(rng: HostGenerator, state: Any) -> None:
+    if _is_legacy(rng):
+        rng.set_state(state)
+    else:
+        rng.bit_generator.state = state

@@ -6,12 +6,17 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn.backends.dispatch import default_float, device_of, dtype_name, is_array, namespace
-from xpnn.backends.errors import BackendUnavailableError
-from xpnn.backends.exchange import adopt
+from xpnn.backends.dispatch import (
+    default_float,
+    device_of,
+    dtype_name,
+    named_dtype,
+    namespace,
+)
+from xpnn.backends.errors import BackendUnavailableError, InputError
 from xpnn.backends.libraries import LIBRARIES, device_name, library_name, memory_of
-from xpnn.backends.transfer import to_device, to_host
-from xpnn.backends.types import Array, ArrayLike, Device, DType, Namespace
+from xpnn.backends.transfer import array_of, to_device, to_host
+from xpnn.backends.types import Array, ArrayLike, Copy, Device, DType, Namespace
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -26,10 +31,8 @@ class Backend:
         Name of the library.
     xp : module
         Its array API namespace.
-    device : object
-        Device in the library's own spelling.
-    dtype : dtype
-        Floating dtype of the library.
+    device, dtype : object
+        Device and floating dtype, as the library has them.
     """
 
     name: str
@@ -37,7 +40,9 @@ class Backend:
     device: Device
     dtype: DType
 
-    def asarray(self, values: ArrayLike, dtype: DType = None) -> Array:
+    def asarray(
+        self, values: ArrayLike, dtype: DType | str | None = None, *, copy: Copy = True
+    ) -> Array:
         """Copy values to this backend's device.
 
         Parameters
@@ -47,19 +52,19 @@ class Backend:
             through DLPack. What is on a GPU already does not go through the host.
         dtype : dtype or str, optional
             Default: floating values take the backend's dtype, others keep theirs.
+        copy : {True, None}, default True
+            None passes on an array that is there already in that dtype.
 
         Returns
         -------
         array
         """
-        if not is_array(values):
-            seen = adopt(values, self.xp, self.device)
-            values = to_host(values) if seen is None else seen
+        values = array_of(values, self.xp, self.device)
         if dtype is None and dtype_name(values.dtype).startswith(("float", "bfloat")):
             dtype = self.dtype
         elif isinstance(dtype, str):
-            dtype = getattr(self.xp, dtype)
-        return to_device(values, self.xp, self.device, dtype)
+            dtype = named_dtype(dtype, self.xp)
+        return to_device(values, self.xp, self.device, dtype, copy=copy)
 
     def to_host(self, x: Array) -> Any:
         """Copy an array to the host as NumPy."""
@@ -85,14 +90,12 @@ class Backend:
 class LibraryStatus:
     """Whether one library can be used here, and with what.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        Name of the library.
+    name, version : str
+        Of the library; the version is None where it is not installed.
     usable : bool
         Whether `select` would accept it.
-    version : str or None
-        Version, where it is installed.
     devices : dict of str to (int or None)
         Memory in bytes of each device (None: the library does not say).
     reason : str
@@ -110,17 +113,7 @@ class LibraryStatus:
 
 
 def status(name: str) -> LibraryStatus:
-    """Look whether one library can be used on this machine.
-
-    Parameters
-    ----------
-    name : {'numpy', 'cupy', 'torch', 'jax', 'array_api_strict'}
-        The library.
-
-    Returns
-    -------
-    LibraryStatus
-    """
+    """Return whether one library, by its name for `select`, can be used on this machine."""
     library = LIBRARIES[name]
     version = None
     try:
@@ -133,41 +126,42 @@ def status(name: str) -> LibraryStatus:
 
 
 def available() -> list[LibraryStatus]:
-    """Look which array libraries can be used on this machine.
+    """Return for each array library that xpnn knows whether it can be used on this machine.
 
-    Returns
-    -------
-    list of LibraryStatus
-        One for each library that xpnn knows; what is not installed is not imported.
+    What is not installed is not imported.
     """
     return [status(name) for name in LIBRARIES]
 
 
-def _automatic(device: str | None) -> str:
-    """CuPy where it works, else NumPy; a device named by the caller decides."""
-    if device is not None:
-        return "numpy" if device == "cpu" else "cupy"
-    if LIBRARIES["cupy"].installed() and status("cupy").usable:
+def _library_for(device: Device | str | None) -> str:
+    """Name the library that 'auto' means: CuPy where it works, else NumPy.
+
+    A device decides where one is named: the first library that has it, a device object's own.
+    """
+    if device is None:
+        return "cupy" if LIBRARIES["cupy"].installed() and status("cupy").usable else "numpy"
+    if not isinstance(device, str):
+        package = type(device).__module__.partition(".")[0]
+        return {"jaxlib": "jax"}.get(package, package)
+    if device == "cpu":
+        return "numpy"
+    if device.partition(":")[0] == "cuda":
         return "cupy"
-    return "numpy"
+    known = {name: status(name).devices for name in LIBRARIES if LIBRARIES[name].installed()}
+    for name, devices in known.items():
+        if device in devices:
+            return name
+    listed = "; ".join(f"{name}: {', '.join(found)}" for name, found in known.items() if found)
+    raise InputError(f"device={device!r} is not a device of any library here; they have: {listed}")
 
 
-def _dtype(name: str, xp: Namespace, device: Device, dtype: DType | str | None) -> DType:
+def _dtype(xp: Namespace, device: Device, dtype: DType | str | None) -> DType:
     if dtype is None:
         return default_float(xp, device)
     wanted = dtype if isinstance(dtype, str) else dtype_name(dtype)
     if wanted not in DTYPES:
-        raise ValueError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
-    found = getattr(xp, wanted, None)
-    if found is None:
-        raise ValueError(f"dtype={wanted!r} is not a dtype of {name}")
-    # JAX hands back float32 with a warning when float64 is not enabled: ask first.
-    if name == "jax" and wanted == "float64" and dtype_name(default_float(xp)) != "float64":
-        raise ValueError(
-            "dtype='float64' is switched off in jax; set the environment variable "
-            "JAX_ENABLE_X64=1, or call jax.config.update('jax_enable_x64', True) at the start"
-        )
-    return found
+        raise InputError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
+    return named_dtype(wanted, xp)
 
 
 def select(
@@ -178,8 +172,8 @@ def select(
     Parameters
     ----------
     name : {'auto', 'numpy', 'cupy', 'torch', 'jax', 'array_api_strict'}, default 'auto'
-        'auto' takes the environment variable ``XPNN_BACKEND`` where it is set, else CuPy
-        where it works, else NumPy.
+        'auto' takes the environment variable ``XPNN_BACKEND`` where it is set, else the
+        library that has the device where one is named, else CuPy where it works, else NumPy.
     device : str or object, optional
         Name as the library spells it (``'cpu'``, ``'cuda:1'``, ``'device1'``) or its own
         device object. Default: the environment variable ``XPNN_DEVICE``, else the
@@ -208,44 +202,29 @@ def select(
     if name == "auto" and os.environ.get("XPNN_BACKEND"):
         name, origin = os.environ["XPNN_BACKEND"], "XPNN_BACKEND"
     if name != "auto" and name not in LIBRARIES:
-        raise ValueError(
+        raise InputError(
             f"{origin}={name!r} is not a backend; expected auto, {', '.join(LIBRARIES)}"
         )
     from_environment = device is None and bool(os.environ.get("XPNN_DEVICE"))
     if from_environment:
         device = os.environ["XPNN_DEVICE"]
-    if name == "auto":
-        name = _automatic(device if isinstance(device, str) else None)
-    library = LIBRARIES[name]
-    xp = library.load()
-    if device is None:
-        device = library.devices()[0]
     try:
+        if name == "auto":
+            name = _library_for(device)
+        library = LIBRARIES[name]
+        xp = library.load()
         # Device objects go through their names too: another library's is refused so.
-        device = library.device(device_name(device))
+        found = library.device(None if device is None else device_name(device))
     except ValueError as error:
         hint = " (from XPNN_DEVICE)" if from_environment else ""
-        raise ValueError(f"{error}{hint}") from None
-    return Backend(name, xp, device, _dtype(name, xp, device, dtype))
+        raise InputError(f"{error}{hint}") from None
+    return Backend(name, xp, found, _dtype(xp, found, dtype))
 
 
 def backend_of(x: Array) -> Backend:
-    """Backend that an array belongs to: its library, device and (floating) dtype.
+    """Return the library, device and dtype of an array, which is an error if it is none.
 
-    Parameters
-    ----------
-    x : array
-        Array of a library that xpnn knows.
-
-    Returns
-    -------
-    Backend
-        With the library's default float where `x` does not hold floats.
-
-    Raises
-    ------
-    TypeError
-        `x` is not an array.
+    The dtype is the library's default float where `x` does not hold floats.
     """
     xp = namespace(x=x)
     device = device_of(x)

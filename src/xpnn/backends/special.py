@@ -36,20 +36,7 @@ def host_erf() -> Callable[..., Array]:
 
 
 def erf(x: Array, xp: Namespace) -> Array:
-    """Error function ``2 / sqrt(pi) * integral of exp(-t**2) from 0 to x``.
-
-    Parameters
-    ----------
-    x : array
-        Floating array of any shape (float32 or float64).
-    xp : module
-        Its namespace.
-
-    Returns
-    -------
-    array
-        Values in [-1, 1], shape and dtype of `x`.
-    """
+    """Error function ``2 / sqrt(pi) * integral of exp(-t**2) from 0 to x``, dtype of x."""
     native = _native_erf(xp)
     return standard_erf(x, xp) if native is None else native(x)
 
@@ -64,59 +51,30 @@ def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function",
 # Math. Comp. 23 (1969), 631-637: coefficients for |x| <= 0.5, <= 4 and beyond.
+# fmt: off
 _SMALL_P = (
-    1.85777706184603153e-1,
-    3.16112374387056560e0,
-    1.13864154151050156e2,
-    3.77485237685302021e2,
+    1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
     3.20937758913846947e3,
 )
 _SMALL_Q = (
-    1.0,
-    2.36012909523441209e1,
-    2.44024637934444173e2,
-    1.28261652607737228e3,
+    1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3,
     2.84423683343917062e3,
 )
 _MIDDLE_P = (
-    2.15311535474403846e-8,
-    5.64188496988670089e-1,
-    8.88314979438837594e0,
-    6.61191906371416295e1,
-    2.98635138197400131e2,
-    8.81952221241769090e2,
-    1.71204761263407058e3,
-    2.05107837782607147e3,
+    2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1,
+    2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3,
     1.23033935479799725e3,
 )
 _MIDDLE_Q = (
-    1.0,
-    1.57449261107098347e1,
-    1.17693950891312499e2,
-    5.37181101862009858e2,
-    1.62138957456669019e3,
-    3.29079923573345963e3,
-    4.36261909014324716e3,
-    3.43936767414372164e3,
+    1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2,
+    1.62138957456669019e3, 3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3,
     1.23033935480374942e3,
 )
+# fmt: on
 
 
 def standard_erf(x: Array, xp: Namespace) -> Array:
-    """Error function from standard operations alone (Cody 1969).
-
-    Parameters
-    ----------
-    x : array
-        Floating array of any shape.
-    xp : module
-        Its namespace.
-
-    Returns
-    -------
-    array
-        Within a few units in the last place of the true value.
-    """
+    """Error function from standard operations alone, to a few units in the last place."""
     size = xp.abs(x)
     small = xp.minimum(size, 0.5)
     near_zero = small * _polynomial(small * small, _SMALL_P) / _polynomial(small * small, _SMALL_Q)

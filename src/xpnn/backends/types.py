@@ -6,7 +6,7 @@ checker; the names say to a reader what is meant.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard."""
@@ -25,3 +25,6 @@ DType: TypeAlias = Any
 
 HostGenerator: TypeAlias = Any
 """A `numpy.random.Generator` (or the legacy `RandomState`)."""
+
+Copy: TypeAlias = Literal[True] | None
+"""Whether to copy: always, or only where that is needed (None), as in the standard."""

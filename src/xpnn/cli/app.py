@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.bench import bench
-from xpnn.cli.demo import demos
+from xpnn.cli.demo import demo
 from xpnn.cli.evaluate import evaluate
 from xpnn.cli.export import export
 from xpnn.cli.inspect import inspect
 from xpnn.cli.options import DeviceOption
-from xpnn.cli.output import OutputClosed
+from xpnn.cli.output import OutputClosed, UsageError, is_unicode, safe_streams
 from xpnn.cli.plot import plot
 from xpnn.cli.predict import predict
 from xpnn.cli.train import train
 
 _TABLES, _MORE = "Your own table", "Around it"
+_TRACEBACK, _VARIABLE = "--traceback", "XPNN_TRACEBACK"
 
 app = typer.Typer(
     help="Neural networks written once for every array library.",
@@ -29,18 +30,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, predict, evaluate, inspect, plot, export):
-    app.command(rich_help_panel=_TABLES)(command)
-app.command(rich_help_panel=_MORE)(bench)
-app.add_typer(
-    demos, name="demo", help="Run a tutorial, or the digit reader.", rich_help_panel=_MORE
-)
+for _command in (train, predict, evaluate, inspect, plot, export):
+    app.command(rich_help_panel=_TABLES)(_command)
+app.command(rich_help_panel=_MORE)(demo)
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.")
+    ] = False,
+    traceback: Annotated[
+        bool,
+        typer.Option(
+            _TRACEBACK,
+            help=f"Show where in the code an error came from; also behind a command, and with "
+            f"{_VARIABLE}=1.",
+        ),
     ] = False,
 ) -> None:
     if version:
@@ -70,7 +76,7 @@ def backends(
 
     if require is None:
         if device is not None:
-            raise ValueError(f"--device is {device!r}; it goes with --require LIBRARY")
+            raise UsageError(f"--device is {device!r}; it goes with --require LIBRARY")
         show_backends()
     else:
         require_backend(require, device)
@@ -96,50 +102,81 @@ def check(
 
 
 def main() -> None:
-    """Run the command line; what a user got wrong ends with a line, not with a traceback."""
+    """Run the command line.
+
+    What a user got wrong ends with one line on standard error and exit code 2; any other
+    exception is a defect of xpnn, and ends with a traceback and exit code 1.
+    """
     # JAX reads this when it is imported; the tutorials' figures need 64 bits.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
+    if not os.environ.get("COLUMNS", "1").isdigit() or os.environ.get("COLUMNS") == "0":
+        del os.environ["COLUMNS"]  # no width that anything can be drawn in
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    shown = _TRACEBACK in words[:end] or os.environ.get(_VARIABLE, "0") not in ("", "0")
+    words = [word for i, word in enumerate(words) if word != _TRACEBACK or i > end]
+    with safe_streams() as (out, err):
+        code = _run(words, shown)
+        out.flush()
+        if out.error is not None and not isinstance(out.error, BrokenPipeError):
+            print(f"error: standard output: {out.error.strerror}", file=err)
+            code = code or 2
+    raise SystemExit(code)
+
+
+def _run(words: list[str], shown: bool) -> int:
+    """Run a command; return its exit code."""
+    if not is_unicode(sys.stdout):
+        app.rich_markup_mode = None  # it draws boxes
     try:
-        raise SystemExit(app(prog_name="xpnn", standalone_mode=False) or 0)
+        return int(app(args=words, prog_name="xpnn", standalone_mode=False) or 0)
     except OutputClosed:
-        raise SystemExit(0) from None
+        return 0
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except OSError as error:
-        named = error.filename is not None and error.strerror
-        _fail(f"{error.filename}: {error.strerror}" if named else str(error))
-    except ValueError as error:
-        _fail(str(error))
-    except ImportError as error:
-        # A package that is an extra; any other import that fails is a defect of xpnn.
-        if "pip install" not in str(error):
-            raise
-        _fail(str(error))
+        return 130
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
-        # Not imported before: help shall appear at once.
-        from xpnn.backends import BackendUnavailableError
-        from xpnn.distributed import RankError
+        if type(error).__name__ == "Abort":  # what older versions of typer make of Ctrl-C
+            return 130
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            return 2
+        message = _message(error)
+        if message is None:
+            raise
+        if shown:
+            traceback.print_exc()
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        return 2
 
-        if isinstance(error, BackendUnavailableError | RankError):
-            _fail(str(error))
-        _wrong_words(error)
 
+def _message(error: Any) -> str | None:
+    """What a user is told of an error; None for a defect."""
+    if isinstance(error, OSError):
+        named = error.filename is not None and error.strerror
+        return f"{error.filename}: {error.strerror}" if named else str(error)
+    if hasattr(error, "format_message"):  # typer has click in it, or beside it
+        context = getattr(error, "ctx", None)
+        where = f" See {context.command_path} --help" if context else ""
+        return f"{error.format_message().rstrip('.')}.{where}"
+    # Not imported before: help shall appear at once.
+    from xpnn.backends import (
+        BackendUnavailableError,
+        DeviceLostError,
+        DeviceMemoryError,
+        InputError,
+        MissingExtraError,
+    )
+    from xpnn.distributed import RankError
 
-def _fail(text: str) -> None:
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
-    raise SystemExit(2) from None
-
-
-def _wrong_words(error: Any) -> None:
-    """Say what is wrong with a command's words; pass on what is no such error."""
-    if type(error).__name__ == "Abort":  # what older versions make of Ctrl-C
-        raise SystemExit(130) from None
-    if not hasattr(error, "format_message"):  # typer has click in it, or beside it
-        raise error
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-        raise SystemExit(2) from None
-    context = getattr(error, "ctx", None)
-    where = f" See {context.command_path} --help" if context else ""
-    text = error.format_message().rstrip(".")
-    _fail(f"{text}.{where}")
+    expected = (
+        UsageError,
+        InputError,
+        BackendUnavailableError,
+        DeviceLostError,
+        DeviceMemoryError,
+        MissingExtraError,
+        RankError,
+    )
+    return str(error) if isinstance(error, expected) else None

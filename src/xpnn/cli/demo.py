@@ -1,4 +1,4 @@
-"""`xpnn demo ...`: the tutorials and the digit reader."""
+"""`xpnn demo`: the tutorials and the digit reader."""
 
 from __future__ import annotations
 
@@ -7,137 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import (
-    BackendOption,
-    DeviceOption,
-    DtypeOption,
-    NoProgressOption,
-    OutOption,
-    SeedOption,
-)
-from xpnn.demos import DEMOS, demo
+from xpnn.cli.options import BackendOption, DeviceOption
+from xpnn.cli.output import UsageError
+from xpnn.demos import DEMOS
+from xpnn.demos import demo as function_of
 
-demos = typer.Typer(no_args_is_help=True)
-
-
-def _run(
-    name: str, backend: str, device: str | None, dtype: str, out: Path | None, **options: Any
-) -> None:
-    from xpnn.backends import select
-
-    chosen = select(backend, device, dtype)
-    print(f"backend: {chosen.describe()}")
-    demo(name)(chosen, out if out is not None else Path(f"xpnn-{name}"), **options)
-
-
-@demos.command(help=DEMOS["weighted-sum"])
-def weighted_sum(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float64",
-    out: OutOption = None,
-) -> None:
-    """Run the demo."""
-    _run("weighted-sum", backend, device, dtype or "float64", out)
-
-
-@demos.command(help=DEMOS["first-network"])
-def first_network(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float64",
-    out: OutOption = None,
-    new: Annotated[str, typer.Option("--input", help="Three numbers to ask it about.")] = "1 0 0",
-) -> None:
-    """Run the demo."""
-    _run("first-network", backend, device, dtype or "float64", out, new=new)
-
-
-@demos.command(help=DEMOS["mnist"])
-def mnist(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float32",
-    out: OutOption = None,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder with IDX or CSV files; default: here.")
-    ] = None,
-    hidden: Annotated[int, typer.Option("--hidden", help="Hidden units.")] = 200,
-    rate: Annotated[float, typer.Option("--rate", help="The text's learning rate.")] = 0.1,
-    epochs: Annotated[int, typer.Option("--epochs", help="Times through the records.")] = 5,
-    seed: SeedOption = 1,
-    no_progress: NoProgressOption = False,
-) -> None:
-    """Run the demo."""
-    _run(
-        "mnist", backend, device, dtype or "float32", out, data=data, hidden=hidden, rate=rate,
-        epochs=epochs, seed=seed, progress=not no_progress,
-    )  # fmt: skip
-
-
-@demos.command(help=DEMOS["mcculloch-pitts"])
-def mcculloch_pitts(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float64",
-    out: OutOption = None,
-) -> None:
-    """Run the demo."""
-    _run("mcculloch-pitts", backend, device, dtype or "float64", out)
-
-
-@demos.command(help=DEMOS["two-layer"])
-def two_layer(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float64",
-    out: OutOption = None,
-    seed: SeedOption = 1,
-) -> None:
-    """Run the demo."""
-    _run("two-layer", backend, device, dtype or "float64", out, seed=seed)
-
-
-@demos.command(help=DEMOS["neuron"])
-def neuron(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float64",
-    out: OutOption = None,
-) -> None:
-    """Run the demo."""
-    _run("neuron", backend, device, dtype or "float64", out)
-
-
-@demos.command(help=DEMOS["perceptron"])
-def perceptron(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float64",
-    out: OutOption = None,
-) -> None:
-    """Run the demo."""
-    _run("perceptron", backend, device, dtype or "float64", out)
-
-
-@demos.command(help=DEMOS["digits"])
-def digits(
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "float32",
-    out: OutOption = None,
-    seed: SeedOption = 0,
-    epochs: Annotated[int, typer.Option("--epochs", help="Times through the digits.")] = 40,
-    hidden: Annotated[
-        str, typer.Option("--hidden", help="Widths of the hidden layers, such as 128,64.")
-    ] = "128",
-    no_progress: NoProgressOption = False,
-) -> None:
-    """Run the demo."""
-    _run(
-        "digits", backend, device, dtype or "float32", out, seed=seed, epochs=epochs,
-        hidden=_widths(hidden), progress=not no_progress,
-    )  # fmt: skip
+# Options of each demo beside those of all, and the dtype of its figures where it is not float64.
+_OPTIONS = {
+    "first-network": ("input",),
+    "mnist": ("data", "hidden", "learning-rate", "epochs", "seed", "progress"),
+    "two-layer": ("seed",),
+    "digits": ("hidden", "epochs", "seed", "progress"),
+}
+_SINGLE = ("mnist", "digits")
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -146,5 +28,96 @@ def _widths(text: str) -> tuple[int, ...]:
     except ValueError:
         widths = ()
     if not widths or min(widths) < 1:
-        raise ValueError(f"--hidden is {text!r}; expected widths such as 128 or 128,64")
+        raise UsageError(f"--hidden is {text!r}; expected widths such as 128 or 128,64")
     return widths
+
+
+def _options(name: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """Take the options that were given, as the demo's function calls them."""
+    given = {key: value for key, value in asked.items() if value is not None}
+    known = _OPTIONS.get(name, ())
+    for key in given:
+        if key not in known and key != "progress":
+            raise UsageError(
+                f"the demo {name!r} has no --{key}; its options are "
+                f"{', '.join(f'--{own}' for own in ('backend', 'device', 'dtype', 'out', *known))}"
+            )
+    if "progress" not in known:
+        given.pop("progress", None)
+    if "hidden" in given:
+        widths = _widths(given["hidden"])
+        if name == "mnist" and len(widths) > 1:
+            raise UsageError(f"--hidden is {given['hidden']!r}; this demo has one hidden layer")
+        given["hidden"] = widths[0] if name == "mnist" else widths
+    names = {"input": "new", "learning-rate": "rate"}
+    return {names.get(key, key): value for key, value in given.items()}
+
+
+def demo(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help=" ".join(f"{name}: {text}" for name, text in DEMOS.items())
+        ),
+    ],
+    backend: BackendOption = "auto",
+    device: DeviceOption = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option("--dtype", help="float16, bfloat16, float32 or float64."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for what is written; default: xpnn-NAME."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="mnist: folder with IDX or CSV files; default: here."),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option("--hidden", help="mnist, digits: hidden units, such as 200; 128,64."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="mnist: the text's learning rate.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="mnist, digits: times through the rows.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, max=2**32 - 1, help="mnist, two-layer, digits."),
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Option("--input", help="first-network: three numbers to ask it about."),
+    ] = None,
+    no_progress: Annotated[
+        bool, typer.Option("--no-progress", help="Do not draw a progress bar.")
+    ] = False,
+) -> None:
+    """Run a tutorial, or the digit reader.
+
+    Each prints what its text shows and writes its pictures to a folder.
+
+    Example: xpnn demo digits
+    """
+    if name not in DEMOS:
+        raise UsageError(f"demo {name!r} is not known; expected one of {', '.join(DEMOS)}")
+    options = _options(
+        name,
+        {
+            "data": data,
+            "hidden": hidden,
+            "learning-rate": rate,
+            "epochs": epochs,
+            "seed": seed,
+            "input": new,
+            "progress": not no_progress,
+        },
+    )
+    from xpnn.backends import select
+
+    chosen = select(backend, device, dtype or ("float32" if name in _SINGLE else "float64"))
+    print(f"backend: {chosen.describe()}")
+    function_of(name)(chosen, out if out is not None else Path(f"xpnn-{name}"), **options)

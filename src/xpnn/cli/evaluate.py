@@ -1,13 +1,12 @@
-"""`xpnn evaluate`: how well a model reads a table."""
+"""`xpnn evaluate`: how well a model predicts a table."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from xpnn.cli.options import (
+    ComputeOption,
     DataArgument,
     DeviceOption,
     HeaderOption,
@@ -15,35 +14,18 @@ from xpnn.cli.options import (
     LabelsOption,
     ModelArgument,
     QuietOption,
+    TargetOption,
 )
 from xpnn.cli.output import Screen
-from xpnn.cli.tables import Table, opened
+from xpnn.cli.tables import Table, choose_target, opened
 
 
 def evaluate_table(
     path: Path, table: Table, target: str | None, backend: str, device: str | None
 ) -> dict[str, Any]:
-    """Do the work of `xpnn evaluate`.
-
-    Parameters
-    ----------
-    path : Path
-        The model.
-    table : Table
-        Rows with their targets.
-    target : str or None
-        The target, where the model does not know it.
-    backend, device : str
-        Where to compute.
-
-    Returns
-    -------
-    dict
-        See `TableModel.evaluate`.
-    """
+    """Measure a model on rows with targets; see `TableModel.evaluate`."""
     from xpnn import TableModel
     from xpnn.cli.models import for_tables, open_model
-    from xpnn.cli.train import choose_target
 
     model = open_model(path, backend, device)
     if isinstance(model, TableModel):
@@ -58,11 +40,8 @@ def evaluate_table(
 def evaluate(
     model: ModelArgument,
     data: DataArgument,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", "-t", help="For models of plain numbers, which know no names."),
-    ] = None,
-    backend: Annotated[str, typer.Option(help="Where to compute, as in train.")] = "numpy",
+    target: TargetOption = None,
+    backend: ComputeOption = "numpy",
     device: DeviceOption = None,
     header: HeaderOption = True,
     labels: LabelsOption = None,
@@ -76,13 +55,11 @@ def evaluate(
 
     Example: xpnn evaluate pets.safetensors new-pets.csv
     """
-    from xpnn.cli.scores import confusion_lines, score_lines
+    from xpnn.cli.scores import evaluation_lines
 
     screen = Screen(json, quiet)
     with screen.notes(), opened(data, header, labels) as table:
         found = evaluate_table(model, table, target, backend, device)
-        lines = [f"{found['rows']:,} rows with a target", "", *score_lines(found)]
-        if "confusion" in found:
-            lines += ["", *confusion_lines(found["confusion"])]
+        lines = [f"{found['rows']:,} rows with a target", "", *evaluation_lines(found)]
         screen.say("\n".join(lines))
         screen.result({"model": str(model), **found})

@@ -7,32 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import JsonOption, ModelArgument, QuietOption
+from xpnn.cli.options import JsonOption, ModelArgument, QuietOption, check_out
 from xpnn.cli.output import Screen
 
 
 def export_onnx(path: Path, onnx: Path, opset: int | None) -> dict[str, Any]:
-    """Do the work of `xpnn export`.
-
-    Parameters
-    ----------
-    path : Path
-        The model.
-    onnx : Path
-        Where the ONNX file shall be.
-    opset : int or None
-        Version of the operators.
-
-    Returns
-    -------
-    dict
-        Name, inputs and outputs of what was written.
-    """
+    """Write a model as ONNX; say which inputs and outputs it has."""
     from xpnn.cli.models import open_model
     from xpnn.estimators import to_onnx
 
-    if onnx.is_dir():
-        raise ValueError(f"--onnx is '{onnx}', a folder; expected a file")
     made = to_onnx(open_model(path), onnx, opset=opset)
     return {
         "onnx": str(onnx),
@@ -43,12 +26,12 @@ def export_onnx(path: Path, onnx: Path, opset: int | None) -> dict[str, Any]:
 
 
 def _value(value: Any) -> dict[str, Any]:
-    from importlib import import_module
+    from xpnn.data.optional import import_optional
 
-    kinds = import_module("onnx").TensorProto.DataType
     tensor = value.type.tensor_type
+    name = import_optional("onnx", "onnx").TensorProto.DataType.Name(tensor.elem_type).lower()
     shape = [d.dim_param or d.dim_value for d in tensor.shape.dim]
-    return {"name": value.name, "type": kinds.Name(tensor.elem_type).lower(), "shape": shape}
+    return {"name": value.name, "type": name, "shape": shape}
 
 
 def export(
@@ -67,6 +50,7 @@ def export(
     Example: xpnn export pets.safetensors --onnx pets.onnx
     """
     screen = Screen(json, quiet)
+    check_out(onnx, "--onnx", [model])
     with screen.notes():
         found = export_onnx(model, onnx, opset)
         opsets = ", ".join(f"{name} {version}" for name, version in found["opset"].items())

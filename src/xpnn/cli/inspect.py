@@ -7,8 +7,10 @@ from typing import Any
 
 from xpnn.cli.options import JsonOption, ModelArgument, QuietOption
 from xpnn.cli.output import Screen
+from xpnn.cli.scores import confusion_lines, indented, score_lines
 
 _COUNTS = ("rows", "validation_rows", "seconds")
+_LETTERS = 90  # of a value in a line
 
 
 def layers_of(estimator: Any) -> list[dict[str, Any]]:
@@ -40,6 +42,18 @@ def _layers_of_network(network: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _layers_of_perceptron(model: Any) -> list[dict[str, Any]]:
+    units, inputs = model.coef_.shape
+    return [
+        {
+            "inputs": inputs,
+            "outputs": units,
+            "activation": "heaviside",
+            "parameters": units * inputs + units,
+        }
+    ]
+
+
 def columns_of(model: Any) -> list[dict[str, str]]:
     """List what the columns of a table were taken for."""
     return [
@@ -48,27 +62,56 @@ def columns_of(model: Any) -> list[dict[str, str]]:
     ]
 
 
+def _facts_of(model: Any) -> dict[str, Any]:
+    """List what there is to know about a model."""
+    from xpnn import Network, Perceptron, TableModel
+
+    if isinstance(model, Network):
+        layers = _layers_of_network(model)
+        return {"loss": model.loss.name, "dtype": model.dtype, "layers": layers}
+    if isinstance(model, TableModel):
+        assert model.target is not None
+        classes = model.classes.tolist() if model.target.task == "classify" else None
+        return {
+            "target": {"name": model.target.name, "task": model.target.task},
+            "columns": columns_of(model),
+            "features": model.preprocessing.feature_names,
+            **({} if classes is None else {"classes": classes}),
+            **_facts_of_estimator(model.estimator),
+        }
+    if hasattr(model, "steps"):
+        steps = [{"name": name, "step": repr(step)} for name, step in model.steps]
+        return {"steps": steps, **_facts_of(model[-1])}
+    if hasattr(model, "regressor_"):  # a target that is transformed
+        return {"transformer": repr(model.transformer_), **_facts_of(model.regressor_)}
+    found = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
+    if isinstance(model, Perceptron):
+        return {
+            **found,
+            "dtype": model.coef_.dtype.name,
+            "epochs": model.n_iter_,
+            "layers": _layers_of_perceptron(model),
+        }
+    return {**found, **_facts_of_estimator(model)}
+
+
+def _facts_of_estimator(estimator: Any) -> dict[str, Any]:
+    return {
+        "dtype": estimator.network_.dtype,
+        "backend": estimator.network_.backend.name,
+        "epochs": estimator.n_iter_,
+        "layers": layers_of(estimator),
+    }
+
+
 def facts(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Read a model file.
-
-    Parameters
-    ----------
-    path : Path
-        A file that `xpnn.save` wrote.
-
-    Returns
-    -------
-    model : TableModel, MLPClassifier, MLPRegressor or Network
-    facts : dict
-        What there is to know about it, as plain values.
-    """
-    from xpnn import Network, TableModel, __version__
+    """Read a model file; return the model, and what there is to know as plain values."""
+    from xpnn import __version__
     from xpnn.cli.models import open_model
     from xpnn.data.arrays_file import read_header
-    from xpnn.export.model_file import MODEL
+    from xpnn.files import MODEL
 
-    model = open_model(path)
-    header = read_header(path, MODEL)
+    model, header = open_model(path), read_header(path, MODEL)
     found: dict[str, Any] = {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -76,29 +119,10 @@ def facts(path: Path) -> tuple[Any, dict[str, Any]]:
         "written_by": header.get("xpnn"),
         "read_by": __version__,
         "class": type(model).__name__,
+        **_facts_of(model),
     }
-    record: Any = header.get("record") or {}
-    if isinstance(model, Network):
-        layers = _layers_of_network(model)
-        found |= {"loss": model.loss.name, "dtype": model.dtype}
-    else:
-        inner = model
-        if isinstance(model, TableModel):
-            inner, record = model.estimator, {**record, **model.record}
-            assert model.target is not None
-            found |= {
-                "target": {"name": model.target.name, "task": model.target.task},
-                "columns": columns_of(model),
-                "features": model.preprocessing.feature_names,
-            }
-            if model.target.task == "classify":
-                found["classes"] = model.classes.tolist()
-        elif hasattr(model, "classes_"):
-            found["classes"] = model.classes_.tolist()
-        layers = layers_of(inner)
-        found |= {"dtype": inner._dtype_name, "backend": inner._library, "epochs": inner.n_iter_}
-    found |= {"layers": layers, "parameters": sum(layer["parameters"] for layer in layers)}
-    return model, {**found, "record": record}
+    found["parameters"] = sum(layer["parameters"] for layer in found["layers"])
+    return model, {**found, "record": {**header["record"], **getattr(model, "record", {})}}
 
 
 def _layer_lines(layers: list[dict[str, Any]]) -> list[str]:
@@ -118,8 +142,10 @@ def _record_lines(record: dict[str, Any]) -> list[str]:
     """Write a record; one that the user gave to `save` may hold anything."""
     lines, rest = [], dict(record)
     if all(isinstance(record.get(name), int | float) for name in _COUNTS):
-        rows, held, seconds = (rest.pop(name) for name in _COUNTS)
-        lines.append(f"  {rows:,} rows to learn from, {held:,} held out, {seconds:.1f} s")
+        rows, validation, seconds = (rest.pop(name) for name in _COUNTS)
+        lines.append(
+            f"  {rows:,} rows for training, {validation:,} for validation, {seconds:.1f} s"
+        )
     for name in ("options", "history"):
         if isinstance(rest.get(name), dict):
             rest |= {k: v for k, v in rest.pop(name).items() if k not in record}
@@ -127,53 +153,49 @@ def _record_lines(record: dict[str, Any]) -> list[str]:
     if isinstance(measured, dict) and "baseline" in measured:
         del rest["validation"]
     for name, value in rest.items():
+        numeric = isinstance(value, list) and all(isinstance(v, int | float) for v in value)
         if name in ("epoch", "seconds") and isinstance(value, list):
             lines += [f"  {len(value):,} epochs"] if name == "epoch" else []
-        elif isinstance(value, list) and len(value) > 1 and _are_numbers(value):
+        elif numeric and len(value) > 1:
             lines.append(f"  {name}: {value[0]:.4g} at first, {value[-1]:.4g} at the end")
         elif value is not None and value not in ([], ""):
-            text = str(value)
-            lines.append(f"  {name}: {text if len(text) <= 90 else text[:87] + '...'}")
+            lines.append(f"  {name}: {_short(str(value))}")
     return lines
 
 
-def _are_numbers(values: list[Any]) -> bool:
-    return all(isinstance(value, int | float) for value in values)
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LETTERS else text[: _LETTERS - 3] + "..."
 
 
 def text_of(model: Any, found: dict[str, Any]) -> str:
     """Write what `facts` gave for a person."""
-    from xpnn.cli.scores import confusion_lines, score_lines
-
     lines = [
         f"{found['file']}: {found['class']}, {found['bytes']:,} bytes, format {found['format']}, "
         f"written by xpnn {found['written_by']}"
     ]
     if "columns" in found:
-        lines += ["", "columns", *_indented(model.preprocessing.describe(joined=True).split("\n"))]
+        lines += ["", "columns", *indented(model.preprocessing.describe(joined=True).split("\n"))]
         lines += [f"  {model.target.describe()}"]
         lines += [f"  {len(found['features']):,} features come out of the preprocessing"]
     elif "classes" in found:
         lines += ["", f"classes: {', '.join(map(str, found['classes']))}"]
+    if "steps" in found:
+        lines += ["", "steps"]
+        lines += [f"  {part['name']}: {_short(part['step'])}" for part in found["steps"]]
     where = f" on {found['backend']}" if found.get("backend") else ""
     lines += ["", f"network: {found['parameters']:,} parameters, {found['dtype']}{where}"]
     lines += _layer_lines(found["layers"])
     if "loss" in found:
         lines.append(f"  loss: {found['loss']}")
-    record = found["record"]
-    told = _record_lines(record)
-    if told:
-        lines += ["", "training", *told]
-    measured = record.get("validation")
+    if training := _record_lines(found["record"]):
+        lines += ["", "training", *training]
+    measured = found["record"].get("validation")
     if isinstance(measured, dict) and "baseline" in measured:
-        lines += ["", "on the held-out rows", *_indented(score_lines(measured))]
+        lines += ["", "on the validation rows", *indented(score_lines(measured))]
         if "confusion" in measured:
             lines += ["", *confusion_lines(measured["confusion"])]
     return "\n".join(lines)
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
 
 
 def inspect(model: ModelArgument, json: JsonOption = False, quiet: QuietOption = False) -> None:

@@ -1,90 +1,112 @@
-"""The user's MODEL: a table's model, or one that takes numbers, behind one face."""
+"""The user's MODEL: a table's model, or one that takes numbers or frames, behind one face."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from xpnn.cli.output import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xpnn import TableModel
     from xpnn.estimators.table_target import Target
 
 
 def open_model(path: Path, backend: str | None = None, device: str | None = None) -> Any:
-    """Read a model of any kind to use it.
-
-    Parameters
-    ----------
-    path : Path
-        A file that `xpnn.save` wrote.
-    backend, device : str, optional
-        Where it shall compute; see `xpnn.select`.
-
-    Returns
-    -------
-    TableModel, MLPClassifier, MLPRegressor or Network
-    """
-    from xpnn import Network, files, select
+    """Read a model of any kind, to compute on a library and device; see `xpnn.select`."""
+    from xpnn import files, select
     from xpnn.backends import device_name
 
     if backend is None:
         return files.load(path)
     chosen = select(backend, device)
     model = files.load(path, chosen.name, chosen.device)
-    if not isinstance(model, Network):  # tables come from the host, and shall go there
-        inner = getattr(model, "estimator", model)
+    # Tables come from the host, and shall go there.
+    inner = last_of(getattr(model, "estimator", model))
+    if "backend" in getattr(inner, "get_params", dict)():
         inner.set_params(backend=chosen.name, device=device_name(chosen.device))
     return model
+
+
+def last_of(model: Any) -> Any:
+    """The estimator that a pipeline ends in."""
+    while True:
+        if hasattr(model, "steps"):
+            model = model.steps[-1][1]
+        elif hasattr(model, "regressor_"):
+            model = model.regressor_
+        else:
+            return model
 
 
 def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None = None) -> Any:
     """Make any model one that takes tables.
 
-    Parameters
-    ----------
-    model : TableModel, MLPClassifier, MLPRegressor or Network
-        Those but the first take numbers as they are: all columns but the target, in the
-        order of the table.
-    target : str, optional
-        The column that is no input of such a model.
-    frame : pandas.DataFrame, optional
-        Rows with the target, for the baseline of such a model.
-
-    Returns
-    -------
-    TableModel
-
-    Raises
-    ------
-    ValueError
-        The model tells several things at once, or `target` is not the one of the model.
+    Networks and estimators take the columns that they were fitted on by their names; where they
+    know none, all columns but the target in the order of the table. `frame` has rows with the
+    target, for their baseline.
     """
-    from xpnn import TableModel
+    from xpnn import Network, TableModel
 
     if isinstance(model, TableModel):
         own = model._target().name
         if target not in (None, own):
-            raise ValueError(f"--target is {target!r}; the model has learned {own!r}")
+            raise UsageError(f"--target is {target!r}; the model has learned {own!r}")
         return model
-    return _numeric(model, target, frame)
+    columns: Any
+    if isinstance(model, Network):
+        classes, estimator = _of_network(model)
+        columns = _Numbers(model.inputs, _float(model.dtype))
+    else:
+        classes, estimator = _classes_of(last_of(model)), model
+        names = getattr(model, "feature_names_in_", None)
+        names = None if names is None else [str(name) for name in names]
+        if model is last_of(model):
+            columns = _Numbers(model.n_features_in_, _float(_dtype_of(model)), names)
+        elif names is None:
+            columns = _Numbers(model.n_features_in_, "float64", missing=True)
+        else:
+            columns = _Frame(names)
+    found = _target(target or "", classes, frame)
+    made = TableModel(found.task)
+    made.target, made.estimator, made.preprocessing = found, estimator, columns
+    return made
 
 
-class _AsTheyAre:
-    """Preprocessing that does nothing: numbers, in the order of the columns."""
+def _float(dtype: str | None) -> str:
+    return dtype if dtype in ("float32", "float64") else "float32" if dtype else "float64"
 
-    def __init__(self, inputs: int, dtype: str) -> None:
-        self.inputs, self.dtype = inputs, dtype
+
+def _chosen(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Take the columns that a model was fitted on."""
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    lacking = [name for name in names if name not in frame.columns]
+    if lacking:
+        raise UsageError(f"the table lacks the columns {', '.join(lacking)}")
+    return frame[list(names)]
+
+
+class _Numbers:
+    """Preprocessing that does nothing: numbers, by name or in the order of the columns."""
+
+    def __init__(
+        self, inputs: int, dtype: str, names: Sequence[str] | None = None, missing: bool = False
+    ) -> None:
+        self.inputs, self.dtype, self.names, self.missing = inputs, dtype, names, missing
 
     def transform(self, frame: pd.DataFrame) -> Any:
         """Rows of numbers."""
         import numpy as np
 
         from xpnn.data.cells import CellError, numbers_of
+        from xpnn.data.optional import import_optional
 
+        if self.names is not None:
+            frame = _chosen(frame, self.names)
         if frame.shape[1] != self.inputs:
-            raise ValueError(
+            raise UsageError(
                 f"the table has {frame.shape[1]} columns beside the target; the model takes "
                 f"{self.inputs} numbers. --target names a column that is no input"
             )
@@ -92,14 +114,37 @@ class _AsTheyAre:
         for i in range(self.inputs):
             x[:, i] = numbers_of(frame.iloc[:, i])
         row, column = (found[:1] for found in np.nonzero(np.isnan(x)))
-        if len(row):
+        if len(row) and not self.missing:
             expected = "a number; this model takes them as they are, and fills in none"
             raise CellError(frame.iloc[:, column[0]], int(row[0]), expected)
-        return x
+        if self.names is None:
+            return x
+        return import_optional("pandas").DataFrame(x, columns=list(self.names))
+
+
+class _Frame:
+    """The columns that a pipeline was fitted on, for its own preprocessing."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def transform(self, frame: pd.DataFrame) -> Any:
+        """Columns of NumPy's dtypes: numbers with NaN, and text with NaN, for missing cells."""
+        import numpy as np
+
+        from xpnn.data.optional import import_optional
+
+        pandas = import_optional("pandas")
+        is_number = pandas.api.types.is_numeric_dtype
+        columns = {}
+        for name, cells in _chosen(frame, self.names).items():
+            dtype = "float64" if is_number(cells.dtype) else object
+            columns[name] = cells.to_numpy(dtype, na_value=np.nan)
+        return pandas.DataFrame(columns)
 
 
 class _Labels:
-    """A network as an estimator that tells classes, on the host."""
+    """A network as an estimator of classes, on the host."""
 
     def __init__(self, network: Any) -> None:
         self.network = network
@@ -110,7 +155,12 @@ class _Labels:
 
         return to_host(self.network.predict(x)).reshape(len(x)).astype("int64")
 
-    def _proba(self, x: Any) -> Any:
+
+class _Probabilities(_Labels):
+    """One whose loss speaks of probabilities."""
+
+    def predict_proba(self, x: Any) -> Any:
+        """Probability of each class."""
         import numpy as np
 
         from xpnn.backends import to_host
@@ -119,14 +169,8 @@ class _Labels:
         return found if found.shape[1] > 1 else np.concatenate([1 - found, found], axis=1)
 
 
-class _Probabilities(_Labels):
-    """One whose loss speaks of probabilities."""
-
-    predict_proba = _Labels._proba
-
-
 class _Values(_Labels):
-    """A network as an estimator that tells numbers."""
+    """A network as an estimator of numbers."""
 
     def predict(self, x: Any) -> Any:
         """Values."""
@@ -135,26 +179,13 @@ class _Values(_Labels):
         return to_host(self.network.predict(x)).reshape(len(x))
 
 
-def _numeric(model: Any, target: str | None, frame: pd.DataFrame | None) -> TableModel:
-    """A model that takes numbers, with preprocessing that does nothing."""
-    from xpnn import Network, TableModel
-
-    if isinstance(model, Network):
-        classes, estimator = _of_network(model)
-        inputs, dtype = model.inputs, model.dtype or "float64"
-    else:
-        classes, estimator = _of_estimator(model), model
-        inputs, dtype = model.n_features_in_, model._dtype_name
-    dtype = dtype if dtype in ("float32", "float64") else "float32"
-    found = _target(target or "", classes, frame)
-    made = TableModel(found.task)
-    made.target, made.estimator = found, estimator
-    made.preprocessing = _AsTheyAre(inputs, dtype)  # type: ignore[assignment]
-    return made
+def _dtype_of(model: Any) -> str:
+    """Name of the dtype of a fitted estimator's parameters."""
+    return model.network_.dtype if hasattr(model, "network_") else model.coef_.dtype.name
 
 
 def _target(name: str, classes: Any, frame: pd.DataFrame | None) -> Target:
-    """What such a model tells; the baseline is learned from the rows, if there are any."""
+    """What such a model predicts; the baseline is learned from the rows, if there are any."""
     from xpnn.estimators.table_split import with_target
     from xpnn.estimators.table_target import Target, with_rows
 
@@ -168,7 +199,7 @@ def _target(name: str, classes: Any, frame: pd.DataFrame | None) -> Target:
     rows = with_target(frame, name)[name]
     known = rows if classes is None else rows[target.codes(rows) >= 0]
     if not len(known):
-        raise ValueError(f"no row has a target in column {name!r} that the model can tell")
+        raise UsageError(f"no row has a target in column {name!r} that the model knows")
     return with_rows(target, known, scaled=False)
 
 
@@ -179,19 +210,20 @@ def _of_network(network: Any) -> tuple[Any, Any]:
     outputs = network.layers.widths(network.inputs)[-1]
     kind = network.loss.kind
     if kind != "multiclass" and outputs > 1:
-        raise ValueError(f"the network tells {outputs} things at once; expected one")
+        raise UsageError(f"the network predicts {outputs} things at once; expected one")
     if kind == "regression":
         return None, _Values(network)
     used = _Labels if network.loss.name == "hinge" else _Probabilities
     return np.arange(max(outputs, 2)), used(network)
 
 
-def _of_estimator(model: Any) -> Any:
+def _classes_of(estimator: Any) -> Any:
     """Classes of an estimator; None for values."""
-    if hasattr(model, "classes_"):
-        if model._label_binarizer.y_type_.startswith("multilabel"):
-            raise ValueError("the model tells several classes at once; expected one")
-        return model.classes_
-    if model.n_outputs_ > 1:
-        raise ValueError(f"the model tells {model.n_outputs_} numbers at once; expected one")
+    if hasattr(estimator, "classes_"):
+        binarizer = getattr(estimator, "_label_binarizer", None)
+        if binarizer is not None and binarizer.y_type_.startswith("multilabel"):
+            raise UsageError("the model predicts several classes at once; expected one")
+        return estimator.classes_
+    if estimator.n_outputs_ > 1:
+        raise UsageError(f"the model predicts {estimator.n_outputs_} numbers; expected one")
     return None

@@ -1,11 +1,15 @@
-"""Options that several commands share."""
+"""Options that several commands share, and places for what a command writes."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from xpnn.cli.output import UsageError
 
 BackendOption = Annotated[
     str,
@@ -15,19 +19,8 @@ DeviceOption = Annotated[
     str | None,
     typer.Option("--device", help="As the library names it: cpu, cuda:1, device1."),
 ]
-DtypeOption = Annotated[
-    str | None,
-    typer.Option("--dtype", help="float16, bfloat16, float32 or float64."),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="Folder for what is written; default: xpnn-<demo>."),
-]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything random.")
-]
-NoProgressOption = Annotated[
-    bool, typer.Option("--no-progress", help="Do not draw a progress bar.")
 ]
 
 # Of the commands about a user's own table
@@ -47,9 +40,37 @@ HeaderOption = Annotated[
 ]
 LabelsOption = Annotated[
     Path | None,
-    typer.Option("--labels", help="Labels of IDX pictures; default: the file beside them."),
+    typer.Option("--labels", help="Labels of IDX images; default: the file beside them."),
 ]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target", "-t", help="For models of plain numbers: the column that is no input."
+    ),
+]
+ComputeOption = Annotated[str, typer.Option("--backend", help="Where to compute, as in train.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print notes and errors only.")]
+
+
+def check_out(
+    path: Path, option: str, sources: Sequence[Path | str] = (), endings: Sequence[str] = ()
+) -> None:
+    """Refuse a file that could not be written: before the work, not after it.
+
+    `option` names it; `sources` are read by the command, and must not be written over.
+    """
+    if endings and path.suffix.lower() not in endings:
+        raise UsageError(f"{option} is '{path}'; expected a file that ends in {', '.join(endings)}")
+    if path.is_dir():
+        raise UsageError(f"{option} is '{path}', a folder; expected a file")
+    for source in sources:
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise UsageError(f"{option} is '{path}', which is read; expected another file")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} is '{path}', but nothing can be written in {folder}")

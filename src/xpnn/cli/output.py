@@ -1,4 +1,4 @@
-"""What a command prints: text for people, one object for machines, notes beside."""
+"""What a command prints and where: it works with any codec, width, pipe or none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,35 +16,107 @@ from typing import Any
 _SILENT = ("Stochastic Optimizer: Maximum iterations", "Training interrupted by user")
 
 
+class UsageError(ValueError):
+    """The words or files that a command was given are wrong; the message is for the user."""
+
+
 class OutputClosed(Exception):
     """Nobody reads standard output any more: `| head` has seen enough."""
 
 
-def write(text: str) -> None:
-    """Write to standard output at once.
+class SafeStream:
+    """A standard stream that never ends a command: what cannot be written goes nowhere.
 
-    Raises
-    ------
-    OutputClosed
-        Nobody reads it any more.
+    Attributes
+    ----------
+    error : OSError or None
+        Why text was lost.
     """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text, or lose it."""
+        try:
+            self.stream.write(text)
+        except OSError as error:
+            self.lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits, or lose it."""
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self.lose(error)
+
+    def lose(self, error: OSError) -> None:
+        """Let the stream go nowhere from now on, so that nothing complains when Python ends."""
+        self.error = self.error or error
+        with suppress(OSError, ValueError):  # a stream of a test has no number
+            number = self.stream.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+
+@contextmanager
+def safe_streams() -> Iterator[tuple[SafeStream, SafeStream]]:
+    """Make standard output and standard error safe while a command runs.
+
+    Characters that their codec lacks are written as escapes. Streams that were closed when the
+    process began are opened to nowhere, so that no file of ours gets their numbers.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    before = sys.stdout, sys.stderr
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        out, err = (SafeStream(stream or nowhere) for stream in before)
+        for stream in before:
+            if hasattr(stream, "reconfigure"):
+                stack.callback(stream.reconfigure, errors=stream.errors)
+                stream.reconfigure(errors="backslashreplace")
+        sys.stdout, sys.stderr = out, err
+        try:
+            yield out, err
+        finally:
+            sys.stdout, sys.stderr = before
+            out.flush()
+            err.flush()
+
+
+def is_unicode(stream: Any) -> bool:
+    """Whether a stream takes every character."""
+    return (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
+
+
+def write_data(text: str) -> None:
+    """Write rows to standard output at once, as UTF-8 whatever the terminal's codec is."""
+    out: Any = sys.stdout
+    if isinstance(out, SafeStream) and out.error is not None:
+        raise OutputClosed
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        close_output()
+        out.flush()
+        out.buffer.write(text.encode("utf-8", "surrogatepass"))
+        out.buffer.flush()
+    except BrokenPipeError as error:
+        out.lose(error)
         raise OutputClosed from None
-
-
-def close_output() -> None:
-    """Let standard output go nowhere, so that nothing complains when Python ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON knows it; None for a number that is not finite."""
+    """Write a value as JSON knows it; None for a number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -58,48 +130,25 @@ def plain(value: Any) -> Any:
 
 @dataclass
 class Screen:
-    """Where a command's words go.
-
-    Parameters
-    ----------
-    json : bool
-        Print one JSON object and nothing else on standard output.
-    quiet : bool
-        Print notes and errors only.
-    must_go_on : bool
-        Whether the work is worth ending after nobody reads any more.
-    """
+    """Where a command's words go: people read text, machines one JSON object."""
 
     json: bool = False
     quiet: bool = False
-    must_go_on: bool = False
 
     @property
-    def silent(self) -> bool:
-        """Whether text for people is left out."""
-        return self.json or self.quiet
-
-    @property
-    def watched(self) -> bool:
+    def progress(self) -> bool:
         """Whether a person sits at a terminal and wants to see progress."""
         return not self.quiet and sys.stderr.isatty()
 
     def say(self, text: str = "") -> None:
         """Print text for people."""
-        if not self.silent:
-            self._write(text + "\n")
+        if not (self.json or self.quiet):
+            print(text, flush=True)
 
     def result(self, values: dict[str, Any]) -> None:
         """Print the object for machines, where that was asked for."""
         if self.json:
-            self._write(json.dumps(plain(values), ensure_ascii=False) + "\n")
-
-    def _write(self, text: str) -> None:
-        try:
-            write(text)
-        except OutputClosed:
-            if not self.must_go_on:
-                raise
+            print(json.dumps(plain(values), ensure_ascii=not is_unicode(sys.stdout)), flush=True)
 
     def note(self, text: str) -> None:
         """Print a line on standard error."""

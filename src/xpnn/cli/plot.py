@@ -8,34 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import HeaderOption, JsonOption, LabelsOption, QuietOption
-from xpnn.cli.output import Screen
-from xpnn.cli.places import check_picture
+from xpnn.cli.options import (
+    HeaderOption,
+    JsonOption,
+    LabelsOption,
+    QuietOption,
+    TargetOption,
+    check_out,
+)
+from xpnn.cli.output import Screen, UsageError
 from xpnn.cli.tables import opened
 
 _SMALL = 12  # units in a layer that a diagram is the default for
 
 
 def read_source(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Read what shall be drawn.
-
-    Parameters
-    ----------
-    path : Path
-        A model file, a checkpoint, or JSON: what ``xpnn train --json`` printed, a history,
-        or a list of losses.
-
-    Returns
-    -------
-    model : TableModel, MLPClassifier, MLPRegressor, Network or None
-    record : dict
-        With the history, where there is one.
-    """
+    """Read a model and its record, or only the record of a checkpoint or of JSON."""
     from xpnn.cli.models import open_model
     from xpnn.data.arrays_file import read_header
-    from xpnn.export import ModelFileError
-    from xpnn.export.model_file import MODEL
-    from xpnn.training.checkpoints import CheckpointError, read_checkpoint
+    from xpnn.files import MODEL, ModelFileError
+    from xpnn.training.checkpoint import CheckpointError, read_checkpoint
 
     with path.open("rb") as file:
         begin = file.read(4096).lstrip()[:1]
@@ -50,7 +42,7 @@ def read_source(path: Path) -> tuple[Any, dict[str, Any]]:
             pass
         raise
     model = open_model(path, "numpy", "cpu")
-    record = {**(header.get("record") or {}), **getattr(model, "record", {})}
+    record = {**header["record"], **getattr(model, "record", {})}
     return model, record
 
 
@@ -58,7 +50,7 @@ def _from_json(path: Path) -> dict[str, Any]:
     try:
         found = json_format.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no JSON: {error}") from error
+        raise UsageError(f"{path}: no JSON: {error}") from error
     if isinstance(found, list):
         return {"loss": found}
     record = found.get("record")
@@ -85,7 +77,7 @@ def _options(model: Any, kind: str) -> dict[str, Any]:
     if not isinstance(model, TableModel):
         return {}
     target, names = model._target(), model.preprocessing.feature_names
-    # Pixels are shown as pictures, where the names would ask for a table.
+    # Pixels are shown as images, where the names would ask for a table.
     pixels = all(column.kind in ("pixel", "left out") for column in model.preprocessing.columns)
     if kind == "weights":
         return {"names": None if pixels and len(names) == _pixels(model) else names}
@@ -104,6 +96,7 @@ def _pixels(model: Any) -> int:
 def default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
     """Choose the picture that fits what there is."""
     from xpnn import TableModel
+    from xpnn.cli.models import last_of
     from xpnn.plots import fitting
 
     if frame is not None and isinstance(model, TableModel):
@@ -113,11 +106,12 @@ def default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
             return "confusion"
     if fitting(record):
         return "loss"
-    inner = getattr(model, "estimator", model)
+    inner = last_of(getattr(model, "estimator", model))
     found = fitting(inner)
     if not found:
-        raise ValueError("there is nothing in it to be drawn; --data brings rows to look at")
-    widths = getattr(inner, "_hidden", None)
+        raise UsageError("there is nothing in it to be drawn; --data brings rows to look at")
+    biases = getattr(inner, "intercepts_", None)
+    widths = None if biases is None else [int(b.shape[0]) for b in biases[:-1]]
     small = widths is not None and max([*widths, inner.n_features_in_]) <= _SMALL
     return next(k for k in ("loss", "network" if small else "weights", *found) if k in found)
 
@@ -135,53 +129,34 @@ def make_figure(
     screen: Screen,
     target: str | None = None,
 ) -> tuple[str, Any]:
-    """Draw a picture.
-
-    Parameters
-    ----------
-    model : TableModel, MLPClassifier, MLPRegressor, Network or None
-        What learned.
-    record : dict
-        Of the training.
-    kind : str or None
-        One of `xpnn.plots.KINDS`; None for the one that fits.
-    frame : pandas.DataFrame or None
-        Rows to look at.
-    screen : Screen
-        For notes.
-    target : str or None
-        Column of the rows, for models that know no names.
-
-    Returns
-    -------
-    kind : str
-    figure : matplotlib.figure.Figure
-    """
+    """Draw a figure; return its kind too, which None leaves to what there is."""
     from xpnn import TableModel
-    from xpnn.cli.models import for_tables
+    from xpnn.cli.models import for_tables, last_of
     from xpnn.plots import KINDS, draw, fitting, lacks
 
     if kind is not None and kind not in KINDS:
-        raise ValueError(f"--kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise UsageError(f"--kind is {kind!r}; expected one of {', '.join(KINDS)}")
     kind = kind or default_kind(model, record, frame)
     if kind == "loss":
         fits = model is None or bool(fitting(record))
-        inner = getattr(model, "estimator", model)
+        inner = last_of(getattr(model, "estimator", model))
         return kind, draw("loss", record if fits else inner)
     if model is None:
-        raise ValueError(f"{kind!r} is drawn from a model; this file holds a training's history")
+        raise UsageError(f"{kind!r} is drawn from a model; this file holds a training's history")
     if kind in ("weights", "network"):
-        return kind, draw(kind, getattr(model, "estimator", model), **_options(model, kind))
+        return kind, draw(
+            kind, last_of(getattr(model, "estimator", model)), **_options(model, kind)
+        )
     if frame is None:
-        raise ValueError(f"--kind {kind} needs rows to look at: --data FILE")
+        raise UsageError(f"--kind {kind} needs rows to look at: --data FILE")
     if not isinstance(model, TableModel):
         if kind == "regions":
-            raise ValueError("regions are drawn of models that xpnn train made; this is none")
+            raise UsageError("regions are drawn of models that xpnn train made; this is none")
         model = for_tables(model, target, frame)
     source, X, y = _with_rows(model, kind, frame, screen)
     missing = lacks(kind, source, X, y)
     if missing:
-        raise ValueError(f"cannot draw {kind!r}: {missing}")
+        raise UsageError(f"cannot draw {kind!r}: {missing}")
     return kind, draw(kind, source, X, y)
 
 
@@ -196,7 +171,7 @@ def _with_rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, 
         if target.task == "classify":
             codes = target.codes(frame[target.name])
             if (codes < 0).any():
-                screen.note(f"{int((codes < 0).sum()):,} rows of unknown classes are left out")
+                screen.note(f"{int((codes < 0).sum()):,} rows of unknown classes are ignored")
             frame, y = frame[codes >= 0], target.labels[codes[codes >= 0]]
         else:
             y = target.values(frame[target.name])
@@ -205,14 +180,14 @@ def _with_rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, 
     used = _plane(model)
     kinds = {column.kind for column in model.preprocessing.columns} - {"left out"}
     if len(used) != 2 or kinds != {"number"}:
-        raise ValueError(
+        raise UsageError(
             f"decision regions need a model of exactly two columns of numbers; this one uses "
             f"{len(used)} columns"
         )
     points = frame[used].astype("float64")
     whole = points.notna().all(axis=1).to_numpy()
     if not whole.all():
-        screen.note(f"{int((~whole).sum()):,} rows with missing numbers are left out")
+        screen.note(f"{int((~whole).sum()):,} rows with missing numbers are ignored")
     return _Named(model), points[whole], None if y is None else y[whole]
 
 
@@ -244,10 +219,7 @@ def plot(
             help="Ends in .png, .svg or .pdf; default: the name of MODEL, the kind, and .png.",
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", "-t", help="For models of plain numbers, which know no names."),
-    ] = None,
+    target: TargetOption = None,
     header: HeaderOption = True,
     labels: LabelsOption = None,
     json: JsonOption = False,
@@ -256,14 +228,16 @@ def plot(
     """Draw a training's curves, a model's weights or diagram, or what it makes of data.
 
     loss: curves by epoch. weights: of the first layer. network: units and weights.
-    confusion: what was there and what was read. regions: what a model of two
+    confusion: the true classes and the predicted ones. regions: what a model of two
     columns says over their plane. The last two look at --data.
 
     Example: xpnn plot pets.safetensors --kind confusion --data new-pets.csv
     """
+    from xpnn.plots.figure import ENDINGS
+
     screen = Screen(json, quiet)
     if out is not None:
-        check_picture(out, "--out")
+        check_out(out, "--out", [source, *([data] if data else [])], ENDINGS)
     with screen.notes():
         model, record = read_source(source)
         frame = None

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from xpnn.cli.options import (
+    ComputeOption,
     DataArgument,
     DeviceOption,
     HeaderOption,
@@ -16,29 +17,15 @@ from xpnn.cli.options import (
     LabelsOption,
     ModelArgument,
     QuietOption,
+    TargetOption,
+    check_out,
 )
 from xpnn.cli.output import Screen
-from xpnn.cli.places import check_place
 from xpnn.cli.tables import STDIN, Table, opened
 
 
 def predictions(model: Any, table: Table, proba: bool) -> Iterator[tuple[Any, Any]]:
-    """Predict chunk by chunk.
-
-    Parameters
-    ----------
-    model : TableModel
-        See `xpnn.cli.models.for_tables`.
-    table : Table
-        Raw rows.
-    proba : bool
-        Whether probabilities are wanted too.
-
-    Yields
-    ------
-    predicted : numpy.ndarray, shape (n,)
-    probabilities : numpy.ndarray, shape (n, classes), or None
-    """
+    """Yield what is predicted, and the probabilities or None, chunk by chunk."""
     for frame in table.stream():
         with table.naming():
             found = model.predict(frame), model.predict_proba(frame) if proba else None
@@ -48,26 +35,7 @@ def predictions(model: Any, table: Table, proba: bool) -> Iterator[tuple[Any, An
 def predict_table(
     model: Any, table: Table, out: Path | None, proba: bool, screen: Screen
 ) -> dict[str, Any]:
-    """Do the work of `xpnn predict`.
-
-    Parameters
-    ----------
-    model : TableModel
-        See `xpnn.cli.models.for_tables`.
-    table : Table
-        Raw rows.
-    out : Path or None
-        Where to write; None for standard output.
-    proba : bool
-        Whether probabilities are wanted too.
-    screen : Screen
-        Says whether machines read standard output.
-
-    Returns
-    -------
-    dict
-        What was done; with the predictions where they were written nowhere else.
-    """
+    """Predict and write; say what was done, with what was written nowhere else."""
     from xpnn.cli.writers import write_predictions
 
     classes = model.classes.tolist() if proba else []
@@ -97,14 +65,12 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="File that ends in .csv, .tsv, .parquet or .npz; default: CSV on standard output.",
+            help="File that ends in .csv, .tsv, .parquet or .npz; default: CSV in UTF-8 on "
+            "standard output.",
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", "-t", help="For models of plain numbers: a column to leave out."),
-    ] = None,
-    backend: Annotated[str, typer.Option(help="Where to compute, as in train.")] = "numpy",
+    target: TargetOption = None,
+    backend: ComputeOption = "numpy",
     device: DeviceOption = None,
     header: HeaderOption = True,
     labels: LabelsOption = None,
@@ -120,14 +86,13 @@ def predict(
     """
     from xpnn import TableModel
     from xpnn.cli.models import for_tables, open_model
-    from xpnn.cli.writers import check_ending
+    from xpnn.cli.writers import ENDINGS
 
     screen = Screen(json, quiet)
     if out is not None and str(out) == STDIN:
         out = None
     if out is not None:
-        check_ending(out)
-        check_place(out, "--out")
+        check_out(out, "--out", [model, data], ENDINGS)
     with screen.notes(), opened(data, header, labels) as table:
         read = open_model(model, backend, device)
         if target is None and not isinstance(read, TableModel):

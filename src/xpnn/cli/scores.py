@@ -5,27 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 _NAMES = {
-    "accuracy": "accuracy", "log_loss": "log-loss", "roc_auc": "ROC AUC",
-    "r2": "R2", "mae": "MAE", "rmse": "RMSE",
-}  # fmt: skip
+    "accuracy": "accuracy",
+    "log_loss": "log-loss",
+    "roc_auc": "ROC AUC",
+    "r2": "R2",
+    "mae": "MAE",
+    "rmse": "RMSE",
+}
 _HIGHER = ("accuracy", "r2")  # what decides whether anything was learned: more is better
 _MOST_CLASSES = 20
 _MOST_LETTERS = 20
-_MIXED_UP = 10
+_CONFUSED = 10
+
+
+def evaluation_lines(scores: dict[str, Any], note: str = "") -> list[str]:
+    """Write what `TableModel.evaluate` gave: metrics, a note, and the confusion matrix."""
+    lines = [*score_lines(scores), *([note] if note else [])]
+    if "confusion" in scores:
+        lines += ["", *confusion_lines(scores["confusion"])]
+    return lines
 
 
 def score_lines(scores: dict[str, Any]) -> list[str]:
-    """Write metrics as a table, beside those of a model that has learned nothing.
-
-    Parameters
-    ----------
-    scores : dict
-        What `TableModel.evaluate` gave.
-
-    Returns
-    -------
-    list of str
-    """
+    """Write metrics as a table, beside those of a model that has learned nothing."""
     base = scores["baseline"]
     names = [name for name in _NAMES if name in scores]
     cells = [["", "model", "baseline"]]
@@ -34,7 +36,7 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     lines[0] += f" ({base['name']})"
     if scores.get("unknown_labels"):
         count = scores["unknown_labels"]
-        lines.append(f"{count:,} rows are of classes that the model does not know: misread")
+        lines.append(f"{count:,} rows are of classes that the model does not know: all wrong")
     if not learned(scores):
         lines.append("The model is no better than its baseline: it has learned nothing of use.")
     return lines
@@ -72,17 +74,7 @@ def _aligned(cells: list[list[str]]) -> list[str]:
 
 
 def confusion_lines(confusion: dict[str, Any]) -> list[str]:
-    """Write a confusion matrix; of many classes, what is mixed up most.
-
-    Parameters
-    ----------
-    confusion : dict
-        Of `TableModel.evaluate`: labels, and a matrix with a row for each true class.
-
-    Returns
-    -------
-    list of str
-    """
+    """Write a confusion matrix; of many classes, those that are confused most."""
     labels = [_short(str(label)) for label in confusion["labels"]]
     matrix = confusion["matrix"]
     if len(labels) > _MOST_CLASSES:
@@ -93,20 +85,21 @@ def confusion_lines(confusion: dict[str, Any]) -> list[str]:
             if i != j and count
         ]
         pairs.sort(key=lambda pair: -pair[0])
-        shown = [f"  {count:,} x {true} read as {read}" for count, true, read in pairs[:_MIXED_UP]]
-        return [f"{len(labels)} classes; mixed up most:", *(shown or ["  nothing"])]
+        shown = [f"  {n:,} x {true} predicted as {other}" for n, true, other in pairs[:_CONFUSED]]
+        return [f"{len(labels)} classes; confused most:", *(shown or ["  none"])]
     cells = [["", *labels]]
     cells += [
         [label, *(f"{count:,}" if count else "." for count in row)]
         for label, row in zip(labels, matrix, strict=True)
     ]
-    return ["confusion matrix (rows: the class, columns: read as)", *_indented(_aligned(cells))]
+    return ["confusion matrix (rows: true, columns: predicted)", *indented(_aligned(cells))]
 
 
 def _short(text: str) -> str:
     text = " ".join(text.split()) or "(empty)"
-    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 1]}…"
+    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 3]}..."
 
 
-def _indented(lines: list[str]) -> list[str]:
+def indented(lines: list[str]) -> list[str]:
+    """Lines two letters further to the right."""
     return [f"  {line}" for line in lines]

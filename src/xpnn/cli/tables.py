@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from xpnn.cli.output import Screen, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,57 +19,45 @@ if TYPE_CHECKING:
 STDIN = "-"
 # The column that such files have beside what is learned from.
 _OWN_TARGET = {"idx": "label", "digits": "label", "npz": "y"}
-_ENDINGS = (
-    ".csv", ".tsv", ".txt", ".parquet", ".npz", ".npy", ".gz", ".gzip", ".zst", ".zstd",
-)  # fmt: skip
+_ENDINGS = frozenset(
+    [".csv", ".tsv", ".txt", ".parquet", ".npz", ".npy", ".gz", ".gzip", ".zst", ".zstd"]
+)  # not part of a table's name
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    header : bool
-        Whether separated text begins with names.
-    labels : Path or None
-        Labels beside an IDX file of pictures.
-    """
+    """A table in a file."""
 
     path: Path
     header: bool = True
     labels: Path | None = None
 
+    @property
+    def _given(self) -> dict[str, Any]:
+        return {"header": self.header, "labels": self.labels}
+
     def read(self) -> pd.DataFrame:
         """All of it."""
         from xpnn.data import read_table
 
-        return read_table(self.path, header=self.header, labels=self.labels)
+        return read_table(self.path, **self._given)
 
     def stream(self) -> Iterator[pd.DataFrame]:
         """Chunk by chunk."""
         from xpnn.data import stream_table
 
-        return stream_table(self.path, header=self.header, labels=self.labels)
+        return stream_table(self.path, **self._given)
 
     def columns(self) -> list[str]:
         """Names of the columns."""
         from xpnn.data import stream_table
 
-        chunks = stream_table(self.path, 1, text=True, header=self.header, labels=self.labels)
+        chunks = stream_table(self.path, 1, text=True, **self._given)
         return [str(name) for name in next(iter(chunks)).columns]
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """Let an error about a cell name the file, and the line where the file is text.
-
-        Raises
-        ------
-        ValueError
-            In the place of one that names the row only.
-        """
+        """Let an error about a cell name the file, and the line where the file is text."""
         from xpnn.data import line_of_row
         from xpnn.data.cells import CellError
 
@@ -77,7 +67,7 @@ class Table:
             line = line_of_row(self.path, int(error.row), header=self.header)
             where = f"row {error.row}" if line is None else f"line {line}"
             text = f"{self.path}, {where}: column {error.column!r}: {error.problem}"
-            raise ValueError(text) from error
+            raise UsageError(text) from error
 
     def own_target(self) -> str | None:
         """The column that files of this format keep the target in; None for others."""
@@ -87,41 +77,42 @@ class Table:
         return name if name in self.columns() else None
 
 
+def choose_target(table: Table, target: str | None, screen: Screen) -> str:
+    """Take the column that is asked for, or the one that such files have."""
+    if target is not None:
+        return target
+    from xpnn.data.columns import listed
+
+    found = table.own_target()
+    if found is None:
+        raise UsageError(
+            f"{table.path}: which column shall be learned? Say --target COLUMN; the table has "
+            f"{listed(table.columns())}"
+        )
+    screen.say(f"target: {found}, as such files have it")
+    return found
+
+
 @contextmanager
 def opened(data: str, header: bool = True, labels: Path | None = None) -> Iterator[Table]:
-    """Find a table; one from standard input is put into a file first, as it is read twice.
-
-    Parameters
-    ----------
-    data : str
-        Path, or ``-``.
-    header, labels
-        As in `Table`.
-
-    Yields
-    ------
-    Table
-
-    Raises
-    ------
-    ValueError
-        Standard input is a terminal.
-    """
+    """Find a table; one from standard input is put into a file first, as it is read twice."""
     if data != STDIN:
         yield Table(Path(data), header, labels)
         return
-    if sys.stdin.isatty():
-        raise ValueError("DATA is '-', but nothing is piped in; expected a table, or a file's name")
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("DATA is '-', but nothing is piped in; expected a table, or a file's name")
+    from xpnn.backends import InputError
+
     with tempfile.TemporaryDirectory(prefix="xpnn-") as folder:
         path = Path(folder) / "stdin"
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
         try:
             yield Table(path, header, labels)
-        except ValueError as error:
+        except (UsageError, InputError) as error:
             if str(path) not in str(error):
                 raise
-            raise ValueError(str(error).replace(str(path), "standard input")) from error
+            raise UsageError(str(error).replace(str(path), "standard input")) from error
 
 
 def stem_of(data: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,40 +20,152 @@ from xpnn.cli.options import (
     LabelsOption,
     QuietOption,
     SeedOption,
+    check_out,
 )
-from xpnn.cli.order import Order, read_kinds
-from xpnn.cli.output import Screen
-from xpnn.cli.places import check_place
+from xpnn.cli.output import Screen, UsageError
 from xpnn.cli.ranks import ranks
-from xpnn.cli.tables import Table, opened, stem_of
+from xpnn.cli.tables import Table, choose_target, opened, stem_of
 
 if TYPE_CHECKING:
     from xpnn import TableModel
     from xpnn.distributed import ProcessGroup
 
 _MINUTES = 1.0  # between checkpoints
+_ENDING = ".safetensors"
 # What errors of the estimator call options, and what the command does.
 _WORDS = {
-    "hidden_layer_sizes": "--hidden", "learning_rate_init": "--rate", "max_iter": "--epochs",
-    "^(task|validation) is": r"--\1 is", "^kinds names": "--as names",
+    "hidden_layer_sizes": "--hidden",
+    "learning_rate_init": "--learning-rate",
+    "max_iter": "--epochs",
+    "^(task|validation) is": r"--\1 is",
+    "^kinds names": "--as names",
     r"^kinds\['(.*)'\] is '(.*?)'": r"--as is '\1=\2'",
-}  # fmt: skip
+}
 
 
-def choose_target(table: Table, target: str | None, screen: Screen) -> str:
-    """Take the column that is asked for, or the one that such files have."""
-    if target is not None:
-        return target
-    from xpnn.data.columns import listed
+@dataclass(frozen=True)
+class Job:
+    """What a training is asked for, beside the table and the estimator's parameters."""
 
-    found = table.own_target()
-    if found is None:
-        raise ValueError(
-            f"{table.path}: which column shall be learned? Say --target COLUMN; the table has "
-            f"{listed(table.columns())}"
-        )
-    screen.say(f"target: {found}, as such files have it")
-    return found
+    out: Path
+    target: str | None
+    task: str
+    kinds: dict[str, str]
+    validation: str
+    seed: int
+    resume: bool
+    plot: bool
+    overwrite: bool
+    every: int | None
+    options: dict[str, Any]
+
+    def _beside(self, ending: str) -> Path:
+        """A file beside the model, whose name no other model's file has."""
+        stem = self.out.stem if self.out.suffix == _ENDING else self.out.name
+        return self.out.with_name(f"{stem}{ending}")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the training is written down on its way."""
+        return self._beside(f".checkpoint{_ENDING}")
+
+    @property
+    def figure(self) -> Path | None:
+        """Where the curves are drawn; None where they are not."""
+        return self._beside(".png") if self.plot else None
+
+    def check_files(self, table: Table) -> None:
+        """Refuse places that nothing can be written to, or that something else is kept in."""
+        sources = [table.path, *([Path(self.validation)] if self.validation else [])]
+        check_out(self.out, "--out", sources)
+        for path in filter(None, (self.checkpoint, self.figure)):
+            check_out(path, "--out", sources)
+        for path in filter(None, (self.out, self.figure)):
+            if path.exists() and not (self.overwrite or self.resume):
+                raise UsageError(
+                    f"'{path}' exists; --overwrite replaces it, and --out names another file"
+                )
+        if self.checkpoint.exists():
+            from xpnn.training.checkpoint import read_checkpoint
+
+            read_checkpoint(self.checkpoint)  # anything else of that name is an error
+
+
+def estimator_options(
+    *,
+    hidden: str,
+    activation: str,
+    epochs: int,
+    batch_size: int | None,
+    learning_rate: float,
+    alpha: float,
+    early_stop: bool,
+    backend: str,
+    device: str | None,
+    compute_dtype: str | None,
+    precision: str,
+) -> dict[str, Any]:
+    """Check the command's options, and name them as the estimator does."""
+    from xpnn import select
+    from xpnn.backends import PRECISIONS, device_name
+    from xpnn.functional import ACTIVATIONS
+    from xpnn.training.precision import COMPUTE_DTYPES
+
+    for option, value, known in (
+        ("--activation", activation, [*ACTIVATIONS, "logistic"]),
+        ("--compute-dtype", compute_dtype, [None, *COMPUTE_DTYPES]),
+        ("--precision", precision, PRECISIONS),
+    ):
+        if value not in known:
+            raise UsageError(
+                f"{option} is {value!r}; expected one of {', '.join(filter(None, known))}"
+            )
+    if not learning_rate > 0:
+        raise UsageError(f"--learning-rate is {learning_rate:g}; expected a positive number")
+    options: dict[str, Any] = {
+        "hidden_layer_sizes": _widths(hidden),
+        "activation": activation,
+        "max_iter": epochs,
+        "batch_size": "auto" if batch_size is None else batch_size,
+        "learning_rate_init": learning_rate,
+        "alpha": alpha,
+        "early_stopping": early_stop,
+        # Of a few rows the score moves in steps; their loss says sooner what happens.
+        "monitor": "loss" if early_stop else "score",
+    }
+    chosen = select(backend, device)
+    if chosen.name != "numpy":
+        own = None if device is None else device_name(chosen.device)
+        options |= {"backend": chosen.name, "device": own}
+    if compute_dtype is not None:
+        options["compute_dtype"] = compute_dtype
+    if precision != "highest":
+        options["precision"] = precision
+    return options
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """Read widths of hidden layers, such as ``100,50``; ``none`` is a network without any."""
+    if text.strip().lower() in ("none", "0", ""):
+        return ()
+    try:
+        widths = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        widths = (0,)
+    if min(widths) < 1:
+        raise UsageError(f"--hidden is {text!r}; expected widths such as 100 or 100,50, or none")
+    return widths
+
+
+def read_kinds(words: list[str]) -> dict[str, str]:
+    """Read what columns are, such as ``zip=category``."""
+    kinds = {}
+    for word in words:
+        name, mark, kind = word.rpartition("=")
+        if not mark or not name:
+            raise UsageError(f"--as is {word!r}; expected COLUMN=KIND, such as zip=category")
+        kinds[name] = kind
+    return kinds
 
 
 def read_validation(text: str, like: Table) -> float | Table | None:
@@ -60,109 +175,108 @@ def read_validation(text: str, like: Table) -> float | Table | None:
     except ValueError:
         pass
     if not Path(text).is_file():
-        raise ValueError(
+        raise UsageError(
             f"--validation is {text!r}; expected a share such as 0.1, 0 for none, or a file"
         )
     return Table(Path(text), like.header)
 
 
 def train_table(
-    table: Table, order: Order, screen: Screen, group: ProcessGroup | None = None
+    table: Table, job: Job, screen: Screen, group: ProcessGroup | None = None
 ) -> dict[str, Any] | None:
-    """Do the work of `xpnn train`.
-
-    Parameters
-    ----------
-    table : Table
-        What to learn from.
-    order : Order
-        How.
-    screen : Screen
-        Where to say what is found.
-    group : ProcessGroup, optional
-        Processes that train together.
-
-    Returns
-    -------
-    dict or None
-        What was found, for machines; None where Ctrl-C ended the training.
-    """
+    """Train a model and write it; None where Ctrl-C ended the training."""
     from xpnn import TableModel, save
     from xpnn.training import Checkpoint
-    from xpnn.training.progress import ProgressBar
 
-    check_place(order.out, "--out")
-    target = choose_target(table, order.target, screen)
-    options, kinds = order.options(), read_kinds(order.kinds)
+    target = choose_target(table, job.target, screen)
+    options = dict(job.options)
     if group is not None:
         options["distributed"] = "mpi"
         screen.say(f"training on {group.size} processes")
-    held = read_validation(order.validation, table)
-    if held is None and order.early_stop:
-        raise ValueError("--early-stop looks at held-out rows; --validation 0 leaves none")
-    _say_resume(order, screen)
-    every = order.checkpoint_every
-    model = TableModel(order.task, kinds)
-    calls: list[Any] = [_Describe(model, screen)]
-    calls += [ProgressBar()] if screen.watched else []
-    try:
-        with (held if isinstance(held, Table) else table).naming():
-            model.fit(
-                table.read(), target, held.read() if isinstance(held, Table) else held,
-                seed=order.seed, callbacks=calls, resume=order.resume, **options,
-                checkpoint=Checkpoint(order.checkpoint, every, None if every else _MINUTES),
-            )  # fmt: skip
-    except ValueError as error:
-        raise _in_words(error) from error
+    rows = read_validation(job.validation, table)
+    if rows is None and options["early_stopping"]:
+        raise UsageError("--early-stop needs validation rows; --validation 0 leaves none")
+    _say_resume(job, screen)
+    model = TableModel(job.task, job.kinds)
+    checkpoint = Checkpoint(job.checkpoint, job.every, None if job.every else _MINUTES)
+    with (rows if isinstance(rows, Table) else table).naming(), _in_words_of_options():
+        model.fit(
+            table.read(),
+            target,
+            rows.read() if isinstance(rows, Table) else rows,
+            seed=job.seed,
+            callbacks=_callbacks(model, screen),
+            resume=job.resume,
+            checkpoint=checkpoint,
+            **options,
+        )
     if model.record["history"]["stopped"] == "interrupted":
-        _say_interrupted(order, screen)
+        _say_interrupted(job, screen)
         return None
-    save(model, order.out)
-    if every is None:
-        order.checkpoint.unlink(missing_ok=True)
-    _say_result(model, order, screen)
-    if order.picture is not None:
+    save(model, job.out)
+    if job.every is None:
+        job.checkpoint.unlink(missing_ok=True)
+    _say_result(model, job, screen)
+    if job.figure is not None:
         from xpnn.plots import draw, save_figure
 
-        save_figure(draw("loss", model.record), order.picture)
-        screen.say(f"curves: {order.picture}")
-    return _as_values(model, order)
+        save_figure(draw("loss", model.record), job.figure)
+        screen.say(f"curves: {job.figure}")
+    return _as_values(model, job)
 
 
-def _say_resume(order: Order, screen: Screen) -> None:
-    if not order.resume:
+def _callbacks(model: TableModel, screen: Screen) -> list[Any]:
+    calls: list[Any] = [_Describe(model, screen)]
+    if screen.progress:
+        from xpnn.training.progress import ProgressBar
+
+        calls.append(ProgressBar())
+    return calls
+
+
+def _say_resume(job: Job, screen: Screen) -> None:
+    if not job.resume:
         return
-    if not order.checkpoint.exists():
-        screen.note(f"there is no {order.checkpoint} to go on from; beginning with the first epoch")
+    if not job.checkpoint.exists():
+        screen.note(f"there is no {job.checkpoint} to go on from; beginning with the first epoch")
         return
-    screen.say(f"going on after epoch {_epochs_in(order.checkpoint)}")
+    screen.say(f"going on after epoch {_epochs_in(job.checkpoint)}")
 
 
-def _say_interrupted(order: Order, screen: Screen) -> None:
+def _say_interrupted(job: Job, screen: Screen) -> None:
     # What the file has, not what was run: Ctrl-C may come before an epoch is written down.
     screen.note(
         f"interrupted; the same command with --resume goes on after epoch "
-        f"{_epochs_in(order.checkpoint)}"
-        if order.checkpoint.exists()
+        f"{_epochs_in(job.checkpoint)}"
+        if job.checkpoint.exists()
         else "interrupted before the first epoch ended"
     )
 
 
 def _epochs_in(checkpoint: Path) -> int:
-    from xpnn.training.checkpoints import read_checkpoint
+    from xpnn.training.checkpoint import read_checkpoint
 
     return read_checkpoint(checkpoint).history().epochs
 
 
-def _in_words(error: ValueError) -> ValueError:
-    """An error of the estimator in the words of the command's options."""
-    text = str(error)
-    _, runaway, rest = text.partition("The loss became")
-    if runaway:
-        return ValueError(f"the loss became{rest.partition(';')[0]}; a smaller --rate helps")
-    for pattern, option in _WORDS.items():
-        text = re.sub(pattern, option, text)
-    return ValueError(text)
+@contextmanager
+def _in_words_of_options() -> Iterator[None]:
+    """Let errors of the estimator speak of the command's options."""
+    from xpnn.backends import InputError
+    from xpnn.data.cells import CellError
+
+    try:
+        yield
+    except CellError:
+        raise
+    except InputError as error:
+        text = str(error)
+        _, runaway, rest = text.partition("The loss became")
+        if runaway:
+            text = f"the loss became{rest.partition(';')[0]}; a smaller --learning-rate helps"
+        for pattern, option in _WORDS.items():
+            text = re.sub(pattern, option, text)
+        raise UsageError(text) from error
 
 
 class _Describe:
@@ -171,37 +285,39 @@ class _Describe:
     def __init__(self, model: TableModel, screen: Screen) -> None:
         self.model, self.screen = model, screen
 
-    def on_start(self, run: Any) -> None:
+    def on_train_begin(self, run: Any) -> None:
         """Before the first epoch."""
         model = self.model
         assert model.target is not None
         self.screen.say(model.preprocessing.describe(joined=True))
         self.screen.say(model.target.describe())
-        shape = [run.network.n_features_in_, *run.network._hidden, run.network.n_outputs_]
+        from xpnn.estimators.table_record import layer_widths
+
+        shape = layer_widths(run.model)
         self.screen.say(f"network: {' - '.join(f'{width:,}' for width in shape)}")
         self.screen.say()
 
-    def on_epoch(self, run: Any) -> None:
+    def on_epoch_end(self, run: Any) -> None:
         """After each epoch."""
 
-    def on_end(self, run: Any) -> None:
+    def on_train_end(self, run: Any) -> None:
         """After the last one."""
 
 
 def ending_of(model: TableModel) -> str:
     """Say in a sentence why a training ended."""
-    done, history = model.estimator.n_iter_, model.record.get("history") or {}
+    epochs, history = model.estimator.n_iter_, model.record.get("history") or {}
     reason = history.get("stopped")
     if model.estimator.stopped_:
-        watched = "loss on the held-out rows" if model.estimator.early_stopping else "loss"
-        return f"{done} epochs: the {watched} got no better any more"
+        monitored = "validation loss" if model.estimator.early_stopping else "training loss"
+        return f"{epochs} epochs: the {monitored} stopped improving"
     if reason and reason != "finished":
-        return f"{done} epochs: {reason}"
-    return f"{done} epochs, all that were asked for; the loss may still fall with more"
+        return f"{epochs} epochs: {reason}"
+    return f"{epochs} epochs, the most that were allowed; the loss may still fall with more"
 
 
-def _say_result(model: TableModel, order: Order, screen: Screen) -> None:
-    from xpnn.cli.scores import confusion_lines, score_lines
+def _say_result(model: TableModel, job: Job, screen: Screen) -> None:
+    from xpnn.cli.scores import evaluation_lines
 
     record, scores = model.record, model.record["validation"]
     screen.say(f"trained: {ending_of(model)} ({record['seconds']:.1f} s)")
@@ -209,28 +325,28 @@ def _say_result(model: TableModel, order: Order, screen: Screen) -> None:
         screen.say(
             f"skipped: {skipped:,} steps whose gradients overflowed; the scale was made smaller"
         )
-    left = record["rows_without_target"]
-    without = f", {left:,} without a target left out" if left else ""
+    ignored = record["rows_without_target"]
+    without = f", {ignored:,} without a target ignored" if ignored else ""
     if scores is None:
-        screen.say(f"rows: {record['rows']:,}, none held out to measure on{without}\n")
+        screen.say(f"rows: {record['rows']:,} for training, none for validation{without}\n")
     else:
-        held = record["validation_rows"]
-        screen.say(f"rows: {record['rows']:,} to learn from, {held:,} held out{without}\n")
-        lines = ["on the held-out rows:", *score_lines(scores)]
-        if order.early_stop:
-            lines.append("These rows also chose the epoch: new rows may be read a little worse.")
-        if "confusion" in scores:
-            lines += ["", *confusion_lines(scores["confusion"])]
-        screen.say("\n".join(lines) + "\n")
-    screen.say(f"model: {order.out}")
+        count = record["validation_rows"]
+        screen.say(f"rows: {record['rows']:,} for training, {count:,} for validation{without}\n")
+        screen.say("on the validation rows:")
+        note = "These rows also chose the epoch: new rows may score a little worse."
+        screen.say(
+            "\n".join(evaluation_lines(scores, note if job.options["early_stopping"] else ""))
+        )
+        screen.say()
+    screen.say(f"model: {job.out}")
 
 
-def _as_values(model: TableModel, order: Order) -> dict[str, Any]:
+def _as_values(model: TableModel, job: Job) -> dict[str, Any]:
     from xpnn.cli.inspect import columns_of, layers_of
 
     assert model.target is not None
     return {
-        "model": str(order.out),
+        "model": str(job.out),
         "target": model.target.name,
         "task": model.target.task,
         "columns": columns_of(model),
@@ -238,7 +354,7 @@ def _as_values(model: TableModel, order: Order) -> dict[str, Any]:
         "epochs": model.estimator.n_iter_,
         "converged": bool(model.estimator.stopped_),
         "record": model.record,
-        "plot": None if order.picture is None else str(order.picture),
+        "plot": None if job.figure is None else str(job.figure),
     }
 
 
@@ -265,19 +381,17 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Rows in a step; default: 200, or all of fewer.")
     ] = None,
-    rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 0.001,
-    alpha: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = 0.0001,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 0.001,
+    alpha: Annotated[float, typer.Option(min=0, help="Strength of the L2 penalty.")] = 0.0001,
     validation: Annotated[
         str,
-        typer.Option(
-            metavar="SHARE|FILE", help="Rows held out to measure on: a share, or another table."
-        ),
+        typer.Option(metavar="SHARE|FILE", help="Rows to measure on: a share, or another table."),
     ] = "0.1",
     early_stop: Annotated[
         bool,
         typer.Option(
             "--early-stop",
-            help="End when the held-out loss gets no better, and take the best epoch.",
+            help="End when the validation loss stops improving, and take the best epoch.",
         ),
     ] = False,
     backend: BackendOption = "auto",
@@ -301,8 +415,15 @@ def train(
         Path | None,
         typer.Option("--out", "-o", help="Model file; default: DATA's name with .safetensors."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model file that exists.")
+    ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint of a training cut short.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the checkpoint of a training cut short; replaces its model file.",
+        ),
     ] = False,
     checkpoint_every: Annotated[
         int | None,
@@ -324,19 +445,13 @@ def train(
 
     Finds out what each column is, learns the preprocessing on the training rows
     only, and keeps it in the model file: predict takes raw rows. Prints what it
-    took each column for, and the score on held-out rows beside a baseline.
+    took each column for, and the score on validation rows beside a baseline.
 
     Example: xpnn train pets.csv --target adopted --hidden 64,32 --early-stop
 
     On several processes: mpiexec -n 4 xpnn train pets.csv --target adopted
     """
-    # What is learned is worth more than what is printed.
-    screen = Screen(json, quiet, must_go_on=True)
-    order = Order(
-        out or Path(f"{stem_of(data)}.safetensors"), target, task, tuple(kind or ()), hidden,
-        activation, epochs, batch_size, rate, alpha, validation, early_stop, backend, device,
-        seed, resume, checkpoint_every, plot, compute_dtype, precision,
-    )  # fmt: skip
+    screen = Screen(json, quiet)
     with ranks() as group:
         if group is not None and not group.is_main:
             from xpnn import TableModel
@@ -345,7 +460,33 @@ def train(
                 TableModel().fit(None, "", distributed="mpi")
             return
         with screen.notes(), opened(data, header, labels) as table:
-            found = train_table(table, order, screen, group)
+            job = Job(
+                out=out or Path(f"{stem_of(data)}{_ENDING}"),
+                target=target,
+                task=task,
+                kinds=read_kinds(kind or []),
+                validation=validation,
+                seed=seed,
+                resume=resume,
+                plot=plot,
+                overwrite=overwrite,
+                every=checkpoint_every,
+                options=estimator_options(
+                    hidden=hidden,
+                    activation=activation,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    learning_rate=learning_rate,
+                    alpha=alpha,
+                    early_stop=early_stop,
+                    backend=backend,
+                    device=device,
+                    compute_dtype=compute_dtype,
+                    precision=precision,
+                ),
+            )
+            job.check_files(table)
+            found = train_table(table, job, screen, group)
             if found is None:
                 raise KeyboardInterrupt
             screen.result(found)

@@ -12,52 +12,35 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from xpnn.cli.output import write
-from xpnn.data import replacing
-from xpnn.data.optional import need
+from xpnn.cli.output import write_data
+from xpnn.data import atomic_write
+from xpnn.data.optional import import_optional
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
 Chunk = tuple[Any, Any]  # what is predicted, and the probabilities or None
 
 
-def check_ending(path: Path) -> None:
-    """Refuse a file of an unknown kind.
-
-    Raises
-    ------
-    ValueError
-        Its ending is none of `ENDINGS`.
-    """
-    if path.suffix.lower() not in ENDINGS:
-        raise ValueError(f"--out is '{path}'; expected one that ends in {', '.join(ENDINGS)}")
-
-
 def names_of(classes: Sequence[object]) -> list[str]:
-    """Names of the columns of probabilities."""
-    return [f"p({name})" for name in classes]
+    """Names of the columns: of what is predicted, and of each class's probability."""
+    names = ["predicted"]
+    for label in classes:
+        name, number = f"p({label})", 1
+        while name in names:  # of classes that are written alike
+            number += 1
+            name = f"p({label})_{number}"
+        names.append(name)
+    return names
 
 
 def write_predictions(path: Path | None, chunks: Iterable[Chunk], classes: Sequence[Any]) -> int:
-    """Write predictions in the order of their rows.
+    """Write predictions chunk by chunk in the order of their rows; return how many.
 
-    Parameters
-    ----------
-    path : Path or None
-        Ends in one of `ENDINGS`; written beside and renamed. None is standard output, as CSV.
-    chunks : iterable of (predicted, probabilities or None)
-        Never held all at once.
-    classes : sequence
-        Classes of the probabilities.
-
-    Returns
-    -------
-    int
-        Number of rows.
+    Without a path they go to standard output as CSV.
     """
     if path is None:
-        return _count(_as_text(chunks, classes, ",", write))
+        return _count(_as_text(chunks, classes, ",", write_data))
     kind = path.suffix.lower()
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         if kind == ".parquet":
             return _parquet(beside, chunks, classes)
         if kind == ".npz":
@@ -73,10 +56,10 @@ def _count(parts: Iterator[int]) -> int:
 
 def _frame(chunk: Chunk, classes: Sequence[Any]) -> Any:
     predicted, proba = chunk
-    columns = {"predicted": predicted}
-    if proba is not None:
-        columns |= dict(zip(names_of(classes), proba.T, strict=True))
-    return need("pandas").DataFrame(columns)
+    columns = [predicted] if proba is None else [predicted, *proba.T]
+    return import_optional("pandas").DataFrame(
+        dict(zip(names_of(classes if proba is not None else []), columns, strict=True))
+    )
 
 
 def _as_text(
@@ -93,7 +76,7 @@ def _as_text(
 
 
 def _parquet(path: Path, chunks: Iterable[Chunk], classes: Sequence[Any]) -> int:
-    arrow, parquet = need("pyarrow"), need("pyarrow.parquet")
+    arrow, parquet = import_optional("pyarrow"), import_optional("pyarrow.parquet")
     count = 0
     with ExitStack() as stack:
         writer: Any = None

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
+from xpnn.backends import InputError
 from xpnn.data.columns import listed
 from xpnn.data.csv_records import MOST_COLUMNS
 from xpnn.data.files import FREE_BYTES, DataFileError
 from xpnn.data.idx import iter_idx
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ def read_header(where: str, file: BinaryIO) -> Header:
     try:
         version = form.read_magic(file)
         if version not in ((1, 0), (2, 0), (3, 0)):
-            raise ValueError(f"version {version}")
+            raise InputError(f"version {version}")
         # Version 3 differs from 2 in the text of field names only, which no table has.
         read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
         shape, fortran, dtype = read(file)
@@ -110,7 +111,7 @@ def _plain(values: Any) -> Any:
 
 def _frame(arrays: dict[str, Any], start: int) -> pd.DataFrame:
     """Arrays side by side: 'name' of a 1-d one; 'name0', 'name1', ... of another."""
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     parts = []
     for name, array in arrays.items():
         values = _plain(array)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from xpnn import __version__
-from xpnn.backends import is_array, to_host
-from xpnn.data.files import replacing
+from xpnn.backends import InputError, is_array, to_host
+from xpnn.data.files import atomic_write
 
 # safetensors' names of the dtypes that are read. It knows more, which NumPy does not.
 _DTYPES = {
@@ -42,9 +42,7 @@ class FileKind:
     name : str
         What errors call it.
     format : int
-        Newest format that is known, and the one that is written.
-    sealed : int
-        First format with checksums.
+        The format that is read and written.
     error : type
         Raised where such a file cannot be read or written.
     """
@@ -52,8 +50,7 @@ class FileKind:
     key: str
     name: str
     format: int
-    sealed: int
-    error: type[ValueError]
+    error: type[InputError]
 
 
 def _plain(value: Any) -> Any:
@@ -80,57 +77,23 @@ def to_json(value: Any) -> str:
 
 
 def seal(header: Mapping[str, Any]) -> str:
-    """Write a header as JSON that ends with its own checksum.
-
-    Parameters
-    ----------
-    header : dict
-        Plain values and arrays; arrays become lists.
-
-    Returns
-    -------
-    str
-        Its last entry, ``sha256``, is of the text before that.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There is something in it that JSON cannot hold.
-    """
+    """Write a header as JSON that ends with its own checksum."""
     text = to_json(header)[:-1]
     return f'{text}{_SEAL}{sha256(text.encode()).hexdigest()}"}}'
 
 
 def write_arrays(
-    path: str | Path, kind: FileKind, header: Mapping[str, Any], arrays: Mapping[str, Any],
-    *, beside: str | None = None,
-) -> Path:  # fmt: skip
-    """Write a file of arrays: beside its place, synced, and renamed.
+    path: str | Path,
+    kind: FileKind,
+    header: Mapping[str, Any],
+    arrays: Mapping[str, Any],
+    *,
+    temp_name: str | None = None,
+) -> Path:
+    """Write a file of arrays, whole or not at all; see `atomic_write`.
 
-    Parameters
-    ----------
-    path : path
-        Where it shall be. An older file there stays whole until the new one is.
-    kind : FileKind
-        What it is for.
-    header : dict
-        Plain values and arrays; arrays become lists.
-    arrays : dict of str to numpy.ndarray
-        Numbers and truth values.
-    beside : str, optional
-        As in `xpnn.data.replacing`.
-
-    Returns
-    -------
-    Path
-        Where it is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There is something in the header that JSON cannot hold.
-    OSError
-        The file cannot be written; nothing was changed.
+    Raises TypeError or ValueError where JSON cannot hold something in the header, whose arrays
+    become lists.
     """
     from safetensors.numpy import save
 
@@ -153,7 +116,7 @@ def write_arrays(
             f"room for {_HEADER_BYTES:,}"
         )
     content = save(tensors, metadata={kind.key: text})
-    with replacing(path, beside=beside) as place:
+    with atomic_write(path, temp_name=temp_name) as place:
         place.write_bytes(content)
     return Path(path)
 
@@ -189,64 +152,30 @@ def _read_header(metadata: dict[str, str], kind: FileKind) -> dict[str, Any]:
     form = header.get("format") if isinstance(header, dict) else None
     if not isinstance(form, int) or isinstance(form, bool) or form < 1:
         raise kind.error(f"its header has the format {form!r}; expected {kind.format}")
-    if form > kind.format:
+    if form != kind.format:
+        hint = ": install a newer xpnn" if form > kind.format else ""
         raise kind.error(
             f"its format is {form}, written by xpnn {header.get('xpnn')}; xpnn {__version__} reads "
-            f"up to format {kind.format}: install a newer xpnn"
+            f"format {kind.format}{hint}"
         )
-    if form >= kind.sealed:
-        body, _, own = text.rpartition(_SEAL)
-        if own != sha256(body.encode(errors="surrogatepass")).hexdigest() + '"}':
-            raise kind.error("its header is damaged: its checksum is another")
-        del header["sha256"]
+    body, _, own = text.rpartition(_SEAL)
+    if own != sha256(body.encode(errors="surrogatepass")).hexdigest() + '"}':
+        raise kind.error("its header is damaged: its checksum is another")
+    del header["sha256"]
     return header
 
 
 def read_header(path: str | Path, kind: FileKind) -> dict[str, Any]:
-    """Read what a file says beside its arrays.
-
-    Parameters
-    ----------
-    path : path
-        A file that `write_arrays` wrote.
-    kind : FileKind
-        What it is for.
-
-    Returns
-    -------
-    dict
-        The header that was written, and ``format`` and ``xpnn``, the version that wrote it.
-
-    Raises
-    ------
-    ValueError
-        `kind.error`: the file is not whole, not of that kind, or from a newer xpnn.
-    """
+    """Read what a file says beside its arrays: its header, with ``format`` and ``xpnn``."""
     with _opened(path, kind) as (_, header):
         return header
 
 
 def read_arrays(path: str | Path, kind: FileKind) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a file of arrays.
+    """Read a file of arrays: its header, and the arrays by name.
 
-    Parameters
-    ----------
-    path : path
-        A file that `write_arrays` wrote.
-    kind : FileKind
-        What it is for.
-
-    Returns
-    -------
-    header : dict
-        As from `read_header`.
-    arrays : dict of str to numpy.ndarray
-
-    Raises
-    ------
-    ValueError
-        `kind.error`: the file is not whole, not of that kind, or from a newer xpnn, or a
-        bit of it is not what was written.
+    Raises `kind.error` where the file is not whole, of another kind or format, or a bit of it
+    is not what was written.
     """
     with _opened(path, kind) as (file, header):
         arrays = {}
@@ -255,6 +184,6 @@ def read_arrays(path: str | Path, kind: FileKind) -> tuple[dict[str, Any], dict[
             if found not in _DTYPES:
                 raise kind.error(f"{name} has the type {found}; expected one of {sorted(_DTYPES)}")
             arrays[name] = file.get_tensor(name)
-        if header["format"] >= kind.sealed and header.get("arrays_sha256") != _digest(arrays):
+        if header.get("arrays_sha256") != _digest(arrays):
             raise kind.error("its arrays are damaged: their checksum is another")
     return header, arrays

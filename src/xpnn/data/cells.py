@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnn.data.optional import need
+from xpnn.backends import InputError
+from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ def clean(cells: Any) -> Any:
     -------
     pyarrow.Array or ChunkedArray of string
     """
-    pa, pc = need("pyarrow"), need("pyarrow.compute")
+    pa, pc = import_optional("pyarrow"), import_optional("pyarrow.compute")
     cells = pc.utf8_trim_whitespace(cells)
     nothing = pc.is_in(cells, value_set=pa.array(MISSING, cells.type))
     return pc.if_else(nothing, pa.scalar(None, cells.type), cells)
@@ -46,7 +47,7 @@ def clean(cells: Any) -> Any:
 
 def is_text(series: pd.Series) -> bool:
     """Whether all cells that hold something hold text."""
-    types = need("pandas.api.types")
+    types = import_optional("pandas.api.types")
     if isinstance(series.dtype, types.CategoricalDtype):
         return False
     if types.is_object_dtype(series.dtype):
@@ -56,13 +57,13 @@ def is_text(series: pd.Series) -> bool:
 
 def arrow_text(series: pd.Series) -> Any:
     """Text cells as cleaned Arrow strings."""
-    pa = need("pyarrow")
+    pa = import_optional("pyarrow")
     return clean(pa.array(series, pa.large_string(), from_pandas=True))
 
 
 def is_padded(cells: Any) -> bool:
     """Whether a cell is a number with a zero before it, which only text keeps."""
-    pc = need("pyarrow.compute")
+    pc = import_optional("pyarrow.compute")
     return bool(pc.any(pc.match_substring_regex(cells, _PADDED)).as_py())
 
 
@@ -83,7 +84,7 @@ def to_numbers(cells: Any, kind: str = "float64") -> tuple[Any, Any]:
     words : pyarrow array of string
         The words, each once: cells that are no numbers.
     """
-    pa, pc = need("pyarrow"), need("pyarrow.compute")
+    pa, pc = import_optional("pyarrow"), import_optional("pyarrow.compute")
     try:
         return pc.cast(cells, kind), pa.array([], cells.type)
     except pa.ArrowInvalid:
@@ -129,7 +130,7 @@ def to_codes(series: pd.Series) -> tuple[Any, list[str]]:
     TypeError
         The cells are lists or the like.
     """
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     if isinstance(series.dtype, pandas.CategoricalDtype):
         found = series.cat.categories.astype(object)
         codes = series.cat.codes.to_numpy().astype(np.int64)
@@ -152,7 +153,7 @@ def to_codes(series: pd.Series) -> tuple[Any, list[str]]:
     return again[kept], [names[i] for i in used]
 
 
-class CellError(ValueError):
+class CellError(InputError):
     """A cell is not of its column's kind.
 
     Attributes
@@ -193,9 +194,9 @@ def numbers_of(series: pd.Series, words: Iterable[str] = ()) -> Any:
     CellError
         A cell holds something else.
     """
-    types = need("pandas.api.types")
+    types = import_optional("pandas.api.types")
     if is_text(series):
-        pa, pc = need("pyarrow"), need("pyarrow.compute")
+        pa, pc = import_optional("pyarrow"), import_optional("pyarrow.compute")
         cells = arrow_text(series)
         numbers, found = to_numbers(cells)
         wrong = set(found.to_pylist()) - set(words)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnn.backends import InputError
 from xpnn.data.cells import (
     NO,
     YES,
@@ -22,7 +23,7 @@ from xpnn.data.cells import (
     yes_no_of,
 )
 from xpnn.data.dates import FORMS, HOUR, ISO, PARTS, date_form, dates_of, has_hours
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,9 +149,9 @@ def learn_columns(frame: pd.DataFrame, kinds: Mapping[str, str] | None = None) -
     names = [str(name) for name in frame.columns]
     for name, kind in kinds.items():
         if name not in names:
-            raise ValueError(f"kinds names the column {name!r}; the table has {listed(names)}")
+            raise InputError(f"kinds names the column {name!r}; the table has {listed(names)}")
         if kind not in KINDS:
-            raise ValueError(f"kinds[{name!r}] is {kind!r}; expected one of {', '.join(KINDS)}")
+            raise InputError(f"kinds[{name!r}] is {kind!r}; expected one of {', '.join(KINDS)}")
     return [learn_column(name, frame.iloc[:, i], kinds.get(name)) for i, name in enumerate(names)]
 
 
@@ -162,7 +163,7 @@ def listed(names: Sequence[str], most: int = 12) -> str:
 
 def learn_column(name: str, series: pd.Series, kind: str | None = None) -> Column:
     """Decide what one column is; see `learn_columns`."""
-    types = need("pandas.api.types")
+    types = import_optional("pandas.api.types")
     if kind == "left out":
         return Column(name, kind, reason="as was asked for")
     if kind is not None:
@@ -201,7 +202,11 @@ def _as_asked(name: str, series: pd.Series, kind: str) -> Column:
     form, hours = "", False
     try:
         if kind == "date":
-            known = need("pyarrow.compute").drop_null(arrow_text(series)) if is_text(series) else []
+            known = (
+                import_optional("pyarrow.compute").drop_null(arrow_text(series))
+                if is_text(series)
+                else []
+            )
             form = (date_form(known) if len(known) else None) or ISO
             dates = dates_of(series, form)
             hours, values = has_hours(dates), dates
@@ -210,14 +215,14 @@ def _as_asked(name: str, series: pd.Series, kind: str) -> Column:
             values = yes_no_of(series) if kind == "yes/no" else numbers_of(series)
             missing = int(np.isnan(values).sum())
     except CellError as error:
-        raise ValueError(f"kinds[{name!r}] is {kind!r}, but {error}") from error
+        raise InputError(f"kinds[{name!r}] is {kind!r}, but {error}") from error
     if missing == len(series):
-        raise ValueError(f"kinds[{name!r}] is {kind!r}, but no cell of it is one")
+        raise InputError(f"kinds[{name!r}] is {kind!r}, but no cell of it is one")
     return Column(name, kind, missing, len(set(values)), form=form, hours=hours)
 
 
 def _is_dates(series: pd.Series) -> bool:
-    types = need("pandas.api.types")
+    types = import_optional("pandas.api.types")
     if types.is_datetime64_any_dtype(series.dtype):
         return True
     if types.is_object_dtype(series.dtype):
@@ -235,7 +240,7 @@ def _are_yes_and_no(texts: Sequence[str]) -> bool:
 
 
 def _learn_text(base: Column, series: pd.Series, known: int) -> Column:
-    pc = need("pyarrow.compute")
+    pc = import_optional("pyarrow.compute")
     cells = arrow_text(series)
     held = pc.drop_null(cells)
     form = date_form(held)
@@ -258,7 +263,7 @@ def _learn_text(base: Column, series: pd.Series, known: int) -> Column:
 
 
 def _learn_numbers(base: Column, series: pd.Series) -> Column:
-    types = need("pandas.api.types")
+    types = import_optional("pandas.api.types")
     if types.is_timedelta64_dtype(series.dtype):
         return replace(base, kind="left out", reason="a length of time")
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xpnn.backends import Array, host
-from xpnn.data.files import DataFileError, reading
+from xpnn.data.files import DataFileError, open_compressed
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 MOST_COLUMNS = 50_000
@@ -47,7 +47,7 @@ def blocks(path: str | Path, max_ratio: float | None) -> Iterator[Block]:
     path : path
         Plain or packed.
     max_ratio : float, optional
-        See `reading`.
+        See `open_compressed`.
 
     Yields
     ------
@@ -60,7 +60,7 @@ def blocks(path: str | Path, max_ratio: float | None) -> Iterator[Block]:
         The text is not UTF-8, or a record has no end within 16 MiB.
     """
     line, kept, first = 1, b"", True
-    with reading(path, max_ratio) as file:
+    with open_compressed(path, max_ratio) as file:
         while True:
             piece = file.read(_BLOCK)
             last = not piece

@@ -21,7 +21,7 @@ from xpnn.data.csv_records import (
     may_be_padded,
 )
 from xpnn.data.files import DataFileError
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ class _Kind:
 
     def look(self, cells: Any, padded: bool) -> None:
         """Look at more of it."""
-        pa = need("pyarrow")
+        pa = import_optional("pyarrow")
         self.missing = self.missing or cells.null_count > 0
         if self.can == "text" or cells.null_count == len(cells):
             return
@@ -142,7 +142,7 @@ class _Kind:
 
     def convert(self, cells: Any) -> pd.Series:
         """Cells of the column in the type that all of it has."""
-        pandas = need("pandas")
+        pandas = import_optional("pandas")
         if not self.seen or self.can == "text":
             return cells.to_pandas()
         if self.can == "int64":
@@ -150,7 +150,7 @@ class _Kind:
             if not self.missing:
                 return pandas.Series(numbers.to_numpy())
             return numbers.to_pandas(
-                types_mapper={need("pyarrow").int64(): pandas.Int64Dtype()}.get
+                types_mapper={import_optional("pyarrow").int64(): pandas.Int64Dtype()}.get
             )
         return pandas.Series(to_numbers(cells)[0].to_numpy())
 
@@ -167,7 +167,7 @@ class TextTable:
     header : bool
         Whether the first line holds names.
     max_ratio : float or None
-        See `reading`.
+        See `open_compressed`.
     """
 
     def __init__(self, path: Path, ending: str, header: bool, max_ratio: float | None) -> None:
@@ -204,7 +204,7 @@ class TextTable:
             yield from self._parse(block, layout)
 
     def _parse(self, block: Block, layout: Layout) -> Iterator[tuple[Any, bool]]:
-        pa, text = need("pyarrow"), need("pyarrow.csv")
+        pa, text = import_optional("pyarrow"), import_optional("pyarrow.csv")
         names = list(layout.names)
         count = check_records(self.path, block, layout.separator, len(names))
         if not count:
@@ -249,7 +249,7 @@ class TextTable:
 
     def read(self) -> pd.DataFrame:
         """Read the whole table."""
-        pa = need("pyarrow")
+        pa = import_optional("pyarrow")
         parts = list(self._parts())
         kinds = self._kinds(iter(parts))
         return _frame(pa.concat_tables([table for table, _ in parts]), kinds, 0)
@@ -266,7 +266,7 @@ class TextTable:
             raise DataFileError(f"{self.path}: no rows after the line of column names")
 
     def _regrouped(self, rows: int) -> Iterator[Any]:
-        pa = need("pyarrow")
+        pa = import_optional("pyarrow")
         kept: list[Any] = []
         count, most = 0, rows
         for table, _ in self._parts():
@@ -292,7 +292,7 @@ def _may_have_space(content: bytes, separator: str, records: int) -> bool:
 
 def _frame(table: Any, kinds: list[_Kind], start: int) -> pd.DataFrame:
     """A table in its types; rows are numbered on from chunk to chunk."""
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     made = {
         name: kind.convert(column)
         for name, column, kind in zip(table.column_names, table.columns, kinds, strict=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnn.data.cells import CellError, arrow_text, is_text
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ HOUR = "hour"
 
 def _parse(cells: Any, form: str) -> Any:
     """Dates as naive UTC; NaT where a cell is not written that way."""
-    pandas, pc = need("pandas"), need("pyarrow.compute")
+    pandas, pc = import_optional("pandas"), import_optional("pyarrow.compute")
     fits = pc.match_substring_regex(cells, FORMS[form][1])
     texts = np.asarray(pc.if_else(fits, cells, None).to_numpy(zero_copy_only=False), object)
     dates = pandas.to_datetime(pandas.Series(texts), format=form, errors="coerce", utc=True)
@@ -65,7 +65,7 @@ def date_form(cells: Any) -> str | None:
     str or None
         A key of `FORMS`; None where they are not all dates.
     """
-    pc = need("pyarrow.compute")
+    pc = import_optional("pyarrow.compute")
     for form, (_, shape) in FORMS.items():
         if not pc.all(pc.match_substring_regex(cells, shape)).as_py():
             continue
@@ -94,7 +94,7 @@ def dates_of(series: pd.Series, form: str) -> pd.Series:
     CellError
         A cell holds something else.
     """
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     if pandas.api.types.is_datetime64_any_dtype(series.dtype):
         dates = series.reset_index(drop=True)
         return dates.dt.tz_convert(None) if dates.dt.tz is not None else dates
@@ -137,7 +137,7 @@ def date_parts(dates: pd.Series, hours: bool) -> Any:
         Year, month, weekday (Monday is 0), days since 1970 with their fraction, and the
         hour with its fraction.
     """
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     days = (dates - pandas.Timestamp(0)) / pandas.Timedelta(days=1)
     parts = [dates.dt.year, dates.dt.month, dates.dt.day_of_week, days]
     if hours:

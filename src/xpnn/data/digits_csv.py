@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xpnn.backends import Array, host
-from xpnn.data.files import DataFileError, reading
+from xpnn.data.files import DataFileError, open_compressed
 
 PIXELS = 784
 
@@ -74,7 +74,7 @@ def _parse_lines(block: bytes, path: str | Path, first: int) -> Array:
 def _blocks(path: str | Path, max_ratio: float | None) -> Iterator[tuple[int, bytes]]:
     """Whole lines ending in a newline, and the number of the first of them."""
     number, kept = 1, b""
-    with reading(path, max_ratio) as file:
+    with open_compressed(path, max_ratio) as file:
         while True:
             piece = file.read(_BLOCK)
             kept += piece
@@ -129,7 +129,7 @@ def iter_digits(path: str | Path, max_ratio: float | None = None) -> Iterator[Ar
     path : path
         As in `read_digits_csv`.
     max_ratio : float, optional
-        As in `reading`.
+        As in `open_compressed`.
 
     Yields
     ------

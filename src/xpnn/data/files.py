@@ -1,32 +1,34 @@
-"""Reading files plain or packed, and writing them whole or not at all."""
+"""Reading files that may be compressed, and writing them whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
-import tempfile
+import secrets
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from xpnn.data.optional import need
+from xpnn.backends import InputError
+from xpnn.data.optional import import_optional
 
-MAX_RATIO = 200.0  # real tables unpack to up to 50 times their packed size
-FREE_BYTES = 1 << 26  # that any packed file may unpack to
+MAX_RATIO = 200.0  # real tables unpack to up to 50 times their compressed size
+FREE_BYTES = 1 << 26  # that any compressed file may unpack to
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_ZSTD_PIECE = 1 << 10
 
 
-class DataFileError(ValueError):
+class DataFileError(InputError):
     """A data file does not hold what it should; the message names the file and the place."""
 
 
 @contextmanager
-def reading(path: str | Path, max_ratio: float | None = None) -> Iterator[BinaryIO]:
+def open_compressed(path: str | Path, max_ratio: float | None = None) -> Iterator[BinaryIO]:
     """Open a file to read bytes, unpacked where it begins like a gzip or zstd file.
 
     Parameters
@@ -40,7 +42,7 @@ def reading(path: str | Path, max_ratio: float | None = None) -> Iterator[Binary
     Yields
     ------
     binary file
-        `is_packed` tells whether it is unpacked on its way. zstd needs the extra `tables`.
+        `is_compressed` tells whether it is unpacked on its way. zstd needs the extra `tables`.
 
     Raises
     ------
@@ -53,116 +55,57 @@ def reading(path: str | Path, max_ratio: float | None = None) -> Iterator[Binary
             yield file
             return
         kind = "gzip" if begin[:2] == _GZIP else "zstd"
-        packed = _Counted(file)
         try:
-            if kind == "zstd":
-                unpacked = cast(BinaryIO, _Unzstd(packed))
+            if kind == "gzip":
+                unpacked: Any = gzip.GzipFile(fileobj=file)
             else:
-                unpacked = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, packed)))
-            if max_ratio is not None:
-                unpacked = cast(BinaryIO, _Limited(unpacked, packed, path, max_ratio))
-            yield unpacked if kind == "gzip" and max_ratio is None else _buffered(unpacked)
-        except (gzip.BadGzipFile, EOFError, zlib.error, _BrokenZstd) as error:
+                arrow = import_optional("pyarrow")
+                unpacked = arrow.CompressedInputStream(arrow.PythonFile(file, "r"), "zstd")
+            limited = _Limited(unpacked, file, path, kind, max_ratio)
+            yield cast(BinaryIO, io.BufferedReader(limited, 1 << 16))
+        except _BrokenFile as error:
             raise DataFileError(f"{path}: a broken {kind} file: {error}") from error
 
 
-def is_packed(file: BinaryIO) -> bool:
-    """Whether a file that `reading` opened is unpacked on its way."""
-    return not isinstance(getattr(file, "raw", None), io.FileIO)
+def is_compressed(file: BinaryIO) -> bool:
+    """Whether a file that `open_compressed` opened is unpacked on its way."""
+    return isinstance(getattr(file, "raw", None), _Limited)
 
 
-def _buffered(raw: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 16))
+class _BrokenFile(ValueError):
+    """A compressed file cannot be unpacked."""
 
 
-class _Counted:
-    """A file that counts the bytes that were read of it; not more than an unpacker needs."""
+class _Limited(io.RawIOBase):
+    """What a file unpacks to, up to far more than it holds."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.count = file, 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.file.read(size)
-        self.count += len(data)
-        return data
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _BrokenZstd(ValueError):
-    """A zstd file is not one, or not whole."""
-
-
-class _Unpacked(io.RawIOBase):
-    """Base of what is read in pieces."""
+    def __init__(
+        self, unpacked: Any, file: BinaryIO, path: object, kind: str, ratio: float | None
+    ) -> None:
+        self._unpacked, self._file, self._path = unpacked, file, path
+        self._kind, self._ratio, self._count = kind, ratio, 0
 
     def readable(self) -> bool:
         return True
 
-    def _next(self, most: int) -> bytes | memoryview:
-        raise NotImplementedError
-
     def readinto(self, buffer: Any) -> int:
-        data = self._next(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-class _Unzstd(_Unpacked):
-    """What a zstd file unpacks to: all of its frames, one after the other."""
-
-    def __init__(self, packed: _Counted) -> None:
-        self._zstd = need("zstandard")
-        self._packed, self._kept, self._frame = packed, memoryview(b""), None
-
-    def _next(self, most: int) -> bytes | memoryview:
-        while not self._kept:
-            if not self._more():
-                return b""
-        data, self._kept = self._kept[:most], self._kept[most:]
-        return data
-
-    def _more(self) -> bool:
-        """Unpack a piece: a small one, as four bytes may unpack to 128 KiB."""
-        piece = self._packed.read(_ZSTD_PIECE)
-        if not piece:
-            if self._frame is not None:
-                raise _BrokenZstd("it ends in the middle")
-            return False
-        parts = []
-        while piece:
-            if self._frame is None:
-                self._frame = self._zstd.ZstdDecompressor().decompressobj()
-            frame: Any = self._frame
-            try:
-                parts.append(frame.decompress(piece))
-            except self._zstd.ZstdError as error:
-                raise _BrokenZstd(str(error)) from error
-            piece = b""
-            if frame.eof:
-                piece, self._frame = frame.unused_data, None
-        self._kept = memoryview(b"".join(parts))
-        return True
-
-
-class _Limited(_Unpacked):
-    """Stops where a file unpacks to far more than it holds."""
-
-    def __init__(self, unpacked: BinaryIO, packed: _Counted, path: object, ratio: float) -> None:
-        self._unpacked, self._packed, self._path = unpacked, packed, path
-        self._ratio, self._count = ratio, 0
-
-    def _next(self, most: int) -> bytes:
-        data = self._unpacked.read(most)
+        try:
+            data = self._unpacked.read(len(buffer))
+        except (EOFError, zlib.error, OSError) as error:
+            # The system's own errors have a number, those about the content have none.
+            if getattr(error, "errno", None) is not None:
+                raise
+            raise _BrokenFile(" ".join(str(error).split())) from error
         self._count += len(data)
-        if self._count > FREE_BYTES + self._ratio * self._packed.count:
+        packed = self._file.tell()
+        if self._ratio is not None and self._count > FREE_BYTES + self._ratio * packed:
             raise DataFileError(
-                f"{self._path}: {self._packed.count:,} packed bytes unpack to more than "
+                f"{self._path}: {packed:,} compressed bytes unpack to more than "
                 f"{self._count:,}, over {self._ratio:g} times as many; if that is right, read it "
                 "with a larger max_ratio"
             )
-        return data
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def sync_folder(folder: Path) -> None:
@@ -177,15 +120,39 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def _target_of(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Find the file to replace, behind symbolic links, and what is known about it."""
+    target = Path(os.path.realpath(path))
+    try:
+        found = target.stat()
+    except FileNotFoundError:
+        return target, None
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "a device or pipe; expected a file", str(path))
+    return target, found
+
+
+def _take_over(temporary: Path, old: os.stat_result) -> None:
+    """Give a file the owner and the permissions of the one that it replaces."""
+    if os.name == "posix":
+        with suppress(OSError):  # only root may give files away
+            os.chown(temporary, old.st_uid, old.st_gid)
+    temporary.chmod(stat.S_IMODE(old.st_mode))
+
+
 @contextmanager
-def replacing(path: str | Path, *, beside: str | None = None) -> Iterator[Path]:
-    """Write a file beside its place, and move it there once it is whole.
+def atomic_write(path: str | Path, *, temp_name: str | None = None) -> Iterator[Path]:
+    """Write a temporary file beside a file, and rename it once it is whole.
 
     Parameters
     ----------
     path : path
-        Where the file shall be; its folder is made if it is missing.
-    beside : str, optional
+        Where the file shall be; its folder is made if it is missing. A symbolic link stays:
+        the file that it points to is replaced. An older file's permissions are kept; a new
+        file gets the usual ones.
+    temp_name : str, optional
         Name of the temporary file. Default: one that nobody else has. With a name, what
         a killed process left is written over, but only one process may write at a time.
 
@@ -194,26 +161,28 @@ def replacing(path: str | Path, *, beside: str | None = None) -> Iterator[Path]:
     Path
         A temporary file in the same folder, with the same ending, to write to. It is
         synced and renamed when the block ends, and removed when the block raises.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, or is a folder, a device or a pipe; an older file is unchanged.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if beside is None:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
-        place = Path(name)
-    else:
-        place = path.parent / beside
+    target, old = _target_of(Path(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / (temp_name or f".xpnn-{secrets.token_hex(8)}{target.suffix}")
+    if temp_name is not None:
+        temporary.unlink(missing_ok=True)
+    # The system takes the process's umask away from these permissions by itself. They never
+    # allow more than the file's own will, not even while it is being written.
+    mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o666 | stat.S_IWUSR
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
-        yield place
-        with place.open("rb") as written:
+        yield temporary
+        with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files that only their owner can read; give the usual rights back.
-        mask = os.umask(0)
-        os.umask(mask)
-        place.chmod(0o666 & ~mask)
-        place.replace(path)
-        sync_folder(path.parent)
+        if old is not None:
+            _take_over(temporary, old)
+        temporary.replace(target)
+        sync_folder(target.parent)
     finally:
-        place.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

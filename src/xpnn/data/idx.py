@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from xpnn.backends import Array, ArrayLike, host, to_host
-from xpnn.data.files import DataFileError, is_packed, reading, replacing
+from xpnn.backends import Array, ArrayLike, InputError, host, to_host
+from xpnn.data.files import DataFileError, atomic_write, is_compressed, open_compressed
 
 TYPES = {
     0x08: "uint8",
@@ -103,7 +103,7 @@ def iter_idx(path: str | Path, rows: int | None = None) -> Iterator[Array]:
     DataFileError
         As in `read_idx`; what only the end of a packed file shows comes at its end.
     """
-    with reading(path) as file:
+    with open_compressed(path) as file:
         name, shape = _read_header(path, file)
         dtype = host.dtype(name).newbyteorder(">")
         expected = math.prod(shape) * dtype.itemsize
@@ -125,7 +125,7 @@ def _check_header(path: str | Path, file: BinaryIO, shape: tuple[int, ...], expe
     """Refuse sizes that the file cannot hold before memory is taken for them."""
     length = Path(path).stat().st_size
     best = _BEST_RATIO if isinstance(file, gzip.GzipFile) else _BEST_ZSTD_RATIO
-    if not is_packed(file):
+    if not is_compressed(file):
         _check_size(path, length - 4 - 4 * len(shape), expected, shape)
     elif expected > length * best:
         raise DataFileError(
@@ -171,14 +171,14 @@ def write_idx(path: str | Path, array: ArrayLike) -> Path:
     values = to_host(array)
     codes = {name: code for code, name in TYPES.items()}
     if values.dtype.name not in codes:
-        raise ValueError(f"array has dtype {values.dtype}; expected one of {', '.join(codes)}")
+        raise InputError(f"array has dtype {values.dtype}; expected one of {', '.join(codes)}")
     if values.ndim < 1 or max(values.shape) >= 1 << 32:
-        raise ValueError(f"array has shape {values.shape}; expected 1 or more sizes below 2**32")
+        raise InputError(f"array has shape {values.shape}; expected 1 or more sizes below 2**32")
     header = struct.pack(
         f">BBBB{values.ndim}I", 0, 0, codes[values.dtype.name], values.ndim, *values.shape
     )
     content = header + values.astype(values.dtype.newbyteorder(">")).tobytes()
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         # No time stamp: the same numbers give the same file.
         packed = gzip.compress(content, 6, mtime=0) if beside.suffix == ".gz" else content
         beside.write_bytes(packed)

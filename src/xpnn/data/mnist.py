@@ -9,6 +9,7 @@ from pathlib import Path
 from xpnn.backends import (
     Array,
     ArrayLike,
+    InputError,
     as_array,
     device_of,
     host,
@@ -267,7 +268,7 @@ def digit_targets(labels: ArrayLike, classes: int = 10, dtype: str = "float32") 
     labels = as_array("labels", labels)
     xp, device = namespace(labels=labels), device_of(labels)
     if labels.ndim != 1 or is_floating(labels, xp):
-        raise ValueError(
+        raise InputError(
             f"labels has shape {tuple(labels.shape)} and dtype {labels.dtype}; expected "
             "integers (n,)"
         )
@@ -275,7 +276,7 @@ def digit_targets(labels: ArrayLike, classes: int = 10, dtype: str = "float32") 
     with on_device(device):
         for label in (xp.min(labels), xp.max(labels)) if labels.shape[0] else ():
             if not 0 <= to_float(label) < classes:
-                raise ValueError(
+                raise InputError(
                     f"labels holds {to_float(label):.0f}; expected labels 0 to {classes - 1}"
                 )
         hit = one_hot(labels, classes, dtype=wanted, xp=xp) > 0
@@ -305,7 +306,7 @@ def square_picture(image: ArrayLike) -> Array:
     if picture.ndim == 1 and picture.size and side * side == picture.size:
         return picture.reshape(side, side)
     if picture.ndim != 2 or not picture.size:
-        raise ValueError(
+        raise InputError(
             f"image has shape {picture.shape}; expected (h, w), or (h * h,) for a square picture"
         )
     return picture

@@ -1,20 +1,22 @@
-"""Packages that tables need and xpnn does not: imported when they are first used."""
+"""Packages of the extras: imported when they are first used."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-EXTRA = "tables"
+from xpnn.backends import MissingExtraError
 
 
-def need(module: str) -> Any:
-    """Import a module of the extra ``tables``.
+def import_optional(module: str, extra: str = "tables") -> Any:
+    """Import a module of an extra.
 
     Parameters
     ----------
     module : str
         Its full name, such as 'pyarrow.csv'.
+    extra : str, default 'tables'
+        The extra of xpnn that brings it.
 
     Returns
     -------
@@ -22,7 +24,7 @@ def need(module: str) -> Any:
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         It is not installed; the message says how to install it.
     """
     try:
@@ -31,7 +33,7 @@ def need(module: str) -> Any:
         package = module.partition(".")[0]
         if (error.name or "").partition(".")[0] != package:
             raise
-        raise ImportError(
-            f'tables need {package}, which is not installed: pip install "xpnn[{EXTRA}]"',
+        raise MissingExtraError(
+            f'this needs {package}, which is not installed: pip install "xpnn[{extra}]"',
             name=package,
         ) from error

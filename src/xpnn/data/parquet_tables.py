@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xpnn.data.columns import listed
 from xpnn.data.csv_records import MOST_COLUMNS
 from xpnn.data.files import FREE_BYTES, DataFileError
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def parquet_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[p
     DataFileError
         The file is damaged, has no rows, or is far larger than it looks.
     """
-    pa, parquet = need("pyarrow"), need("pyarrow.parquet")
+    pa, parquet = import_optional("pyarrow"), import_optional("pyarrow.parquet")
     # Opened here, so that it is closed whatever the reader does.
     with pa.OSFile(str(path)) as source:
         try:
@@ -76,7 +76,7 @@ def _check_parquet_size(path: Path, meta: Any, max_ratio: float) -> None:
 
 
 def _parquet_rows(path: Path, file: Any, rows: int | None) -> Iterator[pd.DataFrame]:
-    pa = need("pyarrow")
+    pa = import_optional("pyarrow")
     names = [name for name in file.schema_arrow.names if not _INDEX.fullmatch(name)]
     batches = file.iter_batches(batch_size=rows or _ROWS, use_threads=False)
     start, kept, last = 0, [], False
@@ -114,7 +114,7 @@ def _missing(file: Any) -> set[str]:
 
 def _frame(table: Any, may_miss: set[str] | None, start: int) -> pd.DataFrame:
     """A table in types that do not depend on what the others of the file hold."""
-    pa, pandas = need("pyarrow"), need("pandas")
+    pa, pandas = import_optional("pyarrow"), import_optional("pandas")
     made = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(column.type):

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xpnn.backends import InputError
 from xpnn.data.array_tables import digits_chunks, idx_chunks, npy_chunks, npz_chunks
 from xpnn.data.csv_tables import TextTable
 from xpnn.data.digits_csv import PIXELS, iter_digits
-from xpnn.data.files import MAX_RATIO, DataFileError, is_packed, reading
+from xpnn.data.files import MAX_RATIO, DataFileError, is_compressed, open_compressed
 from xpnn.data.idx import TYPES
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 from xpnn.data.parquet_tables import parquet_chunks
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def table_format(path: str | Path) -> str:
     path = Path(path)
     if path.is_dir():
         raise DataFileError(f"{path}: a folder; expected a file")
-    with reading(path, MAX_RATIO) as file:
+    with open_compressed(path, MAX_RATIO) as file:
         begin = file.read(_PEEK)
-        packed = is_packed(file)
+        packed = is_compressed(file)
     if not begin:
         raise DataFileError(f"{path}: empty; expected a table")
     magics = {b"PAR1": "parquet", b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
@@ -79,7 +80,7 @@ def _ending(path: Path) -> str:
 
 
 def _text_table(path: Path, header: bool, max_ratio: float) -> TextTable:
-    need("pandas")
+    import_optional("pandas")
     return TextTable(path, _ending(path), header, max_ratio)
 
 
@@ -117,13 +118,13 @@ def read_table(
     DataFileError
         The file does not hold a table; the message names it and the line.
     ImportError
-        pandas, pyarrow or zstandard is not installed: they come with the extra `tables`.
+        pandas or pyarrow is not installed: they come with the extra `tables`.
     """
     path, form = Path(path), table_format(path)
     _check_labels(form, labels)
     if form == "csv":
         return _text_table(path, header, max_ratio).read()
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     chunks = list(_chunks(path, form, None, labels, max_ratio))
     if not chunks:
         raise DataFileError(f"{path}: no rows")
@@ -164,7 +165,7 @@ def stream_table(
         As in `read_table`.
     """
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-        raise ValueError(f"rows is {rows!r}; expected a positive integer")
+        raise InputError(f"rows is {rows!r}; expected a positive integer")
     path, form = Path(path), table_format(path)
     _check_labels(form, labels)
     if form == "csv":
@@ -194,13 +195,13 @@ def line_of_row(path: str | Path, row: int, *, header: bool = True) -> int | Non
 
 def _check_labels(form: str, labels: str | Path | None) -> None:
     if labels is not None and form != "idx":
-        raise ValueError(f"labels is {str(labels)!r}; expected none beside a file that is no IDX")
+        raise InputError(f"labels is {str(labels)!r}; expected none beside a file that is no IDX")
 
 
 def _chunks(
     path: Path, form: str, rows: int | None, labels: str | Path | None, max_ratio: float
 ) -> Iterator[pd.DataFrame]:
-    need("pandas")
+    import_optional("pandas")
     if form == "npy":
         return npy_chunks(path, rows)
     if form == "npz":

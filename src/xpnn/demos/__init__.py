@@ -18,28 +18,13 @@ DEMOS: dict[str, str] = {
     "two-layer": "Back-propagation through a hidden layer, with its loss curve.",
     "neuron": "The artificial neuron: weights, bias, activation.",
     "perceptron": "Rosenblatt's learning rule as a table, epoch by epoch.",
-    "digits": "The main job: read scikit-learn's 1,797 digits.",
-}
+    "digits": "The main job: classify scikit-learn's 1,797 images of digits.",
+}from xpnn.backends import InputError
+
 
 
 def demo(name: str) -> Callable[..., dict[str, Any]]:
-    """Return the function that runs a demo.
-
-    Parameters
-    ----------
-    name : str
-        A key of `DEMOS`.
-
-    Returns
-    -------
-    callable
-        ``run(backend, out, ...) -> dict``.
-
-    Raises
-    ------
-    ValueError
-        There is no demo of that name.
-    """
+    """Return the function ``run(backend, out, ...)`` of a demo, a key of `DEMOS`."""
     if name not in DEMOS:
-        raise ValueError(f"demo {name!r} is not known; expected one of {', '.join(DEMOS)}")
+        raise InputError(f"demo {name!r} is not known; expected one of {', '.join(DEMOS)}")
     return importlib.import_module(f"xpnn.demos.{name.replace('-', '_')}").run

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from xpnn.backends import Backend
-from xpnn.data import Mnist, ascii_digit, digit_targets, load_mnist, scale_pixels
+from xpnn.data import ascii_digit, digit_targets, load_mnist, scale_pixels
 from xpnn.layers import RawErrorDense
 from xpnn.optimizers import SGD, Adam
-from xpnn.plots.digits import plot_digits, plot_misread
-from xpnn.training import Callback, History, Network, Run
+from xpnn.plots import draw_digits, draw_misclassified, save_figure
+from xpnn.training import Network, OnEpoch, Run
 
 
 def tutorial_network(hidden: int, seed: int) -> Network:
@@ -25,26 +25,6 @@ def tutorial_network(hidden: int, seed: int) -> Network:
     scale = hidden**-0.5
     layers = [RawErrorDense(hidden, scale=scale), RawErrorDense(10, scale=scale)]
     return Network(784, layers, loss="sum_squared_errors", seed=seed)
-
-
-class _Scorecard(Callback):
-    """Print the text's "performance" after each epoch: the mean of the scorecard."""
-
-    def __init__(self, x: Any, labels: Any, backend: Backend) -> None:
-        self.x, self.labels, self.backend = x, labels, backend
-
-    def performance(self, network: Network) -> float:
-        """Share of the test records whose largest score is at the right label."""
-        scores = self.backend.to_host(network.scores(self.x))
-        return float(np.mean(scores.argmax(axis=1) == self.labels))
-
-    def on_epoch(self, run: Run) -> None:
-        """Print one line."""
-        history: History = run.history
-        print(
-            f"  epoch {history.epochs}: performance {self.performance(run.network):.4f}"
-            f"  ({history.rows / max(history.seconds[-1], 1e-9):,.0f} records/s)"
-        )
 
 
 def run(
@@ -57,7 +37,7 @@ def run(
     seed: int = 1,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Train both networks on MNIST files and show what they read.
+    """Train both networks on MNIST files and show what they predict.
 
     Parameters
     ----------
@@ -72,16 +52,16 @@ def run(
     rate : float, default 0.1
         Learning rate of the text's network.
     epochs : int, default 5
-        Times that both go through the training records.
+        Passes of both over the training records.
     seed : int, default 1
-        For initial weights and the modern network's row orders.
+        For initial weights and the modern network's permutations.
     progress : bool, default False
         Whether to draw progress bars.
 
     Returns
     -------
     dict
-        Performance of both networks, the first test digit's label and reading.
+        Performance of both networks, the first test digit's label and prediction.
 
     Raises
     ------
@@ -89,68 +69,52 @@ def run(
         There are no such files; the message says what to fetch and from where.
     """
     mnist = load_mnist(data if data is not None else Path())
-    print(f"{len(mnist.train_labels):,} records to learn, {len(mnist.test_labels):,} to test on")
-    print(f"the first test record, a {mnist.test_labels[0]}:")
+    labels = mnist.test_labels
+    print(f"{len(mnist.train_labels):,} records to train on, {len(labels):,} to test on")
+    print(f"the first test record, a {labels[0]}:")
     print(ascii_digit(mnist.test_images[0].reshape(28, 28)))
-    pictures = plot_digits(
-        mnist.test_images[:20].reshape(-1, 28, 28),
-        out / "mnist-digits.png",
-        titles=[str(label) for label in mnist.test_labels[:20]],
+    train, test = (
+        backend.asarray(scale_pixels(i)) for i in (mnist.train_images, mnist.test_images)
     )
-    train = backend.asarray(scale_pixels(mnist.train_images))
-    card = _Scorecard(backend.asarray(scale_pixels(mnist.test_images)), mnist.test_labels, backend)
-    text = _train_tutorial(backend, mnist, train, card, hidden, rate, epochs, seed, progress)
-    modern = _train_modern(backend, mnist, train, card, hidden, epochs, seed, progress)
-    predicted = backend.to_host(modern.predict(card.x))
-    misread = plot_misread(
-        mnist.test_images.reshape(-1, 28, 28), mnist.test_labels, predicted,
-        out / "mnist-misread.png",
-    )  # fmt: skip
-    print(f"pictures: {pictures}, {misread}")
-    query = backend.to_host(text.scores(card.x[0, :]))
+
+    def performance(network: Network) -> float:
+        """The text's: share of the test records whose largest score is at the right label."""
+        scores = backend.to_host(network.scores(test))
+        return float(np.mean(scores.argmax(axis=1) == labels))
+
+    def report(run: Run) -> None:
+        history = run.history
+        speed = history.rows / max(history.seconds[-1], 1e-9)
+        print(f"  epoch {history.epochs}: performance {performance(run.network):.4f}", end="")
+        print(f"  ({speed:,.0f} records/s)")
+
+    options: dict[str, Any] = {
+        "epochs": epochs,
+        "callbacks": [OnEpoch(report)],
+        "progress": progress,
+    }
+    text = tutorial_network(hidden, seed).to(backend)
+    print(f"the text's network, 784-{hidden}-10, one record at a time, learning rate {rate:g}:")
+    targets = backend.asarray(digit_targets(mnist.train_labels))
+    # The text's update has no factor 2, which the gradient of squared errors has.
+    text.fit(train, targets, batch_size=1, shuffle=False, optimizer=SGD(rate / 2), **options)
+    modern = Network(784, [hidden, "relu", 10], seed=seed).to(backend)
+    print(f"a modern network, 784-{hidden}-10, batches of 100, Adam:")
+    targets = backend.asarray(mnist.train_labels.astype(np.int64))
+    modern.fit(train, targets, batch_size=100, optimizer=Adam(0.001), **options)
+    predicted = backend.to_host(modern.predict(test))
+    figures = {
+        "digits": draw_digits(mnist.test_images[:20], labels[:20]),
+        "misclassified": draw_misclassified(mnist.test_images, labels, predicted),
+    }
+    for name, figure in figures.items():
+        print(f"picture: {save_figure(figure, out / f'mnist-{name}.png')}")
+    query = backend.to_host(text.scores(test[0, :]))
     print("the text's query of the first test record:")
     print("  " + "  ".join(f"{digit}: {score:.3f}" for digit, score in enumerate(query)))
     return {
-        "tutorial": card.performance(text),
-        "modern": card.performance(modern),
-        "label": int(mnist.test_labels[0]),
-        "read": int(query.argmax()),
+        "tutorial": performance(text),
+        "modern": performance(modern),
+        "label": int(labels[0]),
+        "predicted": int(query.argmax()),
     }
-
-
-def _train_tutorial(
-    backend: Backend, mnist: Mnist, train: Any, card: _Scorecard, hidden: int, rate: float,
-    epochs: int, seed: int, progress: bool,
-) -> Network:  # fmt: skip
-    network = tutorial_network(hidden, seed).to(backend)
-    print(f"the text's network, 784-{hidden}-10, one record at a time, rate {rate:g}:")
-    # The text's update has no factor 2, which the slope of squared errors has.
-    network.fit(
-        train,
-        backend.asarray(digit_targets(mnist.train_labels)),
-        epochs=epochs,
-        batch_size=1,
-        shuffle=False,
-        optimizer=SGD(rate / 2),
-        callbacks=[card],
-        progress=progress,
-    )
-    return network
-
-
-def _train_modern(
-    backend: Backend, mnist: Mnist, train: Any, card: _Scorecard, hidden: int, epochs: int,
-    seed: int, progress: bool,
-) -> Network:  # fmt: skip
-    network = Network(784, [hidden, "relu", 10], seed=seed).to(backend)
-    print(f"a modern network, 784-{hidden}-10, batches of 100, Adam:")
-    network.fit(
-        train,
-        backend.asarray(mnist.train_labels.astype(np.int64)),
-        epochs=epochs,
-        batch_size=100,
-        optimizer=Adam(0.001),
-        callbacks=[card],
-        progress=progress,
-    )
-    return network

@@ -49,12 +49,18 @@ def run(backend: Backend, out: Path) -> dict[str, Any]:
     print(f"first game: 8.5*0.1 + 0.65*0.2 + 1.2*0 = {prediction:.4g}")
     swapped = to_float(Neuron(backend.asarray(WEIGHTS[::-1]))(game))
     print(f"the weights in another order: {swapped:.4g}")
-    error = _wrong_length(neuron)
+    try:
+        neuron([8.5, 0.65])
+    except ValueError as wrong:
+        error = str(wrong)
     print(f"two inputs for three weights: {error}\n")
     similarity = _similarity(backend)
-    logic = _logic(backend)
+    logic = [Neuron(backend.asarray(weights)).logic() for weights in LOGIC]
+    print("weights read as logic: the score is high if")
+    for weights, text in zip(LOGIC, logic, strict=True):
+        print(f"  {weights!s:<12} {text}")
     explanation = neuron.explain(game, NAMES)
-    print(explanation)
+    print(f"\n{explanation}")
     return {
         "prediction": prediction,
         "swapped": swapped,
@@ -65,14 +71,6 @@ def run(backend: Backend, out: Path) -> dict[str, Any]:
         "largest_contribution": explanation.largest_contribution,
         "ignored": list(explanation.ignored),
     }
-
-
-def _wrong_length(neuron: Neuron) -> str:
-    try:
-        neuron([8.5, 0.65])
-    except ValueError as error:
-        return str(error)
-    raise AssertionError("two inputs were accepted for three weights")
 
 
 def _similarity(backend: Backend) -> dict[str, dict[str, float]]:
@@ -86,13 +84,3 @@ def _similarity(backend: Backend) -> dict[str, dict[str, float]]:
         print(f"{name} " + "".join(f"{value:>6g}" for value in row))
     print()
     return table
-
-
-def _logic(backend: Backend) -> list[str]:
-    """What the score being high says about the inputs."""
-    texts = [Neuron(backend.asarray(weights)).logic() for weights in LOGIC]
-    print("weights read as logic: the score is high if")
-    for weights, text in zip(LOGIC, texts, strict=True):
-        print(f"  {weights!s:<12} {text}")
-    print()
-    return texts

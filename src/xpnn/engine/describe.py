@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnn.backends import host
 from xpnn.engine.buffers import ALIGNMENT
-
-if TYPE_CHECKING:
-    from xpnn.engine.make import Plan
 
 
 def _bytes(count: int) -> str:
@@ -24,7 +21,7 @@ def _shape(array: Any) -> str:
 class _Names:
     """Short names for the memory that a plan touches."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Any) -> None:
         self.ranges: list[tuple[int, int, str]] = []
         for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
             self._add(array, node.label, array.ctypes.data)
@@ -57,12 +54,12 @@ class _Names:
         return name
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: Any) -> str:
     """List a plan's inputs, calls, buffers and bytes.
 
     Parameters
     ----------
-    plan : Plan
+    plan : Any
         From `xpnn.engine.make.make_plan`.
 
     Returns

@@ -98,7 +98,7 @@ class PureRunner:
         if self.feeder is None:
             return iter([to_device(c.take(order), self.xp, self.device) for c in columns])
 
-        return iter(self.feeder.bring([part_of(c, order) for c in columns]))
+        return iter(self.feeder.to_device([part_of(c, order) for c in columns]))
 
     def _batch(self, order: Any, numbers: Array | None, start: int, stop: int, rows: int) -> Any:
         if numbers is None:

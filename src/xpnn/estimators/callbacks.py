@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnn.training import Callback, Run
-
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP, FitData
 
 
 class ScikitLearnCallbacks(Callback):
@@ -17,13 +14,13 @@ class ScikitLearnCallbacks(Callback):
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         Has the callbacks.
-    data : FitData
+    data : Any
         What `fit` was called with.
     """
 
-    def __init__(self, model: BaseMLP, data: FitData) -> None:
+    def __init__(self, model: Any, data: Any) -> None:
         self.model, self.data = model, data
         weight = data.sample_weight
         self._metadata = None if weight is None else {"sample_weight": weight}

@@ -26,6 +26,7 @@ from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import (
     Array,
+    InputError,
     device_of,
     is_half,
     namespace,
@@ -273,7 +274,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return
         classes, known = unique_labels(y), self.classes_
         if set(classes) != set(known):
-            raise ValueError(
+            raise InputError(
                 "warm_start can only be used where `y` has the same classes as in the "
                 f"previous call to fit. Previously got {known}, `y` has {classes}"
             )
@@ -401,7 +402,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             The estimator itself.
         """
         if isinstance(self.class_weight, str):
-            raise ValueError(
+            raise InputError(
                 "class_weight 'balanced' is not supported for partial_fit, which never sees all "
                 "rows; hand in a dict, say of sklearn.utils.compute_class_weight"
             )

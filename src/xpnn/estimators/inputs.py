@@ -14,14 +14,15 @@ from xpnn.backends import (
     Array,
     Backend,
     Device,
+    InputError,
     Namespace,
     Part,
-    adopt,
     as_floating,
     device_name,
     device_of,
     dtype_name,
     feeder_for,
+    from_dlpack,
     is_array,
     is_half,
     library_name,
@@ -42,19 +43,19 @@ def is_foreign(x: Any) -> bool:
     return is_array(x) and not isinstance(x, np.ndarray | np.generic) and not issparse(x)
 
 
-def from_dlpack(x: Any, backend: Backend | None = None) -> Any:
-    """See an object that shares its memory as an array; all else is passed on.
+def view_memory(x: Any, backend: Backend | None = None) -> Any:
+    """View an object that shares its memory as an array; all else is passed on.
 
     Parameters
     ----------
     x : object
         Anything.
     backend : Backend, optional
-        Where a fitted model is: memory on a GPU is seen through its library.
+        Where a fitted model is: memory on a GPU is viewed through its library.
     """
     if x is None or is_array(x):
         return x
-    found = adopt(x) if backend is None else adopt(x, backend.xp, backend.device)
+    found = from_dlpack(x) if backend is None else from_dlpack(x, backend.xp, backend.device)
     return x if found is None else found
 
 
@@ -62,28 +63,28 @@ def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
     """Check an array of another library as scikit-learn checks NumPy's."""
     xp = namespace(**{name: x})
     if x.ndim != 2:
-        raise ValueError(
+        raise InputError(
             f"Expected 2D array, got {x.ndim}D array instead. Reshape your data either using "
             "reshape(-1, 1) if it has a single feature or reshape(1, -1) if it is one sample."
         )
     rows, features = (int(n) for n in x.shape)
     if rows == 0 or features == 0:
-        raise ValueError(
+        raise InputError(
             f"Found array with {rows} sample(s) and {features} feature(s) "
             f"(shape={(rows, features)}) while a minimum of 1 is required."
         )
     with on_device(device_of(x)):
         if xp.isdtype(x.dtype, "complex floating"):
-            raise ValueError("Complex data not supported")
+            raise InputError("Complex data not supported")
         x = as_floating(x, xp)
         if not to_float(xp.all(xp.isfinite(x))):
-            raise ValueError(f"Input {name} contains NaN, infinity or a value too large.")
+            raise InputError(f"Input {name} contains NaN, infinity or a value too large.")
     if reset:
         model.n_features_in_ = features
         if hasattr(model, "feature_names_in_"):
             del model.feature_names_in_
     elif features != model.n_features_in_:
-        raise ValueError(
+        raise InputError(
             f"X has {features} features, but {type(model).__name__} is expecting "
             f"{model.n_features_in_} features as input."
         )
@@ -147,7 +148,7 @@ def check_rows(model: Any, X: Any, backend: Backend) -> Any:
     x = plain_rows(model, X, backend)
     if x is not None and _finite(x):
         return x
-    X = from_dlpack(X, backend)
+    X = view_memory(X, backend)
     if is_foreign(X):
         return check_foreign(model, X, "X", reset=False)
     x = validate_data(model, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=False)
@@ -157,7 +158,7 @@ def check_rows(model: Any, X: Any, backend: Backend) -> Any:
     if x.dtype.itemsize > np.dtype(dtype).itemsize:
         largest = np.finfo(dtype).max
         if max(x.max(), -x.min()) > largest:
-            raise ValueError(f"Input X contains a value too large for dtype({dtype!r}).")
+            raise InputError(f"Input X contains a value too large for dtype({dtype!r}).")
     return x
 
 
@@ -185,7 +186,7 @@ def check_namespace(model: Any, x: Any, backend: Backend, method: str) -> None:
     library, where = place_of(x)
     own, home = backend.name, device_name(backend.device)
     if (library, where) != (own, home):
-        raise ValueError(
+        raise InputError(
             f"Inputs passed to {type(model).__name__}.{method}() must use the same namespace "
             f"and the same device as those passed to fit(). X is an array of {library} on "
             f"{where}; fit() saw {own} on {home}. Move X there, or the "
@@ -203,7 +204,7 @@ def check_known_labels(y: Any, known: Any) -> None:
     """
     classes = unique_labels(y)
     if len(np.setdiff1d(classes, known, assume_unique=True)):
-        raise ValueError(
+        raise InputError(
             f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
             f"'y' has {classes}."
         )
@@ -213,21 +214,8 @@ def host_column(y: Any) -> Any:
     """Bring labels, values or weights to the host, where scikit-learn looks at them."""
     if y is None or isinstance(y, np.ndarray):
         return y
-    y = from_dlpack(y)
+    y = view_memory(y)
     return to_host(y) if is_foreign(y) else y
-
-
-def to_backend(values: Any, backend: Backend, dtype: Any = None) -> Array:
-    """Bring host values, or an array that is there already, to where a model is."""
-    xp, device = backend.xp, backend.device
-    if is_foreign(values) and namespace(y=values) is xp and device_of(values) == device:
-        if dtype is not None and dtype_name(values.dtype) != dtype_name(dtype):
-            with on_device(device):
-                return xp.astype(values, dtype)
-        return values
-    if backend.name == "numpy":
-        return np.ascontiguousarray(to_host(values), dtype)
-    return to_device(values, xp, device, dtype)
 
 
 def sender(backend: Backend) -> Callable[[Any], Array]:
@@ -238,8 +226,9 @@ def sender(backend: Backend) -> Callable[[Any], Array]:
     """
     feeder = feeder_for(backend.xp, backend.device)
     if feeder is None:
-        return lambda rows: to_backend(rows, backend, backend.dtype)
-    return lambda rows: feeder.bring([Part.of(rows, dtype_name(backend.dtype))])[0]
+        xp, device, dtype = backend.xp, backend.device, backend.dtype
+        return lambda rows: to_device(rows, xp, device, dtype, copy=None)
+    return lambda rows: feeder.to_device([Part.of(rows, dtype_name(backend.dtype))])[0]
 
 
 def rows_to_backend(x: Any, backend: Backend) -> Any:
@@ -263,7 +252,7 @@ def rows_to_backend(x: Any, backend: Backend) -> Any:
     size = int(x.shape[0]) * int(x.shape[1]) * np.dtype(dtype).itemsize
     if not there and not fits(size, backend.xp, backend.device):
         return HostTable(to_host(x), dtype)
-    return to_backend(x, backend, backend.dtype)
+    return to_device(x, backend.xp, backend.device, backend.dtype, copy=None)
 
 
 def float_of(dtype: Any, xp: Namespace, device: Device) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from xpnn.backends import on_device, to_float, to_host
+from xpnn.backends import on_device, to_device, to_float, to_host
 from xpnn.distributed import ProcessGroup, shard_bounds
 from xpnn.engine import HostRows
-from xpnn.estimators.inputs import to_backend
 from xpnn.estimators.structure import packing, weights_of
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.optimizers import SGD
@@ -19,15 +18,12 @@ from xpnn.training.dataset import ArrayDataset
 from xpnn.training.host_rows import chunks
 from xpnn.training.step import Batch, Step
 
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
-
 
 class _Objective:
     """Loss and gradient as SciPy wants them: float64, on the host, in scikit-learn's order."""
 
     def __init__(
-        self, model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
+        self, model: Any, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
     ) -> None:
         network = model.network_
         self.backend, self.group, self.reduction = network.backend, group, loss.reduction
@@ -46,7 +42,9 @@ class _Objective:
         flat = np.empty_like(packed)
         flat[self.packing] = packed
         with on_device(self.backend.device):
-            theta = to_backend(flat, self.backend, self.backend.dtype)
+            theta = to_device(
+                flat, self.backend.xp, self.backend.device, self.backend.dtype, copy=None
+            )
             if self.on_host or self.group is not None:
                 loss, gradient = self._in_parts(theta, flat)
             else:
@@ -79,7 +77,9 @@ class _Objective:
 
     def _batch(self, part: slice) -> Batch:
         x, t, weight = self.data.columns
-        rows = to_backend(x[part], self.backend, self.backend.dtype)
+        rows = to_device(
+            x[part], self.backend.xp, self.backend.device, self.backend.dtype, copy=None
+        )
         return Batch(rows, t[part, ...], None if weight is None else weight[part])
 
 
@@ -92,13 +92,13 @@ def _own(data: ArrayDataset, group: ProcessGroup, on_host: bool) -> ArrayDataset
 
 
 def fit_lbfgs(
-    model: BaseMLP, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
+    model: Any, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
 ) -> None:
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         What learns.
     data : ArrayDataset
         Rows to learn from.
@@ -130,4 +130,6 @@ def fit_lbfgs(
     flat = np.empty_like(found.x)
     flat[objective.packing] = found.x
     with on_device(network.backend.device):
-        network.theta = to_backend(flat, network.backend, network.backend.dtype)
+        network.theta = to_device(
+            flat, network.backend.xp, network.backend.device, network.backend.dtype, copy=None
+        )

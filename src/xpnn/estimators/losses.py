@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from xpnn.backends import Array, Namespace, is_half
+from xpnn.backends import Array, InputError, Namespace, is_half
 from xpnn.functional import (
     CustomLoss,
     mean_squared_error,
@@ -196,9 +196,9 @@ def has_only_scores(model: Any) -> bool:
 def _own(loss: Loss, names: dict[str, str], option: str, value: Any, default: Any) -> Loss:
     """Check a `Loss` that the user made, which has its own options."""
     if loss.custom is None and loss.name not in names.values():
-        raise ValueError(f"loss is {loss!r}; expected one of {', '.join(sorted(names))}")
+        raise InputError(f"loss is {loss!r}; expected one of {', '.join(sorted(names))}")
     if value != default:
-        raise ValueError(f"{option} is {value!r} beside {loss!r}; give it to the Loss")
+        raise InputError(f"{option} is {value!r} beside {loss!r}; give it to the Loss")
     return loss
 
 
@@ -240,9 +240,9 @@ def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: b
     else:
         chosen = _own(as_loss(loss), CLASSIFIER, "label_smoothing", label_smoothing, 0)
     if chosen.kind == "regression":
-        raise ValueError(f"loss is {chosen.name!r}, a regression's; expected one of classes")
+        raise InputError(f"loss is {chosen.name!r}, a regression's; expected one of classes")
     if chosen.kind == "multiclass" and kind.startswith("multilabel"):
-        raise ValueError(
+        raise InputError(
             f"loss {chosen.name!r} tells which one of several classes a row has; y has several "
             "labels for a row. Take 'log_loss' or 'hinge'"
         )

@@ -22,6 +22,8 @@ from xpnn.backends import (
     HOST_NAMESPACE,
     Array,
     Backend,
+    InputError,
+    deterministic_mode,
     device_errors,
     device_name,
     device_of,
@@ -30,7 +32,6 @@ from xpnn.backends import (
     matmul_precision,
     namespace,
     on_device,
-    same_bits,
     select,
     to_device,
     to_host,
@@ -47,14 +48,13 @@ from xpnn.estimators.inputs import (
     check_namespace,
     check_rows,
     float_of,
-    from_dlpack,
     host_column,
     is_foreign,
     place_of,
     plain_rows,
     rows_to_backend,
     sender,
-    to_backend,
+    view_memory,
 )
 from xpnn.estimators.lbfgs import fit_lbfgs
 from xpnn.estimators.losses import network_loss
@@ -107,6 +107,31 @@ class FitData:
     X_val: Any = None
     y_val: Any = None
     sample_weight_val: Any = None
+
+
+@dataclass(frozen=True)
+class FitCall:
+    """One call of `fit` or `partial_fit` of a stochastic solver.
+
+    Parameters
+    ----------
+    data : FitData
+        What there is to learn from.
+    incremental : bool
+        Whether this is `partial_fit`: one epoch, going on with what was kept.
+    callbacks : list of Callback
+        The caller's.
+    checkpoints : CheckpointManager
+        Writes checkpoints, and has the one to go on from.
+    group : ProcessGroup, optional
+        Processes that share each batch.
+    """
+
+    data: FitData
+    incremental: bool
+    callbacks: list[Callback]
+    checkpoints: CheckpointManager
+    group: ProcessGroup | None
 
 
 @dataclass(frozen=True)
@@ -306,11 +331,11 @@ class BaseMLP(  # type: ignore[misc]
             ("intercepts_", made.intercepts, biases_of(network.tree)),
         ):
             if len(given) != len(places):
-                raise ValueError(f"{name} has {len(given)} arrays; expected {len(places)}")
+                raise InputError(f"{name} has {len(given)} arrays; expected {len(places)}")
             for i, (array, p) in enumerate(zip(given, places, strict=True)):
                 new = to_host(array)
                 if new.shape != p.shape:
-                    raise ValueError(f"{name}[{i}] has shape {new.shape}; expected {p.shape}")
+                    raise InputError(f"{name}[{i}] has shape {new.shape}; expected {p.shape}")
                 values[p.offset : p.offset + p.size] = new.reshape(-1)
         network.theta = to_device(values, where.xp, where.device, network.theta.dtype)
         self._published()
@@ -372,7 +397,8 @@ class BaseMLP(  # type: ignore[misc]
             if uses_steps(self):
                 train, validator = self._hold_out(train, encoded, held, incremental, group)
                 self._check_identity(checkpoints, train, validator)
-                self._fit_in_steps(train, validator, data, incremental, calls, checkpoints, group)
+                call = FitCall(data, incremental, calls, checkpoints, group)
+                self._fit_in_steps(train, validator, call)
             else:
                 self._fit_lbfgs(train, encoded, group)
             self._check_finite()
@@ -381,7 +407,7 @@ class BaseMLP(  # type: ignore[misc]
 
     def _check_finite(self) -> None:
         if not np.isfinite(to_host(self.network_.theta)).all():
-            raise ValueError(
+            raise InputError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
@@ -393,7 +419,7 @@ class BaseMLP(  # type: ignore[misc]
         if isinstance(data.X, Source):
             for name, value in (("y", data.y), ("sample_weight", data.sample_weight)):
                 if value is not None:
-                    raise ValueError(
+                    raise InputError(
                         f"{name} is given beside a source, which brings its own; leave it out"
                     )
             row, outputs, class_weight = find_targets(self, data.X, incremental, first, group)
@@ -412,7 +438,7 @@ class BaseMLP(  # type: ignore[misc]
             why = "without X_val" if data.X_val is None else "beside a source, which brings its own"
             for name in ("y_val", "sample_weight_val"):
                 if getattr(data, name) is not None:
-                    raise ValueError(f"{name} is given {why}")
+                    raise InputError(f"{name} is given {why}")
             if data.X_val is None:
                 return None
             check_source(self, data.X_val)
@@ -422,7 +448,7 @@ class BaseMLP(  # type: ignore[misc]
             weight = self._check_weight(data.sample_weight_val, x)
             labels, targets, found = self._encode_targets(y, True, True)
         if found != train.outputs:
-            raise ValueError(f"y_val has {found} outputs; the model has {train.outputs}")
+            raise InputError(f"y_val has {found} outputs; the model has {train.outputs}")
         weight = self._row_weights(labels, weight, train)
         return Encoded(x, labels, targets, weight, found)
 
@@ -430,11 +456,11 @@ class BaseMLP(  # type: ignore[misc]
         """Check rows and targets together; rows stay where they are."""
         if y is None:
             name = type(self).__name__
-            raise ValueError(
+            raise InputError(
                 f"This {name} estimator requires y to be passed, but the target y is None."
             )
         own = None if first or "network_" not in vars(self) else self.network_.backend
-        X, y = from_dlpack(X, own), host_column(y)
+        X, y = view_memory(X, own), host_column(y)
         options = dict(self._TARGETS, multi_output=True)
         if is_foreign(X):
             x = check_foreign(self, X, "X", reset)
@@ -480,13 +506,13 @@ class BaseMLP(  # type: ignore[misc]
         network = self._fitted_network()
         own = [network.layers.widths(network.inputs)[end] for end in hidden_ends(network.layers)]
         if encoded.outputs != self.n_outputs_ or hidden != own:
-            raise ValueError(
+            raise InputError(
                 f"warm_start and partial_fit go on with hidden layers {own} and "
                 f"{self.n_outputs_} outputs; now there are {hidden} and {encoded.outputs}"
             )
         now = (self.dtype, self.backend, self.device)
         if self._requested != now:
-            raise ValueError(
+            raise InputError(
                 f"dtype, backend and device are {self.dtype!r}, {self.backend!r} and "
                 f"{self.device!r}; warm_start and partial_fit go on with {self._requested} of the "
                 "first fit. Fit anew, or move the model with to()"
@@ -511,7 +537,7 @@ class BaseMLP(  # type: ignore[misc]
         theta = initial_weights(
             self.n_features_in_, layers, self.activation, self._random_state, dtype
         )
-        there = to_backend(theta, backend, backend.dtype)
+        there = to_device(theta, backend.xp, backend.device, backend.dtype, copy=None)
         self.network_ = self._make_network(layers, loss, there)
         self.out_activation_ = self._out_activation()
         self._best_theta, self.stopped_ = None, False
@@ -541,7 +567,8 @@ class BaseMLP(  # type: ignore[misc]
         floats = encoded.targets.dtype.kind == "f"
         with on_device(backend.device):
             x = rows_to_backend(encoded.x, backend)
-            t = to_backend(encoded.targets, backend, numbers if floats else None)
+            dtype = numbers if floats else None
+            t = to_device(encoded.targets, backend.xp, backend.device, dtype, copy=None)
             weight = encoded.weight
             if weight is not None:
                 weight = to_device(weight, backend.xp, backend.device, numbers)
@@ -561,59 +588,22 @@ class BaseMLP(  # type: ignore[misc]
     # The stochastic solvers
 
     def _fit_in_steps(
-        self,
-        train: Dataset,
-        validator: EstimatorValidator | None,
-        data: FitData,
-        incremental: bool,
-        calls: list[Callback],
-        checkpoints: CheckpointManager,
-        group: ProcessGroup | None,
+        self, train: Dataset, validator: EstimatorValidator | None, call: FitCall
     ) -> None:
-        earlier = vars(self).get("_solver_state") if incremental else None
-        if earlier is None:
-            precision = Precision(self.compute_dtype, self.loss_scale, self.precision)
-            earlier = SolverState(make_optimizer(self), make_schedule(self), precision)
-        known = train.rows or not isinstance(train, StreamDataset)
-        if not known and not isinstance(earlier.schedule, AdjustedRate):
-            name = train.source.name  # type: ignore[attr-defined]
-            raise ValueError(
-                f"a schedule needs to know the number of rows; say it: stream({name}, rows=...)"
-            )
-        rules = ScikitLearnRules(
-            self, earlier.schedule, validator, incremental, bool(self.verbose) and checkpoints.first
-        )
-        if self.progress and checkpoints.first:
-            from xpnn.training.progress import ProgressBar
-
-            calls = [*calls, ProgressBar()]
-        if getattr(self, "_skl_callbacks", None) and not incremental:
-            calls = [*calls, ScikitLearnCallbacks(self, data)]
-        batch_size = self._batch_size(train.rows) if known else self._batch_size(0)
-        options = TrainOptions(
-            epochs=1 if incremental else self.max_iter,
-            batch_size=batch_size,
-            optimizer=earlier.optimizer,
-            learning_rate=earlier.schedule,
-            l2=float(self.alpha),
-            l2_per_row=True,
-            count_rows=True,
-            allow_infinite_loss=True,
-            precision=earlier.precision,
-            engine=self.engine,
-            gradient_accumulation_steps=self.gradient_accumulation_steps,
-            deterministic=self.deterministic,
-        )
+        earlier = self._earlier_state(train, call)
+        speaks = call.checkpoints.first
+        verbose = bool(self.verbose) and speaks
+        rules = ScikitLearnRules(self, earlier.schedule, validator, call.incremental, verbose)
         trainer = Trainer(
             self.network_,
             train,
             RandomStateSampler(self._random_state, self.shuffle),
-            options,
+            self._train_options(earlier, train.rows, call.incremental),
             loss=self._loss,
             validator=validator,
-            callbacks=[rules, *calls],
-            checkpoints=checkpoints,
-            group=group,
+            callbacks=[rules, *self._all_callbacks(call)],
+            checkpoints=call.checkpoints,
+            group=call.group,
             model=self,
             state=earlier.training,
         )
@@ -625,9 +615,50 @@ class BaseMLP(  # type: ignore[misc]
         finally:
             # A state that ran away would spoil whatever is learned later.
             ran_away = trainer.history.stopped == "diverged"
-            earlier.training = None if ran_away else trainer.state(live=incremental)
+            earlier.training = None if ran_away else trainer.state(live=call.incremental)
             self._solver_state = earlier
-        self._report_end(trainer, diverged, incremental, checkpoints.first)
+        self._report_end(trainer, diverged, call.incremental, speaks)
+
+    def _earlier_state(self, train: Dataset, call: FitCall) -> SolverState:
+        """What `partial_fit` goes on with; a new one at first, and for `fit`."""
+        earlier = vars(self).get("_solver_state") if call.incremental else None
+        if earlier is None:
+            precision = Precision(self.compute_dtype, self.loss_scale, self.precision)
+            earlier = SolverState(make_optimizer(self), make_schedule(self), precision)
+        unknown = isinstance(train, StreamDataset) and not train.rows
+        if unknown and not isinstance(earlier.schedule, AdjustedRate):
+            raise InputError(
+                "a schedule needs to know the number of rows; say it: "
+                f"stream({train.source.name}, rows=...)"
+            )
+        return earlier
+
+    def _all_callbacks(self, call: FitCall) -> list[Callback]:
+        """The caller's callbacks, a progress bar, and those of `set_callbacks`."""
+        calls = list(call.callbacks)
+        if self.progress and call.checkpoints.first:
+            from xpnn.training.progress import ProgressBar
+
+            calls.append(ProgressBar())
+        if getattr(self, "_skl_callbacks", None) and not call.incremental:
+            calls.append(ScikitLearnCallbacks(self, call.data))
+        return calls
+
+    def _train_options(self, earlier: SolverState, rows: int, incremental: bool) -> TrainOptions:
+        return TrainOptions(
+            epochs=1 if incremental else self.max_iter,
+            batch_size=self._batch_size(rows),
+            optimizer=earlier.optimizer,
+            learning_rate=earlier.schedule,
+            l2=float(self.alpha),
+            l2_per_row=True,
+            count_rows=True,
+            allow_infinite_loss=True,
+            precision=earlier.precision,
+            engine=self.engine,
+            gradient_accumulation_steps=self.gradient_accumulation_steps,
+            deterministic=self.deterministic,
+        )
 
     def _report_end(
         self, trainer: Trainer, diverged: DivergenceError | None, incremental: bool, speaks: bool
@@ -644,7 +675,7 @@ class BaseMLP(  # type: ignore[misc]
                         ConvergenceWarning,
                     )
                 return
-            raise ValueError(
+            raise InputError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 f"values and need to be preprocessed. The loss became {diverged.loss} in epoch "
                 f"{diverged.epoch}; the model keeps the weights of the epoch before. A smaller "
@@ -674,9 +705,9 @@ class BaseMLP(  # type: ignore[misc]
         if not self.early_stopping:
             return train, None
         if incremental:
-            raise ValueError("partial_fit does not support early_stopping=True without X_val")
+            raise InputError("partial_fit does not support early_stopping=True without X_val")
         if not isinstance(train, ArrayDataset):
-            raise ValueError(
+            raise InputError(
                 "early_stopping=True sets no rows of a source apart; give X_val, an array with "
                 "y_val or another source"
             )
@@ -695,7 +726,7 @@ class BaseMLP(  # type: ignore[misc]
                 stratify=self._stratify(encoded.labels),
             )
         if len(hold) < 2:
-            raise ValueError(
+            raise InputError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
@@ -722,13 +753,15 @@ class BaseMLP(  # type: ignore[misc]
 
     def _fit_lbfgs(self, train: Dataset, encoded: Encoded, group: ProcessGroup | None) -> None:
         if encoded.source is not None:
-            raise ValueError(
+            raise InputError(
                 "solver='lbfgs' looks at all rows at once; a source goes with 'adam', 'sgd' or an "
                 "optimizer"
             )
         assert isinstance(train, ArrayDataset)
         backend = self.network_.backend
-        bits = same_bits(backend.xp, backend.device) if self.deterministic else nullcontext()
+        bits = (
+            deterministic_mode(backend.xp, backend.device) if self.deterministic else nullcontext()
+        )
         with bits, matmul_precision(self.precision, backend.xp):
             fit_lbfgs(self, train, encoded.weight, self._loss, group)
 
@@ -806,8 +839,7 @@ class BaseMLP(  # type: ignore[misc]
         if came == (backend.name, device_name(backend.device)):
             return x, identity
         xp, device = (HOST_NAMESPACE, "cpu") if home is None else home
-        there = Backend(library_name(xp), xp, device, None)
-        return x, lambda result: to_backend(result, there)
+        return x, lambda result: to_device(result, xp, device, copy=None)
 
     def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
         return score_of(self, X, y, sample_weight)
@@ -830,7 +862,7 @@ class BaseMLP(  # type: ignore[misc]
         x, to_caller = self._rows(X, "transform")
         ends = hidden_ends(network.layers)
         if not ends or not -len(ends) <= layer < len(ends):
-            raise ValueError(f"layer is {layer!r}; the model has {len(ends)} hidden layers")
+            raise InputError(f"layer is {layer!r}; the model has {len(ends)} hidden layers")
         backend, count = network.backend, ends[layer]
         part = Chain(network.layers.layers[:count])
         with on_device(backend.device):

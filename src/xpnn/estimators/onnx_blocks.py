@@ -13,17 +13,7 @@ from xpnn.export.onnx_graph import Graph
 
 @dataclass(frozen=True)
 class Part:
-    """Neighbouring columns in one value of shape (n, width).
-
-    Parameters
-    ----------
-    value : str
-        Its name in the graph.
-    width : int
-        Number of columns.
-    text : bool
-        Whether they hold text.
-    """
+    """Neighbouring columns in one value of shape (n, width)."""
 
     value: str
     width: int
@@ -32,17 +22,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Block:
-    """Columns in order.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where they are.
-    dtype : str
-        Of the numbers among them.
-    parts : tuple of Part
-        The columns.
-    """
+    """Columns in order."""
 
     graph: Graph
     dtype: str

@@ -28,13 +28,7 @@ Estimator = MLPClassifier | MLPRegressor | Perceptron
 
 
 def label_tensor(classes: Any) -> Any:
-    """Classes as ONNX can hold them: int64, bool, float32, float64 or text.
-
-    Raises
-    ------
-    OnnxError
-        They are something else, such as dates.
-    """
+    """Classes as ONNX can hold them: int64, bool, float32, float64 or text."""
     classes = np.asarray(classes)
     kind = classes.dtype.kind
     if kind in "iu" and (not classes.size or int(classes.max()) <= np.iinfo(np.int64).max):
@@ -124,22 +118,7 @@ def _add_perceptron(graph: Graph, model: Perceptron, x: str, dtype: str) -> None
 def add_estimator(
     graph: Graph, model: Estimator, x: str, dtype: str, units: tuple[float, float] | None = None
 ) -> None:
-    """Add a fitted estimator and its outputs.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where to.
-    model : MLPClassifier, MLPRegressor or Perceptron
-        Fitted.
-    x : str
-        Name of the features, of shape (n, features) and the dtype.
-    dtype : str
-        'float16', 'float32' or 'float64'.
-    units : pair of float, optional
-        What predictions of a regressor are multiplied by, and what is then added; they are
-        float64 then.
-    """
+    """Add a fitted estimator and its outputs."""
     if isinstance(model, Perceptron):
         _add_perceptron(graph, model, x, dtype)
         return
@@ -203,7 +182,8 @@ def to_onnx(
 
     The outputs have the values and shapes of `predict` and `predict_proba`: `label` and
     `probabilities` (for 'hinge' and `Perceptron`: `scores`), or `prediction`. Labels are
-    int64, bool, floats or text, as the classes are.
+    int64, bool, floats or text, as the classes are. Where a column has the name of an output,
+    the output gets a number (`label_2`), and `outputs` in the metadata says which is which.
 
     Parameters
     ----------

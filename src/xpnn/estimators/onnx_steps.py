@@ -106,24 +106,7 @@ _SCALERS = (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)
 
 
 def add_step(step: Any, block: Block) -> Block:
-    """Add a fitted step.
-
-    Parameters
-    ----------
-    step : transformer, None or 'passthrough'
-        One of `STEPS`, of these very classes.
-    block : Block
-        What it is handed.
-
-    Returns
-    -------
-    Block
-
-    Raises
-    ------
-    OnnxError
-        Its class is another one, or it holds what ONNX cannot.
-    """
+    """Add a fitted step."""
     if _passes(step):
         return block
     _known(step)
@@ -146,20 +129,7 @@ def _known(step: Any) -> None:
 
 
 def holds_text(step: Any, width: int) -> list[bool | None]:
-    """Say which of its columns a fitted step takes for text.
-
-    Parameters
-    ----------
-    step : transformer, None or 'passthrough'
-        As in `add_step`.
-    width : int
-        Number of its columns.
-
-    Returns
-    -------
-    list
-        True for text, False for numbers; None where the step does not look at the column.
-    """
+    """Say which of its columns a fitted step takes for text."""
     if _passes(step):
         return [False] * width
     _known(step)
@@ -217,22 +187,7 @@ def _add_inputs(graph: Graph, first: Any, dtype: str) -> Block:
 
 
 def add_steps(graph: Graph, steps: list[Any], dtype: str) -> str:
-    """Add the inputs that the first of several steps takes, and all the steps.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where to.
-    steps : list of transformer
-        Fitted, in order; see `add_step`.
-    dtype : str
-        Of the numbers.
-
-    Returns
-    -------
-    str
-        Name of the features.
-    """
+    """Add the inputs that the first of several steps takes, and all the steps."""
     block = _add_inputs(graph, steps[0], dtype)
     for step in steps:
         block = add_step(step, block)

@@ -24,21 +24,7 @@ def table_inputs(codes: Sequence[Any]) -> list[str]:
 
 
 def add_table(graph: Graph, codes: Sequence[Any]) -> str:
-    """Declare an input of shape (n, 1) for each column, and turn them into features.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where to.
-    codes : sequence of ColumnCode
-        What was learned of each column; what is left out is no input.
-
-    Returns
-    -------
-    str
-        Name of the features, float32 of shape (n, features), in the order of
-        `TablePreprocessing.feature_names`.
-    """
+    """Declare an input of shape (n, 1) for each column, and turn them into features."""
     values = {}
     for code in codes:
         name, kind = code.column.name, code.column.kind

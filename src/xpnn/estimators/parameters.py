@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from xpnn.backends import PRECISIONS
+from xpnn.backends import PRECISIONS, InputError
 from xpnn.distributed import MPIOptions
 from xpnn.engine import MODES
 from xpnn.functional import ACTIVATIONS
@@ -23,9 +23,6 @@ from xpnn.optimizers import (
     add_decayed_weights,
 )
 from xpnn.training.precision import COMPUTE_DTYPES
-
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -92,12 +89,12 @@ WITHOUT_EFFECT = frozenset(
 STOCHASTIC = ("sgd", "adam")
 
 
-def uses_steps(model: BaseMLP) -> bool:
+def uses_steps(model: Any) -> bool:
     """Whether a model's solver goes step by step, and does not search along lines."""
     return model.solver in STOCHASTIC or model.optimizer is not None
 
 
-def has_partial_fit(model: BaseMLP) -> bool:
+def has_partial_fit(model: Any) -> bool:
     """Whether a model's solver goes step by step; the error that it does not, else."""
     if not uses_steps(model):
         raise AttributeError(
@@ -120,14 +117,14 @@ def _decays(optimizer: Optimizer) -> bool:
     return isinstance(optimizer, AdamW)
 
 
-def check_combinations(model: BaseMLP, hidden: Sequence[int], given: dict[str, bool]) -> None:
+def check_combinations(model: Any, hidden: Sequence[int], given: dict[str, bool]) -> None:
     """Refuse what would have no effect, or two of them.
 
     scikit-learn's own parameters are left to its rules.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         Its parameters are looked at.
     hidden : sequence of int
         Widths of the hidden layers.
@@ -154,34 +151,34 @@ def check_combinations(model: BaseMLP, hidden: Sequence[int], given: dict[str, b
         }
         wrong = [name for name, is_given in idle.items() if is_given]
         if wrong:
-            raise ValueError(
+            raise InputError(
                 f"solver='lbfgs' has no steps and no epochs, and does not go with "
                 f"{', '.join(wrong)}; take solver='adam' or 'sgd'"
             )
     if model.optimizer is not None:
         _check_optimizer(model)
     if model.loss_scale is not None and model.compute_dtype is None:
-        raise ValueError(f"loss_scale is {model.loss_scale!r}; it needs compute_dtype='float16'")
+        raise InputError(f"loss_scale is {model.loss_scale!r}; it needs compute_dtype='float16'")
     if _any(model.dropout) and not hidden:
-        raise ValueError(f"dropout is {model.dropout!r}; the model has no hidden layers")
+        raise InputError(f"dropout is {model.dropout!r}; the model has no hidden layers")
     if model.monitor != "score" and not model.early_stopping:
-        raise ValueError(f"monitor is {model.monitor!r}; it needs early_stopping=True")
+        raise InputError(f"monitor is {model.monitor!r}; it needs early_stopping=True")
     if isinstance(model.monitor, str) and model.monitor not in ("score", "loss"):
         from sklearn.metrics import get_scorer
 
         get_scorer(model.monitor)  # a name that it does not know is its error
 
 
-def _check_optimizer(model: BaseMLP) -> None:
+def _check_optimizer(model: Any) -> None:
     chosen = model.learning_rate
     if isinstance(chosen, str) and chosen != "constant":
-        raise ValueError(
+        raise InputError(
             f"learning_rate={chosen!r} belongs to solver='sgd'; an optimizer takes a schedule"
         )
     if isinstance(chosen, Schedule) and isinstance(model.optimizer.learning_rate, Schedule):
-        raise ValueError("learning_rate and that of the optimizer are both schedules")
+        raise InputError("learning_rate and that of the optimizer are both schedules")
     if model.weight_decay and _decays(model.optimizer):
-        raise ValueError(
+        raise InputError(
             f"weight_decay is {model.weight_decay!r} beside an optimizer with a weight_decay "
             "of its own"
         )

@@ -39,10 +39,9 @@ from xpnn.estimators.inputs import (
     check_namespace,
     check_rows,
     float_of,
-    from_dlpack,
     host_column,
     is_foreign,
-    to_backend,
+    view_memory,
 )
 from xpnn.estimators.sgd_randomness import draw, permutations
 from xpnn.functional import linear
@@ -315,12 +314,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._validate_params()
         if not isinstance(record, bool) and record != "auto":
             raise ValueError(f"record is {record!r}; expected True, False or 'auto'")
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        X = from_dlpack(X, self._backend if hasattr(self, "coef_") else None)
+        X = view_memory(X, self._backend if hasattr(self, "coef_") else None)
         y = host_column(y)
         if is_foreign(X):
             x = check_foreign(self, X, "X", reset)
@@ -334,8 +328,6 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _place(self) -> tuple[Namespace, Device, Any]:
         """Library, device and dtype of the weights."""
-        if self._library == "numpy":
-            return HOST_NAMESPACE, "cpu", np.dtype(self._dtype_name)
         chosen = select(self._library, self._device_name, self._dtype_name)
         return chosen.xp, chosen.device, chosen.dtype
 
@@ -512,7 +504,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if isinstance(x, SparseRows):
                 x = x.matrix
             else:
-                x = to_backend(x, where, coef.dtype if is_list else None)
+                x = to_device(x, where.xp, where.device, coef.dtype if is_list else None, copy=None)
                 dtype = xp.result_type(x, coef)
                 x, coef = (xp.astype(a, dtype, copy=False) for a in (x, coef))
             intercept = xp.astype(intercept, coef.dtype, copy=False)
@@ -618,10 +610,14 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if vars(self).get("_library", "numpy") != "numpy" and hasattr(self, "coef_"):
-            wanted = (self._library, self._device_name)
-            self._library, self._device_name = "numpy", "cpu"
-            if can_restore(*wanted, self._dtype_name):
-                self.to(*wanted)
+            self.restore_device()
+
+    def restore_device(self) -> None:
+        """Put arrays that were saved on the host where they were, if that is possible here."""
+        wanted = (self._library, self._device_name)
+        self._library, self._device_name = "numpy", "cpu"
+        if can_restore(*wanted, self._dtype_name):
+            self.to(*wanted)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

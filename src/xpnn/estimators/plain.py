@@ -6,7 +6,7 @@ Nothing is made but plain values, arrays, and objects of the classes in closed t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -15,6 +15,7 @@ import numpy as np
 
 from xpnn.backends import generator_state, restore_generator
 from xpnn.estimators.mlp import _Momentum
+from xpnn.estimators.rules import AdjustedRate
 from xpnn.export import ModelFileError, layer_from_config, layer_to_config
 from xpnn.layers import Layer
 from xpnn.optimizers import (
@@ -37,82 +38,84 @@ from xpnn.training.precision import Precision
 
 _KINDS: tuple[type, ...] = (
     SGD, _Momentum, Adam, AdamW, RMSprop, OptimizerChain, clip_by_global_norm, add_decayed_weights,
-    Constant, CosineWarmup, InverseScaling, ReduceOnPlateau, StepDecay, Loss,
+    AdjustedRate, Constant, CosineWarmup, InverseScaling, ReduceOnPlateau, StepDecay, Loss,
     LossScaler, Precision,
 )  # fmt: skip
 OBJECTS: dict[str, type] = {kind.__name__.lstrip("_"): kind for kind in _KINDS}
 _NAMES = {kind: name for name, kind in OBJECTS.items()}
 _TEXT_BYTES = 2**24  # that an array of texts may take, however short they are
+Arrays = dict[str, Any]
+Write = Callable[[Any, str, Arrays], Any]
+Read = Callable[[Any, str, Arrays], Any]
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
-def write(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    """Write a value for JSON.
+def write(value: Any, name: str, arrays: Arrays, other: Write | None = None) -> Any:
+    """Write a value for JSON; arrays of numbers go to `arrays`, under names that are not taken.
 
-    Parameters
-    ----------
-    value : object
-        Plain values, tuples, lists, dictionaries, NumPy's arrays and `RandomState`, layers,
-        losses, optimizers and schedules of xpnn.
-    name : str
-        What it is called, for errors and arrays.
-    arrays : dict
-        Arrays of numbers are put here.
-
-    Returns
-    -------
-    object
-        For `read`.
-
-    Raises
-    ------
-    ModelFileError
-        Names what cannot be saved.
+    ``other(value, name, arrays)`` writes what is neither a plain value nor an array nor an
+    object of xpnn, or gives None. Raises `ModelFileError`, which names what cannot be saved.
     """
+
+    def inner(v: Any) -> Any:
+        return write(v, name, arrays, other)
+
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
         value = value.tolist()
     if value is None or type(value) in (bool, int, str):
         return value
     if type(value) is float:
         return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, list):
-        return [write(v, name, arrays) for v in value]
+    if type(value) is list:
+        return list(map(inner, value))
     if type(value) is tuple:
-        return {"tuple": [write(v, name, arrays) for v in value]}
+        return {"tuple": list(map(inner, value))}
     if type(value) is dict:
-        return {"dict": [[write(v, name, arrays) for v in pair] for pair in value.items()]}
+        return {"dict": [list(map(inner, pair)) for pair in value.items()]}
     if isinstance(value, np.ndarray):
-        return _write_array(value, name, arrays)
+        return _write_array(value, name, arrays, inner)
     if isinstance(value, np.random.RandomState):
         return {"RandomState": generator_state(value)}
-    if isinstance(value, Layer):
-        try:
-            return {"layer": layer_to_config(value)}
-        except ModelFileError as error:
-            raise ModelFileError(f"{name} cannot be saved: {error}") from error
+    if isinstance(value, Layer) or type(value) in _NAMES:
+        return _write_object(value, name, inner)
+    found = other(value, name, arrays) if other is not None else None
+    if found is None:
+        raise ModelFileError(
+            f"{name} holds {value!r}, which cannot be saved: a model file holds no code, only "
+            "plain values, arrays, and xpnn's own layers, losses, optimizers and schedules"
+        )
+    return found
+
+
+def _write_object(value: Any, name: str, inner: Callable[[Any], Any]) -> Any:
     if type(value) in _NAMES:
-        given = {f.name: getattr(value, f.name) for f in fields(value)}
-        config = {key: write(v, name, arrays) for key, v in given.items()}
+        config = {f.name: inner(getattr(value, f.name)) for f in fields(value)}
         return {"object": _NAMES[type(value)], "fields": config}
-    raise ModelFileError(
-        f"{name} holds {value!r}, which cannot be saved: a model file holds no code, only plain "
-        f"values, arrays, and xpnn's own layers, losses, optimizers and schedules"
-    )
+    try:
+        return {"layer": layer_to_config(value)}
+    except ModelFileError as error:
+        raise ModelFileError(f"{name} cannot be saved: {error}") from error
 
 
-def _write_array(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    if value.dtype.str[1:] in _NUMBERS:
-        arrays[name] = value
-        return {"array": name}
-    if value.dtype.kind in "Mm":
-        arrays[name] = value.view(np.int64)
-        return {"array": name, "as": value.dtype.str}
-    if value.dtype.kind not in "UO":
+def _write_array(value: Any, name: str, arrays: Arrays, inner: Callable[[Any], Any]) -> Any:
+    if value.dtype.kind in "UO":
+        entries = [inner(v) for v in value.reshape(-1).tolist()]
+        if value.dtype.kind == "U":
+            _check_width(value.dtype, entries, name)
+        return {"texts": entries, "as": value.dtype.str, "shape": list(value.shape)}
+    dated = value.dtype.kind in "Mm"
+    if not dated and value.dtype.str[1:] not in _NUMBERS:
         raise ModelFileError(f"{name} has the dtype {value.dtype}, which cannot be saved")
-    texts = [write(v, name, arrays) for v in value.reshape(-1).tolist()]
-    if value.dtype.kind == "U":
-        _check_width(value.dtype, texts, name)
-    return {"texts": texts, "as": value.dtype.str, "shape": list(value.shape)}
+    key, number = name, 1
+    while key in arrays:
+        number += 1
+        key = f"{name}.{number}"
+    # Products of a matrix in another order differ in the last digits.
+    turned = value.ndim > 1 and value.flags.f_contiguous and not value.flags.c_contiguous
+    stored = value.T if turned else value
+    arrays[key] = stored.view(np.int64) if dated else stored
+    written = {"array": key} | ({"as": value.dtype.str} if dated else {})
+    return written | ({"order": "F"} if turned else {})
 
 
 def _check_width(dtype: Any, texts: list[str], name: str) -> None:
@@ -130,35 +133,27 @@ def _check_width(dtype: Any, texts: list[str], name: str) -> None:
         )
 
 
-def read(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+def read(value: Any, name: str, arrays: Arrays, others: Mapping[str, Read] | None = None) -> Any:
     """Make the value again that `write` was given.
 
-    Parameters
-    ----------
-    value : object
-        From JSON.
-    name : str
-        What it is called, for errors.
-    arrays : dict of str to numpy.ndarray
-        Of the file.
-
-    Returns
-    -------
-    object
-
-    Raises
-    ------
-    ModelFileError
-        `write` gives no such thing.
+    ``others[key](value, name, arrays)`` makes what `other` wrote as a dictionary with this key.
+    Raises `ModelFileError` for what `write` does not give.
     """
+
+    def inner(v: Any) -> Any:
+        return read(v, name, arrays, others)
+
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
-        return [read(v, name, arrays) for v in value]
+        return list(map(inner, value))
     try:
-        for key, made in _READ.items():
+        for key, made in (others or {}).items():
             if key in value:
                 return made(value, name, arrays)
+        for key, make in _READ.items():
+            if key in value:
+                return make(value, arrays, inner)
     except ModelFileError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -166,12 +161,9 @@ def read(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     raise ModelFileError(f"{name} is {str(value)[:80]}, which nothing can be made of")
 
 
-def _read_float(value: Any, name: str, arrays: Any) -> float:
-    return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[value["float"]]
-
-
-def _read_array(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+def _read_array(value: Any, arrays: Arrays, inner: Any) -> Any:
     found = arrays[value["array"]]
+    found = found.T if value.get("order") == "F" else found
     if "as" not in value:
         return found
     dtype = np.dtype(str(value["as"]))
@@ -180,26 +172,26 @@ def _read_array(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     return found.view(dtype)
 
 
-def _read_texts(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+def _read_texts(value: Any, arrays: Arrays, inner: Callable[[Any], Any]) -> Any:
     dtype, texts = np.dtype(str(value["as"])), value["texts"]
     if dtype.kind not in "UO" or not isinstance(texts, list):
         raise ValueError(f"texts of the dtype {dtype}")
     made: Any = np.empty(len(texts), object)
     if dtype.kind == "O":
         for i, text in enumerate(texts):
-            made[i] = read(text, name, arrays)
+            made[i] = inner(text)
     elif not all(isinstance(text, str) for text in texts):
         raise ValueError("there is something else among its texts")
     else:
-        _check_width(dtype, texts, name)
+        _check_width(dtype, texts, "it")
         made[:] = texts
         made = made.astype(dtype)
     return made.reshape([int(n) for n in value["shape"]])
 
 
-def _read_object(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+def _read_object(value: Any, arrays: Arrays, inner: Callable[[Any], Any]) -> Any:
     kind = OBJECTS[value["object"]]
-    given = {key: read(v, name, arrays) for key, v in value["fields"].items()}
+    given = {key: inner(v) for key, v in value["fields"].items()}
     hints = get_type_hints(kind)
     for key, v in given.items():
         if key not in hints or not _fits(v, hints[key]):
@@ -218,19 +210,20 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-def _read_random_state(value: Any, name: str, arrays: Any) -> Any:
+def _read_random_state(value: Any, arrays: Arrays, inner: Any) -> Any:
     made = np.random.RandomState(0)
     restore_generator(made, value["RandomState"])
     return made
 
 
-_READ: dict[str, Callable[[Any, str, dict[str, Any]], Any]] = {
-    "float": _read_float,
-    "tuple": lambda v, name, arrays: tuple(read(list(v["tuple"]), name, arrays)),
-    "dict": lambda v, name, arrays: dict(read(list(v["dict"]), name, arrays)),
+_FLOATS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+_READ: dict[str, Callable[[Any, Arrays, Callable[[Any], Any]], Any]] = {
+    "float": lambda v, arrays, inner: _FLOATS[v["float"]],
+    "tuple": lambda v, arrays, inner: tuple(inner(list(v["tuple"]))),
+    "dict": lambda v, arrays, inner: dict(inner(list(v["dict"]))),
     "array": _read_array,
     "texts": _read_texts,
     "RandomState": _read_random_state,
-    "layer": lambda v, name, arrays: layer_from_config(v["layer"]),
+    "layer": lambda v, arrays, inner: layer_from_config(v["layer"]),
     "object": _read_object,
 }

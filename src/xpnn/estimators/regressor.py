@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
-from xpnn.backends import Array, device_of, namespace, on_device
+from xpnn.backends import Array, InputError, device_of, namespace, on_device
 from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
@@ -210,7 +210,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if loss_name(self.loss) == "poisson" and np.any(y < 0):
-            raise ValueError("y holds values below 0; loss='poisson' needs counts, 0 or more")
+            raise InputError("y holds values below 0; loss='poisson' needs counts, 0 or more")
         table = np.asarray(y, np.float64)
         table = table.reshape(-1, 1) if y.ndim == 1 else table
         return table, table, int(table.shape[1])

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from xpnn.backends import to_device
+from xpnn.backends import InputError, to_device
 from xpnn.optimizers import Optimizer, Progress, Schedule
 from xpnn.training import Callback, Run
 from xpnn.training.precision import DEFAULT_PRECISION, Precision
 from xpnn.training.trainer import OptimizerState
-
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
-    from xpnn.estimators.validator import EstimatorValidator
 
 # Fitted attributes that a training updates, and what they may be in a checkpoint or file.
 
@@ -94,7 +90,7 @@ class AdjustedRate(Schedule):
         return True, f" Setting learning rate to {self.learning_rate:f}"
 
 
-def make_schedule(model: BaseMLP) -> Schedule:
+def make_schedule(model: Any) -> Schedule:
     """Make the learning rate that a model's parameters ask for."""
     own = model.optimizer.learning_rate if model.optimizer is not None else model.learning_rate_init
     chosen = model.learning_rate if isinstance(model.learning_rate, Schedule) else own
@@ -132,11 +128,11 @@ class ScikitLearnRules(Callback):
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         What is fitted.
     schedule : Schedule
         The learning rate, which the rules may change.
-    validator : EstimatorValidator, optional
+    validator : Any, optional
         Has the score of the validation rows.
     incremental : bool
         Whether this is `partial_fit`: one epoch, going on with what was kept.
@@ -146,9 +142,9 @@ class ScikitLearnRules(Callback):
 
     def __init__(
         self,
-        model: BaseMLP,
+        model: Any,
         schedule: Schedule,
-        validator: EstimatorValidator | None,
+        validator: Any,
         incremental: bool,
         verbose: bool,
     ) -> None:
@@ -248,19 +244,19 @@ class ScikitLearnRules(Callback):
         model = self.model
         wrong = [k for k, fits in ATTRIBUTES.items() if k not in state or not fits(state[k])]
         if wrong:
-            raise ValueError(f"it has no {', '.join(wrong)}")
+            raise InputError(f"it has no {', '.join(wrong)}")
         if state["n_iter_"] != run.history.epochs:
-            raise ValueError("its n_iter_ is not the number of its epochs")
+            raise InputError("its n_iter_ is not the number of its epochs")
         for name in ATTRIBUTES:
             setattr(model, name, state[name])
         if isinstance(self.schedule, AdjustedRate):
             if not is_number(state.get("learning_rate")):
-                raise ValueError(f"its learning_rate is {state.get('learning_rate')!r}")
+                raise InputError(f"its learning_rate is {state.get('learning_rate')!r}")
             self.schedule.learning_rate = float(state["learning_rate"])
         model._best_theta = None
         best, theta = state.get("best_theta"), run.network.theta
         if best is not None:
             if not isinstance(best, np.ndarray) or best.shape != tuple(theta.shape):
-                raise ValueError(f"best_theta is {best!r}; expected shape {tuple(theta.shape)}")
+                raise InputError(f"best_theta is {best!r}; expected shape {tuple(theta.shape)}")
             where = run.network.backend
             model._best_theta = to_device(best, where.xp, where.device, theta.dtype)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
+from xpnn.backends import InputError
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.training.dataset import CHUNK, StreamDataset
-
-if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP
 
 
 def flat_targets(t: Any) -> Any:
@@ -24,10 +22,10 @@ def flat_targets(t: Any) -> Any:
     return t[:, 0] if t.ndim == 2 and t.shape[1] == 1 else t
 
 
-def check_source(model: BaseMLP, source: Source) -> None:
+def check_source(model: Any, source: Source) -> None:
     """Refuse a source of rows of another width."""
     if source.features != model.n_features_in_:
-        raise ValueError(
+        raise InputError(
             f"X has {source.features} features, but {type(model).__name__} is expecting "
             f"{model.n_features_in_} features as input."
         )
@@ -38,15 +36,15 @@ def _check_finite(window: Window) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         fine = np.isfinite(window.x.sum()) or np.isfinite(window.x).all()
     if not fine:
-        raise ValueError("Input X contains NaN, infinity or a value too large.")
+        raise InputError("Input X contains NaN, infinity or a value too large.")
 
 
-def encoder(model: BaseMLP, source: Source, class_weight: Any = None) -> Callable[[Window], Window]:
+def encoder(model: Any, source: Source, class_weight: Any = None) -> Callable[[Window], Window]:
     """Make what checks a window and turns its targets into what the loss wants.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         Knows the labels.
     source : Source
         Has the targets.
@@ -63,7 +61,7 @@ def encoder(model: BaseMLP, source: Source, class_weight: Any = None) -> Callabl
         _check_finite(window)
         labels = flat_targets(source.target_of(window))
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-            raise ValueError("Input y contains NaN or infinity")
+            raise InputError("Input y contains NaN or infinity")
         labels, targets, _ = model._encode_targets(labels, True, True)
         weight = window.weight
         if weight is not None:
@@ -77,7 +75,7 @@ def encoder(model: BaseMLP, source: Source, class_weight: Any = None) -> Callabl
 
 
 def predict_dataset(
-    model: BaseMLP, source: Source, look: Callable[[Window], None] | None = None
+    model: Any, source: Source, look: Callable[[Window], None] | None = None
 ) -> StreamDataset:
     """Make a dataset of a source to predict; targets and weights stay where they are.
 
@@ -123,13 +121,13 @@ def count_labels(source: Source) -> tuple[Any, Any]:
 
 
 def find_targets(
-    model: BaseMLP, source: Source, incremental: bool, first: bool, group: ProcessGroup | None
+    model: Any, source: Source, incremental: bool, first: bool, group: ProcessGroup | None
 ) -> tuple[Any, int, Any]:
     """Check a source to learn from, and find its labels.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         What is about to learn.
     source : Source
         Rows, targets and weights.
@@ -179,11 +177,11 @@ def _find_classes(
     balanced = isinstance(model.class_weight, str)
     if first.ndim == 2:
         if model.class_weight is not None:
-            raise ValueError("class_weight does not go with a source of several labels a row")
+            raise InputError("class_weight does not go with a source of several labels a row")
         known = first
     elif not incremental and (known is None or balanced):
         if source.once:
-            raise ValueError(
+            raise InputError(
                 f"{source.name} can be gone through once: say stream(..., classes=[...]), and "
                 "class_weight as a dict"
             )

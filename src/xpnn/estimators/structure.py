@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnn.backends import InputError
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import (
     Activation,
@@ -42,7 +43,7 @@ def hidden_widths(sizes: Any) -> list[int]:
     if not all(isinstance(w, Integral) and not isinstance(w, bool) for w in widths):
         raise TypeError(f"hidden_layer_sizes must be integers, got {widths}.")
     if any(w <= 0 for w in widths):
-        raise ValueError(f"hidden_layer_sizes must be > 0, got {widths}.")
+        raise InputError(f"hidden_layer_sizes must be > 0, got {widths}.")
     return [int(w) for w in widths]
 
 
@@ -53,7 +54,7 @@ def _activation(spec: Any) -> Layer:
         return Activation(_NAMES.get(spec, spec))
     if isinstance(spec, tuple) and len(spec) == 2 and all(map(callable, spec)):
         return CustomActivation(*spec)
-    raise ValueError(
+    raise InputError(
         f"activation holds {spec!r}; expected a name ({', '.join(['logistic', *ACTIVATIONS])}), "
         "a layer, or a pair of functions (forward, backward)"
     )
@@ -65,7 +66,7 @@ def _for_each(name: str, value: Any, count: int, single: Callable[[Any], bool]) 
         return [value] * count
     values = list(value)
     if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} entries; expected one, or {count} hidden ones")
+        raise InputError(f"{name} has {len(values)} entries; expected one, or {count} hidden ones")
     return values
 
 

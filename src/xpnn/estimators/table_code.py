@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xpnn.backends import InputError
 from xpnn.data.columns import KINDS, Column
 from xpnn.data.dates import FORMS
 
@@ -60,18 +61,18 @@ def _value(where: str, name: str, value: Any) -> Any:
     """One field of a column, held against its type."""
     kind = _FIELDS.get(name)
     if kind is None:
-        raise ValueError(f"{where} has the field {name!r}; expected {', '.join(_FIELDS)}")
+        raise InputError(f"{where} has the field {name!r}; expected {', '.join(_FIELDS)}")
     if name not in _LISTS:
         return _plain(f"{where}: {name}", value, kind)
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{where}: {name} is {value!r}; expected a list")
+        raise InputError(f"{where}: {name} is {value!r}; expected a list")
     return tuple(_plain(f"{where}: {name}", entry, kind) for entry in value)
 
 
 def _plain(what: str, value: Any, kind: type) -> Any:
     allowed: Any = (int, float) if kind is float else (kind,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{what} is {value!r}; expected a {kind.__name__}")
+        raise InputError(f"{what} is {value!r}; expected a {kind.__name__}")
     if kind is not float:
         return value
     try:
@@ -79,7 +80,7 @@ def _plain(what: str, value: Any, kind: type) -> Any:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{what} is {value!r}; expected a finite number")
+        raise InputError(f"{what} is {value!r}; expected a finite number")
     return number
 
 
@@ -104,18 +105,18 @@ def code_from_config(config: Any, place: int) -> ColumnCode:
     """
     where = f"preprocessing, column {place}"
     if not isinstance(config, Mapping) or not {"name", "kind"} <= set(config):
-        raise ValueError(f"{where} is {str(config)[:80]}; expected its name and kind")
+        raise InputError(f"{where} is {str(config)[:80]}; expected its name and kind")
     given = {name: _value(where, str(name), value) for name, value in config.items()}
     where = f"preprocessing, column {given['name']!r}"
     column = Column(**{k: v for k, v in given.items() if k in _COLUMN})
     code = ColumnCode(column, **{k: v for k, v in given.items() if k not in _COLUMN})
     if column.kind not in KINDS:
-        raise ValueError(f"{where}: kind is {column.kind!r}; expected one of {', '.join(KINDS)}")
+        raise InputError(f"{where}: kind is {column.kind!r}; expected one of {', '.join(KINDS)}")
     if column.kind == "date" and column.form not in FORMS:
-        raise ValueError(f"{where}: form is {column.form!r}; expected one of {', '.join(FORMS)}")
+        raise InputError(f"{where}: form is {column.form!r}; expected one of {', '.join(FORMS)}")
     for name in ("missing", "distinct"):
         if getattr(column, name) < 0:
-            raise ValueError(f"{where}: {name} is {getattr(column, name)}; expected 0 or more")
+            raise InputError(f"{where}: {name} is {getattr(column, name)}; expected 0 or more")
     _check_numbers(where, code)
     _check_categories(where, code)
     return code
@@ -125,26 +126,26 @@ def _check_numbers(where: str, code: ColumnCode) -> None:
     parts = len(code.column.parts)
     for name in ("fill", "mean", "scale"):
         if len(getattr(code, name)) != parts:
-            raise ValueError(
+            raise InputError(
                 f"{where}: {name} has {len(getattr(code, name))} numbers; expected {parts} for a "
                 f"column of the kind {code.column.kind!r}"
             )
     if not all(s > 0 for s in code.scale):
-        raise ValueError(f"{where}: scale is {list(code.scale)}; expected numbers above 0")
+        raise InputError(f"{where}: scale is {list(code.scale)}; expected numbers above 0")
     if code.flag and not parts:
-        raise ValueError(f"{where}: flag is True, but it has no numbers")
+        raise InputError(f"{where}: flag is True, but it has no numbers")
 
 
 def _check_categories(where: str, code: ColumnCode) -> None:
     names, kind = code.categories, code.column.kind
     if kind != "category":
         if names or code.rare:
-            raise ValueError(f"{where}: a column of the kind {kind!r} has categories")
+            raise InputError(f"{where}: a column of the kind {kind!r} has categories")
         return
     if not names and not code.rare:
-        raise ValueError(f"{where}: a category without categories")
+        raise InputError(f"{where}: a category without categories")
     if list(names) != sorted(set(names)):
-        raise ValueError(f"{where}: its categories are not sorted, or one is there twice")
+        raise InputError(f"{where}: its categories are not sorted, or one is there twice")
 
 
 def codes_from_config(config: Any) -> tuple[ColumnCode, ...]:
@@ -165,21 +166,21 @@ def codes_from_config(config: Any) -> tuple[ColumnCode, ...]:
         It is not what `ColumnCode.to_config` gives, or of a newer format.
     """
     if not isinstance(config, Mapping) or set(config) != {"format", "columns"}:
-        raise ValueError(f"preprocessing is {str(config)[:80]}; expected a format and columns")
+        raise InputError(f"preprocessing is {str(config)[:80]}; expected a format and columns")
     form = config["format"]
     if isinstance(form, bool) or not isinstance(form, int) or form < 1:
-        raise ValueError(f"preprocessing has the format {form!r}; expected {FORMAT}")
+        raise InputError(f"preprocessing has the format {form!r}; expected {FORMAT}")
     if form > FORMAT:
-        raise ValueError(
+        raise InputError(
             f"preprocessing has the format {form}; this xpnn reads up to {FORMAT}: install a newer "
             "one"
         )
     if not isinstance(config["columns"], list | tuple):
-        raise ValueError("preprocessing has columns that are no list")
+        raise InputError("preprocessing has columns that are no list")
     codes = tuple(code_from_config(c, i) for i, c in enumerate(config["columns"], start=1))
     check_names([code.column.name for code in codes])
     if not any(code.column.kind != "left out" for code in codes):
-        raise ValueError("preprocessing leaves all columns out")
+        raise InputError("preprocessing leaves all columns out")
     return codes
 
 
@@ -188,5 +189,5 @@ def check_names(names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"there are two columns {name!r}; expected different names")
+            raise InputError(f"there are two columns {name!r}; expected different names")
         seen.add(name)

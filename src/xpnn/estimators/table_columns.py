@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnn.backends import InputError
 from xpnn.data.cells import numbers_of, to_codes, yes_no_of
 from xpnn.data.columns import PIXEL_MOST, Column, describe, learn_columns, listed
 from xpnn.data.dates import date_parts, dates_of
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 from xpnn.estimators.table_code import FORMAT, ColumnCode, check_names, codes_from_config
 
 if TYPE_CHECKING:
@@ -78,10 +79,10 @@ class TablePreprocessing:
         """
         frame = _named(frame)
         if not len(frame):
-            raise ValueError("the table has no rows")
+            raise InputError("the table has no rows")
         columns = learn_columns(frame, self.kinds)
         if all(column.kind == "left out" for column in columns):
-            raise ValueError(f"no column to learn from:\n{describe(columns)}")
+            raise InputError(f"no column to learn from:\n{describe(columns)}")
         self.codes = _learn(frame, columns)
         self._said_extra = False
         return self
@@ -130,11 +131,11 @@ class TablePreprocessing:
 
     def _check_columns(self, given: Sequence[str]) -> None:
         if not self.codes:
-            raise ValueError("the preprocessing has learned nothing yet; call fit")
+            raise InputError("the preprocessing has learned nothing yet; call fit")
         used = [c.name for c in self.columns if c.kind != "left out"]
         missing = sorted(set(used) - set(given), key=used.index)
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"the table lacks the columns {listed(missing)}; it has {listed(given)}"
             )
         known = {c.name for c in self.columns}
@@ -202,7 +203,7 @@ class TablePreprocessing:
             For `from_config`.
         """
         if not self.codes:
-            raise ValueError("the preprocessing has learned nothing yet; call fit")
+            raise InputError("the preprocessing has learned nothing yet; call fit")
         return {"format": FORMAT, "columns": [code.to_config() for code in self.codes]}
 
     @classmethod
@@ -235,9 +236,9 @@ class TablePreprocessing:
 
 def _named(frame: Any) -> pd.DataFrame:
     """Check that a table is one, with text as names."""
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     if not isinstance(frame, pandas.DataFrame):
-        raise ValueError(f"frame is a {type(frame).__name__}; expected a pandas.DataFrame")
+        raise InputError(f"frame is a {type(frame).__name__}; expected a pandas.DataFrame")
     names = [str(name) for name in frame.columns]
     check_names(names)
     return frame if names == list(frame.columns) else frame.set_axis(names, axis=1)
@@ -295,7 +296,7 @@ def _learn_scaling(column: Column, table: Any) -> ColumnCode:
         learned = make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(table)
     imputer, scaler = learned[0], learned[1]
     if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.scale_).all()):
-        raise ValueError(f"column {column.name!r} holds numbers that are too large to be scaled")
+        raise InputError(f"column {column.name!r} holds numbers that are too large to be scaled")
     flag = len(MissingIndicator().fit(table[:, :1]).features_) > 0
     fill, mean, scale = (
         tuple(map(float, values)) for values in (imputer.statistics_, scaler.mean_, scaler.scale_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpnn.backends import InputError
 from xpnn.data.columns import listed
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.regressor import MLPRegressor
@@ -16,7 +17,7 @@ def make_estimator(task: str, seed: int, options: dict[str, Any]) -> Any:
     known = kind().get_params()
     wrong = [name for name in options if name not in known]
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"{listed(wrong)} is no parameter of {kind.__name__} for task {task!r}; expected some "
             f"of {', '.join(sorted(known))}"
         )
@@ -33,14 +34,14 @@ def check_estimator(target: Target, estimator: Any, features: int) -> None:
     """
     kind = MLPClassifier if target.task == "classify" else MLPRegressor
     if not isinstance(estimator, kind) or not hasattr(estimator, "coefs_"):
-        raise ValueError(f"estimator is {estimator!r}; expected a fitted {kind.__name__}")
+        raise InputError(f"estimator is {estimator!r}; expected a fitted {kind.__name__}")
     if estimator.n_features_in_ != features:
-        raise ValueError(
+        raise InputError(
             f"the network takes {estimator.n_features_in_} features; the preprocessing gives "
             f"{features}"
         )
     if target.task == "classify" and list(estimator.classes_) != list(target.classes):
-        raise ValueError(
+        raise InputError(
             f"the network tells the classes {listed(list(estimator.classes_))}; the target "
             f"has {listed(list(target.classes))}"
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnn.data.optional import need
+from xpnn.backends import InputError
+from xpnn.data.optional import import_optional
 from xpnn.distributed import ProcessGroup, process_group
 from xpnn.estimators.table_columns import TablePreprocessing
 from xpnn.estimators.table_estimator import check_estimator, make_estimator
@@ -194,7 +195,7 @@ class TableModel:
 
     def _target(self) -> Target:
         if self.target is None:
-            raise ValueError("the model has learned nothing yet; call fit")
+            raise InputError("the model has learned nothing yet; call fit")
         return self.target
 
     # Use
@@ -206,7 +207,7 @@ class TableModel:
 
     def _numbers(self, frame: pd.DataFrame) -> Any:
         target = self._target()
-        if isinstance(frame, need("pandas").DataFrame):
+        if isinstance(frame, import_optional("pandas").DataFrame):
             frame = frame.drop(columns=target.name, errors="ignore")
         return self.preprocessing.transform(frame)
 
@@ -253,7 +254,7 @@ class TableModel:
         """
         target = self._target()
         if not self.has_probabilities:
-            raise ValueError(
+            raise InputError(
                 f"the model of {target.name!r} has no probabilities: "
                 + ("it tells a number" if target.task == "regress" else "its loss is 'hinge'")
             )
@@ -287,10 +288,10 @@ class TableModel:
             No row has a target.
         """
         target = self._target()
-        frames: Any = [frame] if isinstance(frame, need("pandas").DataFrame) else frame
+        frames: Any = [frame] if isinstance(frame, import_optional("pandas").DataFrame) else frame
         parts = list(self._outcomes(frames))
         if not sum(len(truth) for truth, _, _ in parts):
-            raise ValueError(f"no row has a target in column {target.name!r}")
+            raise InputError(f"no row has a target in column {target.name!r}")
         truth, predicted, proba = (
             None if column[0] is None else np.concatenate(column)
             for column in zip(*parts, strict=True)
@@ -363,13 +364,13 @@ class TableModel:
         """
         names = {"format", "target", "preprocessing", "record"}
         if not isinstance(config, Mapping) or set(config) != names:
-            raise ValueError(f"a table's model is {str(config)[:80]}; expected {sorted(names)}")
+            raise InputError(f"a table's model is {str(config)[:80]}; expected {sorted(names)}")
         if config["format"] != FORMAT or isinstance(config["format"], bool):
-            raise ValueError(
+            raise InputError(
                 f"a table's model has the format {config['format']!r}; this xpnn reads {FORMAT}"
             )
         if not isinstance(config["record"], Mapping):
-            raise ValueError("a table's model has a record that is no dictionary")
+            raise InputError("a table's model has a record that is no dictionary")
         target = target_from_config(config["target"])
         made = cls(target.task)
         made.target, made.estimator = target, estimator

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnn.backends import InputError
 from xpnn.data.columns import listed
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 from xpnn.estimators.table_target import NOTHING, UNKNOWN, Target
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def hold_out(
     if not share:
         return rows, None
     if not 0 < share < 1:
-        raise ValueError(f"validation is {share!r}; expected a share above 0 and below 1")
+        raise InputError(f"validation is {share!r}; expected a share above 0 and below 1")
     count = len(rows)
     if count < 4:
-        raise ValueError(f"{count} rows with a target are too few to set some apart")
+        raise InputError(f"{count} rows with a target are too few to set some apart")
     numbers = np.arange(count)
     held_count = min(max(1, math.ceil(count * share)), count - 1)
     if target.task != "classify":
@@ -61,7 +62,7 @@ def hold_out(
     classes = len(np.unique(codes[free]))
     even = codes[free] if classes <= min(held_count, len(free) - held_count) else None
     if not 0 < held_count < len(free):
-        raise ValueError(f"{len(free)} rows of classes with 2 rows are too few to set some apart")
+        raise InputError(f"{len(free)} rows of classes with 2 rows are too few to set some apart")
     train, held = train_test_split(free, test_size=held_count, random_state=seed, stratify=even)
     train = np.concatenate([train, numbers[alone]])
     # Every class is learned: what would only be measured goes back.
@@ -80,18 +81,18 @@ def with_target(frame: Any, name: str) -> pd.DataFrame:
     ValueError
         It is no table, or has no such column.
     """
-    pandas = need("pandas")
+    pandas = import_optional("pandas")
     if not isinstance(frame, pandas.DataFrame):
-        raise ValueError(f"a table is a {type(frame).__name__}; expected a pandas.DataFrame")
+        raise InputError(f"a table is a {type(frame).__name__}; expected a pandas.DataFrame")
     names = [str(column) for column in frame.columns]
     if names.count(name) != 1:
         said = "no column" if name not in names else "more than one column"
-        raise ValueError(f"the table has {said} {name!r} to be the target; it has {listed(names)}")
+        raise InputError(f"the table has {said} {name!r} to be the target; it has {listed(names)}")
     frame = frame.set_axis(names, axis=1)
     try:
         codes = Target(name, "classify").codes(frame[name])
     except TypeError as error:
-        raise ValueError(
+        raise InputError(
             f"target {name!r} holds cells that are neither text nor numbers: {error}"
         ) from error
     return frame[codes != NOTHING]
@@ -100,12 +101,12 @@ def with_target(frame: Any, name: str) -> pd.DataFrame:
 def check_held(target: Target, held: pd.DataFrame) -> None:
     """Refuse validation rows of other classes than the training rows'."""
     if not len(held):
-        raise ValueError(f"validation has no row with a target in column {target.name!r}")
+        raise InputError(f"validation has no row with a target in column {target.name!r}")
     if target.task != "classify":
         return
     strange = held[target.name][target.codes(held[target.name]) == UNKNOWN].unique()
     if len(strange):
-        raise ValueError(
+        raise InputError(
             f"validation has classes that the training rows have not: "
             f"{listed([str(value) for value in strange])}"
         )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnn.backends import InputError
 from xpnn.data.cells import NO, YES, is_text, numbers_of, to_codes
 from xpnn.data.columns import learn_column, listed
-from xpnn.data.optional import need
+from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,7 @@ class Target:
         """Numbers of rows that have a target, in their units."""
         values = numbers_of(series)
         if np.isnan(values).any():
-            raise ValueError(f"target {self.name!r} holds an infinite number")
+            raise InputError(f"target {self.name!r} holds an infinite number")
         return values
 
     def describe(self) -> str:
@@ -123,7 +124,7 @@ def learn_target(name: str, series: pd.Series, task: str = "auto") -> Target:
         The column is neither classes nor numbers, or not what `task` says.
     """
     if task not in TASKS:
-        raise ValueError(f"task is {task!r}; expected one of {', '.join(TASKS)}")
+        raise InputError(f"task is {task!r}; expected one of {', '.join(TASKS)}")
     dtype, values = _values(name, series)
     count = len(set(values)) if dtype == "str" else len(np.unique(values))
     if task == "auto":
@@ -132,17 +133,17 @@ def learn_target(name: str, series: pd.Series, task: str = "auto") -> Target:
         reason = "as was asked for"
     if task == "regress":
         if dtype in ("str", "bool"):
-            raise ValueError(
+            raise InputError(
                 f"target {name!r} holds {'text' if dtype == 'str' else 'truth values'}; "
                 "task='regress' needs numbers"
             )
         return Target(name, task, reason, dtype)
     if dtype == "float64" and (values != np.floor(values)).any():
-        raise ValueError(f"target {name!r} holds fractions; task='classify' needs labels")
+        raise InputError(f"target {name!r} holds fractions; task='classify' needs labels")
     if count < 2:
-        raise ValueError(f"target {name!r} holds one value only, {values[0]!r}; expected two")
+        raise InputError(f"target {name!r} holds one value only, {values[0]!r}; expected two")
     if dtype == "str" and count > MOST_CLASSES and count > len(values) / 2:
-        raise ValueError(
+        raise InputError(
             f"target {name!r} holds {count:,} different texts in {len(values):,} rows; expected "
             "classes"
         )
@@ -152,9 +153,9 @@ def learn_target(name: str, series: pd.Series, task: str = "auto") -> Target:
 
 def _values(name: str, series: pd.Series) -> tuple[str, Any]:
     """Dtype and values of a target column."""
-    types = need("pandas.api.types")
+    types = import_optional("pandas.api.types")
     if not len(series):
-        raise ValueError(f"target {name!r} holds nothing in any row")
+        raise InputError(f"target {name!r} holds nothing in any row")
     if types.is_bool_dtype(series.dtype):
         return "bool", series.to_numpy(dtype=bool)
     if isinstance(series.dtype, types.CategoricalDtype):
@@ -164,15 +165,15 @@ def _values(name: str, series: pd.Series) -> tuple[str, Any]:
     if types.is_float_dtype(series.dtype):
         values = series.to_numpy(dtype=np.float64)
         if not np.isfinite(values).all():
-            raise ValueError(f"target {name!r} holds an infinite number")
+            raise InputError(f"target {name!r} holds an infinite number")
         return "float64", values
     column = learn_column(name, series)
     if column.kind == "date":
-        raise ValueError(f"target {name!r} holds dates; expected classes or numbers")
+        raise InputError(f"target {name!r} holds dates; expected classes or numbers")
     if column.kind == "number":
         return "float64", numbers_of(series, column.words)
     if not is_text(series):
-        raise ValueError(f"target {name!r} holds {series.dtype} cells; expected text or numbers")
+        raise InputError(f"target {name!r} holds {series.dtype} cells; expected text or numbers")
     codes, texts = to_codes(series)
     return "str", [texts[i] for i in codes]
 
@@ -210,7 +211,7 @@ def with_rows(target: Target, rows: pd.Series, scaled: bool = True) -> Target:
     with np.errstate(over="ignore"):
         mean, scale = float(np.mean(values)), float(np.std(values))
     if not math.isfinite(scale):
-        raise ValueError(f"target {target.name!r} holds numbers that are too large")
+        raise InputError(f"target {target.name!r} holds numbers that are too large")
     if not scaled:
         return replace(target, baseline=mean)
     return replace(target, mean=mean, scale=scale or 1.0, baseline=mean)
@@ -226,12 +227,12 @@ def target_from_config(config: Any) -> Target:
     """
     names = set(Target("", "").to_config())
     if not isinstance(config, Mapping) or set(config) != names:
-        raise ValueError(f"target is {str(config)[:80]}; expected {', '.join(sorted(names))}")
+        raise InputError(f"target is {str(config)[:80]}; expected {', '.join(sorted(names))}")
     for name in ("name", "task", "reason", "dtype"):
         if not isinstance(config[name], str):
-            raise ValueError(f"target: {name} is {config[name]!r}; expected text")
+            raise InputError(f"target: {name} is {config[name]!r}; expected text")
     if config["task"] not in TASKS[1:] or config["dtype"] not in _DTYPES:
-        raise ValueError(
+        raise InputError(
             f"target: task {config['task']!r} and dtype {config['dtype']!r}; expected "
             f"{' or '.join(TASKS[1:])}, and one of {', '.join(_DTYPES)}"
         )
@@ -239,10 +240,10 @@ def target_from_config(config: Any) -> Target:
     for name in ("mean", "scale", "baseline"):
         value = config[name]
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"target: {name} is {value!r}; expected a number")
+            raise InputError(f"target: {name} is {value!r}; expected a number")
         numbers[name] = float(value) if abs(value) < 1e308 else math.inf
     if not all(map(math.isfinite, numbers.values())) or numbers["scale"] <= 0:
-        raise ValueError(f"target: {numbers}; expected finite numbers, and a scale above 0")
+        raise InputError(f"target: {numbers}; expected finite numbers, and a scale above 0")
     classes, counts = config["classes"], config["counts"]
     _check_classes(config["task"], config["dtype"], classes, counts)
     plain: dict[str, Any] = {name: config[name] for name in ("name", "task", "reason", "dtype")}
@@ -252,18 +253,18 @@ def target_from_config(config: Any) -> Target:
 
 def _check_classes(task: str, dtype: str, classes: Any, counts: Any) -> None:
     if not isinstance(classes, list | tuple) or not isinstance(counts, list | tuple):
-        raise ValueError("target: classes and counts are no lists")
+        raise InputError("target: classes and counts are no lists")
     if task == "regress":
         if classes or counts:
-            raise ValueError("target: a number has classes")
+            raise InputError("target: a number has classes")
         return
     if len(classes) < 2 or len(counts) != len(classes):
-        raise ValueError(
+        raise InputError(
             f"target: {len(classes)} classes with {len(counts)} counts; expected 2 or more, and a "
             "count for each"
         )
     kind = _DTYPES[dtype]
     if not all(type(value) is kind for value in classes) or list(classes) != sorted(set(classes)):
-        raise ValueError(f"target: its classes are not different, sorted {dtype} values")
+        raise InputError(f"target: its classes are not different, sorted {dtype} values")
     if not all(type(n) is int and n >= 0 for n in counts) or not sum(counts):
-        raise ValueError("target: its counts are no numbers of rows")
+        raise InputError("target: its counts are no numbers of rows")

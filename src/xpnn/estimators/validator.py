@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import get_scorer
 
-from xpnn.backends import Array, on_device, to_float, to_host
+from xpnn.backends import Array, InputError, on_device, to_float, to_host
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.engine import HostRows
@@ -17,7 +17,7 @@ from xpnn.training.dataset import Dataset, StreamDataset
 from xpnn.training.host_rows import SparseRows
 
 if TYPE_CHECKING:
-    from xpnn.estimators.mlp import BaseMLP, Encoded
+    pass
 
 
 class EstimatorValidator:
@@ -25,11 +25,11 @@ class EstimatorValidator:
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         What learns.
     data : Dataset
         The rows, where the model is.
-    held : Encoded
+    held : Any
         Their labels and weights, on the host; or their source.
     group : ProcessGroup, optional
         Processes that share the rows out.
@@ -40,9 +40,7 @@ class EstimatorValidator:
         What early stopping monitors: larger is better.
     """
 
-    def __init__(
-        self, model: BaseMLP, data: Dataset, held: Encoded, group: ProcessGroup | None
-    ) -> None:
+    def __init__(self, model: Any, data: Dataset, held: Any, group: ProcessGroup | None) -> None:
         self.model, self.data, self.held, self.group = model, data, held, group
         self.score = np.nan
         self._host_rows: Any = None
@@ -99,7 +97,7 @@ class EstimatorValidator:
             return -loss
         if held.source is not None:
             if monitor != "score":
-                raise ValueError(
+                raise InputError(
                     f"monitor is {monitor!r}; on validation rows from a source it can be 'score' "
                     "or 'loss'"
                 )
@@ -123,7 +121,7 @@ class EstimatorValidator:
         return float(scorer(_on_host(model), self._host_rows, held.labels, **options))
 
 
-def _on_host(model: BaseMLP) -> Any:
+def _on_host(model: Any) -> Any:
     """Return the model as one that takes and gives NumPy's arrays, wherever it lives."""
     view = object.__new__(type(model))
     for name, value in vars(model).items():
@@ -134,7 +132,7 @@ def _on_host(model: BaseMLP) -> Any:
     return view
 
 
-def measure(model: BaseMLP, truth: Any, predicted: Any, weight: Any) -> float:
+def measure(model: Any, truth: Any, predicted: Any, weight: Any) -> float:
     """Score predictions by the model's own measure; NaN where they are not finite."""
     predicted = to_host(predicted)
     if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
@@ -142,12 +140,12 @@ def measure(model: BaseMLP, truth: Any, predicted: Any, weight: Any) -> float:
     return float(type(model)._METRIC(truth, predicted, sample_weight=weight))
 
 
-def score_of(model: BaseMLP, X: Any, y: Any, sample_weight: Any) -> float:
+def score_of(model: Any, X: Any, y: Any, sample_weight: Any) -> float:
     """Score predictions for rows or a source.
 
     Parameters
     ----------
-    model : BaseMLP
+    model : Any
         Fitted.
     X : array_like or Source
         Rows.
@@ -165,7 +163,7 @@ def score_of(model: BaseMLP, X: Any, y: Any, sample_weight: Any) -> float:
         return float(type(model)._METRIC(host_column(y), predicted, sample_weight=weight))
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
-            raise ValueError(f"{name} is given beside a source, which brings its own; leave it out")
+            raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
     network = model._fitted_network()
     truth: dict[int, Any] = {}  # by the number of a window's first row
     weights: dict[int, Any] = {}

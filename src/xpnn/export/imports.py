@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xpnn.backends import dtype_name, host, is_array, to_host
+from xpnn.backends import InputError, dtype_name, host, is_array, to_host
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
 from xpnn.training import Loss, Network
@@ -14,7 +14,7 @@ from xpnn.training import Loss, Network
 _NAMES = {"linear": "identity", "swish": "silu"}
 
 
-class NetworkImportError(ValueError):
+class NetworkImportError(InputError):
     """A model from elsewhere cannot be made into a network; the message says why."""
 
 
@@ -28,14 +28,14 @@ def _gelu(m: Any) -> Layer:
 def _softplus(m: Any) -> Layer:
     # Above its threshold PyTorch's is z itself, which at 20 is 2e-9 less.
     if m.beta != 1 or m.threshold < 20:
-        raise ValueError("expected beta=1 and a threshold of 20 or more")
+        raise InputError("expected beta=1 and a threshold of 20 or more")
     return Activation("softplus")
 
 
 def _along_rows(name: str) -> Callable[[Any], Layer]:
     def make(m: Any) -> Layer:
         if m.dim not in (1, -1, None):
-            raise ValueError(f"dim is {m.dim}; expected 1 or -1")
+            raise InputError(f"dim is {m.dim}; expected 1 or -1")
         return Activation(name)
 
     return make
@@ -43,7 +43,7 @@ def _along_rows(name: str) -> Callable[[Any], Layer]:
 
 def _flatten(m: Any) -> Layer:
     if m.start_dim != 1 or m.end_dim != -1:
-        raise ValueError("expected start_dim=1 and end_dim=-1")
+        raise InputError("expected start_dim=1 and end_dim=-1")
     return Activation("identity")
 
 

@@ -19,13 +19,7 @@ ONNX_DTYPES = ("float16", "float32", "float64")
 
 
 def check_dtype(dtype: str | None, own: str | None, name: str = "dtype") -> str:
-    """Choose the dtype of a model: the one asked for, else that of the parameters.
-
-    Raises
-    ------
-    OnnxError
-        It is none of `ONNX_DTYPES`.
-    """
+    """Choose the dtype of a model: the one asked for, else that of the parameters."""
     if dtype is not None and dtype not in ONNX_DTYPES:
         raise OnnxError(f"{name} is {dtype!r}; expected one of {', '.join(ONNX_DTYPES)}")
     # As in a model file: NumPy has no bfloat16, and what was never placed is float64.
@@ -33,13 +27,7 @@ def check_dtype(dtype: str | None, own: str | None, name: str = "dtype") -> str:
 
 
 def check_texts(name: str, texts: Sequence[str] | None, count: int) -> list[str] | None:
-    """Check a list of names.
-
-    Raises
-    ------
-    OnnxError
-        They are no list, or not as many as expected.
-    """
+    """Check a list of names."""
     if texts is None:
         return None
     if isinstance(texts, str) or len(texts) != count:
@@ -50,25 +38,7 @@ def check_texts(name: str, texts: Sequence[str] | None, count: int) -> list[str]
 def add_scores(
     graph: Graph, layers: Any, tree: Any, theta: Any, inputs: int, x: str, dtype: str
 ) -> tuple[str, int]:
-    """Add the layers of a network; return the name of the scores and their number.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where to.
-    layers : Chain
-        The layers.
-    tree : nested tuples of Parameter
-        Where their parameters lie.
-    theta : array
-        The parameters, on any library.
-    inputs : int
-        Width of `x`.
-    x : str
-        Name of the input.
-    dtype : str
-        Of the input, the parameters and the scores.
-    """
+    """Add the layers of a network; return the name of the scores and their number."""
     params = unflatten(tree, to_host(theta).astype(dtype), xp=host)
     return add_layer(graph, layers, x, inputs, dtype, params, _names(tree))
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from xpnn import __version__
-from xpnn.backends import host
-from xpnn.data.files import replacing
+from xpnn.backends import InputError, host
+from xpnn.data.files import atomic_write
+from xpnn.data.optional import import_optional
 
 OPSETS = (18, 26)
 """The oldest and the newest version of ONNX's operators that models are written for."""
@@ -20,41 +20,16 @@ _DOMAIN = "ai.onnx.ml"
 _LARGEST = 2**31 - 2**20  # bytes of parameters: one protobuf message holds less than 2 GiB
 
 
-class OnnxError(ValueError):
+class OnnxError(InputError):
     """A model cannot be written as ONNX; the message says why."""
 
 
-def import_onnx() -> Any:
-    """Import the package `onnx`.
-
-    Raises
-    ------
-    ImportError
-        It is not installed; the message says what installs it.
-    """
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX export needs the package onnx ({error}). Install it with: "
-            'pip install "xpnn[onnx]"'
-        ) from error
-
-
 def check_opset(opset: int | None) -> int:
-    """Choose the version of the operators, or check the one that is asked for.
-
-    Parameters
-    ----------
-    opset : int or None
-        None is the oldest of `OPSETS`, which the most runtimes know.
-
-    Raises
-    ------
-    OnnxError
-        It is outside `OPSETS`, or newer than the installed onnx.
-    """
-    oldest, newest = OPSETS[0], min(OPSETS[1], import_onnx().defs.onnx_opset_version())
+    """Choose the version of the operators, or check the one that is asked for."""
+    oldest, newest = (
+        OPSETS[0],
+        min(OPSETS[1], import_optional("onnx", "onnx").defs.onnx_opset_version()),
+    )
     if opset is None:
         return oldest
     if isinstance(opset, bool) or not isinstance(opset, int) or not oldest <= opset <= newest:
@@ -74,15 +49,18 @@ class Graph:
     ----------
     nodes, initializers, inputs, outputs : list
         What the model is made of; values are known by their names.
+    output_names : dict of str to str
+        What an output is -> its name. The names differ where an input has that name already.
     """
 
     def __init__(self, opset: int) -> None:
-        self.onnx, self.opset = import_onnx(), opset
+        self.onnx, self.opset = import_optional("onnx", "onnx"), opset
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self.bytes = 0
+        self.output_names: dict[str, str] = {}
         self._names: set[str] = set()
         self._constants: dict[Any, str] = {}
 
@@ -98,21 +76,7 @@ class Graph:
     def add(
         self, op: str, *inputs: str, output: str = "", ml: bool = False, **attributes: Any
     ) -> str:
-        """Add a node with one output; return the name of that value.
-
-        Parameters
-        ----------
-        op : str
-            Name of the operator.
-        *inputs : str
-            Names of values.
-        output : str, optional
-            What to call the output.
-        ml : bool, default False
-            Whether the operator is one of ai.onnx.ml.
-        **attributes
-            Of the operator.
-        """
+        """Add a node with one output; return the name of that value."""
         name = self._name(output or op.lower())
         node = self.onnx.helper.make_node(
             op, list(inputs), [name], name=name, domain=_DOMAIN if ml else "", **attributes
@@ -121,15 +85,7 @@ class Graph:
         return name
 
     def constant(self, values: Any, name: str = "") -> str:
-        """Add an array, once; return its name.
-
-        Parameters
-        ----------
-        values : array_like
-            Numbers, truth values or texts.
-        name : str, optional
-            What to call it; arrays without a name are shared where they are equal.
-        """
+        """Add an array, once; return its name."""
         array = host.asarray(values, order="C")
         if array.dtype.kind in "UT":
             array = array.astype(object)
@@ -154,17 +110,20 @@ class Graph:
 
     def input(self, name: str, dtype: Any, width: int) -> str:
         """Declare an input of shape (n, width); an object dtype is text."""
-        # Feature names are the user's: they may be those of other values.
-        made = self._name(name)
+        # In ONNX an empty name means that there is no value.
+        made = self._name(name or "input")
         self.inputs.append(self._info(made, dtype, ["n", width]))
         return made
 
     def output(self, value: str, name: str, dtype: Any, width: int | None) -> None:
-        """Declare a value an output of shape (n, width), or (n,) where `width` is None."""
-        self.add("Identity", value, output=name)
-        if self.nodes[-1].output[0] != name:
-            raise OnnxError(f"an input is called {name!r}, which is the name of an output")
-        self.outputs.append(self._info(name, dtype, ["n"] if width is None else ["n", width]))
+        """Declare a value an output of shape (n, width), or (n,) where `width` is None.
+
+        The names of inputs are the user's. Where one of them is `name`, the output gets a
+        number behind it.
+        """
+        made = self.add("Identity", value, output=name)
+        self.output_names[name] = made
+        self.outputs.append(self._info(made, dtype, ["n"] if width is None else ["n", width]))
 
     def _type(self, dtype: Any) -> int:
         dtype = host.dtype(dtype)
@@ -176,26 +135,7 @@ class Graph:
         return self.onnx.helper.make_tensor_value_info(name, self._type(dtype), shape)
 
     def model(self, name: str, doc: str, properties: Mapping[str, Sequence[str] | None]) -> Any:
-        """Finish and check the model.
-
-        Parameters
-        ----------
-        name : str
-            Of the graph.
-        doc : str
-            Description for a person.
-        properties : dict
-            Lists of text to write into the metadata as JSON; None is left out.
-
-        Returns
-        -------
-        onnx.ModelProto
-
-        Raises
-        ------
-        OnnxError
-            It does not fit into one ONNX file.
-        """
+        """Finish and check the model."""
         if self.bytes > _LARGEST:
             raise OnnxError(
                 f"the parameters take {self.bytes:,} bytes; an ONNX file holds less than 2 GiB. "
@@ -217,6 +157,8 @@ class Graph:
             for key, texts in properties.items()
             if texts is not None
         }
+        if any(name != made for name, made in self.output_names.items()):
+            given["outputs"] = json.dumps(self.output_names)
         helper.set_model_props(model, given)
         self.onnx.checker.check_model(model, full_check=True)
         return model
@@ -225,6 +167,6 @@ class Graph:
 def write(model: Any, path: str | Path | None) -> Any:
     """Write a model to a file, whole or not at all; return the model."""
     if path is not None:
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_bytes(model.SerializeToString())
     return model

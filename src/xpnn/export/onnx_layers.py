@@ -14,19 +14,7 @@ from xpnn.layers import Activation, Chain, Dense, Dropout, Layer, RawErrorDense,
 
 @dataclass(frozen=True)
 class _Operator:
-    """An operator that computes an activation, where runtimes have it.
-
-    Parameters
-    ----------
-    name : str
-        Of the operator.
-    attributes : dict
-        Of the operator.
-    dtypes : frozenset of str
-        Those for which the CPU runtimes have it.
-    since : int
-        The first operator set that holds it.
-    """
+    """An operator that computes an activation, where runtimes have it."""
 
     name: str
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -52,23 +40,7 @@ _OPERATORS = {
 def add_activation(
     graph: Graph, x: str, width: int, dtype: str, name: str, alpha: float | None = None
 ) -> str:
-    """Add one of `xpnn.functional.ACTIVATIONS`; return the name of the result.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where to.
-    x : str
-        Name of a value of shape (n, width).
-    width : int
-        Its width.
-    dtype : str
-        Its dtype.
-    name : str
-        Of the activation.
-    alpha : float, optional
-        Of 'leaky_relu' and 'elu'.
-    """
+    """Add one of `xpnn.functional.ACTIVATIONS`; return the name of the result."""
     rule, operator = activation_rule(name), _OPERATORS.get(name)
     if name == "identity":
         return x
@@ -91,39 +63,7 @@ def add_layer(
     graph: Graph, layer: Layer, x: str, width: int, dtype: str, params: Any, names: Any,
     where: str = "layer",
 ) -> tuple[str, int]:  # fmt: skip
-    """Add a layer as it predicts.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where to.
-    layer : Layer
-        A chain may hold chains. Dropout leaves nothing behind.
-    x : str
-        Name of a value of shape (n, width).
-    width : int
-        Its width.
-    dtype : str
-        Its dtype.
-    params : nested tuples of numpy.ndarray
-        The layer's parameters.
-    names : nested tuples of str
-        Their names.
-    where : str
-        Which layer it is, for errors.
-
-    Returns
-    -------
-    y : str
-        Name of the result.
-    outputs : int
-        Its width.
-
-    Raises
-    ------
-    OnnxError
-        A layer does something that there is no rule for.
-    """
+    """Add a layer as it predicts."""
     kind = type(layer)
     if kind is Chain:
         assert isinstance(layer, Chain)

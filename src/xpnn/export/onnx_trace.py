@@ -62,38 +62,7 @@ def add_function(
     names: Sequence[str] = (),
     what: str = "the function",
 ) -> tuple[str, int]:
-    """Add the operations of a pure function of rows.
-
-    Parameters
-    ----------
-    graph : Graph
-        Where to.
-    function : callable
-        ``function(params, x) -> y``, made for `xpnn.engine.trace.NAMESPACE`.
-    x : str
-        Name of a value of shape (n, width).
-    width : int
-        Its width.
-    dtype : str
-        Its dtype.
-    params : nested tuples of numpy.ndarray
-        Parameters, which become constants.
-    names : sequence of str
-        Their names in the model.
-    what : str
-        What the function is, for errors.
-
-    Returns
-    -------
-    y : str
-        Name of the result, of shape (n, outputs) and of the same dtype.
-    outputs : int
-
-    Raises
-    ------
-    OnnxError
-        The function does something that ONNX or the engine has no rule for.
-    """
+    """Add the operations of a pure function of rows."""
     traces = []
     for rows in _ROWS:
         example = host.ones((rows, width), dtype)

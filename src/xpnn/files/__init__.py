@@ -1,34 +1,63 @@
-"""Model files of every kind: networks, fitted estimators, tables' models."""
+"""Model files of every kind: networks, fitted estimators, pipelines, tables' models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xpnn import export
-from xpnn.backends import Backend, Device, DType
-from xpnn.data.arrays_file import read_header
-from xpnn.export import ModelFileError, read_record
-from xpnn.export.model_file import MODEL, NETWORK, kind_of, naming
+from xpnn.backends import DTYPES, Backend, Device, DType, InputError, dtype_name
+from xpnn.data.arrays_file import FileKind, read_arrays, read_header, write_arrays
+from xpnn.export import ModelFileError
+from xpnn.files.kinds import Kind
+from xpnn.files.networks import NETWORK
 from xpnn.training import Network
 
-__all__ = ["ModelFileError", "load", "read_record", "save"]
+__all__ = ["MODEL", "ModelFileError", "load", "read_record", "save"]
+
+MODEL = FileKind("xpnn", "model file", 2, error=ModelFileError)
+_NETWORK = "network"
 
 
-def save(model: Any, path: str | Path, record: dict[str, Any] | None = None) -> Path:
+def _kind(name: str) -> Kind:
+    """Find a kind by its name; scikit-learn is imported only for those that need it."""
+    if name == _NETWORK:
+        return NETWORK
+    from xpnn.files.estimators import KINDS
+
+    if name not in KINDS:
+        raise ModelFileError(f"it holds a model of the kind {name!r}, which is not known")
+    return KINDS[name]
+
+
+def save(
+    model: Any,
+    path: str | Path,
+    record: dict[str, Any] | None = None,
+    *,
+    for_inference: bool = False,
+) -> Path:
     """Write a model to a file that holds data and nothing that runs.
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or TableModel
-        On any library and device; its arrays are copied to the host. An estimator's
-        optimizer state goes along, so that `partial_fit` can go on.
+    model : Network, MLPClassifier, MLPRegressor, Perceptron, Pipeline or TableModel
+        On any library and device; its arrays are copied to the host. Estimators are fitted
+        or initialized. A scikit-learn `Pipeline` (or `TransformedTargetRegressor`) ends in an
+        estimator of xpnn; its other steps are of the classes in
+        `xpnn.files.pipelines.TRANSFORMERS`, nested as they may be.
     path : path
         Usually ends in ``.safetensors``. The file is written beside, synced and renamed:
-        an older one there stays whole until the new one is.
+        an older one there stays whole until the new one is, and its permissions are kept.
+        A symbolic link stays, and the file that it points to is replaced.
     record : dict, optional
         What shall be remembered of the training, such as ``history.to_dict()``: plain
-        values and arrays, for JSON. `xpnn.export.read_record` reads it.
+        values and arrays, for JSON. `xpnn.files.read_record` reads it.
+    for_inference : bool, default False
+        Whether to leave out what only further training needs: the optimizer's state and the
+        best weights of early stopping, usually two thirds of the file or more. `partial_fit`
+        then goes on with a new optimizer.
 
     Returns
     -------
@@ -38,16 +67,57 @@ def save(model: Any, path: str | Path, record: dict[str, Any] | None = None) -> 
     Raises
     ------
     ModelFileError
-        A parameter cannot be saved, such as a function of the user's own; names it.
+        A step or a parameter cannot be saved, such as a function of the user's own; names it.
     OSError
         The file cannot be written; an older one is still there.
-    """
-    if isinstance(model, Network):
-        return export.save(model, path, record=record)
-    # scikit-learn is imported only where a model needs it.
-    from xpnn.estimators import files
 
-    return files.save_estimator(model, path, record=record)
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import xpnn
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), xpnn.Perceptron(random_state=0)).fit(X, y)
+    >>> path = xpnn.save(model, os.path.join(tempfile.mkdtemp(), "iris.safetensors"))
+    >>> bool((xpnn.load(path).predict(X) == model.predict(X)).all())
+    True
+    """
+    if record is not None and not isinstance(record, dict):
+        raise ModelFileError(f"record is {record!r}; expected a dictionary of plain values")
+    name = _NETWORK
+    if not isinstance(model, Network):
+        from xpnn.files.estimators import kind_of_model
+
+        name = kind_of_model(model)
+    content, arrays = _kind(name).to_content(model, for_inference)
+    try:
+        return write_arrays(path, MODEL, {"kind": name, **content, "record": record or {}}, arrays)
+    except ModelFileError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"record cannot be saved: {error}; expected numbers, text, lists and dictionaries"
+        ) from error
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Let errors about a file's content begin with its name."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ModelFileError(f"{path}: its layers are nested too deeply") from error
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    if not isinstance(header.get("kind"), str):
+        raise ModelFileError(f"its header has the kind {header.get('kind')!r}")
+    if not isinstance(header.get("record"), dict):
+        raise ModelFileError(f"its header has the record {header.get('record')!r}")
 
 
 def load(
@@ -61,11 +131,11 @@ def load(
     Parameters
     ----------
     path : path
-        A file that `save` wrote, in this version of xpnn or an earlier one.
+        A file that `save` wrote.
     backend : Backend or str, optional
         Where the parameters shall live. Default: a network follows its first data; an
         estimator goes where it was, or to NumPy, with a warning, where that is not
-        possible.
+        possible. In a pipeline this is about the estimators of xpnn.
     device : str or object, optional
         Device of that library.
     dtype : str or dtype, optional
@@ -74,21 +144,55 @@ def load(
 
     Returns
     -------
-    Network, MLPClassifier, MLPRegressor or TableModel
+    Network, MLPClassifier, MLPRegressor, Perceptron, Pipeline or TableModel
         Predicts what the saved one does, bit for bit on the same library. The random
         generator of a network is a new one.
 
     Raises
     ------
     ModelFileError
-        The file is not a whole model file, is damaged, from a newer xpnn, or contradicts
-        itself.
+        The file is not a whole model file, is damaged, from another version of the format, or
+        contradicts itself.
+    InputError
+        A device without a library, or a name that is not known.
+
+    Warns
+    -----
+    InconsistentVersionWarning
+        A pipeline was written with another version of scikit-learn.
+    """
+    if backend is None and device is not None:
+        raise InputError(f"device={device!r} goes with a backend; say which library it is of")
+    wanted = dtype if dtype is None or isinstance(dtype, str) else dtype_name(dtype)
+    if wanted is not None and wanted not in DTYPES:
+        raise InputError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
+    header, arrays = read_arrays(path, MODEL)
+    with _naming(path):
+        _check_header(header)
+        kind = _kind(header["kind"])
+        model = kind.from_content(header, arrays)
+    return kind.place(model, backend, device, wanted)
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read what a model file remembers of its training.
+
+    Parameters
+    ----------
+    path : path
+        A model file of any kind.
+
+    Returns
+    -------
+    dict
+        The `record` given to `save`; its arrays came back as lists, its keys as text.
+
+    Raises
+    ------
+    ModelFileError
+        The file is not a whole model file, or from another version of the format.
     """
     header = read_header(path, MODEL)
-    with naming(path):
-        kind = kind_of(header)
-    if kind == NETWORK:
-        return export.load(path, backend, device, dtype)
-    from xpnn.estimators import files
-
-    return files.load_estimator(path, backend, device, dtype)
+    with _naming(path):
+        _check_header(header)
+    return dict(header["record"])

@@ -1,4 +1,4 @@
-"""A table of what was there and what was read, as a picture."""
+"""True and predicted classes as a table."""
 
 from __future__ import annotations
 
@@ -8,30 +8,84 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import ConfusionMatrixDisplay
 
-from xpnn.backends import ArrayLike
-from xpnn.plots.figure import AMOUNT, add_box, bare_figure, fit_around, ink, literal, short_names
-from xpnn.plots.labels import coded, label_column
+from xpnn.backends import ArrayLike, InputError, to_host
+from xpnn.plots.figure import AMOUNT, axes_on, figure_of, literal, short_names
 
 MOST_CLASSES = 50
-_BOTH = 20  # classes up to which each cell also holds the share
-_WIDE, _NARROW = 0.7, 0.52  # inches of a cell, up to ten classes and beyond
-_LEAST = 1.4  # inches of a table
-_UPRIGHT = 5  # letters of a class name that fit below a cell
+
+
+def label_column(name: str, values: Any) -> Any:
+    """Bring labels of shape (n,) or (n, 1) to the host as a column."""
+    found = np.asarray(to_host(values))
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.ndim != 1:
+        raise InputError(f"{name} has shape {found.shape}; expected (n,), one label for each row")
+    if found.dtype.kind == "f":
+        fractions = np.flatnonzero(found != np.round(found))  # nan too
+        if fractions.size:
+            i = int(fractions[0])
+            raise InputError(f"{name}[{i}] is {found[i]}; expected labels of classes")
+    return found
+
+
+def class_codes(
+    columns: Sequence[Any], classes: Sequence[object] | None, known: Sequence[object] | None = None
+) -> tuple[list[Any], list[str]]:
+    """Number the labels of some columns of `label_column`; returns codes and short names.
+
+    `classes` names the classes in the order of `known`, which are all labels of a model, or of
+    the labels 0, 1, ...; or it holds the labels themselves in the order that is wanted.
+    """
+    listed = [column.tolist() for column in columns]
+    labels: list[Any] = list({label: None for column in listed for label in column})
+    try:
+        labels.sort()
+    except TypeError:  # texts and numbers have no order
+        labels.sort(key=str)
+    names = None if classes is None else list(classes)
+    if known is not None:
+        labels = list(known)
+    elif names is not None and set(labels) <= set(names):
+        labels = names
+    elif names is not None and set(labels) <= set(range(len(names))):
+        labels = list(range(len(names)))
+    if names is not None and len(names) != len(labels):
+        raise InputError(f"classes names {len(names)} classes; expected {len(labels)}: {labels}")
+    if len(labels) > MOST_CLASSES:
+        raise InputError(f"there are {len(labels)} classes; expected at most {MOST_CLASSES}")
+    places = {label: i for i, label in enumerate(labels)}
+    for label in (label for column in listed for label in column):
+        if label not in places:
+            some = ", ".join(map(str, labels[:10])) + (", ..." if len(labels) > 10 else "")
+            raise InputError(f"the label {label!r} is not among the classes {some}")
+    codes = [np.asarray([places[label] for label in column], dtype=np.int64) for column in listed]
+    return codes, short_names(labels if names is None else names, 28)
 
 
 def draw_confusion(
-    labels: ArrayLike, predicted: ArrayLike, *, classes: Sequence[object] | None = None
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    classes: Sequence[object] | None = None,
+    normalize: str | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
-    """Draw a confusion matrix: counts, and the share of each row.
+    """Draw a confusion matrix: a row for each true class, a column for each predicted one.
 
     Parameters
     ----------
     labels, predicted : array_like, shape (n,)
-        What is there, and what was read; of any library, numbers or texts.
+        True and predicted labels; of any library, numbers or texts.
     classes : sequence, optional
         Names of the classes. Where labels are 0, 1, ..., names stand in their place; other
         labels must be among the names, which then give the order. Default: all that occur.
+    normalize : {'true', 'pred', 'all'}, optional
+        Show shares of the rows, of the columns or of all in place of counts.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default, a new figure.
 
     Returns
     -------
@@ -42,72 +96,31 @@ def draw_confusion(
     ValueError
         Lengths differ, there is no row, a label has no name, or there are too many classes.
     """
-    right, read = label_column("labels", labels), label_column("predicted", predicted)
-    if len(right) != len(read) or not len(right):
-        raise ValueError(
-            f"labels holds {len(right)} and predicted {len(read)}; expected as many of both, "
+    right, said = label_column("labels", labels), label_column("predicted", predicted)
+    if len(right) != len(said) or not len(right):
+        raise InputError(
+            f"labels holds {len(right)} and predicted {len(said)}; expected as many of both, "
             "at least one"
         )
-    (rows, columns), names = coded([right, read], classes)
-    if len(names) > MOST_CLASSES:
-        raise ValueError(
-            f"there are {len(names)} classes; a picture can be read up to {MOST_CLASSES}"
-        )
-    counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    np.add.at(counts, (rows, columns), 1)
-    return _draw(counts, short_names(names, 28))
-
-
-def _draw(counts: Any, names: list[str]) -> Figure:
+    (rows, columns), names = class_codes([right, said], classes)
     many = len(names)
-    whole = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(whole, 1)
-    figure, side = bare_figure(), max(_LEAST, (_WIDE if many <= 10 else _NARROW) * many)
-    axes = add_box(figure, 0.0, 0.0, side, side)
-    image = axes.imshow(shares, cmap=AMOUNT, vmin=0.0, vmax=1.0)
-    _fill(axes, counts, shares, image)
-    rows = [f"{name}  ({n:,})" for name, n in zip(names, whole[:, 0], strict=True)]
-    upright = max(map(len, names)) <= _UPRIGHT
-    axes.set_xticks(range(many), names, fontsize=9, rotation=0 if upright else 90)
-    axes.set_yticks(range(many), rows, fontsize=9)
-    literal([*axes.get_xticklabels(), *axes.get_yticklabels()])
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class (rows)")
-    # Lines between the cells in place of tick marks.
-    axes.set_xticks(np.arange(many - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(many - 1) + 0.5, minor=True)
-    axes.grid(which="minor", color="0.8", linewidth=0.8)
-    axes.tick_params(which="both", length=0)
-    right, total = int(np.trace(counts)), int(counts.sum())
-    axes.set_title(
-        f"{right:,} of {total:,} right ({_percent(right / total)})", fontsize=10, loc="left", pad=10
+    side, longest = max(2.4, (0.6 if many <= 10 else 0.48) * many), max(map(len, names))
+    ax = axes_on(ax, side + 1.6 + 0.08 * longest, side + 0.6 + 0.08 * longest)
+    cells: Any = np.zeros((many, many), dtype=np.int64)
+    np.add.at(cells, (rows, columns), 1)
+    if normalize is not None:
+        wholes = {"true": cells.sum(1, keepdims=True), "pred": cells.sum(0), "all": cells.sum()}
+        if normalize not in wholes:
+            raise InputError(f"normalize is {normalize!r}; expected 'true', 'pred' or 'all'")
+        cells = cells / np.maximum(wholes[normalize], 1)
+    ConfusionMatrixDisplay(cells, display_labels=names).plot(
+        xticks_rotation="horizontal" if longest <= 5 else "vertical",
+        values_format="d" if normalize is None else ".2f",
+        cmap=AMOUNT,
+        ax=ax,
+        text_kw={"fontsize": 9 if many <= 10 else 7},
     )
-    scale = add_box(figure, side + 0.15, 0.0, 0.16, side)
-    figure.colorbar(image, cax=scale, label="share of the row", format=_tick)
-    return fit_around(figure)
-
-
-def _fill(axes: Axes, counts: Any, shares: Any, image: Any) -> None:
-    """Write into the cells; those without a row stay empty."""
-    many = len(counts)
-    size = 9 if many <= 10 else 7
-    # Inside the table: there is no need to measure them all.
-    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size, "in_layout": False}
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        text, share = f"{counts[row, column]:,}", shares[row, column]
-        if many <= _BOTH:
-            text += f"\n{_percent(share)}"
-        axes.text(column, row, text, color=ink(image.cmap(image.norm(share))), **look)
-    for row in np.flatnonzero(counts.sum(axis=1) == 0).tolist():
-        axes.text((many - 1) / 2, row, "no rows", color="0.35", **look)
-
-
-def _percent(share: float) -> str:
-    """Say a share in percent, rounding none of them to 0 or to all."""
-    if share in (0.0, 1.0):
-        return f"{share:.0%}"
-    return "<1%" if share < 0.005 else ">99%" if share > 0.995 else f"{share:.0%}"
-
-
-def _tick(value: float, _: Any = None) -> str:
-    return f"{value:.0%}"
+    literal([*ax.get_xticklabels(), *ax.get_yticklabels()])
+    correct = int((rows == columns).sum())
+    ax.set_title(f"accuracy {correct / len(rows):.4f} ({correct:,} of {len(rows):,})", fontsize=10)
+    return figure_of(ax)

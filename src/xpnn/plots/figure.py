@@ -14,11 +14,11 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from xpnn.data.files import replacing
+from xpnn.backends import InputError
+from xpnn.data.files import atomic_write
 
 _INDIGO, _ROSE, _CYAN, _GREEN = "#332288", "#CC6677", "#88CCEE", "#117733"
 _SAND, _WINE, _PURPLE, _BLACK = "#DDCC77", "#882255", "#AA4499", "#000000"
@@ -42,67 +42,21 @@ _DATES = {".svg": "Date", ".pdf": "CreationDate"}
 def new_figure(
     rows: int = 1, columns: int = 1, width: float = 5.0, height: float = 3.6, **options: Any
 ) -> tuple[Figure, Any]:
-    """Make a figure with a grid of axes.
-
-    Parameters
-    ----------
-    rows, columns : int, default 1
-        Size of the grid.
-    width, height : float
-        Inches for each cell.
-    **options
-        For `matplotlib.figure.Figure.subplots`.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-    axes : matplotlib.axes.Axes or array of them
-    """
+    """Make a figure with a grid of axes; a cell's size is in inches."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=120)
     return figure, figure.subplots(rows, columns, **options)
 
 
-def add_box(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Add axes at a place in inches; for figures of `bare_figure`."""
-    wide, high = figure.get_size_inches()
-    return figure.add_axes((left / wide, bottom / high, width / wide, height / high))
+def axes_on(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return the axes that were given, or those of a new figure of that size in inches."""
+    made: Axes = new_figure(width=width, height=height)[1] if ax is None else ax
+    return made
 
 
-def bare_figure() -> Figure:
-    """Make a figure whose axes are placed in inches; `fit_around` then gives it its size."""
-    return Figure(figsize=(10.0, 10.0), dpi=120)
-
-
-def fit_around(figure: Figure, margin: float = 0.1) -> Figure:
-    """Give a figure the size of what is on it, so that nothing is cut off.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        Of `bare_figure`; axes keep their sizes in inches, and move.
-    margin : float, default 0.1
-        Inches around.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure itself.
-    """
-    figure.canvas.draw_idle()
-    box = figure.get_tightbbox()
-    wide, high = figure.get_size_inches()
-    new_wide, new_high = box.width + 2 * margin, box.height + 2 * margin
-    places = [axes.get_position(original=True) for axes in figure.axes]
-    figure.set_size_inches(new_wide, new_high)
-    for axes, place in zip(figure.axes, places, strict=True):
-        axes.set_position(
-            (
-                (place.x0 * wide - box.x0 + margin) / new_wide,
-                (place.y0 * high - box.y0 + margin) / new_high,
-                place.width * wide / new_wide,
-                place.height * high / new_high,
-            )
-        )
+def figure_of(axes: Axes) -> Figure:
+    """Return the figure that axes are on; of a subfigure's, the whole one."""
+    figure = axes.get_figure(root=True)
+    assert isinstance(figure, Figure)
     return figure
 
 
@@ -129,9 +83,9 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in ENDINGS:
-        raise ValueError(f"path is '{path}'; expected one that ends in {', '.join(ENDINGS)}")
+        raise InputError(f"path is '{path}'; expected one that ends in {', '.join(ENDINGS)}")
     metadata = {_DATES[ending]: None} if ending in _DATES else None
-    with replacing(path) as beside, rc_context({"svg.hashsalt": "xpnn"}):
+    with atomic_write(path) as beside, rc_context({"svg.hashsalt": "xpnn"}):
         figure.savefig(beside, metadata=metadata)
     return path
 
@@ -143,33 +97,9 @@ def literal(texts: Sequence[Text]) -> None:
 
 
 def short_names(names: Sequence[object], most: int = 24) -> list[str]:
-    """Bring names onto one line of limited length, still different from each other.
-
-    Parameters
-    ----------
-    names : sequence
-        Of anything that has a text.
-    most : int, default 24
-        Letters of a name; the middle of a longer one is left out.
-
-    Returns
-    -------
-    list of str
-    """
+    """Bring names onto one line of at most so many letters, still different from each other."""
     whole = [" ".join(str(name).split()) or "(empty)" for name in names]
     half = (most - 1) // 2
     short = [n if len(n) <= most else f"{n[: most - 1 - half]}…{n[-half:]}" for n in whole]
     double = {name for name in short if short.count(name) > 1}
     return [f"{s} #{i + 1}" if s in double else s for i, s in enumerate(short)]
-
-
-def lightness(colour: Any) -> float:
-    """Lightness of a colour, L* of CIELAB: from 0 (black) to 100 (white)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-    y = sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    return 116 * y ** (1 / 3) - 16 if y > (6 / 29) ** 3 else 903.3 * y
-
-
-def ink(ground: Any) -> str:
-    """Black or white, whichever can be read on a colour."""
-    return "black" if lightness(ground) > 49.5 else "white"

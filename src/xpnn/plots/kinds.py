@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from xpnn.backends import is_array
+from xpnn.backends import InputError, is_array
 from xpnn.plots.confusion import draw_confusion
 from xpnn.plots.curves import curves_of, draw_history
 from xpnn.plots.diagram import draw_network
-from xpnn.plots.labels import label_column
 from xpnn.plots.model import dense_views, last_step
 from xpnn.plots.regions import draw_regions
 from xpnn.plots.weights import draw_weights
@@ -21,30 +21,17 @@ from xpnn.training import Network
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of picture.
+    """A kind of picture: the function that draws it, the data it needs, what may be missing."""
 
-    Parameters
-    ----------
-    shows : str
-        What is seen.
-    source : str
-        What it is drawn from.
-    needs : tuple of str
-        Data that must come along: ``'X'``, ``'y'``.
-    options : tuple of str
-        What else `draw` takes for it.
-    make : callable
-        ``make(source, X, y, **options) -> Figure``.
-    missing : callable
-        ``missing(source, X) -> str`` says what the source lacks; ``''`` for nothing.
-    """
+    function: Callable[..., Figure]
+    missing: Callable[[Any, Any], str]  # of a source and X: '' for nothing
+    needs: tuple[str, ...] = ()  # 'X', 'y'
 
-    shows: str
-    source: str
-    needs: tuple[str, ...]
-    options: tuple[str, ...]
-    make: Callable[..., Figure]
-    missing: Callable[[Any, Any], str]
+    @property
+    def options(self) -> list[str]:
+        """What else `draw` takes for it."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
 def _complaint(check: Callable[[Any], Any], source: Any) -> str:
@@ -73,123 +60,50 @@ def _no_layers(source: Any, X: Any) -> str:
 
 
 def _no_classes(source: Any, X: Any) -> str:
+    inner = last_step(source)
     if not hasattr(source, "predict"):
         return f"a {type(source).__name__} predicts nothing; hand in a fitted model"
-    inner = last_step(source)
-    if isinstance(inner, Network) and inner.loss.kind == "regression":
-        return f"the network's loss {inner.loss.name!r} is about values; there are no classes"
-    if not isinstance(inner, Network) and not hasattr(inner, "classes_"):
+    if isinstance(inner, Network):
+        values = inner.loss.kind == "regression"
+        return f"the loss {inner.loss.name!r} is a regression's: no classes" if values else ""
+    if not hasattr(inner, "classes_"):
         return f"a {type(inner).__name__} has no classes_; it is no fitted classifier"
     return ""
 
 
 def _no_plane(source: Any, X: Any) -> str:
-    if not hasattr(source, "predict") and not hasattr(source, "predict_proba"):
+    if not hasattr(source, "predict"):
         return f"a {type(source).__name__} predicts nothing; hand in a fitted model"
     inputs = getattr(source, "inputs", None) or getattr(source, "n_features_in_", None)
     if inputs is None and getattr(X, "ndim", 0) == 2:
         inputs = X.shape[1]
-    if inputs not in (None, 2):
-        return f"the model has {inputs} inputs; decision regions need exactly two"
-    return ""
-
-
-def _confusion(source: Any, X: Any, y: Any, **options: Any) -> Figure:
-    inner = last_step(source)
-    if options.get("classes") is None and hasattr(inner, "classes_"):
-        options["classes"] = list(inner.classes_)
-    predicted = label_column("the prediction", source.predict(X))
-    return draw_confusion(y, predicted, **options)
+    if inputs in (None, 2):
+        return ""
+    return f"the model has {inputs} inputs; decision regions need exactly two"
 
 
 KINDS: dict[str, Kind] = {
-    "loss": Kind(
-        "loss and accuracy, epoch by epoch",
-        "a History, its record, a list of losses, or a fitted estimator with a loss_curve_",
-        (),
-        ("log",),
-        lambda source, X, y, **options: draw_history(source, **options),
-        _no_curves,
-    ),
-    "weights": Kind(
-        "the first layer's weights, as pictures or as a heat map",
-        "a Network, a fitted estimator with coefs_ or coef_, or an array (inputs, units)",
-        (),
-        ("names", "shape", "most"),
-        lambda source, X, y, **options: draw_weights(source, **options),
-        _no_weights,
-    ),
-    "confusion": Kind(
-        "what was there and what was read, as a table",
-        "a fitted classifier, with rows and their labels",
-        ("X", "y"),
-        ("classes",),
-        _confusion,
-        _no_classes,
-    ),
-    "regions": Kind(
-        "what a model of two inputs says, over their plane",
-        "a fitted model of exactly two inputs, with rows, and labels or values if there are any",
-        ("X",),
-        ("names", "classes", "task", "resolution", "most"),
-        draw_regions,
-        _no_plane,
-    ),
-    "network": Kind(
-        "units and weights, as a diagram",
-        "a Network, or a fitted estimator with coefs_ or coef_",
-        (),
-        ("names", "classes"),
-        lambda source, X, y, **options: draw_network(source, **options),
-        _no_layers,
-    ),
+    "loss": Kind(draw_history, _no_curves),
+    "weights": Kind(draw_weights, _no_weights),
+    "confusion": Kind(draw_confusion, _no_classes, ("X", "y")),
+    "regions": Kind(draw_regions, _no_plane, ("X",)),
+    "network": Kind(draw_network, _no_layers),
 }
-"""Every kind of picture: what it shows, what it is drawn from, what it needs."""
+"""Every kind of picture."""
 
 
 def lacks(kind: str, source: Any, X: Any = None, y: Any = None) -> str:
-    """Say what is missing for a picture.
-
-    Parameters
-    ----------
-    kind : str
-        A name in `KINDS`.
-    source, X, y : object
-        As for `draw`.
-
-    Returns
-    -------
-    str
-        ``''`` where the picture can be drawn.
-
-    Raises
-    ------
-    ValueError
-        There is no such kind.
-    """
+    """Say what is missing for a picture; arguments are as for `draw`, ``''`` is nothing."""
     if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise InputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
     found = KINDS[kind].missing(source, X)
-    if found:
-        return found
     given = {"X": X is not None, "y": y is not None}
     absent = [name for name in KINDS[kind].needs if not given[name]]
-    return f"{' and '.join(absent)} not given: the data to look at" if absent else ""
+    return found or (f"{' and '.join(absent)} not given: the data to look at" if absent else "")
 
 
 def fitting(source: Any, X: Any = None, y: Any = None) -> list[str]:
-    """List the kinds of pictures that can be drawn.
-
-    Parameters
-    ----------
-    source, X, y : object
-        As for `draw`.
-
-    Returns
-    -------
-    list of str
-        Names in `KINDS`.
-    """
+    """List the kinds of pictures that can be drawn; arguments are as for `draw`."""
     return [kind for kind in KINDS if not lacks(kind, source, X, y)]
 
 
@@ -198,17 +112,19 @@ def draw(kind: str, source: Any, X: Any = None, y: Any = None, **options: Any) -
 
     Parameters
     ----------
-    kind : str
-        A name in `KINDS`, which says what each shows and is drawn from.
+    kind : {'loss', 'weights', 'confusion', 'regions', 'network'}
+        Loss and accuracy by epoch; the first layer's weights; true and predicted classes;
+        what a model of two inputs predicts over their plane; units and weights as a diagram.
     source : object
-        A History or its record, a Network, or a fitted estimator.
+        For 'loss' a History, its record, a list of losses or a fitted estimator; else a
+        Network or a fitted estimator; for 'weights' an array of shape (inputs, units) too.
     X : array_like or frame, optional
         Rows, for 'confusion' and 'regions', as the model takes them.
     y : array_like, optional
         Their labels or values.
     **options
-        `KINDS` lists those of each kind; the functions that draw describe them. None
-        counts as not given.
+        Those of the function that draws: `draw_history`, `draw_weights`, `draw_confusion`,
+        `draw_regions` or `draw_network`; `ax` is one of each. None counts as not given.
 
     Returns
     -------
@@ -227,12 +143,17 @@ def draw(kind: str, source: Any, X: Any = None, y: Any = None, **options: Any) -
     >>> figure.axes[0].get_ylabel()
     'loss'
     """
-    missing = lacks(kind, source, X, y)
-    if missing:
-        raise ValueError(f"cannot draw {kind!r}: {missing}. It is drawn from {KINDS[kind].source}")
+    if missing := lacks(kind, source, X, y):
+        raise InputError(f"cannot draw {kind!r}: {missing}")
+    chosen = KINDS[kind]
     given = {name: value for name, value in options.items() if value is not None}
-    strange = [name for name in given if name not in KINDS[kind].options]
-    if strange:
-        allowed = ", ".join(KINDS[kind].options)
-        raise ValueError(f"{kind!r} takes no {', '.join(strange)}; its options are {allowed}")
-    return KINDS[kind].make(source, X, y, **given)
+    unknown = [name for name in given if name not in chosen.options]
+    if unknown:
+        allowed = ", ".join(chosen.options)
+        raise InputError(f"{kind!r} takes no {', '.join(unknown)}; its options are {allowed}")
+    if kind == "confusion":
+        known = getattr(last_step(source), "classes_", None)
+        if known is not None:
+            given = {"classes": list(known), **given}
+        return draw_confusion(y, source.predict(X), **given)
+    return chosen.function(source, *((X, y) if chosen.needs else ()), **given)

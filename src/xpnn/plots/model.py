@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xpnn.backends import host, to_host
+from xpnn.backends import InputError, host, to_host
 from xpnn.layers import Activation, Chain, Dense, Dropout, RawErrorDense, unflatten, walk
 from xpnn.training import Network
 
@@ -14,24 +14,11 @@ _OUTPUTS = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid
 
 @dataclass(frozen=True)
 class DenseView:
-    """A dense layer as a picture shows it; arrays on the host.
+    """A dense layer as a picture shows it; arrays on the host."""
 
-    Parameters
-    ----------
-    weights : array, shape (inputs, units)
-    bias : array, shape (units,), or None
-    activation : str
-        What follows; '' for nothing.
-    """
-
-    weights: Any
-    bias: Any = None
-    activation: str = ""
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return self.weights.size + (0 if self.bias is None else self.bias.size)
+    weights: Any  # (inputs, units)
+    bias: Any = None  # (units,)
+    activation: str = ""  # what follows
 
 
 def last_step(model: Any) -> Any:
@@ -46,17 +33,7 @@ def last_step(model: Any) -> Any:
 
 
 def dense_views(model: Any) -> list[DenseView]:
-    """List a model's dense layers.
-
-    Parameters
-    ----------
-    model : Network or fitted estimator
-        With `coefs_` and `intercepts_`, or with `coef_` and `intercept_`; at the end of a
-        pipeline too.
-
-    Returns
-    -------
-    list of DenseView
+    """List the dense layers of a Network, or of an estimator with `coefs_` or `coef_`.
 
     Raises
     ------
@@ -83,7 +60,7 @@ def dense_views(model: Any) -> list[DenseView]:
     for number, layer in enumerate(found, start=1):
         for name, values in (("weights", layer.weights), ("bias", layer.bias)):
             if values is not None and not host.isfinite(values).all():
-                raise ValueError(
+                raise InputError(
                     f"the {name} of dense layer {number} hold values that are not finite; "
                     "there is nothing to draw"
                 )
@@ -99,7 +76,7 @@ def _of_network(network: Network) -> list[DenseView]:
     found: list[DenseView] = []
     _collect(network.layers, params, found)
     if not found:
-        raise ValueError("the network has no dense layer; there is nothing to draw")
+        raise InputError("the network has no dense layer; there is nothing to draw")
     return _with_output(found, _OUTPUTS.get(network.loss.name, ""))
 
 
@@ -111,7 +88,7 @@ def _collect(layer: Any, params: Any, found: list[DenseView]) -> None:
         activation = layer.activation if isinstance(layer, RawErrorDense) else ""
         found.append(DenseView(params[0], params[1] if layer.bias else None, activation))
     elif any(True for _ in walk(params)):
-        raise ValueError(f"the layer {layer!r} is not dense; only dense layers are drawn")
+        raise InputError(f"the layer {layer!r} is not dense; only dense layers are drawn")
     elif found and not isinstance(layer, Dropout):
         name = layer.name if isinstance(layer, Activation) else type(layer).__name__
         found[-1] = replace(found[-1], activation=f"{found[-1].activation} {name}".strip())
@@ -132,7 +109,7 @@ def _of_estimator(model: Any) -> list[DenseView]:
 def _activation_name(spec: Any) -> str:
     if isinstance(spec, str):
         return spec
-    return str(getattr(spec, "name", "own function"))
+    return str(getattr(spec, "name", "custom"))
 
 
 def _with_output(layers: list[DenseView], name: str) -> list[DenseView]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from xpnn.backends import host, to_host
+from xpnn.backends import InputError, host, to_host
 from xpnn.plots.figure import COLOURS, LINES, new_figure, save_figure
 from xpnn.units import Neuron
 
@@ -35,7 +35,7 @@ def plot_bias_shift(
         There is no neuron, or one has several inputs.
     """
     if not neurons or any(neuron.inputs != 1 for neuron in neurons):
-        raise ValueError(f"neurons is {neurons!r}; expected neurons with one input each")
+        raise InputError(f"neurons is {neurons!r}; expected neurons with one input each")
     grid = host.linspace(low, high, 201)
     figure, axes = new_figure(width=6.0)
     for i, neuron in enumerate(neurons):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from xpnn.backends import ArrayLike, host, to_host
+from xpnn.backends import ArrayLike, InputError, host, to_host
 from xpnn.plots.figure import COLOURS, MARKERS, literal, new_figure, save_figure
 from xpnn.units import Epoch
 
@@ -48,13 +48,13 @@ def plot_boundaries(perceptron: Perceptron, X: ArrayLike, y: ArrayLike, path: st
     """
     points, labels = host.asarray(to_host(X), dtype=host.float64), to_host(y)
     if points.shape[1] != 2 or len(perceptron.classes_) != 2:
-        raise ValueError(
+        raise InputError(
             f"X has {points.shape[1]} features and y {len(perceptron.classes_)} classes; "
             "a picture needs two of both"
         )
     epochs = [epoch for epoch in perceptron.history_ if epoch.details]
     if not epochs:
-        raise ValueError("the history holds no details; fit with record=True")
+        raise InputError("the history holds no details; fit with record=True")
     chosen = sorted({round(float(i)) for i in host.linspace(0, len(epochs) - 1, _PANELS)})
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)

@@ -6,13 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xpnn.backends import Array, placement, to_device
+from xpnn.backends import Array, InputError, placement, to_device
 from xpnn.training.history import History
-
-if TYPE_CHECKING:
-    from xpnn.training.network import Network
 
 
 @dataclass
@@ -21,7 +18,7 @@ class Run:
 
     Parameters
     ----------
-    network : Network
+    network : Any
         The network, with the parameters as they stand after the epoch.
     history : History
         What happened so far.
@@ -39,7 +36,7 @@ class Run:
         Epoch (from 1) whose weights the network has; 0 before the first.
     """
 
-    network: Network
+    network: Any
     history: History
     epochs: int
     model: Any = None
@@ -66,7 +63,7 @@ class Run:
             It is empty, or no text.
         """
         if not isinstance(reason, str) or not reason:
-            raise ValueError(f"reason is {reason!r}; expected a text that is not empty")
+            raise InputError(f"reason is {reason!r}; expected a text that is not empty")
         self.history.stopped = self.history.stopped or reason
 
 
@@ -203,11 +200,11 @@ class EarlyStopping(Callback):
     ) -> None:
         whole = isinstance(patience, Integral) and not isinstance(patience, bool)
         if not whole or patience < 1:
-            raise ValueError(f"patience is {patience!r}; expected an integer, 1 or more")
+            raise InputError(f"patience is {patience!r}; expected an integer, 1 or more")
         if not min_delta >= 0:
-            raise ValueError(f"min_delta is {min_delta!r}; expected 0 or more")
+            raise InputError(f"min_delta is {min_delta!r}; expected 0 or more")
         if monitor not in ("validation_loss", "validation_accuracy", "loss"):
-            raise ValueError(
+            raise InputError(
                 f"monitor={monitor!r} is not known; expected 'validation_loss', "
                 "'validation_accuracy' or 'loss'"
             )
@@ -226,7 +223,7 @@ class EarlyStopping(Callback):
         """Keep the weights when they are the best so far; stop when patience is out."""
         figures = getattr(run.history, self.monitor)
         if not figures:
-            raise ValueError(
+            raise InputError(
                 f"early stopping monitors {self.monitor}, but there is none: give X_val and y_val, "
                 "a validation_fraction, or another monitor"
             )
@@ -256,13 +253,13 @@ class EarlyStopping(Callback):
         """
         waited, best, theta = state["waited"], state.get("best"), state.get("theta")
         if isinstance(waited, bool) or not isinstance(waited, int) or waited < 0:
-            raise ValueError(f"waited is {waited!r}; expected an integer, 0 or more")
+            raise InputError(f"waited is {waited!r}; expected an integer, 0 or more")
         if theta is None:
             self._waited = waited
             return
         own = run.network.theta
         if not isinstance(best, float) or theta.shape != tuple(own.shape):
-            raise ValueError(f"best is {best!r} with weights of shape {theta.shape}")
+            raise InputError(f"best is {best!r} with weights of shape {theta.shape}")
         xp, device = placement(theta=own)
         self._best, self._waited = best, waited
         self._best_theta = to_device(theta, xp, device, own.dtype)

@@ -18,6 +18,7 @@ from xpnn.backends import (
     Array,
     Device,
     HostGenerator,
+    InputError,
     Namespace,
     dtype_name,
     generator_state,
@@ -43,7 +44,7 @@ from xpnn.training.warn import warn_caller
 SAMPLE = 1024  # rows of the data that a checkpoint knows them by
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint cannot be gone on from; the message says why."""
 
 
@@ -51,7 +52,7 @@ class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; the training goes on."""
 
 
-CHECKPOINT = FileKind("xpnn-checkpoint", "checkpoint", 1, sealed=1, error=CheckpointError)
+CHECKPOINT = FileKind("xpnn-checkpoint", "checkpoint", 2, error=CheckpointError)
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,13 @@ class Checkpoint:
         if epochs is not None and (
             isinstance(epochs, bool) or not isinstance(epochs, Integral) or epochs < 1
         ):
-            raise ValueError(f"every_epochs is {epochs!r}; expected a positive integer")
+            raise InputError(f"every_epochs is {epochs!r}; expected a positive integer")
         if minutes is not None and (
             isinstance(minutes, bool) or not isinstance(minutes, Real) or not minutes > 0
         ):
-            raise ValueError(f"every_minutes is {minutes!r}; expected a number above 0")
+            raise InputError(f"every_minutes is {minutes!r}; expected a number above 0")
         if self.on_error not in ("warn", "stop"):
-            raise ValueError(f"on_error is {self.on_error!r}; expected 'warn' or 'stop'")
+            raise InputError(f"on_error is {self.on_error!r}; expected 'warn' or 'stop'")
 
 
 def as_checkpoint(value: Any) -> Checkpoint | None:
@@ -422,7 +423,7 @@ class CheckpointManager:
         if not isinstance(resume, bool):
             raise TypeError(f"resume is {resume!r}; expected True, False or a path")
         if resume and self.path is None:
-            raise ValueError("resume=True goes on from the file of checkpoint=..., which is None")
+            raise InputError("resume=True goes on from the file of checkpoint=..., which is None")
         there = resume and self.path is not None and self.path.exists()
         return read_checkpoint(self.path) if there and self.path is not None else None
 
@@ -631,7 +632,7 @@ class CheckpointManager:
                 CHECKPOINT,
                 values | taken.values,
                 {name: to_host(array) for name, array in taken.arrays.items()},
-                beside=f".{self.path.name}.part",
+                temp_name=f".{self.path.name}.part",
             )
         except OSError as error:
             failed = f"the checkpoint {self.path} could not be written: {error}"

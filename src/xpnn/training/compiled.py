@@ -8,6 +8,7 @@ from typing import Any
 from xpnn.backends import (
     Array,
     Backend,
+    InputError,
     is_half,
     library_name,
     on_device,
@@ -222,7 +223,7 @@ class CompiledStep:
             operation.
         """
         if not hasattr(self._runner, "plan"):
-            raise ValueError(
+            raise InputError(
                 "only steps on arrays of NumPy and CuPy, and on float32 and float64 tensors of "
                 "PyTorch on the CPU, have a plan; X is another array, or engine is 'pure'"
             )
@@ -231,7 +232,7 @@ class CompiledStep:
             with on_device(self.backend.device), self.step.precision.scope(self.backend.xp):
                 return self._runner.plan(rows, noise, count)
         except UnknownOperationError as error:
-            raise ValueError(f"the step has no plan: the engine has no rule for {error}") from None
+            raise InputError(f"the step has no plan: the engine has no rule for {error}") from None
 
 
 def kinds_of(columns: Columns) -> list[Any]:

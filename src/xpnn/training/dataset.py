@@ -17,6 +17,7 @@ from xpnn.backends import (
     Array,
     Backend,
     Feeder,
+    InputError,
     Part,
     dtype_name,
     feeder_for,
@@ -202,7 +203,7 @@ class StreamDataset:
                     None if c is None else to_device(c, xp, device, d) for c, d in pairs
                 )
                 return x, t, weight
-            found = self._feeder.bring([None if c is None else _part(c, d) for c, d in pairs])
+            found = self._feeder.to_device([None if c is None else _part(c, d) for c, d in pairs])
             x, t, weight = (
                 c if c is None or d is None else xp.astype(c, d, copy=False)
                 for c, (_, d) in zip(found, pairs, strict=True)
@@ -264,9 +265,9 @@ def _checking(
             if first.t is not None:
                 alike = alike and window.t.shape[1:] == first.t.shape[1:]
             if not alike:
-                raise ValueError("targets or weights unlike those of the first row")
+                raise InputError("targets or weights unlike those of the first row")
         except ValueError as error:
-            raise ValueError(f"{source.name}, rows {window.first} to {last}: {error}") from None
+            raise InputError(f"{source.name}, rows {window.first} to {last}: {error}") from None
         return window
 
     return checked

@@ -6,11 +6,12 @@ from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnn.backends import (
     Array,
     HostGenerator,
+    InputError,
     device_errors,
     generator,
     library_name,
@@ -28,9 +29,6 @@ from xpnn.training.options import TrainOptions
 from xpnn.training.sampler import Sampler
 from xpnn.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from xpnn.training.network import Network
-
 _KEPT = "the network keeps the weights of its last report"
 
 Data = tuple[Any, Any, Any]
@@ -38,7 +36,7 @@ Data = tuple[Any, Any, Any]
 
 
 def fit_network(
-    network: Network,
+    network: Any,
     data: Data,
     validation: Data,
     options: TrainOptions,
@@ -55,7 +53,7 @@ def fit_network(
 ) -> History:
     """Train a network; see `Network.fit`, whose arguments these are."""
     if network.size == 0:
-        raise ValueError("the network has no parameters to learn; add a Dense layer")
+        raise InputError("the network has no parameters to learn; add a Dense layer")
     group = process_group(distributed)
     check_single_process(options.deterministic, group)
     group = None if group is None or group.size == 1 else group
@@ -100,7 +98,7 @@ def fit_network(
 
 
 def _training_data(
-    network: Network, data: Data, options: TrainOptions, group: ProcessGroup | None
+    network: Any, data: Data, options: TrainOptions, group: ProcessGroup | None
 ) -> Dataset:
     """Check rows to learn from, and bring them in place."""
     X, y, sample_weight = data
@@ -109,13 +107,13 @@ def _training_data(
         return ArrayDataset(x, *network.prepare_targets(x, y, sample_weight))
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
-            raise ValueError(f"{name} is given beside a source, which brings its own; leave it out")
+            raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
     if options.batch_size is None:
-        raise ValueError("batch_size is None, for all rows at once; a source needs a number")
+        raise InputError("batch_size is None, for all rows at once; a source needs a number")
     X.check_once(options.epochs)
     if X.rows is None and not isinstance(options.schedule, Constant):
         if X.once:
-            raise ValueError(
+            raise InputError(
                 f"a schedule needs to know the number of rows; say it: stream({X.name}, rows=...)"
             )
         X.rows = X.count() if group is None else group.broadcast_from_main(X.count)
@@ -123,7 +121,7 @@ def _training_data(
 
 
 def _validation_data(
-    network: Network,
+    network: Any,
     train: Dataset,
     data: Data,
     validation: Data,
@@ -136,12 +134,12 @@ def _validation_data(
     if X_val is None:
         for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
             if value is not None:
-                raise ValueError(f"{name} is given without X_val")
+                raise InputError(f"{name} is given without X_val")
     if fraction is not None:
         if X_val is not None:
-            raise ValueError("validation_fraction is given beside X_val; give one of them")
+            raise InputError("validation_fraction is given beside X_val; give one of them")
         if isinstance(train, StreamDataset):
-            raise ValueError(
+            raise InputError(
                 f"validation_fraction is {fraction!r}; no rows of a source are set apart: give "
                 "X_val, another source or an array"
             )
@@ -152,7 +150,7 @@ def _validation_data(
     if isinstance(X_val, Source):
         for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
             if value is not None:
-                raise ValueError(f"{name} is given beside a source, which brings its own")
+                raise InputError(f"{name} is given beside a source, which brings its own")
         return network.stream_dataset(X_val, CHUNK, group=group)
     with validation_errors():
         x, _, _ = network.prepare(X_val)
@@ -170,13 +168,13 @@ def validation_errors() -> Generator[None]:
 
 
 def _split(
-    network: Network, data: ArrayDataset, fraction: float, rng: HostGenerator
+    network: Any, data: ArrayDataset, fraction: float, rng: HostGenerator
 ) -> tuple[ArrayDataset, ArrayDataset]:
     """Set a fraction of the rows, drawn at random, apart for validation."""
     between = isinstance(fraction, Real) and 0 < fraction < 1
     count = round(data.rows * fraction) if between else 0
     if not 0 < count < data.rows:
-        raise ValueError(
+        raise InputError(
             f"validation_fraction is {fraction!r}; expected a number above 0 and below 1 that "
             f"leaves rows on both sides of {data.rows}"
         )
@@ -186,7 +184,7 @@ def _split(
 
 
 def _identity(
-    network: Network,
+    network: Any,
     train: Dataset,
     held: Dataset | None,
     options: TrainOptions,
@@ -219,7 +217,7 @@ def _identity(
 class _Validator:
     """Loss and accuracy of validation rows."""
 
-    def __init__(self, network: Network, data: Dataset, group: ProcessGroup | None) -> None:
+    def __init__(self, network: Any, data: Dataset, group: ProcessGroup | None) -> None:
         self.network, self.data, self.group = network, data, group
 
     def __call__(self) -> tuple[float, float | None]:
@@ -238,12 +236,12 @@ class _Validator:
         return predict(x) if self.group is None else self.group.map_rows(predict, x)
 
 
-def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float | None]:
+def evaluate_source(network: Any, data: StreamDataset) -> tuple[float, float | None]:
     """Loss and accuracy of all rows of a source, their weights left out.
 
     Parameters
     ----------
-    network : Network
+    network : Any
         Its loss tells both.
     data : StreamDataset
         The rows; on several processes each reads a share.
@@ -274,7 +272,7 @@ def evaluate_source(network: Network, data: StreamDataset) -> tuple[float, float
     return loss, right / seen if classifies else None
 
 
-def plan_step(network: Network, X: Any, y: Any, options: TrainOptions) -> Any:
+def plan_step(network: Any, X: Any, y: Any, options: TrainOptions) -> Any:
     """Plan a step, and run nothing; see `Network.plan_step`."""
     x, xp, _ = network.prepare(X)
     data = ArrayDataset(x, *network.prepare_targets(x, y, None))

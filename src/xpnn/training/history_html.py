@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
 from xpnn.units.html import html_table
-
-if TYPE_CHECKING:
-    from xpnn.training.history import History
 
 _ROWS = 5  # reports that are shown: the last ones
 _POINTS = 120  # points of a curve
@@ -21,12 +18,12 @@ _STYLES = (
 )
 
 
-def history_html(history: History) -> str:
+def history_html(history: Any) -> str:
     """Describe a training for a notebook.
 
     Parameters
     ----------
-    history : History
+    history : Any
         What happened.
 
     Returns
@@ -55,7 +52,7 @@ def history_html(history: History) -> str:
     return f"<div>{_curves(history)}{table}</div>"
 
 
-def _curves(history: History) -> str:
+def _curves(history: Any) -> str:
     """Draw the losses over the epochs; nothing where no two of them are finite."""
     lists = [values for values in (history.loss, history.validation_loss) if values]
     finite = [v for values in lists for v in values if math.isfinite(v)]

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from xpnn.backends import Array, Namespace, dtype_name, is_floating, to_float
+from xpnn.backends import Array, InputError, Namespace, dtype_name, is_floating, to_float
 from xpnn.functional import CustomLoss, LossRule, accuracy, loss_rule
+
+
+class Objective(Protocol):
+    """What a training minimizes: `xpnn.training.Loss`, or whatever has its methods."""
+
+    @property
+    def reduction(self) -> str:
+        """'mean' where the loss is a mean over rows, 'sum' where it is their sum."""
+
+    def forward(
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
+    ) -> tuple[Array, Any]:
+        """Loss as a 0-d array, and what `backward` needs; by default with its own reduction."""
+
+    def backward(self, saved: Any, *, xp: Namespace) -> Array:
+        """Gradient of the loss with respect to the scores."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +68,16 @@ class Loss:
         if self.custom is None:
             loss_rule(self.name)
         if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(
+            raise InputError(
                 f"label_smoothing is {self.label_smoothing!r}; expected 0 <= label_smoothing < 1"
             )
         if not self.delta > 0:
-            raise ValueError(f"delta is {self.delta!r}; expected a number above 0")
+            raise InputError(f"delta is {self.delta!r}; expected a number above 0")
         known = self.custom is None
         if self.label_smoothing and not (known and self.name.endswith("cross_entropy")):
-            raise ValueError(f"label_smoothing goes with a cross-entropy, not with {self.name!r}")
+            raise InputError(f"label_smoothing goes with a cross-entropy, not with {self.name!r}")
         if self.delta != 1.0 and not (known and self.name == "huber"):
-            raise ValueError(f"delta goes with 'huber', not with {self.name!r}")
+            raise InputError(f"delta goes with 'huber', not with {self.name!r}")
 
     @property
     def rule(self) -> LossRule:
@@ -105,7 +127,7 @@ class Loss:
         """
         mean = self.rule.mean
         if mean is None:
-            raise ValueError(f"scores of the loss {self.name!r} do not stand for probabilities")
+            raise InputError(f"scores of the loss {self.name!r} do not stand for probabilities")
         return mean(scores, xp=xp)
 
     def predict(self, scores: Array, *, xp: Namespace) -> Array:
@@ -155,19 +177,19 @@ class Loss:
             probabilities), a count below 0.
         """
         if t.ndim == 0 or t.shape[0] != rows:
-            raise ValueError(f"y has shape {tuple(t.shape)}; expected {rows} rows, as many as X")
+            raise InputError(f"y has shape {tuple(t.shape)}; expected {rows} rows, as many as X")
         if self.kind != "multiclass" or t.ndim == 2:
             if t.ndim == 1 and outputs == 1:
                 t = xp.reshape(t, (rows, 1))
             if tuple(t.shape) != (rows, outputs):
                 also = f", or integer labels ({rows},)" if self.kind == "multiclass" else ""
-                raise ValueError(
+                raise InputError(
                     f"y has shape {tuple(t.shape)}; expected ({rows}, {outputs}){also}"
                 )
             self._check_range(t, xp)
             return t
         if t.ndim != 1 or is_floating(t, xp):
-            raise ValueError(
+            raise InputError(
                 f"y has shape {tuple(t.shape)} and dtype {t.dtype}; expected integer labels "
                 f"({rows},) or probabilities ({rows}, {outputs})"
             )
@@ -176,7 +198,7 @@ class Loss:
         low, high = to_float(xp.min(t)), to_float(xp.max(t))
         if low < 0 or high >= outputs:
             wrong = low if low < 0 else high
-            raise ValueError(
+            raise InputError(
                 f"y holds the label {wrong:.0f}; expected labels 0 to {outputs - 1}, as the "
                 f"network has {outputs} outputs"
             )
@@ -192,14 +214,14 @@ class Loss:
                 wrong = high if low >= 0 else low
                 hinge = self.name == "hinge"
                 also = " (not -1 and +1)" if hinge else ", or probabilities between them"
-                raise ValueError(
+                raise InputError(
                     f"y holds {wrong:g}; the loss {self.name!r} expects labels 0 and 1{also}"
                 )
             between = self.name == "hinge" and is_floating(t, xp)
             if between and not bool(to_float(xp.all((t == 0) | (t == 1)))):
-                raise ValueError("y holds numbers between 0 and 1; 'hinge' expects 0 and 1")
+                raise InputError("y holds numbers between 0 and 1; 'hinge' expects 0 and 1")
         elif self.name == "poisson" and not to_float(xp.min(t)) >= 0:
-            raise ValueError(
+            raise InputError(
                 f"y holds {to_float(xp.min(t)):g}; the loss 'poisson' expects counts, 0 or more"
             )
 
@@ -246,6 +268,6 @@ def check_weights(weight: Array, xp: Namespace) -> None:
         Says which.
     """
     if not bool(to_float(xp.all((weight >= 0) & xp.isfinite(weight)))):
-        raise ValueError(
+        raise InputError(
             "sample_weight holds a negative, infinite or NaN weight; expected 0 or more"
         )

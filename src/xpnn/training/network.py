@@ -18,10 +18,10 @@ from xpnn.backends import (
     Device,
     DType,
     HostGenerator,
+    InputError,
     MixedArraysError,
     Namespace,
     as_array,
-    as_array_like,
     as_floating,
     backend_of,
     default_float,
@@ -119,7 +119,7 @@ class Network:
         self.generator = generator(seed)
         self.tree: Tree = place(self.layers.parameters(self.inputs))
         if dtype is not None and dtype not in DTYPES:
-            raise ValueError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}")
+            raise InputError(f"dtype={dtype!r} is not known; expected one of {', '.join(DTYPES)}")
         self._dtype = dtype
         self._placed = False
         self._predictor: Predictor | None = None
@@ -200,7 +200,7 @@ class Network:
     @theta.setter
     def theta(self, values: Array) -> None:
         if tuple(values.shape) != (self.size,):
-            raise ValueError(f"theta has shape {tuple(values.shape)}; expected ({self.size},)")
+            raise InputError(f"theta has shape {tuple(values.shape)}; expected ({self.size},)")
         self._theta = values
         self._placed = True
 
@@ -241,10 +241,10 @@ class Network:
         values = to_host(self._theta).copy()
         for name, given in arrays.items():
             if name not in known:
-                raise ValueError(f"{name!r} is not a parameter; expected one of {', '.join(known)}")
+                raise InputError(f"{name!r} is not a parameter; expected one of {', '.join(known)}")
             p, new = known[name], to_host(as_array(name, given))
             if new.shape != p.shape:
-                raise ValueError(f"{name} has shape {new.shape}; expected {p.shape}")
+                raise InputError(f"{name} has shape {new.shape}; expected {p.shape}")
             values[p.offset : p.offset + p.size] = new.reshape(-1)
         theta = self._theta
         xp, device = placement(theta=theta)
@@ -364,16 +364,16 @@ class Network:
         ):
             single = X.ndim == 1
             return X[None, :] if single else X, HOST_NAMESPACE, single
-        x = as_array_like("X", X, theta) if self._placed else as_array("X", X)
+        x = as_array("X", X, theta) if self._placed else as_array("X", X)
         xp, device = placement(X=x)
         shape = tuple(x.shape)
         single = shape == (self.inputs,)
         if not single and (len(shape) != 2 or shape[1] != self.inputs):
-            raise ValueError(
+            raise InputError(
                 f"X has shape {shape}; expected (n, {self.inputs}), one row for each example"
             )
         if shape[0] == 0:
-            raise ValueError(f"X has shape {shape}; expected at least one row")
+            raise InputError(f"X has shape {shape}; expected at least one row")
         self._bind(x, xp, device)
         if single:
             x = x[None, :]
@@ -408,12 +408,12 @@ class Network:
             They live elsewhere than the data.
         """
         if y is None:
-            raise ValueError("y is None; expected targets, one for each row of X")
-        t = as_array_like("y", y, x)
-        weight = None if sample_weight is None else as_array_like("sample_weight", sample_weight, x)
+            raise InputError("y is None; expected targets, one for each row of X")
+        t = as_array("y", y, x)
+        weight = None if sample_weight is None else as_array("sample_weight", sample_weight, x)
         xp, device = placement(X=x, y=t, sample_weight=weight)
         if weight is not None and tuple(weight.shape) != (x.shape[0],):
-            raise ValueError(
+            raise InputError(
                 f"sample_weight has shape {tuple(weight.shape)}; expected ({x.shape[0]},)"
             )
         with on_device(device):
@@ -446,7 +446,7 @@ class Network:
         StreamDataset
         """
         if source.features != self.inputs:
-            raise ValueError(
+            raise InputError(
                 f"{source.name} has {source.features} features; expected {self.inputs}"
             )
         if not self._placed:
@@ -460,7 +460,7 @@ class Network:
         t, weight, rows = source.target_of(window), window.weight, window.rows
         if weight is not None:
             if weight.shape != (rows,):
-                raise ValueError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
+                raise InputError(f"sample_weight has shape {weight.shape}; expected ({rows},)")
             check_weights(weight, HOST_NAMESPACE)
         t = self.loss.check_targets(t, rows, self.outputs, xp=HOST_NAMESPACE)
         if self.loss.kind != "multiclass" and t.dtype.kind != "f":
@@ -649,7 +649,7 @@ class Network:
             The network's loss gives no probabilities.
         """
         if self.loss.kind == "regression":
-            raise ValueError(
+            raise InputError(
                 f"the loss {self.loss.name!r} has no probabilities; use predict or scores"
             )
         if isinstance(X, Source):
@@ -701,7 +701,7 @@ class Network:
         """
         found = self.evaluate(X, y)[1]
         if found is None:
-            raise ValueError(f"the loss {self.loss.name!r} is a regression's: it has no accuracy")
+            raise InputError(f"the loss {self.loss.name!r} is a regression's: it has no accuracy")
         return float(to_host(found))
 
     def fit(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
+from xpnn.backends import InputError
 from xpnn.optimizers import Adam, Optimizer, Schedule, as_schedule
 from xpnn.training.precision import Precision
 
@@ -19,7 +20,7 @@ def check_count(name: str, value: Any) -> int:
         It is something else.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} is {value!r}; expected a positive integer")
+        raise InputError(f"{name} is {value!r}; expected a positive integer")
     return int(value)
 
 
@@ -83,7 +84,7 @@ class TrainOptions:
         if self.batch_size is not None:
             object.__setattr__(self, "batch_size", check_count("batch_size", self.batch_size))
         if isinstance(self.l2, bool) or not isinstance(self.l2, Real) or not self.l2 >= 0:
-            raise ValueError(f"l2 is {self.l2!r}; expected 0 or more")
+            raise InputError(f"l2 is {self.l2!r}; expected 0 or more")
         object.__setattr__(self, "l2", float(self.l2))
         if not isinstance(self.optimizer, Optimizer):
             raise TypeError(f"optimizer is {self.optimizer!r}; expected an Optimizer")

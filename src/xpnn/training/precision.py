@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xpnn.backends import (
     Array,
+    InputError,
     Namespace,
     check_precision,
     dtype_name,
@@ -26,9 +27,7 @@ from xpnn.backends import (
     named_dtype,
 )
 from xpnn.optimizers import LossScaler, Optimizer, chain
-
-if TYPE_CHECKING:
-    from xpnn.training.step import Objective
+from xpnn.training.loss import Objective
 
 COMPUTE_DTYPES = ("float16", "bfloat16")
 
@@ -62,7 +61,7 @@ class Precision:
     def __post_init__(self) -> None:
         check_precision(self.precision)
         if self.compute_dtype is not None and self.compute_dtype not in COMPUTE_DTYPES:
-            raise ValueError(
+            raise InputError(
                 f"compute_dtype is {self.compute_dtype!r}; expected None or one of "
                 f"{', '.join(COMPUTE_DTYPES)}"
             )
@@ -70,13 +69,13 @@ class Precision:
         if given is None:
             return
         if self.compute_dtype is None:
-            raise ValueError(f"loss_scale is {given!r}; it needs compute_dtype='float16'")
+            raise InputError(f"loss_scale is {given!r}; it needs compute_dtype='float16'")
         if isinstance(given, int | float) and not isinstance(given, bool):
             fits = given > 0
         else:
             fits = given == "dynamic" or isinstance(given, LossScaler)
         if not fits:
-            raise ValueError(
+            raise InputError(
                 f"loss_scale is {given!r}; expected 'dynamic', a LossScaler or a number above 0"
             )
 
@@ -113,7 +112,7 @@ class Precision:
         if self.compute_dtype is None:
             return
         if is_half(theta.dtype):
-            raise ValueError(
+            raise InputError(
                 f"compute_dtype is {self.compute_dtype!r} and the parameters are "
                 f"{dtype_name(theta.dtype)}; expected float32 parameters, which are kept exactly "
                 "while a step computes in 16 bits"

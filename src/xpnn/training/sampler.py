@@ -6,6 +6,7 @@ from typing import Any
 
 from xpnn.backends import (
     HostGenerator,
+    InputError,
     generator_state,
     host,
     restore_generator,
@@ -124,6 +125,6 @@ class RandomStateSampler(Sampler):
         if kept is not None:
             whole = kept.ndim == 1 and kept.dtype.kind == "i"
             if not whole or not host.array_equal(host.sort(kept), host.arange(len(kept))):
-                raise ValueError("its indices are not a permutation of rows")
+                raise InputError("its indices are not a permutation of rows")
             self._indices = kept.astype(host.int64)
         super().restore(state, arrays)

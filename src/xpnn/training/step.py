@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from xpnn.backends import Array, Namespace, is_half, jit, library_name
 from xpnn.engine import Exchange, across
@@ -21,29 +21,8 @@ from xpnn.engine.trees import map_tree
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.layers import Layer, Tree, flatten, unflatten, walk
 from xpnn.optimizers import Optimizer
+from xpnn.training.loss import Objective
 from xpnn.training.precision import DEFAULT_PRECISION, Precision, UpcastLoss
-
-
-class Objective(Protocol):
-    """What a training minimizes: `xpnn.training.Loss`, or whatever has its methods."""
-
-    @property
-    def reduction(self) -> str:
-        """'mean' where the loss is a mean over rows, 'sum' where it is their sum."""
-
-    def forward(
-        self,
-        scores: Array,
-        targets: Array,
-        sample_weight: Array | None,
-        *,
-        reduction: str | None = None,
-        xp: Namespace,
-    ) -> tuple[Array, Any]:
-        """Loss as a 0-d array, and what `backward` needs; by default with its own reduction."""
-
-    def backward(self, saved: Any, *, xp: Namespace) -> Array:
-        """Gradient of the loss with respect to the scores."""
 
 
 class Batch(NamedTuple):

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from xpnn.backends import Array, host, on_device, same_bits, to_float, to_host
+from xpnn.backends import Array, InputError, deterministic_mode, host, on_device, to_float, to_host
 from xpnn.distributed import ProcessGroup
 from xpnn.engine.trees import map_tree
 from xpnn.layers import Tree
@@ -22,9 +22,6 @@ from xpnn.training.history import History
 from xpnn.training.options import TrainOptions
 from xpnn.training.sampler import Sampler
 from xpnn.training.step import Step
-
-if TYPE_CHECKING:
-    from xpnn.training.network import Network
 
 
 class DivergenceError(FloatingPointError):
@@ -97,7 +94,7 @@ class Trainer:
 
     Parameters
     ----------
-    network : Network
+    network : Any
         Trained in place: its `theta` is replaced after every report.
     dataset : Dataset
         Rows to learn from.
@@ -123,7 +120,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: Network,
+        network: Any,
         dataset: Dataset,
         sampler: Sampler,
         options: TrainOptions,
@@ -216,7 +213,7 @@ class Trainer:
         xp, device = self.network.backend.xp, self.network.backend.device
         for call in self.callbacks:
             call.on_train_begin(run)
-        bits = same_bits(xp, device) if options.deterministic else nullcontext()
+        bits = deterministic_mode(xp, device) if options.deterministic else nullcontext()
         diverged = None
         with on_device(device), bits:
             try:
@@ -396,7 +393,7 @@ class Trainer:
         hooks = [call.on_batch_end for call in self.callbacks if call.wants_batches]
         wanted = bool(hooks) if self.group is None else self.group.broadcast(bool(hooks))
         if wanted and self.dataset.sharded:
-            raise ValueError(
+            raise InputError(
                 "callbacks with on_batch_end do not go with a source on several processes; use "
                 "on_epoch_end"
             )

@@ -1,4 +1,4 @@
-"""One neuron: a weighted sum, a bias, an activation; and what its weights say."""
+"""One neuron: a weighted sum, a bias, an activation; and what its weights mean."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 from xpnn.backends import host
 
 _BLOCK = 128  # rows that are scored at once, to skip those that are right
-_DOUBT = 1e-6  # share of the largest score up to which one by one decides: blocks round otherwise
+_DOUBT = 1e-4  # share of the largest score in which rounding may differ: looked at one by one
 _ALL = slice(None)
 
 
@@ -108,21 +108,26 @@ class Unit:
                 if skips and score * sign > 0:
                     continue
                 wrong = score * sign < 0 or (score == 0 and not (rule.fires_at_zero and sign > 0))
-                change = rule.eta0 * amount * sign if wrong else 0.0
+                error = sign if wrong else 0.0
                 if wrong:
                     loss -= score * sign
                 if penalised:
                     loss += 0.5 * rule.l2 * self._norms[0] + rule.l1 * self._norms[1]
-                    self._change_penalised(at, values, change)
-                elif change:
-                    weights[at] += change * values
-                if change:
-                    self.bias += rule.bias_step * change
-                    updates += 1
+                if wrong or penalised:
+                    updates += self._change(at, values, rule.eta0 * amount * error)
                 if trace is not None:
-                    trace.scores[i], trace.errors[i] = score, sign if wrong else 0.0
+                    trace.scores[i], trace.errors[i] = score, error
                     trace.weights[i + 1], trace.bias[i + 1] = weights, self.bias
         self.updates, self.loss = updates, loss / len(indices)
+
+    def _change(self, at: Any, values: Any, change: float) -> bool:
+        """Add a multiple of a row to the weights, and shrink them where there is a penalty."""
+        if self.rule.penalised:
+            self._change_penalised(at, values, change)
+        elif change:
+            self.weights[at] += change * values
+        self.bias += self.rule.bias_step * change
+        return change != 0.0
 
     def _right(self, rows: Any, targets: Any) -> int:
         """How many rows of a block come before the first that may be wrong."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,12 @@ from typing import Any
 import numpy as np
 
 from xpnn.data.files import DataFileError
+from xpnn.data.optional import import_optional
 from xpnn.data.streams.source import PIECE, Block, Source
 
 
 def _module() -> Any:
-    try:
-        importlib.import_module("pyarrow")
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ImportError(
-            'reading Parquet needs pyarrow; install it with: pip install "xpnn[tables]"'
-        ) from error
+    return import_optional("pyarrow.parquet")
 
 
 class ParquetSource(Source):
@@ -76,7 +70,7 @@ class ParquetSource(Source):
         return np.dtype(np.uint8) if dtype.kind == "b" else dtype
 
     def _open(self, metadata: Any) -> Any:
-        parquet, arrow = _module(), importlib.import_module("pyarrow")
+        parquet, arrow = _module(), import_optional("pyarrow")
         try:
             # Without these two, all of a row group would be fetched before its first row.
             return parquet.ParquetFile(
@@ -116,7 +110,7 @@ class ParquetSource(Source):
         self, order: Sequence[int] | None, block_rows: int, names: list[str]
     ) -> Iterator[tuple[str, Any]]:
         """Some rows after the other, and where they come from."""
-        arrow = importlib.import_module("pyarrow")
+        arrow = import_optional("pyarrow")
         with self._open(self.metadata) as file:
             for group in range(self.metadata.num_row_groups) if order is None else order:
                 where = f"{self.path}, row group {group}"

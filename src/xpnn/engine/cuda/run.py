@@ -206,7 +206,7 @@ class CudaRunner:
         """Send the rows with these numbers of the columns that stay on the host."""
         assert self.feeder is not None
         data, where = leaves(self.columns), self._on_host()
-        sent = self.feeder.bring([part_of(data[i], numbers) for i in where])
+        sent = self.feeder.to_device([part_of(data[i], numbers) for i in where])
         for i, array in zip(where, sent, strict=True):
             self.cuda.copy(array, bound.columns[i])
 

@@ -1,0 +1,137 @@
+"""Whatever a label is, the labels that come back are those that were given."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from small_models import fails_today, make, rows
+
+from xpnn import backends
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X = rows(90)
+CODES = np.digitize(X[:, 0], [-0.4, 0.4])
+LABELS = {
+    "small integers": np.array([-3, 0, 7]),
+    "int8": np.array([-128, 5, 127], dtype="int8"),
+    "uint16": np.array([0, 40_000, 65_535], dtype="uint16"),
+    "uint32": np.array([0, 2**31, 2**32 - 1], dtype="uint32"),
+    "integers from 2**31": np.array([10_000_000_000, 10_000_000_001, 2**62]),
+    "uint64": np.array([1, 2**63, 2**64 - 1], dtype="uint64"),
+    "floats beyond float32": np.array([16_777_216.0, 16_777_217.0, 16_777_218.0]),
+    "booleans": np.array([False, True, True]),
+    "strings": np.array(["pear", "fig", "a much longer name"]),
+    "objects": np.array(["pear", "fig", "apple"], dtype=object),
+}
+
+
+@contextlib.contextmanager
+def as_installed(name):
+    """JAX as it is where nobody asked for 64 bits."""
+    if name != "jax":
+        yield
+        return
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+OPTIONS = {"max_iter": 15, "learning_rate_init": 0.1, "batch_size": 30}
+# Where the host's labels do not come back today, by library.
+LOST = {
+    "torch": ("uint16", "uint32", "uint64"),
+    "jax": ("integers from 2**31", "uint64", "floats beyond float32"),
+}
+
+
+def on_host(labels):
+    return np.asarray(backends.to_host(labels) if backends.is_array(labels) else labels)
+
+
+def check(model, y, predicted, x):
+    """Labels are those of NumPy's model, and none that never was."""
+    expected = make("MLPClassifier", **OPTIONS).fit(x, y)
+    assert expected.score(x, y) > 0.7
+    predicted = on_host(predicted)
+    assert set(predicted.tolist()) <= set(y.tolist())
+    np.testing.assert_array_equal(predicted, expected.predict(x))
+    np.testing.assert_array_equal(on_host(model.classes_), np.unique(y))
+
+
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [
+        *((library, name) for library in ("numpy", "array_api_strict", "torch") for name in LABELS),
+        # JAX compiles for each.
+        *(("jax", name) for name in ("small integers", "strings", *LOST["jax"])),
+    ],
+)
+def test_labels_of_the_host(library, name, use_library, request):
+    use_library(library)
+    if name in LOST.get(library, ()):
+        fails_today(request, "defect A22: labels are values on the device")
+    y = LABELS[name][CODES]
+    with as_installed(library):
+        x = backends.select(library, dtype="float32").asarray(X)
+        model = make("MLPClassifier", **OPTIONS).fit(x, y)
+        predicted = model.predict(x)
+    check(model, y, predicted, X.astype("float32"))
+
+
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [
+        *(("array_api_strict", name) for name in LABELS if LABELS[name].dtype.kind not in "UO"),
+        *(("torch", name) for name in LABELS if LABELS[name].dtype.kind not in "UO"),
+        *(("jax", name) for name in ("int8", "uint32", "booleans")),  # as installed: 32 bits
+    ],
+)
+def test_labels_of_the_library(library, name, use_library, request):
+    use_library(library)
+    if library == "torch" and name in LOST["torch"]:
+        fails_today(request, "defect A22: labels are values on the device")
+    y = LABELS[name][CODES]
+    with as_installed(library):
+        x = backends.select(library, dtype="float32").asarray(X)
+        labels = backends.namespace(x=x).asarray(y)
+        model = make("MLPClassifier", **OPTIONS).fit(x, labels)
+        predicted = model.predict(x)
+        assert backends.library_name(backends.namespace(p=predicted)) == library
+        assert model.score(x, labels) > 0.7
+    check(model, y, predicted, X.astype("float32"))
+
+
+@pytest.mark.parametrize("library", ["numpy", "jax"])
+def test_early_stopping_scores_the_labels_themselves(library, use_library, request):
+    use_library(library)
+    if library == "jax":
+        fails_today(request, "defect A22: labels are values on the device")
+    y = LABELS["integers from 2**31"][CODES]
+    with as_installed(library):
+        x = backends.select(library, dtype="float32").asarray(X)
+        model = make("MLPClassifier", early_stopping=True, **OPTIONS).fit(x, y)
+    assert max(model.validation_scores_) > 0.7
+    assert set(on_host(model.predict(x)).tolist()) <= set(y.tolist())
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", "int32", "uint32", "uint64"])
+@pytest.mark.parametrize("library", ["numpy", "array_api_strict", "torch"])
+def test_a_network_takes_integers_of_every_size(library, dtype, use_library, request):
+    use_library(library)
+    if library == "torch" and dtype in LOST["torch"]:
+        fails_today(request, "defect A22: Network refuses unsigned integers of PyTorch")
+    xp = backends.select(library).xp
+    x, labels = xp.asarray(X), xp.asarray(CODES.astype(dtype))
+    network, expected = make("Network"), make("Network")
+    network.fit(x, labels, epochs=2)
+    expected.fit(x, xp.asarray(CODES), epochs=2)
+    np.testing.assert_array_equal(on_host(network.theta), on_host(expected.theta))
+    assert float(network.accuracy(x, labels)) == float(expected.accuracy(x, xp.asarray(CODES)))
