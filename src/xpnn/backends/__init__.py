@@ -51,6 +51,7 @@ from xpnn.backends.select import (
 from xpnn.backends.special import erf, host_erf
 from xpnn.backends.threads import limit_threads, threads_for
 from xpnn.backends.transfer import (
+    PinnedPair,
     as_array_like,
     host_view,
     scalar,
@@ -81,6 +82,7 @@ __all__ = [
     "Namespace",
     "NcclRing",
     "Part",
+    "PinnedPair",
     "adopt",
     "as_array",
     "as_array_like",

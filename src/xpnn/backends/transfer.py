@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import array_api_compat
@@ -214,3 +215,30 @@ def send(values: Any, place: Array, stream: Any = None) -> None:
         Default: the current one.
     """
     place.set(values, stream=stream)
+
+
+class PinnedPair:
+    """Room on the host that a GPU copies to and from without a detour.
+
+    Parameters
+    ----------
+    like : cupy.ndarray
+        What is to be copied.
+    """
+
+    def __init__(self, like: Array) -> None:
+        self.room = importlib.import_module("cupyx").empty_pinned(like.shape, like.dtype)
+
+    def down(self, array: Array) -> Any:
+        """Copy to the host, and wait until it is there; NumPy's array of that memory."""
+        array.get(out=self.room)
+        return self.room
+
+    def up(self, like: Array) -> Array:
+        """Copy what is in the room to the GPU of `like`."""
+        with like.device:
+            found = importlib.import_module("cupy").empty_like(like)
+            found.set(self.room)
+            # The room is written again in the next sum.
+            found.device.synchronize()
+        return found
