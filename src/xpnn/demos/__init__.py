@@ -19,7 +19,7 @@ DEMOS: dict[str, str] = {
     "neuron": "The artificial neuron: weights, bias, activation.",
     "perceptron": "Rosenblatt's learning rule as a table, epoch by epoch.",
     "digits": "The main job: classify scikit-learn's 1,797 images of digits.",
-}from xpnn.backends import InputError
+}
 
 
 
