@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.numbers import store_nonnegative, store_positive, store_share
+from xpnn.functional.checked_numbers import store_nonnegative, store_positive, store_share
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.schedules import Schedule, store_learning_rate
 
