@@ -32,7 +32,7 @@ def dropout_mask(noise: Array, rate: float, like: Array, *, xp: Namespace = None
 
     References
     ----------
-    Srivastava et al. (2014), section 4, in the "inverted" form: scaling while learning
+    Srivastava et al. (2014), section 4, in the "inverted" form: scaling in training
     leaves nothing to do when predicting (section 10).
     """
     mask = xp.astype(noise >= rate, like.dtype) * (1.0 / (1.0 - rate))
