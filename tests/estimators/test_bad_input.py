@@ -92,9 +92,6 @@ REFUSED = {
     "weights of a wrong length to score": lambda m, y: m.fit(X, y).score(X, y, np.ones(3)),
     "not fitted": lambda m, y: m.predict(X),
     "not fitted, and scored": lambda m, y: m.score(X, y),
-    "early stopping with partial_fit": lambda m, y: m.set_params(early_stopping=True).partial_fit(
-        X, y, **({"classes": [0, 1]} if hasattr(m, "predict_proba") else {})
-    ),
     "no validation rows": lambda m, y: m.set_params(
         early_stopping=True, validation_fraction=0.0
     ).fit(X, y),
@@ -110,6 +107,18 @@ def test_refused_as_by_scikit_learn(case, task):
     errors = [error_of(REFUSED[case], model, Y[task]) for model in pair(task, max_iter=2)]
     assert type(errors[1]) is type(errors[0])
     assert str(errors[1]) == str(errors[0])
+
+
+@pytest.mark.parametrize("task", list(Y))
+def test_early_stopping_of_partial_fit_needs_validation_rows(task):
+    """scikit-learn's has no way to give it any."""
+    classes = {"classes": [0, 1]} if task in CLASSIFIERS else {}
+    errors = [
+        error_of(model.set_params(early_stopping=True).partial_fit, X, Y[task], **classes)
+        for model in pair(task)
+    ]
+    assert type(errors[1]) is type(errors[0])
+    assert str(errors[1]) == f"{errors[0]} without X_val"
 
 
 ONLY_CLASSIFIERS = {
@@ -367,9 +376,16 @@ def test_early_stopping_goes_back_to_the_best_weights_when_others_overflow():
 def test_a_fit_that_is_refused_leaves_the_model_as_it_was(task):
     model = quietly(pair(task, max_iter=5)[1].fit, X, Y[task])
     before = model.predict(X)
-    for change, x in (({}, with_value(X, np.nan)), ({"alpha": -1}, X), ({"activation": "no"}, X)):
+    for change, x, held in (
+        ({}, with_value(X, np.nan), {}),
+        ({"alpha": -1}, X, {}),
+        ({"activation": "no"}, X, {}),
+        ({}, X, {"X_val": X[:, :3], "y_val": Y[task]}),
+        ({}, X, {"X_val": X, "y_val": Y[task], "sample_weight_val": -np.ones(40)}),
+        ({}, X, {"y_val": Y[task]}),
+    ):
         model.set_params(**({"alpha": 0.1, "activation": "relu"} | change))
-        error_of(model.fit, x, Y[task])
+        error_of(model.fit, x, Y[task], **held)
         np.testing.assert_array_equal(model.predict(X), before)
 
 
@@ -411,7 +427,7 @@ def test_rows_too_large_for_the_models_dtype_are_refused():
 
 
 def test_scikit_learns_switch_for_checking_parameters_is_honoured():
-    model = xpnn.MLPClassifier(max_iter=np.array(2), random_state=0)
+    model = xpnn.MLPClassifier(max_iter=2, random_state=0, n_iter_no_change=2.5)
     with pytest.raises(InvalidParameterError):
         model.fit(X, BINARY)
     with sklearn.config_context(skip_parameter_validation=True):

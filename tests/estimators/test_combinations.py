@@ -50,10 +50,10 @@ def test_lbfgs_has_no_steps(name, make):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("validation_data", {"validation_data": (X, LABELS)}),
+        ("X_val", {"X_val": X, "y_val": LABELS}),
         ("callbacks", {"callbacks": [Callback()]}),
         ("callbacks", {"callbacks": iter([print])}),
-        ("validation_data, callbacks", {"validation_data": (X, LABELS), "callbacks": [print]}),
+        ("X_val, callbacks", {"X_val": X, "y_val": LABELS, "callbacks": [print]}),
     ],
 )
 def test_lbfgs_has_no_epochs(name, options):

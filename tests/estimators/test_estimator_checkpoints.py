@@ -59,7 +59,7 @@ CASES = {
     "own optimizer": (MLPClassifier, SEVERAL, {"optimizer": RMSprop(StepDecay(0.05, 2, 0.5))}),
     "decay, clipped": (MLPRegressor, SCORES[:, 0], {"weight_decay": 0.1, "clip_norm": 0.1}),
     "in order": (MLPRegressor, SCORES, {"shuffle": False}),
-    "loss watched": (MLPRegressor, SCORES, EARLY | {"monitor": "loss"}),
+    "loss monitored": (MLPRegressor, SCORES, EARLY | {"monitor": "loss"}),
 }
 
 
@@ -76,7 +76,7 @@ def test_a_crash_changes_no_byte(tmp_path, case):
 
 
 @pytest.mark.parametrize(
-    "given", [{"validation_data": (X[:9], LABELS[:9])}, {"sample_weight": WEIGHT}]
+    "given", [{"X_val": X[:9], "y_val": LABELS[:9]}, {"sample_weight": WEIGHT}]
 )
 def test_data_beside_the_rows(tmp_path, given):
     def make():
@@ -205,7 +205,7 @@ def saved(path, **options):
         ({}, X + 1, LABELS, "X is float64 40x4 [0-9a-f]*, the checkpoint has float64 40x4"),
         ({}, X, LABELS + 1, r"classes is \[1, 2, 3\], the checkpoint has \[0, 1, 2\]$"),
         ({}, X, LABELS[::-1], "y is int32 40 [0-9a-f]*, the checkpoint has int32 40"),
-        ({"early_stopping": True}, X, LABELS, "X of validation is float64 4x4.* has None"),
+        ({"early_stopping": True}, X, LABELS, "X_val is float64 4x4.* has None"),
         ({"max_iter": 1}, X, LABELS, "1 epochs are asked for, the checkpoint is after 3"),
     ],
 )
@@ -215,24 +215,29 @@ def test_another_training_is_refused_with_what_differs(tmp_path, options, x, y, 
         MLPClassifier(**COMMON | options).fit(x, y, checkpoint=path, resume=True)
 
 
+INDICES = "sampler.indices"
+
+
+def rules(header, **changed):
+    """The header with another state of the fitted attributes."""
+    (state,) = header["callbacks"]
+    return header | {"callbacks": [state | {"values": state["values"] | changed}]}
+
+
 @pytest.mark.parametrize(
     ("change", "arrays", "message"),
     [
         (lambda h: {**h, "kind": "network"}, None, "it is of the kind 'network'; this training"),
-        (lambda h: {**h, "own": {}}, None, "its model has no n_iter_, t_, loss_"),
+        (lambda h: {**h, "callbacks": []}, None, "it has the states of other callbacks than"),
+        (lambda h: rules(h, n_iter_=None), None, "cannot be restored: it has no n_iter_"),
+        (lambda h: rules(h, learning_rate="a"), None, "its learning_rate is 'a'"),
+        (lambda h: rules(h, n_iter_=2), None, "its n_iter_ is not the number of its epochs"),
+        (None, lambda a: a.update({INDICES: a[INDICES] * 2}), "its indices are not a permutation"),
         (
-            lambda h: {**h, "own": {**h["own"], "rates": {"now": "a"}}},
             None,
-            "its rates has no now, taken, losses",
+            lambda a: a.update({"callback.0.best_theta": np.zeros(2)}),
+            r"best_theta is array.*; expected shape \(51,\)",
         ),
-        (
-            lambda h: {**h, "own": {**h["own"], "model": {**h["own"]["model"], "n_iter_": 2}}},
-            None,
-            "its n_iter_ is not the number of its epochs",
-        ),
-        (None, lambda a: a.pop("order"), "its order is not one of 40 rows"),
-        (None, lambda a: a.update(order=a["order"] * 2), "its order is not one of 40 rows"),
-        (None, lambda a: a.update(best_theta=np.zeros(2)), "best_theta is float64 of shape"),
     ],
 )
 def test_a_checkpoint_that_contradicts_itself(tmp_path, change, arrays, message):

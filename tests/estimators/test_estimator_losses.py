@@ -264,7 +264,10 @@ def test_a_schedule_falls_with_each_partial_fit():
     model, seen = MLPClassifier(**COMMON, learning_rate=SCHEDULE), []
     for _ in range(4):
         model.partial_fit(
-            X, LABELS, classes=[0, 1, 2], callbacks=[lambda run: seen.append(run.history.learning_rate[-1])]
+            X,
+            LABELS,
+            classes=[0, 1, 2],
+            callbacks=[lambda run: seen.append(run.history.learning_rate[-1])],
         )
     assert seen == pytest.approx([0.1, 0.05, 0.025, 0.0125])
 
@@ -274,6 +277,9 @@ def test_a_rate_that_waits_for_the_loss_waits_through_partial_fits():
     model, seen = MLPClassifier(**COMMON, learning_rate=rate), []
     for _ in range(6):
         model.partial_fit(
-            X, LABELS, classes=[0, 1, 2], callbacks=[lambda run: seen.append(run.history.learning_rate[-1])]
+            X,
+            LABELS,
+            classes=[0, 1, 2],
+            callbacks=[lambda run: seen.append(run.history.learning_rate[-1])],
         )
     assert seen == pytest.approx([1e-9, 1e-9, 1e-9, 0.5e-9, 0.5e-9, 0.25e-9])

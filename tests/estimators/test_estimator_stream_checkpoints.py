@@ -68,7 +68,7 @@ def test_a_crash_in_an_epoch_changes_no_byte(tmp_path, case, batch):
     path = tmp_path / "c"
 
     def fitted(stop, **given):
-        held = {"validation_data": mixed(X, y)} if "early_stopping" in options else {}
+        held = {"X_val": mixed(X, y)} if "early_stopping" in options else {}
         model = kind(**COMMON | {"max_iter": 6, "batch_size": 7} | options)
         return model.fit(mixed(X, y), **held, callbacks=[stop], **given)
 

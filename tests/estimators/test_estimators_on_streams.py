@@ -129,9 +129,8 @@ def test_early_stopping_on_a_source(monitor, y):
     kind = MLPClassifier if y.ndim == 1 else MLPRegressor
     options = ORDERED | {"early_stopping": True, "monitor": monitor, "max_iter": 30}
     options |= {"learning_rate_init": 0.2, "n_iter_no_change": 3}
-    held = (X[28:], y[28:])
-    expected = kind(**options).fit(X[:28], y[:28], validation_data=held)
-    found = kind(**options).fit(small(X[:28], y[:28]), validation_data=small(*held))
+    expected = kind(**options).fit(X[:28], y[:28], X_val=X[28:], y_val=y[28:])
+    found = kind(**options).fit(small(X[:28], y[:28]), X_val=small(X[28:], y[28:]))
     assert found.stopped_
     assert found.n_iter_ == expected.n_iter_ < 30
     assert found.validation_scores_ == pytest.approx(expected.validation_scores_)
@@ -145,14 +144,16 @@ def test_callbacks():
             self.seen = []
 
         def on_batch_end(self, run):
-            self.seen.append(loss)
-            return "enough" if len(self.seen) == 10 else None
+            self.seen.append((run.batch, run.batch_loss))
+            if len(self.seen) == 10:
+                run.stop("enough")
 
     one, two = Watch(), Watch()
     expected = MLPClassifier(**ORDERED).fit(X, LABELS, callbacks=[one])
     found = MLPClassifier(**ORDERED).fit(small(X, LABELS), callbacks=[two])
     assert one.seen == two.seen
-    assert len(two.seen) == 10
+    assert [number for number, _ in two.seen] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+    assert found.t_ == expected.t_ == 40 + 28
     assert_same_bytes(found, expected)
 
 
@@ -200,20 +201,24 @@ BAD = {
     ),
     "NaN in y": (
         lambda: MLPRegressor(**ORDERED).fit(small(X, np.where(np.arange(40) == 20, np.inf, 0.0))),
-        "from row 14 on: Input y contains NaN or infinity",
+        "rows 14 to 20: Input y contains NaN or infinity",
     ),
     "monitor": (
         lambda: MLPClassifier(**ORDERED, early_stopping=True, monitor="f1_macro").fit(
-            small(X, LABELS), validation_data=small(X, LABELS)
+            small(X, LABELS), X_val=small(X, LABELS)
         ),
-        "monitor is 'f1_macro'; on validation data from a source it can be 'score' or 'loss'",
+        "monitor is 'f1_macro'; on validation rows from a source it can be 'score' or 'loss'",
     ),
     "width": (
         lambda: fit(small(X, LABELS)).predict(small(X[:, :3])), "X has 3 features, but MLPClassifi",
     ),
     "width of held": (
-        lambda: MLPClassifier(**ORDERED).fit(X, LABELS, validation_data=small(X[:, :3], LABELS)),
+        lambda: MLPClassifier(**ORDERED).fit(X, LABELS, X_val=small(X[:, :3], LABELS)),
         "X has 3 features, but MLPClassifier is expecting 4",
+    ),
+    "y_val": (
+        lambda: MLPClassifier(**ORDERED).fit(X, LABELS, X_val=small(X, LABELS), y_val=LABELS),
+        "y_val is given beside a source, which brings its own",
     ),
     "no y": (lambda: fit(X), "requires y to be passed, but the target y is None"),
     "score": (lambda: fit(X, LABELS).score(small(X, LABELS), LABELS), "y is given beside a source"),

@@ -70,7 +70,7 @@ def test_callbacks_are_one_several_or_none():
     model = xpnn.MLPClassifier((5,), random_state=0, max_iter=3, batch_size=10)
     quietly(model.fit, X, Y, callbacks=None)
     assert model.n_iter_ == 3
-    model.fit(X, Y, callbacks=lambda run: "enough")
+    model.fit(X, Y, callbacks=lambda run: run.stop("enough"))
     assert model.n_iter_ == 1
 
     class Counts:
@@ -85,7 +85,7 @@ def test_callbacks_are_one_several_or_none():
 
     class Stops(Callback):
         def on_epoch_end(self, run):
-            return "enough"
+            run.stop("enough")
 
     quietly(model.fit, X, Y, callbacks=Stops())
     assert model.n_iter_ == 1

@@ -12,13 +12,8 @@ from sklearn.base import clone
 
 from xpnn import MLPClassifier, MLPRegressor, backends, select
 from xpnn.backends import BackendUnavailableError, device_name, dtype_name, to_host
-from xpnn.estimators import moving, rows
-from xpnn.optimizers import (
-    SGD,
-    CosineWarmup,
-    chain,
-    clip_by_global_norm,
-)
+from xpnn.optimizers import SGD, CosineWarmup, chain, clip_by_global_norm
+from xpnn.training import host_rows, network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -144,7 +139,7 @@ def test_partial_fit_goes_on_where_the_model_is(backend64):
 def no_room(monkeypatch):
     """A library's device takes no rows as a whole; tells the columns that stayed outside."""
     made = []
-    table = rows.HostTable
+    table = host_rows.HostTable
 
     class Counting(table):
         def __init__(self, *args):
@@ -153,7 +148,7 @@ def no_room(monkeypatch):
 
     monkeypatch.setattr("xpnn.estimators.inputs.HostTable", Counting)
     monkeypatch.setattr("xpnn.estimators.inputs.fits", lambda size, xp, device: False)
-    monkeypatch.setattr("xpnn.estimators.rows.CHUNK", 10)
+    monkeypatch.setattr("xpnn.training.host_rows.CHUNK", 10)
     return made
 
 
@@ -185,7 +180,7 @@ def test_a_sum_of_errors_batch_by_batch(no_room, use_library):
 
 
 def test_a_table_gives_its_rows_and_copies_nothing_else():
-    table = rows.HostTable(X, "float32")
+    table = host_rows.HostTable(X, "float32")
     assert (table.shape, table.nbytes, len(table), table.ndim) == ((64, 4), 1024, 64, 2)
     numbers = np.array([4, 1, 30])
     np.testing.assert_array_equal(table.take(numbers), X[numbers].astype("float32"))
@@ -206,8 +201,8 @@ def test_a_table_gives_its_rows_and_copies_nothing_else():
 def test_what_fits_a_gpu(device, memory, room, monkeypatch):
     """A quarter of its memory may be rows; a CPU has what the rows were in already."""
     asked = []
-    monkeypatch.setattr(rows, "memory_of", lambda *which: asked.append(which) or memory)
-    assert rows.fits(100, np, device) is room
+    monkeypatch.setattr(host_rows, "memory_of", lambda *which: asked.append(which) or memory)
+    assert host_rows.fits(100, np, device) is room
     assert asked == ([("numpy", device)] if device != "cpu" else [])
 
 
@@ -354,7 +349,7 @@ def test_a_pickle_lands_on_numpy_where_its_library_cannot_be_used(error, backend
     def refuse(name, device, dtype):
         raise error
 
-    monkeypatch.setattr(moving, "select", refuse)
+    monkeypatch.setattr(network, "select", refuse)
     where = f"{backend64.name} .{device_name(backend64.device)}."
     with pytest.warns(UserWarning, match=f"the model was on {where}.* it is on NumPy now: "):
         again = pickle.loads(data)

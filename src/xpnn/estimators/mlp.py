@@ -378,6 +378,8 @@ class BaseMLP(  # type: ignore[misc]
             check_combinations(self, hidden, steps_only)
             first = "network_" not in vars(self) or (not self.warm_start and not incremental)
             encoded = self._encode(data, incremental, first, group)
+            # Before anything is forgotten: a fit that is refused leaves the model as it was.
+            held = self._encode_validation(data, encoded, first)
             loss = self._make_loss()
             self._random_state = check_random_state(self.random_state)
             checkpoints = CheckpointManager("estimator", checkpoint, resume, group)
@@ -393,8 +395,10 @@ class BaseMLP(  # type: ignore[misc]
             if group is not None:
                 self.network_.theta = group.broadcast_array(self.network_.theta)
             if uses_steps(self):
+                train, validator = self._hold_out(train, encoded, held, incremental, group)
+                self._check_identity(checkpoints, train, validator)
                 call = FitCall(data, incremental, calls, checkpoints, group)
-                self._fit_in_steps(train, encoded, call)
+                self._fit_in_steps(train, validator, call)
             else:
                 self._fit_lbfgs(train, encoded, group)
             self._check_finite()
@@ -420,7 +424,7 @@ class BaseMLP(  # type: ignore[misc]
                     )
             row, outputs, class_weight = find_targets(self, data.X, incremental, first, group)
             return Encoded(row, None, None, None, outputs, data.X, class_weight)
-        x, y = self._validate(data.X, data.y, first)
+        x, y = self._validate(data.X, data.y, first, first)
         weight = self._check_weight(data.sample_weight, x)
         if not first and self._follows:
             method = "partial_fit" if incremental else "fit"
@@ -428,10 +432,19 @@ class BaseMLP(  # type: ignore[misc]
         labels, targets, outputs = self._encode_targets(y, incremental, False)
         return Encoded(x, labels, targets, self._row_weights(labels, weight), outputs)
 
-    def _encode_validation(self, data: FitData, train: Encoded) -> Encoded:
-        """Check validation rows, as training rows are checked."""
+    def _encode_validation(self, data: FitData, train: Encoded, first: bool) -> Encoded | None:
+        """Check the validation rows that were given, as training rows are checked."""
+        if data.X_val is None or isinstance(data.X_val, Source):
+            why = "without X_val" if data.X_val is None else "beside a source, which brings its own"
+            for name in ("y_val", "sample_weight_val"):
+                if getattr(data, name) is not None:
+                    raise ValueError(f"{name} is given {why}")
+            if data.X_val is None:
+                return None
+            check_source(self, data.X_val)
+            return Encoded(None, None, None, None, train.outputs, data.X_val, train.class_weight)
         with validation_errors():
-            x, y = self._validate(data.X_val, data.y_val, False)
+            x, y = self._validate(data.X_val, data.y_val, False, first)
             weight = self._check_weight(data.sample_weight_val, x)
             labels, targets, found = self._encode_targets(y, True, True)
         if found != train.outputs:
@@ -439,7 +452,7 @@ class BaseMLP(  # type: ignore[misc]
         weight = self._row_weights(labels, weight, train)
         return Encoded(x, labels, targets, weight, found)
 
-    def _validate(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
+    def _validate(self, X: Any, y: Any, reset: bool, first: bool) -> tuple[Any, Any]:
         """Check rows and targets together; rows stay where they are."""
         if y is None:
             name = type(self).__name__
@@ -450,11 +463,11 @@ class BaseMLP(  # type: ignore[misc]
         X, y = view_memory(X, own), host_column(y)
         options = dict(self._TARGETS, multi_output=True)
         if is_foreign(X):
-            x = check_foreign(self, X, "X", first)
+            x = check_foreign(self, X, "X", reset)
             _, y = check_X_y(_stand_in(x), y, **options)
             return x, y
         x, y = validate_data(
-            self, X, y, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=first, **options
+            self, X, y, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=reset, **options
         )
         return (SparseRows(x, x.dtype) if issparse(x) else x), y
 
@@ -574,11 +587,9 @@ class BaseMLP(  # type: ignore[misc]
 
     # The stochastic solvers
 
-    def _fit_in_steps(self, train: Dataset, encoded: Encoded, call: FitCall) -> None:
-        if self.early_stopping and call.incremental and call.data.X_val is None:
-            raise InputError("partial_fit does not support early_stopping=True without X_val")
-        train, validator = self._hold_out(train, encoded, call.data, call.group)
-        self._check_identity(call.checkpoints, train, validator)
+    def _fit_in_steps(
+        self, train: Dataset, validator: EstimatorValidator | None, call: FitCall
+    ) -> None:
         earlier = self._earlier_state(train, call)
         speaks = call.checkpoints.first
         verbose = bool(self.verbose) and speaks
@@ -680,32 +691,27 @@ class BaseMLP(  # type: ignore[misc]
             )
 
     def _hold_out(
-        self, train: Dataset, encoded: Encoded, data: FitData, group: ProcessGroup | None
+        self,
+        train: Dataset,
+        encoded: Encoded,
+        held: Encoded | None,
+        incremental: bool,
+        group: ProcessGroup | None,
     ) -> tuple[Dataset, EstimatorValidator | None]:
         """Bring validation rows in place: those that were given, or some of the training's."""
-        if data.X_val is None:
-            for name, value in (
-                ("y_val", data.y_val),
-                ("sample_weight_val", data.sample_weight_val),
-            ):
-                if value is not None:
-                    raise InputError(f"{name} is given without X_val")
-            if not self.early_stopping:
-                return train, None
-            if not isinstance(train, ArrayDataset):
-                raise InputError(
-                    "early_stopping=True sets no rows of a source apart; give X_val, an array with "
-                    "y_val or another source"
-                )
-            return self._split(train, encoded, group)
-        if isinstance(data.X_val, Source):
-            check_source(self, data.X_val)
-            held = Encoded(
-                None, None, None, None, self.n_outputs_, data.X_val, encoded.class_weight
+        if held is not None:
+            data = self._dataset(held, group, CHUNK)
+            return train, EstimatorValidator(self, data, held, group)
+        if not self.early_stopping:
+            return train, None
+        if incremental:
+            raise InputError("partial_fit does not support early_stopping=True without X_val")
+        if not isinstance(train, ArrayDataset):
+            raise InputError(
+                "early_stopping=True sets no rows of a source apart; give X_val, an array with "
+                "y_val or another source"
             )
-            return train, EstimatorValidator(self, self._dataset(held, group, CHUNK), held, group)
-        held = self._encode_validation(data, encoded)
-        return train, EstimatorValidator(self, self._dataset(held, group), held, group)
+        return self._split(train, encoded, group)
 
     def _split(
         self, train: ArrayDataset, encoded: Encoded, group: ProcessGroup | None
@@ -778,7 +784,7 @@ class BaseMLP(  # type: ignore[misc]
             self._validate_params()
         hidden = hidden_widths(self.hidden_layer_sizes)
         check_combinations(self, hidden, {})
-        x, y = self._validate(X, y, True)
+        x, y = self._validate(X, y, True, True)
         labels, targets, outputs = self._encode_targets(y, False, False)
         self._loss = self._make_loss()
         self._random_state = check_random_state(self.random_state)

@@ -74,11 +74,25 @@ def encoder(model: Any, source: Source, class_weight: Any = None) -> Callable[[W
     return encode
 
 
-def predict_dataset(model: Any, source: Source) -> StreamDataset:
-    """Make a dataset of a source to predict; its targets are left alone."""
+def predict_dataset(
+    model: Any, source: Source, look: Callable[[Window], None] | None = None
+) -> StreamDataset:
+    """Make a dataset of a source to predict; targets and weights stay where they are.
+
+    Parameters
+    ----------
+    model : BaseMLP
+        Fitted.
+    source : Source
+        Has the rows.
+    look : callable, optional
+        Is shown each window with its targets and weights, in the reading thread.
+    """
 
     def encode(window: Window) -> Window:
         _check_finite(window)
+        if look is not None:
+            look(window)
         return replace(window, t=None, weight=None)
 
     return StreamDataset(source, CHUNK, model.network_.backend, encode)

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import get_scorer
 
 from xpnn.backends import Array, InputError, on_device, to_float, to_host
-from xpnn.data.streams import Source
+from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.engine import HostRows
 from xpnn.estimators.inputs import host_column
@@ -164,11 +164,16 @@ def score_of(model: Any, X: Any, y: Any, sample_weight: Any) -> float:
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
-    network, data = model._fitted_network(), predict_dataset(model, X)
-    found, truth, weights = [], [], []
-    for window, (x, _, _) in data.windows():
-        found.append(to_host(model._predict_from_scores(network.predictor(x), to_host)))
-        truth.append(flat_targets(X.target_of(window)))
-        weights.append(window.weight)
-    joined = None if weights[0] is None else np.concatenate(weights)
-    return measure(model, np.concatenate(truth), np.concatenate(found), joined)
+    network = model._fitted_network()
+    truth: dict[int, Any] = {}  # by the number of a window's first row
+    weights: dict[int, Any] = {}
+
+    def look(window: Window) -> None:
+        truth[window.first] = flat_targets(X.target_of(window))
+        weights[window.first] = window.weight
+
+    found = predict_dataset(model, X, look).map(
+        lambda x: model._predict_from_scores(network.predictor(x), to_host)
+    )
+    joined = None if weights[0] is None else np.concatenate([*weights.values()])
+    return measure(model, np.concatenate([*truth.values()]), found, joined)
