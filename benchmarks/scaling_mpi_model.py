@@ -1,4 +1,4 @@
-"""A model of data-parallel steps on many GPUs: arithmetic, one sum, nothing else.
+"""A model of data-parallel steps on many GPUs: arithmetic, one all-reduce, nothing else.
 
 A step of B rows on k GPUs takes
 
@@ -6,8 +6,8 @@ A step of B rows on k GPUs takes
 
 with N parameters (2 operations for each parameter and row forward, 4 backward; biases and
 activations left out), F operations a second that a GPU sustains in matrix products, t0 the
-least time of a step whatever its size (launches), W the bytes a second of each GPU's link in a
-sum, a the latency of one of its hops. The sum is a ring for its bytes and a tree for its
+least time of a step whatever its size (launches), W the bytes a second of each GPU's link in
+an all-reduce, a the latency of one of its hops. That is a ring for its bytes and a tree for its
 latency, does not overlap with arithmetic, and gradients are float32; reading rows costs nothing.
 None of the numbers in `Cluster` was measured here: they are assumptions, to be replaced on the
 command line by those of one's own cluster.
@@ -39,7 +39,7 @@ class Cluster:
     rate : float
         Operations a second of one GPU, F.
     link : float
-        Bytes a second of one GPU in a sum, W.
+        Bytes a second of one GPU in an all-reduce, W.
     latency : float
         Seconds of one hop, a.
     least : float
@@ -58,7 +58,7 @@ def parameters(layers: tuple[int, ...]) -> int:
 
 
 def step(cluster: Cluster, size: int, rows: int, gpus: int) -> tuple[float, float]:
-    """Seconds of arithmetic and of the sum in one step."""
+    """Seconds of arithmetic and of the all-reduce in one step."""
     arithmetic = max(6.0 * size * rows / gpus / cluster.rate, cluster.least)
     if gpus == 1:
         return arithmetic, 0.0
@@ -67,7 +67,7 @@ def step(cluster: Cluster, size: int, rows: int, gpus: int) -> tuple[float, floa
 
 
 def predict(cluster: Cluster) -> list[dict[str, Any]]:
-    """Speed against one GPU, and the sum's share, for each network and number of GPUs."""
+    """Speed against one GPU, and the share of the all-reduce, by network and number of GPUs."""
     found = []
     for name, layers in SIZES.items():
         size = parameters(layers)
@@ -77,11 +77,11 @@ def predict(cluster: Cluster) -> list[dict[str, Any]]:
             for gpus in GPUS:
                 rows = STRONG if kind == "strong" else WEAK * gpus
                 alone = sum(step(cluster, size, STRONG if kind == "strong" else WEAK, 1))
-                arithmetic, summing = step(cluster, size, rows, gpus)
+                arithmetic, reducing = step(cluster, size, rows, gpus)
                 work = 1 if kind == "strong" else gpus
-                speeds.append(work * alone / (arithmetic + summing))
-                shares.append(summing / (arithmetic + summing))
-            one[kind] = {"speedup": speeds, "share_of_sum": shares}
+                speeds.append(work * alone / (arithmetic + reducing))
+                shares.append(reducing / (arithmetic + reducing))
+            one[kind] = {"speedup": speeds, "share_of_all_reduce": shares}
         found.append(one)
     return found
 

@@ -86,3 +86,12 @@ def relative(found, expected):
     """Largest deviation over the largest expected entry."""
     largest = np.max(np.abs(expected))
     return float(np.max(np.abs(np.asarray(found) - expected)) / (largest if largest else 1.0))
+
+
+def loss_and_gradient(layers, tree, loss, l2, *, xp):
+    """``(theta, x, t, weight, noise) -> (loss, gradient)`` of a training step."""
+    from xpnn.optimizers import SGD
+    from xpnn.training.step import Batch, Step
+
+    gradient = Step(layers, tree, loss, SGD(), l2).gradient(xp)
+    return lambda theta, *columns: gradient(theta, Batch(*columns))

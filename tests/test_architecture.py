@@ -282,7 +282,7 @@ def test_sizes_are_counted():
             "    except ValueError: pass",
         ]
     )
-    assert sorted(sizes(source)) == [("f", 7, 3), ("g", 2, 1)]
+    assert sorted(sizes(source)) == [("f", 6, 3), ("g", 1, 1)]
 
 
 @pytest.mark.parametrize(

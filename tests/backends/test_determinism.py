@@ -12,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnn import MLPClassifier, Network, select
 from xpnn.backends import determinism, deterministic_mode, to_host
-from xpnn.estimators import base
+from xpnn.estimators import mlp
 from xpnn.layers import Dropout
-from xpnn.training import Callback, loop
+from xpnn.training import Callback, trainer
 
 X = np.random.default_rng(0).normal(size=(60, 5))
 LABELS = (X[:, 0] > 0).astype("int64")
@@ -43,8 +43,8 @@ def held(monkeypatch):
         yield
         noted.append(False)
 
-    monkeypatch.setattr(base, "deterministic_mode", holds)
-    monkeypatch.setattr(loop, "deterministic_mode", holds)
+    monkeypatch.setattr(mlp, "deterministic_mode", holds)
+    monkeypatch.setattr(trainer, "deterministic_mode", holds)
     return noted
 
 
@@ -52,7 +52,7 @@ def test_a_network_holds_while_it_learns(held):
     told = []
 
     class Tell(Callback):
-        def on_epoch(self, run):
+        def on_epoch_end(self, run):
             told.append(list(held))
 
     options = {"epochs": 2, "callbacks": [Tell()]}

@@ -12,7 +12,6 @@ import pytest
 
 from xpnn import MLPClassifier, Network
 from xpnn.backends import DeviceLostError, DeviceMemoryError, device_errors, is_refusal
-from xpnn.training import OnEpoch
 
 
 def error_of(module, name, base, text):
@@ -175,10 +174,10 @@ def test_a_training_without_room_keeps_the_weights_of_its_last_report(cupy):
     x, t = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
     network, other = (Network(3, [4, "tanh", 2], seed=0) for _ in range(2))
     with pytest.raises(DeviceMemoryError, match="keeps the weights of its last report"):
-        network.fit(x, t, epochs=5, callbacks=[OnEpoch(fails)])
+        network.fit(x, t, epochs=5, callbacks=[fails])
     other.fit(x, t, epochs=2)
     np.testing.assert_array_equal(network.theta, other.theta)
     model = MLPClassifier((4,), max_iter=5, random_state=0)
     with pytest.raises(DeviceMemoryError, match="allocating 21,474,836,480 bytes"):
-        model.fit(x, t, callbacks=OnEpoch(fails))
+        model.fit(x, t, callbacks=fails)
     assert model.n_iter_ == 2

@@ -2,22 +2,191 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from xpnn.checks import check_backend, deviation, tolerance
+from xpnn import functional as F
+from xpnn.backends import matmul, select
+from xpnn.checks import check_backend, deviation, rounding_bound, tolerance
+from xpnn.checks.agreement import reference
 from xpnn.checks.cases import CASES
+
+LINEAR = importlib.import_module("xpnn.functional.linear")  # its function has the same name
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """Run one case on a backend: ``check(backend, case)``; its reference is the true one."""
+    for case in CASES:
+        reference(case)
+
+    def run(backend, case):
+        monkeypatch.setattr("xpnn.checks.agreement.CASES", {case: CASES[case]})
+        (finding,) = check_backend(backend)
+        return finding
+
+    return run
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_case_agrees_with_numpy_float64(backend, case, monkeypatch):
-    kept = {case: CASES[case]}
-    monkeypatch.setattr("xpnn.checks.agreement.CASES", kept)
-    (finding,) = check_backend(backend)
+def test_case_agrees_with_numpy_float64(backend, case, check):
+    finding = check(backend, case)
     assert not finding.problem
     assert finding.relative <= finding.allowed, f"{finding.worst} deviates"
+    assert finding.passed
+
+
+# What has to be seen: results that are nearly right
+
+
+def times(factor, function):
+    return lambda *arguments, **options: factor * function(*arguments, **options)
+
+
+def scaled_loss(name, factor):
+    rule = F.LOSSES[name]
+
+    def forward(*arguments, **options):
+        loss, saved = rule.forward(*arguments, **options)
+        return factor * loss, saved
+
+    return replace(rule, forward=forward)
+
+
+def rounded_to(bits):
+    """Products of factors that keep so many bits after the point, as tensor cores have them."""
+
+    def product(a, b, xp):
+        return matmul(*(np.float32(_rounded(np.asarray(x), bits)) for x in (a, b)), xp)
+
+    return product
+
+
+def _rounded(x, bits):
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.round(mantissa * 2.0 ** (bits + 1)) / 2.0 ** (bits + 1), exponent)
+
+
+SIGMOID, GELU, RELU = (F.ACTIVATIONS[name] for name in ("sigmoid", "gelu", "relu"))
+WRONG = {
+    "gelu_tanh for gelu": (F.ACTIVATIONS, "gelu", F.ACTIVATIONS["gelu_tanh"]),
+    "sigmoid * 1.001": (
+        F.ACTIVATIONS, "sigmoid", replace(SIGMOID, forward=times(1.001, SIGMOID.forward))
+    ),
+    "sigmoid * 1.00001": (
+        F.ACTIVATIONS, "sigmoid", replace(SIGMOID, forward=times(1.00001, SIGMOID.forward))
+    ),
+    "gelu_tanh's backward for gelu's": (
+        F.ACTIVATIONS, "gelu", replace(GELU, backward=F.gelu_tanh_backward)
+    ),
+    "a gradient * 1.0001": (
+        F.ACTIVATIONS, "relu", replace(RELU, backward=times(1.0001, RELU.backward))
+    ),
+    "a loss * 1.0001": (F.LOSSES, "huber", scaled_loss("huber", 1.0001)),
+}  # fmt: skip
+SEEN = {
+    "gelu_tanh for gelu": ("activations", "gelu"),
+    "sigmoid * 1.001": ("activations", "sigmoid"),
+    "sigmoid * 1.00001": ("activations", "sigmoid"),
+    "gelu_tanh's backward for gelu's": ("activation gradients", "gelu"),
+    "a gradient * 1.0001": ("activation gradients", "relu"),
+    "a loss * 1.0001": ("losses", "huber"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_formula_that_is_nearly_right_fails(wrong, backend, check, monkeypatch):
+    """In float32 too, on every library."""
+    monkeypatch.setitem(*WRONG[wrong])
+    case, name = SEEN[wrong]
+    finding = check(backend, case)
+    assert not finding.problem
+    assert not finding.passed
+    assert finding.worst.startswith(name)
+    assert finding.relative > finding.allowed
+
+
+@pytest.mark.parametrize("case", ["matrix products", "linear, dropout, clipping"])
+@pytest.mark.parametrize(("kind", "bits"), [("TensorFloat-32", 10), ("bfloat16", 7)])
+def test_products_of_factors_that_lost_bits_fail_in_float32(case, kind, bits, check, monkeypatch):
+    monkeypatch.setattr(LINEAR, "matmul", rounded_to(bits))
+    finding = check(select("numpy", dtype="float32"), case)
+    assert not finding.problem
+    assert not finding.passed
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_probe_says_which_factor_lost_bits(side, check, monkeypatch):
+    def product(a, b, xp):
+        short = [np.float32(_rounded(x, 10)) if keep else x for x, keep in
+                 ((a, side == "left"), (b, side == "right"))]  # fmt: skip
+        return matmul(*short, xp)
+
+    monkeypatch.setattr(LINEAR, "matmul", product)
+    found = CASES["matrix products"].compute(select("numpy", dtype="float32"))
+    deviations = {
+        name: deviation(found[name], expected)[1]
+        for name, expected in reference("matrix products").items()
+    }
+    other = {"left": "right", "right": "left"}[side]
+    assert deviations[f"TF32 probe, {side} factor"] > 1e-4
+    assert deviations[f"TF32 probe, {other} factor"] == 0.0
+
+
+def test_products_of_float64_that_were_made_in_float32_fail(check, monkeypatch):
+    def product(a, b, xp):
+        return matmul(np.float32(a), np.float32(b), xp).astype(a.dtype)
+
+    monkeypatch.setattr(LINEAR, "matmul", product)
+    finding = check(select("numpy", dtype="float64"), "matrix products")
+    assert not finding.passed
+    assert finding.worst == "256 terms"
+
+
+def test_a_library_is_asked_for_its_most_exact_products(check, use_library):
+    """As in trainings, whatever it was told outside; and it is left as it was."""
+    use_library("torch")
+    import torch
+
+    seen, before = [], torch.get_float32_matmul_precision()
+    case = CASES["matrix products"]
+
+    def compute(here):
+        seen.append(torch.get_float32_matmul_precision())
+        return case.compute(here)
+
+    torch.set_float32_matmul_precision("medium")
+    try:
+        CASES["matrix products"] = replace(case, compute=compute)
+        assert check(select("torch", dtype="float32"), "matrix products").passed
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        CASES["matrix products"] = case
+        torch.set_float32_matmul_precision(before)
+    assert seen == ["highest"]
+
+
+def test_what_a_library_raises_is_a_finding(check, monkeypatch):
+    def product(a, b, xp):
+        raise RuntimeError("no cuBLAS here\nand more")
+
+    monkeypatch.setattr(LINEAR, "matmul", product)
+    finding = check(select("numpy", dtype="float32"), "matrix products")
+    assert finding.problem == "RuntimeError: no cuBLAS here"
+    assert not finding.passed
+
+
+# The bounds
+
+
+def test_a_bound_follows_from_eps_and_the_length_of_the_sums():
+    assert rounding_bound("float32", 1) == 8 * np.finfo("float32").eps
+    assert rounding_bound("float64", 100) == 80 * np.finfo("float64").eps
+    assert rounding_bound("float32", 4, growth=3.0) == 48 * np.finfo("float32").eps
 
 
 def test_tolerance_is_scipys_for_the_dtype():

@@ -210,7 +210,16 @@ def test_a_file_of_other_rows_is_measured_on(xpnn, folder):
     assert code == 0
     assert "none for validation" in out
     told = machine(
-        xpnn(*words, "--early-stop", "--epochs", "300", "--learning-rate", "0.1", "--json")
+        xpnn(
+            *words,
+            "--early-stop",
+            "--epochs",
+            "300",
+            "--learning-rate",
+            "0.1",
+            "--json",
+            "--overwrite",
+        )
     )
     assert told["converged"]
     assert told["epochs"] < 300

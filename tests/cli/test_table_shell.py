@@ -12,7 +12,7 @@ import time
 import pytest
 
 import xpnn as library
-from xpnn.estimators import resuming
+from xpnn.training.checkpoint import CheckpointManager
 
 XPNN = [sys.executable, "-m", "xpnn"]
 # What a shell starts in the background ignores Ctrl-C, and so would its children.
@@ -95,19 +95,19 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(folder, xpnn):
 
 
 def test_ctrl_c_before_an_epoch_is_written_down_names_the_one_that_is(folder, xpnn, monkeypatch):
-    whole = resuming.take
+    whole = CheckpointManager.snapshot
 
-    def interrupted(training, order):
-        if training.model.n_iter_ == 3:
+    def interrupted(self, compiled, history, *rest):
+        if history.epochs == 3:
             raise KeyboardInterrupt
-        return whole(training, order)
+        return whole(self, compiled, history, *rest)
 
-    monkeypatch.setattr(resuming, "take", interrupted)
+    monkeypatch.setattr(CheckpointManager, "snapshot", interrupted)
     every = ["--checkpoint-every", "2", "-o", "m.safetensors"]
     code, _, err = xpnn(*TRAIN, "--epochs", "9", *every, "-q")
     assert code == 130
     assert err == "note: interrupted; the same command with --resume goes on after epoch 2\n"
-    monkeypatch.setattr(resuming, "take", whole)
+    monkeypatch.undo()
     code, out, _ = xpnn(*TRAIN, "--epochs", "9", *every, "--resume")
     assert code == 0
     assert "going on after epoch 2\n" in out
@@ -169,6 +169,11 @@ def test_going_on_ends_where_one_training_does(folder, xpnn):
             ["train", "pets.csv", "-t", "days", "--learning-rate", "1e30"],
             "a smaller --learning-rate helps",
         ),
+        (["train", "pets.csv", "-t", "days", "--learning-rate", "inf"], "--learning-rate is inf"),
+        (["train", "pets.csv", "-t", "days", "--alpha", "-1"], "--alpha is -1; expected a number"),
+        (["train", "pets.csv", "-t", "days", "--alpha", "nan"], "--alpha is nan"),
+        (["train", "pets.csv", "-t", "days", "--labels", "new.csv"], "--labels is 'new.csv'"),
+        (["train", "pets.csv", "-t", "days", "--hidden", "99999999,99999999"], "Unable to alloc"),
         (["train", "pets.csv", "--paws"], "No such option: --paws"),
         (["predict", "pets.csv", "pets.csv"], "pets.csv: not a safetensors file"),
         (["predict", "pets.safetensors", "pets.csv", "-o", "x.doc"], "--out is 'x.doc'"),

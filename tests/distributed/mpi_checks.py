@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import sys
@@ -15,7 +16,15 @@ from threadpoolctl import threadpool_info
 from xpnn import MLPClassifier, Network, select
 from xpnn.backends import to_host
 from xpnn.data import stream
-from xpnn.distributed import MPIOptions, ProcessGroup, RankError, process_group
+from xpnn.data.streams import BlockShuffle, Windows
+from xpnn.distributed import (
+    MPIOptions,
+    ProcessGroup,
+    RankError,
+    ShardedWindows,
+    process_group,
+    shard_ranks,
+)
 from xpnn.training import OnEpoch
 
 RNG = np.random.default_rng(0)
@@ -150,6 +159,42 @@ def messages():
     np.testing.assert_array_equal(results["map_rows"], 2 * np.arange(22.0).reshape(11, 2))
 
 
+def source(rows, kind):
+    """Rows in blocks that can be read in any order, or in batches that come in one order."""
+    x = np.arange(rows, dtype=float)[:, None] * [1.0, -1.0]
+    t = np.asarray([f"row {i}" for i in range(rows)])  # some of them are longer texts
+    shuffle = BlockShuffle(block_rows=3, buffer_blocks=4)
+    if kind == "blocks":
+        return stream(x, t, weight=x[:, 0], shuffle=shuffle)
+    parts = [slice(start, start + 5) for start in range(0, rows, 5)]
+    return stream(lambda: ((x[part], t[part]) for part in parts), shuffle=shuffle)
+
+
+def windows():
+    """The shards of each batch are, together, the batch that a single process has."""
+    group = process_group("mpi")
+    choices = itertools.product((1, 2, 31, 64), (1, 2, 7), ("blocks", "order"), (None, 5))
+    for rows, batch, kind, seed in choices:
+        sharded = ShardedWindows(source(rows, kind), batch, "float32", group)
+        single = Windows(source(rows, kind), batch, "float32").go(seed)
+        for own, whole in itertools.zip_longest(sharded.go(seed), single):
+            assert (own.whole, own.first, own.rows) == (
+                whole.rows, whole.first, max(own.counted, 1)
+            )  # fmt: skip
+            order = np.arange(whole.rows) if whole.order is None else whole.order
+            for name in ("x", "t", "weight"):
+                column, expected = getattr(own, name), getattr(whole, name)
+                parts = group.all_gather(None if column is None else column[: own.counted])
+                if expected is None:
+                    assert parts == [None] * group.size
+                    continue
+                ranks = shard_ranks(whole.rows, batch, group.size)
+                for rank, part in enumerate(parts):
+                    np.testing.assert_array_equal(part, expected[order[ranks == rank]])
+
+
 if __name__ == "__main__":
-    {"leaks": leaks, "process wide": process_wide, "messages": messages}[sys.argv[1]]()
+    {"leaks": leaks, "process wide": process_wide, "messages": messages, "windows": windows}[
+        sys.argv[1]
+    ]()
     print(f"rank {process_group('mpi').rank} is done", flush=True)

@@ -8,7 +8,7 @@ from mpi_runs import HERE, start
 CHECKS = str(HERE / "mpi_checks.py")
 
 
-@pytest.mark.parametrize("name", ["messages", "process wide", "leaks"])
+@pytest.mark.parametrize("name", ["messages", "process wide", "leaks", "windows"])
 def test_on_three_ranks(name):
     threads = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     done = start(3, CHECKS, name, env=threads)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpnn import MLPClassifier, Network, load, save
+from xpnn.data import stream
 from xpnn.distributed import (
     MPIOptions,
     ProcessGroup,
     Shard,
+    ShardedWindows,
     check_single_process,
     process_group,
     shard_bounds,
@@ -165,10 +167,18 @@ def test_a_single_process_reduces_and_hands_out_its_own():
     group.into(vector, out)
     np.testing.assert_array_equal(out, vector)
     assert group.all_reduce_numbers([1.0, 2.0]) == [1.0, 2.0]
-    assert group.all_gather("a") == ["a"]
+    assert group.all_gather("a") == group.all_to_all(["a"]) == ["a"]
     assert group.map_rows(lambda x: x + 1, vector).tolist() == [1.0, 2.0, 3.0]
     check_single_process(True, group)
     group.size = 2
     assert not group.single_process
     with pytest.raises(ValueError, match="deterministic is True, and the batches are sharded"):
         check_single_process(True, group)
+
+
+def test_a_source_with_fewer_rows_than_it_says_is_an_error():
+    source = stream(np.ones((10, 2)), np.ones(10))
+    source.unit_rows = lambda block_rows: [12]
+    windows = ShardedWindows(source, 4, "float32", ProcessGroup())
+    with pytest.raises(ValueError, match="has fewer rows than it says"):
+        list(windows.go())

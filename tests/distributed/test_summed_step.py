@@ -11,11 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnn import MLPClassifier, Network, backends
 from xpnn.backends import on_device, scalar, to_host
-from xpnn.estimators import learner
 from xpnn.layers import Dropout
 from xpnn.optimizers import Adam
-from xpnn.training import make_step
-from xpnn.training.summed import batch_sums, make_summed_step
+from xpnn.training.step import Batch, Step, accumulated, make_sums
 
 
 def problem(backend, seed=0):
@@ -44,56 +42,55 @@ class Other:
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("by_rows", [False, True], ids=["penalty", "penalty by rows"])
-def test_sums_of_two_places_make_the_step_of_one(backend, weighted, by_rows):
+@pytest.mark.parametrize("per_row", [False, True], ids=["penalty", "penalty per row"])
+def test_sums_of_two_places_make_the_step_of_one(backend, weighted, per_row):
     network, x, t, weight, noise = problem(backend)
     weight = weight if weighted else None
     xp, device = backend.xp, backend.device
-    made = (network.layers, network.tree, network.loss)
+    step = Step(network.layers, network.tree, network.loss, Adam(), 0.03, per_row)
     cut = [slice(0, 4), slice(4, 11)]
     one = backend.asarray([1.0])
     with on_device(device):
-        whole = make_step(*made, Adam(), 0.03, xp=xp, l2_by_rows=by_rows)
         state = Adam().init(network.theta, xp=xp)
-        count, rate = (scalar(v, xp, device, network.theta.dtype) for v in (1.0, 0.01))
-        expected = whole(network.theta, state, x, t, weight, noise, rate, count)
+        zero, rate = (scalar(v, xp, device, network.theta.dtype) for v in (0.0, 0.01))
+        carry, totals = (network.theta, state, zero), (zero,) * step.count_totals(weighted)
+        batch = (x, t, weight, noise, rate)
+        (expected, _, _), expected_totals = step.update(xp)(carry, totals, batch)
         parts = [
             (x[c, ...], t[c, ...], None if weight is None else weight[c, ...], take(noise, c))
             for c in cut
         ]
-        summed = batch_sums(*made, xp=xp)
-        step = make_summed_step(
-            *made, Adam(), 0.03, xp=xp, l2_by_rows=by_rows,
-            exchange=Other(summed(network.theta, *parts[0], one)),
-        )  # fmt: skip
+        sums = step.sums(xp)(network.theta, Batch(*parts[0], one))
+        packed = xp.concat([xp.reshape(part, (-1,)) for part in sums])
         *own, drawn = parts[1]
-        theta, _, value, weights, rows = step(network.theta, state, *own, (drawn, one), rate, count)
+        update = step.update(xp, Other(packed))
+        (theta, _, _), totals = update(carry, totals, (*own, (drawn, one), rate))
     tolerance = 2e-5 if backends.dtype_name(backend.dtype) == "float32" else 1e-11
-    np.testing.assert_allclose(to_host(theta), to_host(expected[0]), rtol=0, atol=tolerance)
-    np.testing.assert_allclose(to_host(value), to_host(expected[2]), rtol=tolerance)
-    assert float(to_host(rows)) == 11.0
-    total = 11.0 if weight is None else float(to_host(weight).sum())
-    np.testing.assert_allclose(to_host(weights), total, rtol=1e-6)
+    np.testing.assert_allclose(to_host(theta), to_host(expected), rtol=0, atol=tolerance)
+    for found, wanted in zip(totals, expected_totals, strict=True):
+        np.testing.assert_allclose(to_host(found), to_host(wanted), rtol=tolerance)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 40])
 def test_a_batch_in_parts_has_the_sums_of_the_whole(backend, parts):
     network, x, t, weight, noise = problem(backend)
-    made = (network.layers, network.tree, network.loss)
-    given_ = (network.theta, x, t, weight, noise, backend.asarray([1.0]))
+    sums = make_sums(network.layers, network.tree, network.loss, xp=backend.xp)
+    batch = Batch(x, t, weight, noise, backend.asarray([1.0]))
     with on_device(backend.device):
-        whole = batch_sums(*made, xp=backend.xp)(*given_)
-        found = batch_sums(*made, parts, xp=backend.xp)(*given_)
+        whole = sums(network.theta, batch)
+        found = accumulated(sums, parts)(network.theta, batch)
     tolerance = 2e-5 if backends.dtype_name(backend.dtype) == "float32" else 1e-11
-    np.testing.assert_allclose(to_host(found), to_host(whole), rtol=tolerance, atol=tolerance)
+    for a, b in zip(found, whole, strict=True):
+        np.testing.assert_allclose(to_host(a), to_host(b), rtol=tolerance, atol=tolerance)
 
 
 def test_rows_that_do_not_count_give_nothing(backend64):
     network, x, t, weight, noise = problem(backend64)
-    summed = batch_sums(network.layers, network.tree, network.loss, xp=backend64.xp)
+    sums = make_sums(network.layers, network.tree, network.loss, xp=backend64.xp)
     with on_device(backend64.device):
-        found = summed(network.theta, x, t, weight, noise, backend64.asarray([0.0]))
-    np.testing.assert_array_equal(to_host(found), np.zeros(network.size + 3))
+        found = sums(network.theta, Batch(x, t, weight, noise, backend64.asarray([0.0])))
+    for part in found:
+        assert not to_host(part).any()
 
 
 def test_accumulating_changes_nothing_but_memory(backend):
@@ -102,7 +99,9 @@ def test_accumulating_changes_nothing_but_memory(backend):
     thetas = []
     for accumulate in (1, 4):
         network = Network(4, [6, "tanh", 3], seed=1)
-        history = network.fit(x, t, epochs=2, batch_size=16, l2=0.01, gradient_accumulation_steps=accumulate)
+        history = network.fit(
+            x, t, epochs=2, batch_size=16, l2=0.01, gradient_accumulation_steps=accumulate
+        )
         thetas.append((to_host(network.theta), history.loss))
     tolerance = 1e-4 if backends.dtype_name(backend.dtype) == "float32" else 1e-10
     for a, b in zip(*thetas, strict=True):
@@ -114,18 +113,20 @@ def test_an_estimator_accumulates(rows):
     rng = np.random.default_rng(0)
     x, t, weight = rng.normal(size=(50, 4)), rng.integers(0, 3, 50), rng.random(50)
     one, other = (
-        MLPClassifier((6,), max_iter=3, batch_size=16, random_state=0, gradient_accumulation_steps=n, dropout=0.2)
+        MLPClassifier(
+            (6,),
+            max_iter=3,
+            batch_size=16,
+            random_state=0,
+            gradient_accumulation_steps=n,
+            dropout=0.2,
+        )
         for n in (1, 4)
     )
-    whole, made = [], learner.make_summed_step
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        patch.setattr(
-            learner, "make_summed_step", lambda *a, **k: whole.append(k["parts"]) or made(*a, **k)
-        )
         for model in (one, other):
             model.fit(rows(x), t, sample_weight=weight)
-    assert set(whole) == {4}
     np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-10)
     for a, b in zip(one.coefs_, other.coefs_, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)

@@ -12,10 +12,9 @@ from xpnn.engine.run_pure import PureRunner
 from xpnn.engine.trees import leaves
 from xpnn.functional import LOSSES
 from xpnn.optimizers import Adam
-from xpnn.training.precision import PLAIN
-from xpnn.training.step import make_step, make_update
-from xpnn.training.summed import make_summed_step
-from xpnn.training.trainer import _draw_noise
+from xpnn.training.precision import DEFAULT_PRECISION
+from xpnn.training.sampler import Sampler
+from xpnn.training.step import Step
 
 ROWS, INPUTS = 50, 6
 SOURCE = np.random.default_rng(0)
@@ -44,7 +43,7 @@ class Both:
 
     def __init__(
         self, layers, loss="softmax_cross_entropy", optimizer=None, dtype="float64", weight=None,
-        l2=0.0, cuda=None, batch=10, shuffle=True, precision=PLAIN, exchange=None, parts=1,
+        l2=0.0, cuda=None, batch=10, shuffle=True, precision=DEFAULT_PRECISION, exchange=None, parts=1,
         labels=None,
     ):  # fmt: skip
         optimizer = Adam(0.01) if optimizer is None else optimizer
@@ -53,25 +52,25 @@ class Both:
         t = targets(loss, self.network.outputs)
         t = t if labels is None else t.astype(labels)
         t, weight = self.network.prepare_targets(x, t, weight)
-        self.sums = 1 if weight is None or not self.network.loss.averages else 2
+        step = Step(
+            self.network.layers,
+            self.network.tree,
+            self.network.loss,
+            precision.optimizer(optimizer),
+            l2,
+            precision=precision,
+            gradient_accumulation_steps=parts,
+        )
+        self.sums = step.count_totals(weight is not None)
         self.batch, self.shuffle, self.precision = batch, shuffle, precision
         self.tolerance = EXACT[precision.compute_dtype or dtype]
-        optimizer = precision.optimizer(optimizer)
+        optimizer = step.optimizer
         self.cuda = HostCuda() if cuda is None else cuda
         theta = self.network.theta
-        network = self.network
-
         self.exchange = exchange
 
         def update(xp):
-            made = (network.layers, network.tree, network.loss, optimizer, l2)
-            if exchange is None:
-                step = make_step(*made, xp=xp, precision=precision)
-            else:
-                step = make_summed_step(
-                    *made, xp=xp, exchange=exchange, parts=parts, precision=precision
-                )
-            return make_update(step, network.loss, xp=xp)
+            return step.update(xp, exchange)
 
         carry = (theta, optimizer.init(theta, xp=np), scalar(0.0, np, "cpu", theta.dtype))
         self.columns = (x, t, weight)
@@ -85,7 +84,7 @@ class Both:
         source = np.random.default_rng(seed)
 
         def draw(rows):
-            drawn = _draw_noise(self.network.layers.noise(INPUTS, rows), source)
+            drawn = Sampler(source).noise(self.network.layers.noise(INPUTS, rows))
             return drawn if self.exchange is None else (drawn, np.ones(1, self.network.theta.dtype))
 
         return draw

@@ -15,7 +15,8 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 from xpnn.optimizers import chain as optimizer_chain
-from xpnn.training import Loss, make_step
+from xpnn.training import Loss
+from xpnn.training.step import Step
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(23, 5))
@@ -90,11 +91,11 @@ def test_the_step_is_the_same_on_every_library(backend, assert_close):
 
     def step(asarray, number, xp, name):
         parameters = asarray(theta)
-        state = optimizer.init(parameters, xp=xp)
-        return jit(make_step(layer, tree, loss, optimizer, 0.01, xp=xp), name)(
-            parameters, state, asarray(X), asarray(LABELS), asarray(WEIGHT), None,
-            number(0.1), number(1.0),
-        )  # fmt: skip
+        carry = (parameters, optimizer.init(parameters, xp=xp), number(0.0))
+        batch = (asarray(X), asarray(LABELS), asarray(WEIGHT), None, number(0.1))
+        update = jit(Step(layer, tree, loss, optimizer, 0.01).update(xp), name)
+        (new, state, _), (value, _) = update(carry, (number(0.0), number(0.0)), batch)
+        return new, state, value
 
     expected = step(np.asarray, np.asarray, np, "numpy")
     found = step(

@@ -19,8 +19,8 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training.precision import PLAIN, Precision
-from xpnn.training.step import make_step, make_update
+from xpnn.training.precision import DEFAULT_PRECISION, Precision
+from xpnn.training.step import Step
 
 
 @pytest.fixture
@@ -42,18 +42,17 @@ def compile_for():
     return compile_for
 
 
-def step_source(dtype, precision=PLAIN, labels="int64"):
+def step_source(dtype, precision=DEFAULT_PRECISION, labels="int64"):
     """Kernels of a training step with every activation, and those round it."""
     layers = [spec for name in ACTIVATIONS for spec in (8, name)]
     network = Network(6, [*layers, 3], seed=0, dtype=dtype)
     x, _, _ = network.prepare(np.zeros((20, 6), dtype))
     t, weight = network.prepare_targets(x, np.zeros(20, labels), np.ones(20))
     optimizer, theta = precision.optimizer(chain(clip_by_global_norm(0.1), Adam())), network.theta
-    step = make_step(
-        network.layers, network.tree, network.loss, optimizer, 0.01, xp=NAMESPACE,
-        precision=precision,
-    )  # fmt: skip
-    update = make_update(step, network.loss, xp=NAMESPACE)
+    step = Step(
+        network.layers, network.tree, network.loss, optimizer, 0.01, precision=precision
+    )
+    update = step.update(NAMESPACE)
     number = scalar(0.0, np, "cpu", theta.dtype)
     carry = (theta, optimizer.init(theta, xp=np), number)
     sums, batch = (number.copy(), number.copy()), (x, t, weight, None, number.copy())

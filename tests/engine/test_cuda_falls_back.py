@@ -12,7 +12,8 @@ from cuda_pairs import Both
 from xpnn import MLPClassifier, Network
 from xpnn.backends import is_refusal
 from xpnn.data import stream
-from xpnn.engine import CudaRunner, compile
+from xpnn.engine import compile
+from xpnn.engine.cuda.run import CudaRunner
 from xpnn.layers import Dropout
 from xpnn.optimizers import (
     SGD,

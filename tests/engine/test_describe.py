@@ -19,8 +19,7 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training import make_step
-from xpnn.training.step import make_update
+from xpnn.training.step import Step
 
 
 def small_blocks(monkeypatch, block, blocks=4):
@@ -117,7 +116,9 @@ def test_two_chains_of_different_length(monkeypatch):
 def test_a_training_step(optimizer, size):
     """Any step can be shown, and showing it changes nothing."""
     network = Network(200, [size, "gelu", Dropout(0.5), 3], seed=0)
-    step = make_step(network.layers, network.tree, network.loss, optimizer, 0.01, xp=xp)
+    step = Step(
+        network.layers, network.tree, network.loss, optimizer, 0.01
+    )
     theta, state = np.array(network.theta), optimizer.init(np.array(network.theta), xp=np)
     x, t, noise = np.ones((5, 200)), np.arange(5) % 3, np.full((5, size), 0.7, "float32")
     count, total, rate, weight = np.zeros(()), np.zeros(()), np.full((), 0.1), np.ones(5)
@@ -135,7 +136,7 @@ def test_a_training_step(optimizer, size):
     labels += ["x", "t", "weight", "noise", "rate"]
     carried = len(leaves(state)) + 4
     plan = make_plan(
-        make_update(step, network.loss, xp=xp), arguments, labels, {i: i for i in range(carried)}
+        step.update(xp), arguments, labels, {i: i for i in range(carried)}
     )
     text = plan.describe()
     for label in labels:

@@ -24,8 +24,10 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training import Callback, make_step, trainer
-from xpnn.training.step import make_update
+from xpnn.training import Callback
+from xpnn.training.compiled import CompiledStep, initial_carry
+from xpnn.training.dataset import Segment
+from xpnn.training.step import Step
 
 REPLAY = "plan"
 # Bytes that come and go within a replay: Python objects that calls hand around, and the
@@ -37,7 +39,9 @@ SMALL = 2 * np.getbufsize() * 8 + 4096
 def step_plan(layers, loss, optimizer, rows=300, inputs=200, outputs=10, dtype="float32"):
     """Plan of a training step, its arrays of 240,000 bytes and more."""
     network = Network(inputs, [*layers, outputs], loss=loss, seed=0)
-    step = make_step(network.layers, network.tree, network.loss, optimizer, 0.01, xp=NAMESPACE)
+    step = Step(
+        network.layers, network.tree, network.loss, optimizer, 0.01
+    )
     source = np.random.default_rng(0)
     theta = np.asarray(network.theta, dtype)
     x = source.normal(size=(rows, inputs)).astype(dtype)
@@ -50,7 +54,7 @@ def step_plan(layers, loss, optimizer, rows=300, inputs=200, outputs=10, dtype="
     count, total, rate = (np.asarray(v, dtype) for v in (0.0, 0.0, 1e-5))
     carry = (theta, optimizer.init(theta, xp=np), count)
     arguments = (carry, (total,), (x, t, None, noise, rate))
-    update = make_update(step, network.loss, xp=NAMESPACE)
+    update = step.update(NAMESPACE)
     carried = 3 + len(leaves(carry[1]))
     return make_plan(update, arguments, ["array"] * 20, {i: i for i in range(carried)})
 
@@ -183,20 +187,18 @@ def test_memory_does_not_grow_with_the_epochs():
     assert watch.bytes[-1] - watch.bytes[4] < 8192 < network.theta.nbytes * 2
 
 
-def test_an_epoch_needs_little_beside_the_order_of_the_rows(monkeypatch):
-    runners = []
-    make_runner = trainer.make_runner
-    monkeypatch.setattr(
-        trainer, "make_runner", lambda *a, **k: runners.append(make_runner(*a, **k)) or runners[-1]
-    )
+def test_an_epoch_needs_little_beside_the_order_of_the_rows():
     source = np.random.default_rng(0)
     x, t = source.normal(size=(2000, 50)), source.integers(4, size=2000)
-    Network(50, [32, "relu", 4], seed=0).fit(x, t, epochs=1, batch_size=100, engine=REPLAY)
-    (runner,) = runners
-    order = source.permutation(2000)
+    network = Network(50, [32, "relu", 4], seed=0, backend="numpy")
+    step = Step(network.layers, network.tree, network.loss, Adam())
+    columns, backend = (x, t, None), network.backend
+    carry = initial_carry(step, network.theta, backend)
+    compiled = CompiledStep(step, carry, columns, backend, engine=REPLAY)
+    segment = Segment(columns, 2000, source.permutation(2000))
 
     def epoch():
-        runner.run(2000, 100, order, [0.01] * 20, lambda rows: None, 1)
+        compiled.run(segment, 100, [0.01] * 20, lambda rows: None, 1)
 
     stays, most = traced(epoch, 3)
     assert stays < 512

@@ -15,8 +15,7 @@ from xpnn.engine import kernels
 from xpnn.engine.make import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.optimizers import Adam
-from xpnn.training import make_step
-from xpnn.training.step import make_update
+from xpnn.training.step import Step
 
 # Two namespaces for one function: the first computes, the second records.
 PURE, TRACED = np, NAMESPACE
@@ -143,7 +142,9 @@ def test_a_step_along_an_outer_product_does_not_write_it_down():
 
 def update_plan(network, rows, optimizer):
     """Plan of a whole training step, as the runner makes it."""
-    step = make_step(network.layers, network.tree, network.loss, optimizer, xp=NAMESPACE)
+    step = Step(
+        network.layers, network.tree, network.loss, optimizer
+    )
     theta = np.array(network.theta)
     count, total, rate = (np.array(v) for v in (0.0, 0.0, 0.01))
     source = np.random.default_rng(0)
@@ -153,7 +154,7 @@ def update_plan(network, rows, optimizer):
     arguments = (carry, (total,), (x, t, None, None, rate))
     labels = ["theta", "m", "v", "count", "loss", "x", "t", "rate"]
     return make_plan(
-        make_update(step, network.loss, xp=NAMESPACE), arguments, labels, {i: i for i in range(5)}
+        step.update(NAMESPACE), arguments, labels, {i: i for i in range(5)}
     )
 
 

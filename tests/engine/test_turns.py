@@ -7,7 +7,6 @@ import pytest
 
 from xpnn import Network
 from xpnn.engine.turns import MOST, SMALL, TOTAL, moved, turns
-from xpnn.training import plan_step
 
 
 @pytest.mark.parametrize(
@@ -46,9 +45,9 @@ def test_views_are_found_again_in_the_new_memory():
 def test_a_plan_says_what_is_taken_in_turn():
     x, t = np.zeros((400, 784), "float32"), np.zeros(400, int)
     network = Network(784, [100, "relu", 10])
-    text = plan_step(network, x, t, batch_size=200).describe()
+    text = network.plan_step(x, t, batch_size=200).describe()
     assert f"{MOST} buffers for the batch and for the parameters, taken in turn" in text
     assert "next theta" in text
-    small = plan_step(network, x, t, batch_size=10).describe()
+    small = network.plan_step(x, t, batch_size=10).describe()
     assert "taken in turn" not in small
     assert "next theta" not in small

@@ -13,7 +13,8 @@ from sklearn.datasets import load_diabetes, load_digits
 import xpnn
 from onnx_models import assert_values, known, metadata, run, runtime
 from xpnn import Network, backends
-from xpnn.export import OPSETS, OnnxError, to_onnx
+from xpnn.estimators import to_onnx
+from xpnn.export import OPSETS, OnnxError
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Activation, Chain, CustomActivation, Dense, Dropout, Layer, RawErrorDense
 from xpnn.training import Loss
@@ -265,7 +266,7 @@ def test_what_is_refused(tmp_path):
         to_onnx(Network(3, [2], loss=OwnLoss("huber")), path)
     with pytest.raises(OnnxError, match=r"class_names is .*; the loss is about values"):
         to_onnx(Network(3, [2], loss="huber"), path, class_names=["a", "b"])
-    with pytest.raises(OnnxError, match=r"network is a list; expected a Network. Estimators"):
+    with pytest.raises(OnnxError, match=r"model is or ends in a list; expected a Network, or an"):
         to_onnx([network], path)
     with pytest.raises(OnnxError, match=r"layer 1 \(Folded\(\)\) gives 2 columns; it promised 3"):
         to_onnx(Network(3, [6, Lying()], loss="huber"), path)
@@ -283,7 +284,7 @@ def test_without_onnx_the_error_says_what_to_install():
 import sys
 sys.modules["onnx"] = None
 from xpnn import Network
-from xpnn.export import to_onnx
+from xpnn.estimators import to_onnx
 try:
     to_onnx(Network(2, [2]))
 except ImportError as error:

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 import sealing
 import xpnn
 from xpnn.files import ModelFileError, read_record
-from xpnn.training.checkpoints import CheckpointError, read_checkpoint
+from xpnn.training.checkpoint import CheckpointError, read_checkpoint
 
 FOLDER = sorted((Path(__file__).parent / "kept").iterdir())[-1]
 CHECKPOINT = "xpnn-checkpoint"

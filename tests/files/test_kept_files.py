@@ -8,7 +8,7 @@ import pytest
 
 import xpnn
 from xpnn.files import read_record
-from xpnn.training.checkpoints import read_checkpoint
+from xpnn.training.checkpoint import read_checkpoint
 
 KEPT = sorted((Path(__file__).parent / "kept").iterdir())
 

@@ -15,7 +15,6 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training import plan_step
 
 pytestmark = MARKS
 GENERATOR = np.random.default_rng(0)
@@ -77,7 +76,7 @@ def test_products_by_cublas_in_a_graph(monkeypatch):
     layers = (64, "relu", 32, "relu", 3)
     assert_same(layers=layers)
     where = select("cupy", dtype="float32")
-    plan = plan_step(Network(6, list(layers), seed=0), where.asarray(X), where.asarray(LABELS))
+    plan = Network(6, list(layers), seed=0).plan_step(where.asarray(X), where.asarray(LABELS))
     assert "by cuBLAS" in plan.describe()
     assert "one CUDA graph a step" in plan.describe()
 
@@ -188,7 +187,7 @@ def test_an_epoch_reads_nothing_from_the_gpu(monkeypatch):
 def test_a_plan_says_what_a_step_is_made_of():
     where = select("cupy", dtype="float32")
     network = Network(6, [16, "relu", 3], seed=0)
-    plan = plan_step(network, where.asarray(X), where.asarray(LABELS))
+    plan = network.plan_step(where.asarray(X), where.asarray(LABELS))
     assert "one CUDA graph a step" in plan.describe()
-    half = plan_step(network, where.asarray(X), where.asarray(LABELS), compute_dtype="float16")
+    half = network.plan_step(where.asarray(X), where.asarray(LABELS), compute_dtype="float16")
     assert "float16[" in half.describe()

@@ -12,7 +12,6 @@ from gpus import MARKS
 import unread
 from xpnn import MLPClassifier, Network, select
 from xpnn.data import BlockShuffle, stream
-from xpnn.estimators.learner import Learner
 from xpnn.functional import LOSSES
 from xpnn.layers import Dropout
 from xpnn.optimizers import (
@@ -21,7 +20,7 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training.trainer import Trainer
+from xpnn.training.compiled import CompiledStep
 
 pytestmark = MARKS
 
@@ -120,8 +119,7 @@ class Gate:
         # CUDA may wait for the GPU where a pool grows: this one is large enough at once.
         kept = [cupyx.empty_pinned(1 << size, "uint8") for size in range(9, 14) for _ in range(32)]
         del kept
-        for owner, name in ((Trainer, "_run"), (Learner, "run")):
-            monkeypatch.setattr(owner, name, self._held(getattr(owner, name)))
+        monkeypatch.setattr(CompiledStep, "run", self._held(CompiledStep.run))
 
     def _held(self, function):
         @functools.wraps(function)

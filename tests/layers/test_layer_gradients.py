@@ -11,7 +11,7 @@ import references
 from xpnn import functional as F
 from xpnn.backends import generator, to_host
 from xpnn.layers import Activation, Chain, Dense, Dropout, draw, place, unflatten
-from xpnn.training import Loss, loss_and_gradient
+from xpnn.training import Loss
 
 ROWS, INPUTS, OUTPUTS = 6, 5, 3
 
@@ -61,7 +61,7 @@ def moved(tree, put):
 @pytest.mark.parametrize("loss", list(F.LOSSES))
 def test_gradient_is_the_slope_in_a_random_direction(loss, activation, kind):
     layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
-    function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)
+    function = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)
     direction = np.random.default_rng(1).normal(size=theta.shape)
     direction /= np.linalg.norm(direction)
     expected = references.slope(
@@ -99,11 +99,11 @@ def test_gradient_is_what_automatic_differentiation_finds(activation, loss, kind
     layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
 
     def value(here, vector):
-        function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=here.xp)
+        function = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=here.xp)
         arrays = (here.asarray(a) for a in (x, t, weight))
         return function(vector, *arrays, moved(noise, lambda n: here.asarray(n, "float32")))[0]
 
-    function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)
+    function = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)
     gradient = function(theta, x, t, weight, noise)[1]
     assert references.relative(gradient, derive(value, theta)[0]) < 1e-10
 
@@ -112,8 +112,8 @@ def test_gradient_is_what_automatic_differentiation_finds(activation, loss, kind
 @pytest.mark.usefixtures("current")
 def test_every_library_finds_what_numpy_finds(activation, loss, kind, backend, assert_close):
     layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
-    expected = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)(theta, x, t, weight, noise)
-    function = loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=backend.xp)
+    expected = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)(theta, x, t, weight, noise)
+    function = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=backend.xp)
     arrays = (backend.asarray(a) for a in (theta, x, t, weight))
     value, gradient = function(*arrays, moved(noise, lambda n: backend.asarray(n, "float32")))
     assert_close(value, to_host(expected[0]), backend)

@@ -1,4 +1,4 @@
-"""Running the cases on a library and holding them against NumPy's float64."""
+"""Running the cases on a library and comparing them with NumPy's float64."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from xpnn.backends import (
     backend_of,
     device_name,
     dtype_name,
+    matmul_precision,
     on_device,
     select,
     status,
     to_host,
 )
-from xpnn.checks.cases import CASES, largest
-from xpnn.checks.tolerance import deviation, tolerance
+from xpnn.checks.cases import CASES
+from xpnn.checks.tolerance import deviation
 
 DTYPES = ("float32", "float64")
 
@@ -34,11 +35,11 @@ class Finding:
     case : str
         What was computed, a key of `xpnn.checks.cases.CASES`.
     worst : str
-        Result that deviates most.
+        The result that comes nearest to its bound, or passes it by most.
     absolute, relative : float
-        Largest deviations over all results of the case.
+        Its largest deviations.
     allowed : float
-        Relative deviation that is allowed.
+        Relative deviation that is allowed for it.
     problem : str
         What went wrong otherwise: an exception, or results on another library, device or
         dtype; empty where nothing did.
@@ -65,7 +66,7 @@ def reference(case: str) -> dict[str, Any]:
     """Results of a case on NumPy in float64."""
     return {
         name: to_host(value)
-        for name, value in CASES[case](select("numpy", "cpu", "float64")).items()
+        for name, value in CASES[case].compute(select("numpy", "cpu", "float64")).items()
     }
 
 
@@ -93,26 +94,23 @@ def check_backend(backend: Backend) -> Iterator[Finding]:
     """
     dtype = dtype_name(backend.dtype)
     where = (backend.name, device_name(backend.device), dtype)
-    for case, function in CASES.items():
+    for name, case in CASES.items():
         try:
-            with on_device(backend.device):  # as in trainings, formulas are handed `xp`
-                found = function(backend)
+            # As in trainings: formulas are handed `xp`, and products are exact in float32.
+            with on_device(backend.device), matmul_precision("highest", backend.xp):
+                found = case.compute(backend)
         except Exception as error:  # what a library raises is a finding, not a crash
             text = f"{type(error).__name__}: {error}".splitlines()[0]
-            yield Finding(*where, case, "", 0.0, 0.0, tolerance(dtype), text)
+            yield Finding(*where, name, "", 0.0, 0.0, case.bound("", dtype), text)
             continue
         distances, problem = {}, ""
-        for name, expected in reference(case).items():
-            distances[name] = deviation(to_host(found[name]), expected)
-            place = _misplaced(found[name], backend)
-            problem = problem or (place and f"{name} {place}")
-        worst = max(distances, key=lambda name: largest([distances[name][1]]))
-        yield Finding(
-            *where, case, worst,
-            largest([absolute for absolute, _ in distances.values()]),
-            largest([relative for _, relative in distances.values()]),
-            tolerance(dtype), problem,
-        )  # fmt: skip
+        for result, expected in reference(name).items():
+            absolute, relative = deviation(to_host(found[result]), expected)
+            distances[result] = (absolute, relative, case.bound(result, dtype))
+            place = _misplaced(found[result], backend)
+            problem = problem or (place and f"{result} {place}")
+        worst = max(distances, key=lambda result: distances[result][1] / distances[result][2])
+        yield Finding(*where, name, worst, *distances[worst], problem)
 
 
 def check_device(library: str, device: str) -> Iterator[Finding]:

@@ -164,7 +164,6 @@ def _message(error: Any) -> str | None:
     from xpnn.backends import (
         BackendUnavailableError,
         DeviceLostError,
-        DeviceMemoryError,
         InputError,
         MissingExtraError,
     )
@@ -175,8 +174,8 @@ def _message(error: Any) -> str | None:
         InputError,
         BackendUnavailableError,
         DeviceLostError,
-        DeviceMemoryError,
+        MemoryError,  # of a device too
         MissingExtraError,
         RankError,
     )
-    return str(error) if isinstance(error, expected) else None
+    return (str(error) or "out of memory") if isinstance(error, expected) else None

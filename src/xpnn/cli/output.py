@@ -106,8 +106,11 @@ def write_data(text: str) -> None:
         raise OutputClosed
     try:
         out.flush()
-        out.buffer.write(text.encode("utf-8", "surrogatepass"))
-        out.buffer.flush()
+        if hasattr(out, "buffer"):
+            out.buffer.write(text.encode("utf-8", "surrogatepass"))
+            out.buffer.flush()
+        else:  # what stands in for it in a program
+            out.write(text)
     except BrokenPipeError as error:
         out.lose(error)
         raise OutputClosed from None

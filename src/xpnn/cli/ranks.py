@@ -1,4 +1,4 @@
-"""A command that `mpiexec` has started several times at once."""
+"""A command that `mpiexec` started on several ranks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ranks() -> Iterator[ProcessGroup | None]:
-    """Join the other processes; only rank 0 says what goes wrong.
-
-    Yields
-    ------
-    ProcessGroup or None
-        None where this process is alone.
-    """
+    """Session of all ranks, of which only rank 0 reports errors; None for a single process."""
     from xpnn.distributed import process_group, started_by_mpi
 
     group = process_group("mpi") if started_by_mpi() > 1 else None
-    if group is None or group.size == 1:
+    if group is None or group.single_process:
         yield None
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ _WORDS = {
     "hidden_layer_sizes": "--hidden",
     "learning_rate_init": "--learning-rate",
     "max_iter": "--epochs",
-    "^(task|validation) is": r"--\1 is",
+    "^(task|validation|labels) is": r"--\1 is",
     "^kinds names": "--as names",
     r"^kinds\['(.*)'\] is '(.*?)'": r"--as is '\1=\2'",
 }
@@ -120,8 +121,10 @@ def estimator_options(
             raise UsageError(
                 f"{option} is {value!r}; expected one of {', '.join(filter(None, known))}"
             )
-    if not learning_rate > 0:
+    if not 0 < learning_rate < math.inf:
         raise UsageError(f"--learning-rate is {learning_rate:g}; expected a positive number")
+    if not 0 <= alpha < math.inf:
+        raise UsageError(f"--alpha is {alpha:g}; expected a number from 0 on")
     options: dict[str, Any] = {
         "hidden_layer_sizes": _widths(hidden),
         "activation": activation,
@@ -382,7 +385,7 @@ def train(
         int | None, typer.Option(min=1, help="Rows in a step; default: 200, or all of fewer.")
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 0.001,
-    alpha: Annotated[float, typer.Option(min=0, help="Strength of the L2 penalty.")] = 0.0001,
+    alpha: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = 0.0001,
     validation: Annotated[
         str,
         typer.Option(metavar="SHARE|FILE", help="Rows to measure on: a share, or another table."),

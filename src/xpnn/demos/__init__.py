@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from xpnn.backends import InputError
+
 DEMOS: dict[str, str] = {
     "weighted-sum": "Many inputs, one neuron: prediction as a dot product, weights as logic.",
     "first-network": "One layer, trained: three inputs, one sigmoid unit, 15,000 iterations.",
@@ -19,7 +21,7 @@ DEMOS: dict[str, str] = {
     "neuron": "The artificial neuron: weights, bias, activation.",
     "perceptron": "Rosenblatt's learning rule as a table, epoch by epoch.",
     "digits": "The main job: classify scikit-learn's 1,797 images of digits.",
-}from xpnn.backends import InputError
+}
 
 
 

@@ -107,10 +107,8 @@ class ShardedWindows:
         with closing(self._blocks(order)) as blocks:
             block, used = next(blocks, None), 0
             for first in count(0, self.rows):
-                rows = self.rows
-                if ends is not None:
-                    rows = max(min(rows, int(ends[-1]) - first), 0)
-                    rows = int((self._readers(ends, first, rows) == self.group.rank).sum())
+                rows = self.rows if ends is None else min(self.rows, int(ends[-1]) - first)
+                rows = int((self._readers(ends, first, max(rows, 0)) == self.group.rank).sum())
                 if len(buffers[0]) < rows:
                     buffers[0] = host.empty((rows, self.source.features), self.dtype)
                 x, seen, parts = buffers[0], 0, []
@@ -122,7 +120,7 @@ class ShardedWindows:
                     if used == len(block.x):
                         block, used = next(blocks, None), 0
                 if ends is not None and seen < rows:
-                    raise ValueError(f"{self.source.name} has fewer rows than it said")
+                    raise ValueError(f"{self.source.name} has fewer rows than it says")
                 t, weight = (self._joined([part[i] for part in parts]) for i in range(2))
                 yield x[:seen], t, weight
                 buffers.reverse()

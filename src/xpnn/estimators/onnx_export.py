@@ -16,8 +16,13 @@ from xpnn.estimators.onnx_table import add_table, table_inputs
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.table_model import TableModel
-from xpnn.export import onnx_file
-from xpnn.export.onnx_file import add_column, add_mean, add_scores, check_dtype
+from xpnn.export.onnx_file import (
+    add_column,
+    add_mean,
+    add_scores,
+    check_dtype,
+    network_to_onnx,
+)
 from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
 from xpnn.training import Network
 
@@ -166,6 +171,8 @@ def to_onnx(
     opset: int | None = None,
     dtype: str | None = None,
     input_dtype: str | None = None,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
     doc: str = "",
 ) -> Any:
     """Make an ONNX model of a fitted estimator, with its preprocessing, or of a network.
@@ -179,6 +186,9 @@ def to_onnx(
     ("" for a missing one; whole numbers without a point, truth values as true and false),
     dates as int64, seconds since 1970 in UTC (the lowest number for a missing one, as NumPy
     has it: ``column.astype("datetime64[s]").astype("int64")``).
+
+    Of a `Network` the input is `x`; it has the output `scores` too. Dropout leaves nothing
+    behind, and layers of the user's own are written as the operations that they consist of.
 
     The outputs have the values and shapes of `predict` and `predict_proba`: `label` and
     `probabilities` (for 'hinge' and `Perceptron`: `scores`), or `prediction`. Labels are
@@ -201,6 +211,8 @@ def to_onnx(
     input_dtype : {'float32', 'float64'}, optional
         Of numbers that come in, and of the preprocessing. Default: 'float64' with
         preprocessing, as in scikit-learn; else `dtype`.
+    feature_names, class_names : sequence of str, optional
+        Of a network, which knows none: written into the metadata.
     doc : str, optional
         Description; default, the model's representation.
 
@@ -221,7 +233,18 @@ def to_onnx(
     if isinstance(model, Network):
         if input_dtype is not None:
             raise OnnxError(f"input_dtype is {input_dtype!r}; a Network has no preprocessing")
-        return onnx_file.to_onnx(model, path, opset=opset, dtype=dtype, doc=doc)
+        return network_to_onnx(
+            model,
+            path,
+            opset=opset,
+            dtype=dtype,
+            feature_names=feature_names,
+            class_names=class_names,
+            doc=doc,
+        )
+    for name, texts in (("feature_names", feature_names), ("class_names", class_names)):
+        if texts is not None:
+            raise OnnxError(f"{name} is {texts!r}; a {type(model).__name__} knows its own")
     if isinstance(model, TableModel):
         if input_dtype is not None:
             raise OnnxError(f"input_dtype is {input_dtype!r}; a table's numbers are float64")

@@ -2,7 +2,6 @@
 
 from xpnn.export.imports import NetworkImportError, from_torch, from_weights
 from xpnn.export.model_file import ModelFileError, layer_from_config, layer_to_config
-from xpnn.export.onnx_file import to_onnx
 from xpnn.export.onnx_graph import OPSETS, OnnxError
 
 __all__ = [
@@ -14,5 +13,4 @@ __all__ = [
     "from_weights",
     "layer_from_config",
     "layer_to_config",
-    "to_onnx",
 ]

@@ -86,57 +86,17 @@ def _add_meaning(graph: Graph, scores: str, width: int, dtype: str, loss: Loss) 
         graph.output(mean, "probabilities", dtype, width)
 
 
-def to_onnx(
+def network_to_onnx(
     network: Network,
-    path: str | Path | None = None,
+    path: str | Path | None,
     *,
-    opset: int | None = None,
-    dtype: str | None = None,
-    feature_names: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
-    doc: str = "",
+    opset: int | None,
+    dtype: str | None,
+    feature_names: Sequence[str] | None,
+    class_names: Sequence[str] | None,
+    doc: str,
 ) -> Any:
-    """Make an ONNX model of a network.
-
-    Its input is `x` of shape (n, inputs), any n. Its outputs are `scores` and what
-    `Network.predict` and `predict_proba` make of them: `label` (int64) and, where the loss
-    has them, `probabilities`; `prediction` for losses of values.
-
-    Parameters
-    ----------
-    network : Network
-        On any library and device. Dropout is left out; layers of the user's own are
-        written as the operations that they consist of.
-    path : path, optional
-        Where to write it; an older file there stays whole until the new one is.
-    opset : int, default 18
-        Version of ONNX's operators, one of 18 to 26. Runtimes know 18 since 2023; newer ones
-        have an operator for GELU (20), and nothing else that these models need.
-    dtype : {'float16', 'float32', 'float64'}, optional
-        Of the input, the parameters and the outputs. Default: that of the parameters,
-        float32 for bfloat16. In float16 each formula is computed in float32, as in xpnn.
-    feature_names, class_names : sequence of str, optional
-        Written into the metadata, as JSON.
-    doc : str, optional
-        Description; default, the network's layers.
-
-    Returns
-    -------
-    onnx.ModelProto
-
-    Raises
-    ------
-    OnnxError
-        The loss is the user's own, a layer does something that ONNX lacks, or an argument
-        is wrong.
-    ImportError
-        The package onnx is not installed.
-    """
-    if not isinstance(network, Network):
-        raise OnnxError(
-            f"network is a {type(network).__name__}; expected a Network. Estimators and "
-            "pipelines are for xpnn.estimators.to_onnx"
-        )
+    """Make an ONNX model of a network; see `xpnn.estimators.to_onnx`."""
     if type(network.loss) is not Loss:
         raise OnnxError(
             f"a loss of the class {type(network.loss).__name__} cannot be written as ONNX: what "

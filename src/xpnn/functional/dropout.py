@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.half_precision import find_namespace, upcast_half, upcast_half_gradient
+from xpnn.functional.half_precision import (
+    find_namespace,
+    times_mask,
+    upcast_half,
+    upcast_half_gradient,
+)
 
 
 @find_namespace
@@ -27,7 +32,7 @@ def dropout_mask(noise: Array, rate: float, like: Array, *, xp: Namespace = None
 
     References
     ----------
-    Srivastava et al. (2014), section 4, in the "inverted" form: scaling while learning
+    Srivastava et al. (2014), section 4, in the "inverted" form: scaling in training
     leaves nothing to do when predicting (section 10).
     """
     mask = xp.astype(noise >= rate, like.dtype) * (1.0 / (1.0 - rate))
@@ -62,4 +67,4 @@ def dropout(x: Array, noise: Array, rate: float, *, xp: Namespace = None) -> tup
 @upcast_half_gradient
 def dropout_backward(mask: Array, dy: Array, *, xp: Namespace = None) -> Array:
     """``dx = dy * mask``."""
-    return dy * mask
+    return times_mask(dy, mask, xp)

@@ -1,4 +1,4 @@
-"""Labels as numbers that a network can be held against."""
+"""One-hot encoding."""
 
 from __future__ import annotations
 

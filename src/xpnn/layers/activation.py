@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional import activation_rule
-from xpnn.functional.numbers import store_number
+from xpnn.functional.checked_numbers import store_number
 from xpnn.layers.base import Layer, Tree
 
 

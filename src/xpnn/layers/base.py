@@ -29,7 +29,7 @@ class Parameter:
     shape : tuple of int
         Shape of the array.
     draw : callable
-        ``draw(generator) -> host array`` gives the initial values.
+        ``draw(rng) -> host array`` gives the initial values.
     decays : bool
         Whether L2 regularization applies (weights, not biases).
     offset : int
@@ -157,9 +157,9 @@ def size(tree: Tree) -> int:
     return sum(p.size for p in walk(tree))
 
 
-def draw(tree: Tree, generator: HostGenerator) -> Array:
+def draw(tree: Tree, rng: HostGenerator) -> Array:
     """Draw the initial `theta` on the host, in float64."""
-    parts = [host.reshape(p.draw(generator), (-1,)) for p in walk(tree)]
+    parts = [host.reshape(p.draw(rng), (-1,)) for p in walk(tree)]
     return host.concatenate(parts) if parts else host.zeros(0)
 
 

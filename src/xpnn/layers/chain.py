@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.numbers import is_integer
+from xpnn.functional.checked_numbers import is_integer
 from xpnn.layers.activation import Activation
 from xpnn.layers.base import Layer, Parameter, Tree, walk
 from xpnn.layers.dense import Dense

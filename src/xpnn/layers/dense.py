@@ -13,22 +13,22 @@ from xpnn.functional import (
     linear_input_gradient,
     linear_weight_gradient,
 )
-from xpnn.functional.numbers import store_number, store_positive_integer
+from xpnn.functional.checked_numbers import store_number, store_positive_integer
 from xpnn.layers.base import Layer, Parameter, Tree
 
 
 def _initial_weights(
-    generator: HostGenerator, name: str, scale: float | None, inputs: int, width: int
+    rng: HostGenerator, name: str, scale: float | None, inputs: int, width: int
 ) -> Array:
     if name == "normal":
-        return initializer(name)(generator, inputs, width, scale=scale)
+        return initializer(name)(rng, inputs, width, scale=scale)
     if name == "uniform" and scale is not None:
-        return initializer(name)(generator, inputs, width, low=-scale, high=scale)
-    return initializer(name)(generator, inputs, width)
+        return initializer(name)(rng, inputs, width, low=-scale, high=scale)
+    return initializer(name)(rng, inputs, width)
 
 
-def _initial_bias(generator: HostGenerator, width: int) -> Array:
-    return initializer("zeros")(generator, 1, width)[0]
+def _initial_bias(rng: HostGenerator, width: int) -> Array:
+    return initializer("zeros")(rng, 1, width)[0]
 
 
 @dataclass(frozen=True, repr=False)

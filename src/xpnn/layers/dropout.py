@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional import dropout, dropout_backward
-from xpnn.functional.numbers import store_share
+from xpnn.functional.checked_numbers import store_share
 from xpnn.layers.base import Layer, Tree
 
 

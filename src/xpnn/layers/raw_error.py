@@ -12,7 +12,7 @@ from xpnn.functional import (
     linear_input_gradient,
     linear_weight_gradient,
 )
-from xpnn.functional.numbers import store_positive_integer
+from xpnn.functional.checked_numbers import store_positive_integer
 from xpnn.layers.base import Layer, Parameter, Tree
 from xpnn.layers.dense import Dense
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.numbers import store_nonnegative, store_positive, store_share
+from xpnn.functional.checked_numbers import store_nonnegative, store_positive, store_share
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.schedules import Schedule, store_learning_rate
 
@@ -20,7 +20,7 @@ class RMSprop(Optimizer):
     learning_rate : float or Schedule, default 0.001
         Size of the steps.
     rho : float, default 0.9
-        How much of the mean of squared gradients is kept, 0 <= rho < 1.
+        Exponential decay rate of the mean of squared gradients, 0 <= rho < 1.
     eps : float, default 1e-7
         Added to the denominator for numerical stability.
 
@@ -80,7 +80,7 @@ class Adam(Optimizer):
     learning_rate : float or Schedule, default 0.001
         Size of the steps.
     beta1, beta2 : float, default 0.9 and 0.999
-        How much of the moments is kept, 0 <= beta < 1.
+        Exponential decay rates of the moment estimates, 0 <= beta < 1.
     eps : float, default 1e-8
         Added to the denominator for numerical stability.
 
@@ -133,7 +133,7 @@ class AdamW(Adam):
     learning_rate : float or Schedule, default 0.001
         Size of the steps.
     beta1, beta2 : float, default 0.9 and 0.999
-        How much of the moments is kept, 0 <= beta < 1.
+        Exponential decay rates of the moment estimates, 0 <= beta < 1.
     eps : float, default 1e-8
         Added to the denominator for numerical stability.
     weight_decay : float, default 0.01

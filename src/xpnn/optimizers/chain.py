@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional import clip_by_norm
-from xpnn.functional.numbers import store_nonnegative, store_positive
+from xpnn.functional.checked_numbers import store_nonnegative, store_positive
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.loss_scaler import LossScaler
 from xpnn.optimizers.schedules import Schedule

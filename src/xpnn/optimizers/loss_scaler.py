@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace, device_of, scalar
-from xpnn.functional.numbers import store_factor, store_positive, store_positive_integer
+from xpnn.functional.checked_numbers import store_factor, store_positive, store_positive_integer
 from xpnn.optimizers.base import State
 
 # Scales between which a float32 and its inverse are normal numbers.

@@ -14,7 +14,7 @@ from functools import reduce
 from numbers import Real
 from typing import Any
 
-from xpnn.functional.numbers import store_factor, store_nonnegative, store_positive
+from xpnn.functional.checked_numbers import store_factor, store_nonnegative, store_positive
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,6 @@ class Schedule(ABC):
     def observe_all(self, losses: Iterable[float]) -> Any:
         """Return the memory after several epochs, as a resumed training needs it."""
         return reduce(self.observe, losses, None)
-
-
-def store_learning_rate(owner: Any) -> None:
-    """Check the field `learning_rate` of a frozen dataclass: a number above 0 or a schedule.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is neither.
-    """
-    given = owner.learning_rate
-    if isinstance(given, Schedule):
-        return
-    if isinstance(given, bool) or not isinstance(given, Real):
-        raise TypeError(f"learning_rate is {given!r}; expected a number or a Schedule")
-    store_positive(owner, "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -253,4 +237,11 @@ def as_schedule(learning_rate: float | Schedule) -> Schedule:
         return learning_rate
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, Real):
         raise TypeError(f"learning_rate is {learning_rate!r}; expected a number or a Schedule")
-    return Constant(float(learning_rate))
+    return Constant(learning_rate)
+
+
+def store_learning_rate(owner: Any) -> None:
+    """Check the field `learning_rate` of a frozen dataclass; raises as `as_schedule` does."""
+    checked: Any = as_schedule(owner.learning_rate)
+    if checked is not owner.learning_rate:
+        object.__setattr__(owner, "learning_rate", checked.learning_rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xpnn.backends import Array, Namespace
-from xpnn.functional.numbers import store_share
+from xpnn.functional.checked_numbers import store_share
 from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.schedules import Schedule, store_learning_rate
 
