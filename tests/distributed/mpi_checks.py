@@ -23,8 +23,8 @@ from xpnn.distributed import (
     RankError,
     ShardedWindows,
     process_group,
-    shard_ranks,
 )
+from xpnn.distributed.shard import shard_ranks
 from xpnn.training import OnEpoch
 
 RNG = np.random.default_rng(0)

@@ -100,7 +100,6 @@ class ProcessGroup:
         self.options = MPIOptions() if options is None else options
         self.max_message_bytes = max_message_bytes
         self.rank, self.size = 0, 1
-        self._exchanges = 0
         self._error_known = False
         self._transport: tuple[Any, AllReduce] | None = None
         if comm is not None:
@@ -218,21 +217,17 @@ class ProcessGroup:
                 if not forever and now - begin > timeout:
                     ranks = ", ".join(map(str, missing_ranks(self._comm)))
                     end_job(
-                        f"rank {self.rank} of {self.size} has waited {timeout:g} s in: {what} "
-                        f"(after {self._exchanges:,} exchanges); "
-                        + (f"missing: rank {ranks}" if ranks else "all ranks answer"),
+                        f"rank {self.rank} of {self.size} has waited {timeout:g} s in: {what}; "
+                        + (f"missing: rank {ranks}" if ranks else "all ranks answer")
                     )
         except KeyboardInterrupt:
             # The others are in this operation: nobody can leave it and go on.
             end_job(f"rank {self.rank} of {self.size} was interrupted in: {what}")
-        self._exchanges += 1
 
     # Objects
 
     def broadcast(self, value: Any, *, wait_forever: bool = False) -> Any:
         """Return the value that rank 0 gives, pickled; `wait_forever` as in `barrier`."""
-        if self.single_process:
-            return value
         self.barrier("broadcast", wait_forever=wait_forever)
         return self._broadcast(value, 0)
 
@@ -242,8 +237,6 @@ class ProcessGroup:
 
     def all_gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks, pickled."""
-        if self.single_process:
-            return [value]
         self.barrier("all_gather")
         return [self._broadcast(value, rank) for rank in range(self.size)]
 
@@ -263,6 +256,8 @@ class ProcessGroup:
                 )
 
     def _broadcast(self, value: Any, root: int) -> Any:
+        if self.single_process:
+            return value
         data = pickle.dumps(value, 5) if self.rank == root else b""
         size = host.asarray([len(data)], host.int64)
         self._wait(self._comm.Ibcast(size, root), "broadcast")
@@ -274,7 +269,7 @@ class ProcessGroup:
     # Arrays
 
     def all_reduce(self, vector: Array) -> Array:
-        """Return the sum of a vector over all ranks, where it is; the same bits on all ranks."""
+        """Return the sum of a vector over all ranks, as an array of its library and device."""
         if self.single_process:
             return vector
         kind = (library_name(namespace(x=vector)), device_of(vector))
@@ -307,7 +302,7 @@ class ProcessGroup:
         return [float(n) for n in self.all_reduce(host.asarray(numbers, host.float64))]
 
     def broadcast_array(self, array: Array) -> Array:
-        """Return the array of rank 0; each rank gives one of the same shape, where it wants it."""
+        """Return the array of rank 0, with the library, device and dtype of one's own."""
         if self.single_process:
             return array
         values = self.broadcast(to_host(array) if self.is_main else None)
