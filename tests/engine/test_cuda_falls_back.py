@@ -16,6 +16,8 @@ from xpnn.engine import CudaRunner, compile
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 
 def error_of(module, name, base, text):
     """Make an error that looks like a library's."""

@@ -18,6 +18,8 @@ from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped, LossScale
 from xpnn.training.precision import Precision
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 
 @pytest.fixture(autouse=True)
 def _compiler():

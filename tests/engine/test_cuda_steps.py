@@ -16,6 +16,8 @@ from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, Decayed, RMSprop
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 
 @pytest.fixture(autouse=True)
 def _compiler():

@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import references
+from depth import examples
 from xpnn import Network
 from xpnn import functional as F
 from xpnn.engine import kernels, turns
@@ -176,13 +177,13 @@ def small_blocks(monkeypatch, block, blocks=4):
                     monkeypatch.setattr(module, number, value)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(trainings())
 def test_the_engine_trains_as_the_pure_step_does(training):
     assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(trainings(), st.sampled_from([1, 3, 4, 5]), st.sampled_from([4, 6]))
 def test_long_vectors_block_by_block(monkeypatch, training, block, blocks):
     """Blocks of a few elements: every vector of parameters is a chain with a ragged end."""
@@ -190,7 +191,7 @@ def test_long_vectors_block_by_block(monkeypatch, training, block, blocks):
     assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(trainings(), st.sampled_from([4, 5, 16]))
 def test_buffers_taken_in_turn(monkeypatch, training, most):
     """Every step reads and writes other memory; a ragged last batch goes on where it was."""

@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from depth import examples
 from xpnn import Network
 from xpnn.engine import kernels
 from xpnn.engine.make import make_plan
@@ -625,7 +626,7 @@ def functions(draw):
     return function, arrays, homes
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(functions(), st.booleans())
 def test_random_functions(monkeypatch, case, blocked):
     if blocked:
