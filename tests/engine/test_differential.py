@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
+from blocks import small_blocks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,15 +165,6 @@ def no_training_falls_back(monkeypatch):
     yield
     fallen = {reason for mode, reason in reasons if mode != "pure" and "pure" in reason}
     assert not fallen, fallen
-
-
-def small_blocks(monkeypatch, block, blocks=4):
-    """Make vectors of a few elements long ones, in every module that has the numbers."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn.engine"):
-            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
-                if hasattr(module, number):
-                    monkeypatch.setattr(module, number, value)
 
 
 @examples(100)
