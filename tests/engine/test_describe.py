@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,15 @@ from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, Clipped
 from xpnn.training import make_step
 from xpnn.training.step import make_update
+
+
+def small_blocks(monkeypatch, block, blocks=4):
+    """Make vectors of a few elements long ones, in every module that has the numbers."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("xpnn.engine"):
+            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
+                if hasattr(module, number):
+                    monkeypatch.setattr(module, number, value)
 
 
 def described(function, arrays, labels, homes=None):
@@ -53,11 +63,45 @@ def test_bytes_are_told_in_units(shape, size):
     assert size in text.splitlines()[-1] or shape in ((), (100,))
 
 
+def test_the_total_is_that_of_the_buffers():
+    plan, text = described(lambda a: xp.sum(a[:, None] * a[None, :]), (np.ones(100),), ["a"])
+    assert plan.buffers == 2
+    assert plan.bytes == pytest.approx(100 * 100 * 8 + 64, abs=64)
+    assert text.splitlines()[-1] == "2 buffers, 78.2 KiB"
+
+
 def test_a_plan_without_calls():
     plan, text = described(lambda a: a.T, (np.ones((2, 3)),), ["a"])
     assert plan.calls == []
     assert "calls (0)" in text
     assert text.splitlines()[-1] == "0 buffers, 0 B"
+
+
+def test_blocks_are_counted_not_listed(monkeypatch):
+    small_blocks(monkeypatch, 10)
+
+    def function(theta, grad):
+        return xp.tanh(theta - 0.5 * grad) * 2.0, xp.sum(grad)
+
+    plan, text = described(function, (np.ones(95), np.ones(95)), ["theta", "grad"], {0: 0})
+    assert len(plan.calls) == 4 * 10 + 1
+    assert f"calls ({len(plan.calls)})" in text
+    for operation in ("multiply", "subtract", "tanh"):
+        assert re.search(rf"<- {operation}\(.*x 10 blocks", text), operation
+    assert "x 10 blocks" not in next(line for line in text.splitlines() if "<- sum(" in line)
+    # Inputs, two headings, five calls, the total.
+    assert len(text.splitlines()) == 2 + 2 + 5 + 1
+
+
+def test_two_chains_of_different_length(monkeypatch):
+    small_blocks(monkeypatch, 10)
+
+    def function(a, b):
+        return xp.exp(a * 2.0), xp.tanh(b + 1.0)
+
+    _, text = described(function, (np.ones(40), np.ones(61)), ["a", "b"])
+    for operation, blocks in (("multiply", 4), ("exp", 4), ("add", 7), ("tanh", 7)):
+        assert re.search(rf"<- {operation}\(.*x {blocks} blocks", text), operation
 
 
 @pytest.mark.parametrize("optimizer", [SGD(), Adam(), Clipped(Adam())], ids=repr)

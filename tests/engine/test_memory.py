@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
-from blocks import small_blocks
 
 import references
 from xpnn import Network
@@ -16,7 +16,7 @@ from xpnn.engine.make import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, Clipped, RMSprop
-from xpnn.training import Callback, make_step
+from xpnn.training import Callback, make_step, trainer
 from xpnn.training.step import make_update
 
 REPLAY = "plan"
@@ -45,6 +45,15 @@ def step_plan(layers, loss, optimizer, rows=300, inputs=200, outputs=10, dtype="
     update = make_update(step, network.loss, xp=NAMESPACE)
     carried = 3 + len(carry[1])
     return make_plan(update, arguments, ["array"] * 20, {i: i for i in range(carried)})
+
+
+def small_blocks(monkeypatch, block, blocks=4):
+    """Make vectors of a few elements long ones, in every module that has the numbers."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("xpnn.engine"):
+            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
+                if hasattr(module, number):
+                    monkeypatch.setattr(module, number, value)
 
 
 def traced(run, times):
@@ -160,6 +169,26 @@ def test_memory_does_not_grow_with_the_epochs():
         tracemalloc.stop()
     # A float or two a list of the history: far less than one vector of parameters.
     assert watch.bytes[-1] - watch.bytes[4] < 8192 < network.theta.nbytes * 2
+
+
+def test_an_epoch_needs_little_beside_the_order_of_the_rows(monkeypatch):
+    runners = []
+    make_runner = trainer.make_runner
+    monkeypatch.setattr(
+        trainer, "make_runner", lambda *a, **k: runners.append(make_runner(*a, **k)) or runners[-1]
+    )
+    source = np.random.default_rng(0)
+    x, t = source.normal(size=(2000, 50)), source.integers(4, size=2000)
+    Network(50, [32, "relu", 4], seed=0).fit(x, t, epochs=1, batch_size=100, engine=REPLAY)
+    (runner,) = runners
+    order = source.permutation(2000)
+
+    def epoch():
+        runner.run(2000, 100, order, [0.01] * 20, lambda rows: None, 1)
+
+    stays, most = traced(epoch, 3)
+    assert stays < 512
+    assert most < SMALL
 
 
 def read_only(*arrays):
