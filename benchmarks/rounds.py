@@ -470,6 +470,7 @@ def show(comparison: Comparison) -> None:
     print_table(comparison.title, [*headers, *(header for header, _ in facts.values())], rows)
     for note in notes:
         print(note)
+    sys.stdout.flush()  # a pipe shall show what there is
 
 
 def write(path: Path, results: Mapping[str, Any]) -> None:

@@ -172,7 +172,7 @@ def test_host_memory_and_fake_devices_are_not_shared_otherwise():
     """The way through NumPy is as short on the host, and a fake device's memory is not there."""
     strict = select("array_api_strict", "device1")
     assert dlpack.view_as(X, strict.xp, strict.device) is None
-    with pytest.raises(backends.MixedArraysError, match="x is an array of numpy"):
+    with pytest.raises(backends.MixedArraysError, match="X is an array of numpy"):
         Network(3, [2], backend=strict).predict(X)
 
 
@@ -181,9 +181,9 @@ def test_a_network_takes_what_only_shares_its_memory(kind):
     expected, found = Network(3, [4, "tanh", 2], seed=0), Network(3, [4, "tanh", 2], seed=0)
     options = {"epochs": 2, "batch_size": 5}
     weight = np.linspace(0.5, 2.0, 12)
-    expected.fit(X, LABELS, sample_weight=weight, validation=(X, LABELS), **options)
+    expected.fit(X, LABELS, sample_weight=weight, X_val=X, y_val=LABELS, **options)
     found.fit(
-        kind(X), kind(LABELS), sample_weight=kind(weight), validation=(kind(X), kind(LABELS)),
+        kind(X), kind(LABELS), sample_weight=kind(weight), X_val=kind(X), y_val=kind(LABELS),
         **options,
     )  # fmt: skip
     np.testing.assert_array_equal(found.theta, expected.theta)

@@ -196,7 +196,7 @@ def test_a_training_holds_it_while_steps_run_and_no_longer(monkeypatch):
         seen.append("over")
 
     class Look(Callback):
-        def on_epoch(self, run):
+        def on_epoch_end(self, run):
             seen.append("callback")
 
     monkeypatch.setattr(precision, "matmul_precision", scope)

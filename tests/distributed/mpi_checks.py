@@ -25,7 +25,6 @@ from xpnn.distributed import (
     process_group,
     shard_ranks,
 )
-from xpnn.training import OnEpoch
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(40, 3)), RNG.integers(0, 2, 40)
@@ -80,7 +79,7 @@ def process_wide():
         if len(inside) == 2:
             raise ValueError("enough")
 
-    options = {"epochs": 1, "distributed": "mpi", "callbacks": [OnEpoch(look)]}
+    options = {"epochs": 1, "distributed": "mpi", "callbacks": [look]}
     Network(3, [2], seed=0).fit(X, T, **options)
     assert settings() == before, (settings(), before)
     with pytest.raises((ValueError, RankError), match="enough"):

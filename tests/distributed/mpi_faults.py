@@ -15,7 +15,6 @@ from xpnn import MLPClassifier, Network
 from xpnn.data import stream
 from xpnn.distributed import MPIOptions, RankError, process_group
 from xpnn.optimizers import CosineWarmup
-from xpnn.training import OnEpoch
 
 NAME = sys.argv[1]
 HANGS = ("hangs", "stopped", "stays away", "never begins", "callback hangs", "later")
@@ -105,7 +104,7 @@ elif NAME == "argument":
 elif NAME == "hangs":
     fit(stream(Bad(lambda: time.sleep(1e6)), T, memory="1 KiB"), None)
 elif NAME == "callback hangs":
-    fit(callbacks=[OnEpoch(slow)])
+    fit(callbacks=[slow])
 elif NAME == "stopped":
     fit(stream(Bad(lambda: os.kill(os.getpid(), signal.SIGSTOP)), T, memory="1 KiB"), None)
 elif NAME == "dies":

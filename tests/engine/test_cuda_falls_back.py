@@ -12,7 +12,8 @@ from cuda_pairs import Both
 from xpnn import MLPClassifier, Network
 from xpnn.backends import is_refusal
 from xpnn.data import stream
-from xpnn.engine import CudaRunner, compile
+from xpnn.engine import compile
+from xpnn.engine.cuda.run import CudaRunner
 from xpnn.layers import Dropout
 from xpnn.optimizers import (
     SGD,
@@ -247,7 +248,7 @@ def test_sums_over_parts_of_a_batch(runners):
     thetas = []
     for engine in ("pure", "auto"):
         net = Network(5, [8, "tanh", 2], seed=0)
-        net.fit(x, (x[:, 0] > 0).astype(int), epochs=2, accumulate=2, seed=1, engine=engine)
+        net.fit(x, (x[:, 0] > 0).astype(int), epochs=2, gradient_accumulation_steps=2, seed=1, engine=engine)
         thetas.append(net.theta)
     assert all(r.reason in ("", f"{AS_IT_IS} across") for r in runners)
     np.testing.assert_allclose(*thetas, rtol=1e-10, atol=1e-12)

@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.metrics import mean_poisson_deviance, mean_squared_error
 from small import (
     COMMON,
     COUNTS,
@@ -23,8 +24,9 @@ from small import (
 
 import references
 from xpnn import MLPClassifier, MLPRegressor, optimizers
+from xpnn.data import stream
 from xpnn.estimators.losses import CLASSIFIER, REGRESSOR
-from xpnn.functional import LOSSES
+from xpnn.functional import LOSSES, CustomLoss, sigmoid, softmax
 from xpnn.optimizers import (
     SGD,
     Adam,
@@ -35,7 +37,7 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training import Loss, loss_and_gradient
+from xpnn.training import Loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -43,25 +45,46 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 WHOLE = COMMON | {"batch_size": 40, "shuffle": False, "alpha": 0.0, "activation": "tanh"}
 
 
+def flat(model):
+    return np.array(model.network_.theta)
+
+
 def start(model, y):
-    """The flat vector of start weights, and the function whose slope is followed."""
-    model = type(model)(**model.get_params()).initialize(X, y)
-    slope = loss_and_gradient(
-        model._structure.layers, model._structure.tree, model._objective, model.alpha, xp=np,
-        l2_by_rows=True,
-    )  # fmt: skip
-    return model._theta(), slope, model._outputs(X, y, False, True)[1]
+    """A model with the start weights of a fit, and its targets as its network takes them."""
+    model = clone(model).initialize(X, y)
+    outputs = model.network_.outputs
+    return model, np.reshape(y, (40, outputs)) if np.size(y) == 40 * outputs else y
 
 
-def by_hand(model, y, optimizer, weight=None, steps=3):
-    """Parameters after some steps on all rows."""
-    theta, slope, t = start(model, y)
-    state = optimizer.init(theta, xp=np)
+def value_at(model, theta, t, weight=None):
+    """What a fit on all rows minimizes, by scikit-learn's metrics and the library's losses."""
+    network = model.network_.copy()
+    network.theta = theta
+    scores, _ = network.forward(X)
+    if model.loss == "squared_error":
+        value = 0.5 * mean_squared_error(t, scores, sample_weight=weight)
+    elif model.loss == "poisson":
+        pairs = zip(t.T, np.exp(scores).T, strict=True)
+        value = sum(0.5 * mean_poisson_deviance(a, b, sample_weight=weight) for a, b in pairs)
+    else:
+        value = network.loss.forward(scores, t, weight, xp=np)[0]
+    squares = sum(np.sum(w**2) for name, w in network.parameters().items() if "weights" in name)
+    return value + 0.5 * model.alpha * squares / (40 if weight is None else weight.sum())
+
+
+def by_hand(model, y, optimizer, steps=3):
+    """Parameters after some steps on all rows, of a loss whose gradient is the network's."""
+    model, t = start(model, y)
+    network = model.network_
+    state = optimizer.init(network.theta, xp=np)
     for count in range(1, steps + 1):
-        gradient = slope(theta, X, t, weight, None)[1]
+        _, gradient = network.loss_and_gradient(X, t)
         rate = np.asarray(optimizer.learning_rate)
-        theta, state = optimizer.update(theta, gradient, state, rate, np.asarray(count), xp=np)
-    return theta
+        theta = network.theta
+        network.theta, state = optimizer.update(
+            theta, gradient, state, rate, np.asarray(count), xp=np
+        )
+    return flat(model)
 
 
 # Losses
@@ -86,17 +109,18 @@ def test_every_loss_of_the_library_can_be_asked_for():
     ("name", "smoothing"),
     [(name, 0.0) for name in ROWS] + [(name, 0.2) for name in CLASSIFIER if name != "hinge"],
 )
-def test_a_fit_follows_the_slope_of_the_loss(name, smoothing):
+def test_a_fit_follows_the_gradient_of_the_loss(name, smoothing):
     options = {"label_smoothing": smoothing} if smoothing else {}
-    y = COUNTS[:, 0] if name == "poisson" else ROWS[name]  # whose slope is summed over outputs
+    # scikit-learn's gradient of several squared errors is not that of their mean.
     model = of_loss(name, solver="sgd", momentum=0.0, max_iter=1, alpha=0.5, **options)
-    theta, slope, t = start(model, y)
-    model.fit(X, y, sample_weight=WEIGHT)
-    taken = (theta - model._theta()) / model.learning_rate_init
+    first, t = start(model, ROWS[name])
+    theta = flat(first)
+    model.fit(X, ROWS[name], sample_weight=WEIGHT)
+    taken = (theta - flat(model)) / model.learning_rate_init
     direction = np.random.default_rng(3).normal(size=theta.shape)
-    expected = references.slope(lambda h: slope(theta + h * direction, X, t, WEIGHT, None)[0], 1e-4)
+    expected = references.slope(lambda h: value_at(first, theta + h * direction, t, WEIGHT), 1e-4)
     assert taken @ direction == pytest.approx(expected, rel=1e-6)
-    value = slope(theta, X, t, WEIGHT, None)[0] / (1 if model._objective.averages else 40)
+    value = value_at(first, theta, t, WEIGHT) / (40 if name == "sum_squared_errors" else 1)
     assert model.loss_curve_[0] == pytest.approx(value, rel=1e-12)
 
 
@@ -105,15 +129,14 @@ def test_a_fit_follows_the_slope_of_the_loss(name, smoothing):
 @pytest.mark.parametrize("name", list(ROWS))
 def test_every_loss_falls(name, solver, weight):
     model = of_loss(name, solver=solver, max_iter=30, learning_rate_init=0.002)
-    before = model.initialize(X, ROWS[name])
-    theta, slope, t = start(before, ROWS[name])
-    first = slope(theta, X, t, weight, None)[0]
+    first, t = start(model, ROWS[name])
+    before = value_at(first, flat(first), t, weight)
     model.fit(X, ROWS[name], sample_weight=weight)
-    last = slope(model._theta(), X, t, weight, None)[0]
-    assert np.isfinite(last)
-    assert last < first
+    after = value_at(first, flat(model), t, weight)
+    assert np.isfinite(after)
+    assert after < before
     if solver == "lbfgs":
-        assert model.loss_ == pytest.approx(last, rel=1e-9)
+        assert model.loss_ == pytest.approx(after, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", list(ROWS))
@@ -180,6 +203,121 @@ def test_counts_are_predicted_as_rates():
         np.testing.assert_allclose(model.predict(X), np.exp(scores + model.intercepts_[1]))
 
 
+# Losses of the user's own
+
+
+def cross_entropy(scores, targets, *, xp):
+    logs = scores - xp.log(xp.sum(xp.exp(scores), axis=1, keepdims=True))
+    return -xp.sum(targets * logs, axis=1)
+
+
+def cross_entropy_backward(scores, targets, *, xp):
+    return softmax(scores, xp=xp) - targets
+
+
+def logistic(scores, targets, *, xp):
+    return xp.sum(xp.log1p(xp.exp(scores)) - targets * scores, axis=1)
+
+
+def logistic_backward(scores, targets, *, xp):
+    return sigmoid(scores, xp=xp) - targets
+
+
+def log_cosh(scores, targets, *, xp):
+    return xp.sum(xp.log(xp.cosh(scores - targets)), axis=1)
+
+
+def log_cosh_backward(scores, targets, *, xp):
+    return xp.tanh(scores - targets)
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize(
+    ("y", "pair"),
+    [
+        (LABELS, (cross_entropy, cross_entropy_backward)),
+        (np.array(["no", "yes"])[TWO], (logistic, logistic_backward)),
+        (SEVERAL.astype(int), (logistic, logistic_backward)),
+    ],
+    ids=["classes", "two classes", "several labels"],
+)
+def test_a_classifiers_own_pair_of_functions(y, pair, solver, weight):
+    """A pair gets a softmax's targets where there are several classes, else a sigmoid's."""
+    options = {"solver": solver, "early_stopping": solver != "lbfgs"}
+    model, expected = (classifier(y, weight, loss=loss, **options) for loss in (pair, "log_loss"))
+    np.testing.assert_allclose(flat(model), flat(expected), rtol=1e-8)
+    assert model.loss_ == pytest.approx(expected.loss_, rel=1e-9)
+    np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(X), rtol=1e-8)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+    assert model.out_activation_ == expected.out_activation_
+
+
+@pytest.mark.parametrize("y", [SCORES, SCORES[:, 0]], ids=["several values", "a value"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_regressors_own_pair_of_functions(solver, y):
+    options = {"solver": solver, "max_iter": 50, "learning_rate_init": 0.01}
+    model = regressor(y, WEIGHT, loss=(log_cosh, log_cosh_backward), **options)
+    scores = np.reshape(model.predict(X), (40, -1))
+    rows = log_cosh(scores, np.reshape(y, scores.shape), xp=np)
+    squares = sum(np.sum(w**2) for w in model.coefs_)
+    value = np.average(rows, weights=WEIGHT) + 0.5 * model.alpha * squares / WEIGHT.sum()
+    if solver == "lbfgs":
+        assert model.loss_ == pytest.approx(value, rel=1e-9)
+    assert value < 0.5 * regressor(y, WEIGHT, solver="sgd", max_iter=1).loss_curve_[0]
+    assert clone(model).loss == model.loss
+
+
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+def test_a_custom_loss_says_what_its_scores_mean(make):
+    pair = (cross_entropy, cross_entropy_backward)
+    wrong = CustomLoss(*pair) if make is MLPClassifier else CustomLoss(*pair, kind="multiclass")
+    with pytest.raises(ValueError, match=r"loss is 'cross_entropy', .*; expected"):
+        make(**COMMON, loss=wrong).fit(X, LABELS)
+    with pytest.raises(TypeError, match=r"'backward'.*; expected"):
+        make(**COMMON, loss=(cross_entropy, "backward")).fit(X, LABELS)
+    if make is MLPClassifier:
+        model = classifier(loss=CustomLoss(*pair, kind="multiclass"))
+        assert not hasattr(model, "predict_proba")
+        np.testing.assert_allclose(flat(model), flat(classifier()), rtol=1e-9)
+
+
+# Targets and weights that no loss can take, or that a classifier makes fit
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "hinge"])
+@pytest.mark.parametrize("names", [[1, 2], [-1, 1], [-1.0, 1.0], [False, True]], ids=str)
+def test_two_classes_may_have_any_names(names, loss):
+    """A network's losses take 0 and 1; a classifier's classes are what they are called."""
+    model = classifier(np.array(names)[TWO], loss=loss)
+    assert_same_bytes(model, classifier(TWO, loss=loss))
+    np.testing.assert_array_equal(
+        model.predict(X), np.array(names)[classifier(TWO, loss=loss).predict(X)]
+    )
+
+
+@pytest.mark.parametrize("source", [False, True])
+def test_counts_are_0_or_more(source):
+    y = np.where(np.arange(40) == 25, -1.0, COUNTS[:, 0])
+    data = (stream(X, y),) if source else (X, y)
+    for loss in ("poisson", Loss("poisson")):
+        with pytest.raises(ValueError, match="y holds values below 0; loss='poisson' needs counts"):
+            MLPRegressor(**COMMON, loss=loss).fit(*data)
+
+
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(
+    ("wrong", "message"), [(-1.0, "Negative values"), (np.nan, "NaN"), (np.inf, "infinity")]
+)
+def test_weights_are_0_or_more(make, wrong, message):
+    weight = np.where(np.arange(40) == 25, wrong, 1.0)
+    for given in ((X, LABELS, weight), (stream(X, LABELS, weight=weight),)):
+        with pytest.raises(ValueError, match=message):
+            make(**COMMON).fit(*given)
+    with pytest.raises(ValueError, match=message):
+        make(**COMMON).fit(X, LABELS, X_val=X, y_val=LABELS, sample_weight_val=weight)
+
+
 # Optimizers, rates, decay, clipping
 
 
@@ -199,7 +337,7 @@ def test_every_optimizer_is_in_the_list():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_an_optimizer_takes_the_steps(optimizer):
     model = MLPClassifier(**WHOLE, optimizer=optimizer).fit(X, LABELS)
-    np.testing.assert_allclose(model._theta(), by_hand(model, LABELS, optimizer), rtol=1e-10)
+    np.testing.assert_allclose(flat(model), by_hand(model, LABELS, optimizer), rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -220,26 +358,27 @@ def test_weight_decay_is_apart_from_the_gradient(optimizer):
     decay, rate = 0.3, 0.01
     options = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": rate, "max_iter": 1}
     model = MLPClassifier(**WHOLE | options, optimizer=optimizer, weight_decay=decay)
-    theta, _, _ = start(model, LABELS)
+    theta = flat(start(model, LABELS)[0])
     plain = MLPClassifier(**WHOLE | options, optimizer=optimizer).fit(X, LABELS)
     model.fit(X, LABELS)
-    np.testing.assert_allclose(model._theta(), plain._theta() - rate * decay * theta, rtol=1e-10)
+    np.testing.assert_allclose(flat(model), flat(plain) - rate * decay * theta, rtol=1e-10)
 
 
 def test_a_long_gradient_is_cut():
     options = {"solver": "sgd", "momentum": 0.0, "max_iter": 1, "learning_rate_init": 0.5}
     model = MLPRegressor(**WHOLE | options, clip_norm=1e-3)
-    theta, slope, t = start(model, SCORES)
-    assert np.linalg.norm(slope(theta, X, t, None, None)[1]) > 1e-3
-    step = model.fit(X, SCORES)._theta() - theta
+    theta = flat(start(model, SCORES)[0])
+    plain = MLPRegressor(**WHOLE | options).fit(X, SCORES)
+    assert np.linalg.norm(flat(plain) - theta) > 0.5e-2
+    step = flat(model.fit(X, SCORES)) - theta
     assert np.linalg.norm(step) == pytest.approx(0.5e-3, rel=1e-9)
     assert_same_bytes(regressor(clip_norm=1e6), regressor())
 
 
-def rates_of(model, y=LABELS, **options):
+def rates_of(model):
     runs = []
-    model.fit(X, y, callbacks=[lambda run: runs.append(run.history)], **options)
-    return runs[-1].rate
+    model.fit(X, LABELS, callbacks=lambda run: runs.append(run.history))
+    return runs[-1].learning_rate
 
 
 SCHEDULE = StepDecay(0.1, every=1, factor=0.5)

@@ -220,7 +220,10 @@ def test_what_is_set_apart(pandas):
     many = pandas.DataFrame({"y": [f"c{i // 2}" for i in range(30)]})
     learned, held = hold_out(many, learn_target("y", many["y"]), 0.1, 0)
     assert set(held["y"]) <= set(learned["y"])
-    assert hold_out(rows, target, 0, 0) == (rows, None) or True
+    for none in (0, None):
+        learned, held = hold_out(rows, target, none, 0)
+        assert learned is rows
+        assert held is None
     for share in (1.0, -0.1, 2):
         with pytest.raises(ValueError, match="expected a share above 0 and below 1"):
             hold_out(rows, target, share, 0)

@@ -23,7 +23,6 @@ from xpnn.plots.figure import (
     short_names,
 )
 from xpnn.plots.regions import tint
-from xpnn.training.history_html import _STYLES
 
 VISION = {
     "all colours": np.eye(3),
@@ -34,13 +33,10 @@ VISION = {
         0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881,
     ], (3, 3)),
 }  # fmt: skip
-TO_XYZ = np.array(
-    [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ]
-)
+TO_XYZ = np.reshape([
+    0.4124564, 0.3575761, 0.1804375, 0.2126729, 0.7151522, 0.0721750, 0.0193339, 0.1191920,
+    0.9503041,
+], (3, 3))  # fmt: skip
 
 
 def linear(colour):
@@ -68,11 +64,8 @@ def contrast(colour):
     return 1.05 / (linear(colour) @ [0.2126, 0.7152, 0.0722] + 0.05)
 
 
-def test_matrices_keep_greys_and_merge_what_is_confused():
-    for vision in VISION:
-        assert apart("#808080", "#808080", vision) == 0.0
-        assert lab("white", vision) == pytest.approx([100.0, 0.0, 0.0], abs=0.05)
-        assert lab("#808080", vision)[1:] == pytest.approx([0.0, 0.0], abs=0.05)
+def test_the_simulation_merges_what_is_confused():
+    assert lab("#808080", "protanopia")[1:] == pytest.approx([0.0, 0.0], abs=0.05)
     # A red and a green that differ much for most, and little for those who confuse them.
     assert apart("#B45A5A", "#7D7D50", "all colours") > 40
     assert apart("#B45A5A", "#7D7D50", "deuteranopia") < 20
@@ -84,11 +77,6 @@ def test_every_two_colours_differ(palette, vision):
     assert len(set(palette)) == len(palette)
     for one, other in combinations(palette, 2):
         assert apart(one, other, vision) >= 20, (one, other)
-
-
-def test_the_check_sees_a_palette_that_is_confused():
-    close = [apart("#2CA02C", "#D62728", vision) for vision in ("protanopia", "deuteranopia")]
-    assert min(close) < 40 < apart("#2CA02C", "#D62728", "all colours") / 2
 
 
 def test_lines_are_seen_on_paper_and_the_first_differ_in_lightness():
@@ -133,21 +121,9 @@ def test_maps_go_one_way_in_lightness(name, direction, vision):
     assert abs(shades[-1] - shades[0]) > 60
 
 
-def test_the_usual_map_of_signs_would_fail():
-    shades = [lightness(c) for c in colormaps["RdBu"](np.linspace(0, 1, 33))]
-    assert abs(shades[0] - shades[-1]) < 10  # both ends print alike
-
-
-def test_notebooks_use_the_same_colour_for_validation():
-    assert COLOURS[1] in _STYLES[1]
-    assert "dasharray" in _STYLES[1]
-
-
 def test_short_names():
     assert short_names(["a", "b\n c", "", 3, None]) == ["a", "b c", "(empty)", "3", "None"]
     long = short_names(["a name with many letters: cat", "a name with many letters: dog"], 12)
-    assert long == ["a name… cat", "a name… dog"] or all(len(name) <= 12 for name in long)
-    assert len(set(long)) == 2
+    assert long == ["a name…: cat", "a name…: dog"]
     same = short_names(["the same beginning, x, the end", "the same beginning, y, the end"], 12)
-    assert same[0].endswith("#1")
-    assert same[1].endswith("#2")
+    assert [name[-2:] for name in same] == ["#1", "#2"]

@@ -17,7 +17,7 @@ from xpnn.data import ascii_digit, digit_targets, load_mnist, scale_pixels
 from xpnn.layers import RawErrorDense
 from xpnn.optimizers import SGD, Adam
 from xpnn.plots import draw_digits, draw_misclassified, save_figure
-from xpnn.training import Network, OnEpoch, Run
+from xpnn.training import Network, Run
 
 
 def tutorial_network(hidden: int, seed: int) -> Network:
@@ -90,7 +90,7 @@ def run(
 
     options: dict[str, Any] = {
         "epochs": epochs,
-        "callbacks": [OnEpoch(report)],
+        "callbacks": [report],
         "progress": progress,
     }
     text = tutorial_network(hidden, seed).to(backend)

@@ -104,7 +104,7 @@ class Predictor:
             found = self._plan_for(theta, x)
             if found is None:
                 return self._pure(theta, x)
-            replay, (scores, *probe) = found.replay_on(theta), found.outputs
+            replay, (scores, *probe) = found.on(theta)
             replay(x)
             return scores.copy(), probe[0].copy() if probe else None
         finally:
@@ -152,16 +152,17 @@ class _Planned:
     """A plan for one number of rows: its replay reads the parameters where they are."""
 
     def __init__(self, bind: Callable[..., Any], template: Any, outputs: list[Any]) -> None:
-        self._bind, self._template, self.outputs = bind, template, outputs
+        self._bind, self._template, self._outputs = bind, template, outputs
         self._theta: Any = None
-        self._replay: Callable[..., None]
+        self._bound: tuple[Callable[..., None], list[Any]]
 
-    def replay_on(self, theta: Any) -> Callable[..., None]:
-        """Return what replays the plan with these parameters."""
+    def on(self, theta: Any) -> tuple[Callable[..., None], list[Any]]:
+        """Return what replays the plan with these parameters, and where its results are."""
         if self._theta is not theta:
-            self._replay = self._bind(moved([(self._template, theta)]))
+            move = moved([(self._template, theta)])
+            self._bound = self._bind(move), [move(output) for output in self._outputs]
             self._theta = theta
-        return self._replay
+        return self._bound
 
 
 def _kind(theta: Array) -> Any:

@@ -185,7 +185,10 @@ def loss_name(loss: Any) -> str:
 
 def has_probabilities(model: Any) -> bool:
     """Whether a classifier's loss gives probabilities."""
-    return loss_name(model.loss) != "hinge"
+    loss = model.loss
+    if isinstance(loss, str | tuple):
+        return loss != "hinge"  # a pair gets a softmax's meaning, or a sigmoid's
+    return as_loss(loss).rule.mean is not None
 
 
 def has_only_scores(model: Any) -> bool:
@@ -271,7 +274,10 @@ def regressor_loss(loss: Any, delta: float, line_search: bool) -> Any:
         The loss is not one of a regression, or does not go with `delta`.
     """
     if not isinstance(loss, str):
-        return _own(as_loss(loss), REGRESSOR, "delta", delta, 1)
+        own = _own(as_loss(loss), REGRESSOR, "delta", delta, 1)
+        if own.kind != "regression":
+            raise InputError(f"loss is {own.name!r}, one of classes; expected a regression's")
+        return own
     chosen = Loss(REGRESSOR[loss], delta=float(delta))
     if loss == "squared_error":
         return SquaredError()

@@ -438,7 +438,7 @@ class BaseMLP(  # type: ignore[misc]
             why = "without X_val" if data.X_val is None else "beside a source, which brings its own"
             for name in ("y_val", "sample_weight_val"):
                 if getattr(data, name) is not None:
-                    raise ValueError(f"{name} is given {why}")
+                    raise InputError(f"{name} is given {why}")
             if data.X_val is None:
                 return None
             check_source(self, data.X_val)

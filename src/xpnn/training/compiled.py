@@ -201,8 +201,10 @@ class CompiledStep:
     def skipped(self) -> int | None:
         """Steps that a dynamic loss scale has skipped so far; None where none ever is."""
         with on_device(self.backend.device):
-            found = self.step.precision.skipped(live_state(self._runner))
-            return None if found is None else int(to_float(found))
+            scaler = getattr(self.step.optimizer, "loss_scaler", None)
+            if scaler is None or not scaler.adapts:
+                return None
+            return int(to_float(scaler.skipped(live_state(self._runner)[0])))
 
     def mean_loss(self, totals: tuple[Array, ...], rows: int) -> float:
         """Mean loss of the steps that added up to `totals`: the one wait for the device."""

@@ -138,15 +138,6 @@ class Precision:
         """Make an optimizer that takes scaled gradients, where they are scaled."""
         return optimizer if self.scaling is None else chain(self.scaling, optimizer)
 
-    def scale(self, state: Any) -> Array | float | None:
-        """Return what a step's loss is multiplied by; `state` is that of the optimizer."""
-        return None if self.scaling is None else self.scaling.scale(state[0])
-
-    def skipped(self, state: Any) -> Array | None:
-        """Return the number of steps that were skipped; None where none ever is."""
-        scaler = self.scaling
-        return scaler.skipped(state[0]) if scaler is not None and scaler.adapts else None
-
     def cast(self, array: Array, xp: Namespace) -> Array:
         """Round parameters or rows to the compute dtype."""
         if self.compute_dtype is None:

@@ -123,6 +123,8 @@ def make_sums(
         reduction = loss.reduction if narrow else "sum"
         value, kept = objective.forward(scores, t, weight, reduction=reduction, xp=xp)
         dscores = objective.backward(kept, xp=xp)
+        if scale is not None and not precision.mixed:
+            dscores = dscores * scale
         rows: Any = float(x.shape[0])
         weights: Any = rows if weight is None else xp.sum(upcast(weight, xp))
         mass = weights if reduction == "mean" else None
@@ -294,7 +296,7 @@ class Step:
         def apply(carry: Any, sums: Sums, learning_rate: Array) -> tuple[Any, Array]:
             theta, state, count = carry
             wide, count = upcast(theta, xp), count + 1.0
-            gradient, value = means(wide, sums, self.precision.scale(state))
+            gradient, value = means(wide, sums, self.optimizer.loss_scale(state))
             new, state = self.optimizer.update(wide, gradient, state, learning_rate, count, xp=xp)
             return (xp.astype(new, theta.dtype, copy=False), state, count), value
 
@@ -329,7 +331,7 @@ class Step:
             present = None
             if exchange is not None:
                 noise, present = noise
-            scale = self.precision.scale(carry[1])
+            scale = self.optimizer.loss_scale(carry[1])
             found = sums(carry[0], Batch(x, t, weight, noise, present), scale)
             if exchange is not None:
                 found = _all_reduced(found, exchange, xp)
