@@ -484,14 +484,14 @@ def test_wrong_arguments_of_fit():
 @pytest.mark.parametrize(
     ("change", "arrays", "message"),
     [
-        (lambda h: {**h, "format": 2}, None, "its format is 2, written by xpnn .* newer xpnn"),
+        (lambda h: {**h, "format": 99}, None, "its format is 99, written by xpnn .* newer xpnn"),
         (lambda h: {**h, "kind": "estimator"}, None, "it is of the kind 'estimator'; this"),
         (lambda h: {**h, "kind": "x"}, None, "its kind is not what a checkpoint has there"),
         (lambda h: {k: h[k] for k in h if k != "generator"}, None, "its generator is not what"),
         (lambda h: {**h, "history": {**h["history"], "loss": []}}, None, "its history is not"),
         (lambda h: {**h, "engine": []}, None, "its engine is not what"),
         (lambda h: {**h, "steps": -1}, None, "its steps is not what"),
-        (lambda h: {**h, "start": {}}, None, "the generator's state is not whole"),
+        (lambda h: {**h, "start": {}}, None, "the generator's state is incomplete"),
         (lambda h: {**h, "callbacks": [{}]}, None, "it has the states of other callbacks"),
         (lambda h: {**h, "identity": {}}, None, "of another training: .*batch_size is 16, the"),
         (None, lambda a: a.pop("carry.0"), "3 arrays of parameters and .*; expected 4"),

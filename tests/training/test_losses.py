@@ -85,7 +85,9 @@ def test_a_loss_of_ones_own_is_as_good_as_the_librarys(name, weight, backend64):
     assert history.validation_loss == pytest.approx(figures.validation_loss, rel=1e-10)
     assert history.validation_accuracy == figures.validation_accuracy
     x = backend64.asarray(X)
-    np.testing.assert_array_equal(to_host(network.predict(x)), to_host(expected.predict(x)))
+    np.testing.assert_allclose(
+        to_host(network.predict(x)), to_host(expected.predict(x)), rtol=1e-10
+    )
     if own is MULTICLASS:
         found, proba = (to_host(n.predict_proba(x)) for n in (network, expected))
         np.testing.assert_allclose(found, proba, rtol=1e-10)
