@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_models import KINDS, fails_today, fit, make, rows, targets
+from small_models import KINDS, fit, make, rows, targets
 
 from xpnn import MLPClassifier, MLPRegressor
 
@@ -87,9 +87,7 @@ CALLS = [
 
 @pytest.mark.parametrize("engine", ["auto", "pure"])
 @pytest.mark.parametrize(("kind", "call"), CALLS)
-def test_results_have_no_gradients(kind, call, engine, tensor, request):
-    if call != "predict" or kind == "MLPRegressor":
-        fails_today(request, "defect A23: scores belong to the graph of the rows")
+def test_results_have_no_gradients(kind, call, engine, tensor):
     x = rows()
     model = make(kind) if kind == "Network" else make(kind, engine=engine)
     options = {"engine": engine} if kind == "Network" else {}
@@ -116,9 +114,7 @@ def test_a_training_on_them_is_that_on_plain_ones(kind, tensor):
 
 @pytest.mark.parametrize("engine", ["auto", "pure"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_parameters_do_not_drag_a_graph_along(kind, engine, tensor, request):
-    if engine == "pure":
-        fails_today(request, "defect A23: parameters belong to the graph of the rows")
+def test_parameters_do_not_drag_a_graph_along(kind, engine, tensor):
     # Each epoch's operations would hang on those of the epoch before.
     x = rows()
     own = {} if kind == "Network" else {"engine": engine}

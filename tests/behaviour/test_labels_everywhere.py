@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from small_models import fails_today, make, rows
+from small_models import make, rows
 
 from xpnn import backends
 
@@ -74,10 +74,8 @@ def check(model, y, predicted, x):
         *(("jax", name) for name in ("small integers", "strings", *LOST["jax"])),
     ],
 )
-def test_labels_of_the_host(library, name, use_library, request):
+def test_labels_of_the_host(library, name, use_library):
     use_library(library)
-    if name in LOST.get(library, ()):
-        fails_today(request, "defect A22: labels are values on the device")
     y = LABELS[name][CODES]
     with as_installed(library):
         x = backends.select(library, dtype="float32").asarray(X)
@@ -94,10 +92,8 @@ def test_labels_of_the_host(library, name, use_library, request):
         *(("jax", name) for name in ("int8", "uint32", "booleans")),  # as installed: 32 bits
     ],
 )
-def test_labels_of_the_library(library, name, use_library, request):
+def test_labels_of_the_library(library, name, use_library):
     use_library(library)
-    if library == "torch" and name in LOST["torch"]:
-        fails_today(request, "defect A22: labels are values on the device")
     y = LABELS[name][CODES]
     with as_installed(library):
         x = backends.select(library, dtype="float32").asarray(X)
@@ -110,10 +106,8 @@ def test_labels_of_the_library(library, name, use_library, request):
 
 
 @pytest.mark.parametrize("library", ["numpy", "jax"])
-def test_early_stopping_scores_the_labels_themselves(library, use_library, request):
+def test_early_stopping_scores_the_labels_themselves(library, use_library):
     use_library(library)
-    if library == "jax":
-        fails_today(request, "defect A22: labels are values on the device")
     y = LABELS["integers from 2**31"][CODES]
     with as_installed(library):
         x = backends.select(library, dtype="float32").asarray(X)
@@ -124,10 +118,8 @@ def test_early_stopping_scores_the_labels_themselves(library, use_library, reque
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "uint16", "int32", "uint32", "uint64"])
 @pytest.mark.parametrize("library", ["numpy", "array_api_strict", "torch"])
-def test_a_network_takes_integers_of_every_size(library, dtype, use_library, request):
+def test_a_network_takes_integers_of_every_size(library, dtype, use_library):
     use_library(library)
-    if library == "torch" and dtype in LOST["torch"]:
-        fails_today(request, "defect A22: Network refuses unsigned integers of PyTorch")
     xp = backends.select(library).xp
     x, labels = xp.asarray(X), xp.asarray(CODES.astype(dtype))
     network, expected = make("Network"), make("Network")

@@ -559,8 +559,8 @@ def _classes_for(classes: Any, xp: Any, device: Any) -> Any:
     wanted = ["bool"] if classes.dtype.kind == "b" else []
     if classes.dtype.kind in "iu":
         wanted = [classes.dtype.name, "int64", "int32"]
-        if classes.dtype.kind == "u" and classes.dtype.itemsize > 1:
-            wanted = wanted[1:]  # PyTorch has the wide unsigned ones in name only
+        if classes.dtype.kind == "u" and classes.dtype.itemsize > 1 and library_name(xp) == "torch":
+            wanted = wanted[1:]  # it has the wide unsigned ones in name only
     if classes.dtype.kind == "f":
         wanted = [classes.dtype.name, "float32"]
     for name in wanted:

@@ -70,8 +70,13 @@ class Dataset(Protocol):
         Whether a pass brings only this process's rows of each batch.
     """
 
-    rows: int
-    sharded: bool
+    @property
+    def rows(self) -> int:
+        """Rows of a pass."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a pass brings only some rows."""
 
     @property
     def columns(self) -> Columns:

@@ -176,8 +176,8 @@ def accumulated(sums: SumsFunction, parts: int) -> SumsFunction:
 
 def _rows_of(batch: Batch, rows: slice) -> Batch:
     """Cut rows out of every array of a batch."""
-    columns = map_tree(lambda a: a[rows, ...], tuple(batch[:4]))
-    return Batch(*columns, batch.present)
+    x, t, weight, noise = map_tree(lambda a: a[rows, ...], tuple(batch[:4]))
+    return Batch(x, t, weight, noise, batch.present)
 
 
 def make_means(
