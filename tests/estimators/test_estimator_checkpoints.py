@@ -181,16 +181,6 @@ def test_a_full_disk_is_a_warning(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_on_error_stop_ends_the_training_cleanly(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "write_bytes", no_room)
-    runs = []
-    model = MLPClassifier(**COMMON)
-    checkpoint = Checkpoint(tmp_path / "c", on_error="stop")
-    model.fit(X, LABELS, checkpoint=checkpoint, callbacks=[runs.append])
-    assert model.n_iter_ == 1
-    assert "No space left" in runs[0].history.stopped
-
-
 def saved(path, **options):
     MLPClassifier(**COMMON | options).fit(X, LABELS, checkpoint=path)
     return path

@@ -84,7 +84,6 @@ def test_many_rows_go_through_in_chunks(chunk, monkeypatch):
     network = make()
     np.testing.assert_allclose(network.scores(X), expected, rtol=1e-14)
     np.testing.assert_array_equal(network.predict(X), expected.argmax(axis=1))
-    assert network._predictor.rows == chunk
 
 
 def test_predictions_do_not_remember_earlier_ones():
