@@ -24,6 +24,7 @@ for variable in ("XPNN_BACKEND", "XPNN_DEVICE"):
 import pytest
 from hypothesis import HealthCheck, settings
 
+import depth
 from xpnn import backends
 from xpnn.checks.tolerance import deviation, tolerance
 
@@ -47,6 +48,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="all",
         help="comma-separated libraries to test: numpy,array_api_strict,torch,jax,cupy or all",
     )
+    parser.addoption(
+        "--slow",
+        action="store_true",
+        help="also run what takes long: killed trainings, processes, CUDA sources, many examples",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    depth.EVERYTHING = config.getoption("--slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow; asked for with --slow")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip)
 
 
 def _chosen(config: pytest.Config) -> list[str]:

@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from small_models import FEATURES, KINDS, fails_today, fit, learn_more, make, rows, targets
+from small_models import FEATURES, KINDS, fit, learn_more, make, rows, targets
 
 from xpnn import Network
 
@@ -40,9 +40,7 @@ def growth(call):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_learning_in_parts_of_many_sizes(kind, request):
-    if kind != "Network":
-        fails_today(request, "defect A2: a plan for each number of rows")
+def test_learning_in_parts_of_many_sizes(kind):
     x = rows(max(SIZES))
     y, model = targets(kind, x), wide(kind)
     assert growth(lambda n: learn_more(model, x[:n], y[:n])) < SLACK

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
-from small_models import KINDS, fails_today, fit, learn_more, make, rows, targets
+from small_models import KINDS, fit, learn_more, make, rows, targets
 
 from xpnn import MLPClassifier, MLPRegressor, Network
 from xpnn.data import stream
@@ -92,9 +92,7 @@ def test_partial_fit_keeps_nothing(kind, lend):
 
 
 @pytest.mark.parametrize(("kind", "call"), CALLS)
-def test_predicting_keeps_nothing(kind, call, lend, request):
-    if lend.library == "numpy":
-        fails_today(request, "defect A1: a plan keeps the array that it was traced with")
+def test_predicting_keeps_nothing(kind, call, lend):
     x = rows(40)
     y = targets(kind, x)
     model = fit(make(kind), lend(x), lend(y))
@@ -104,9 +102,7 @@ def test_predicting_keeps_nothing(kind, call, lend, request):
         assert lend.kept() == 0
 
 
-def test_predicting_many_rows_keeps_nothing(lend, request):
-    if lend.library == "numpy":
-        fails_today(request, "defect A1: a plan keeps the array that it was traced with")
+def test_predicting_many_rows_keeps_nothing(lend):
     x = rows(40)
     model = fit(make("MLPClassifier", hidden_layer_sizes=(512,)), lend(x), lend(targets("", x)))
     model.predict(lend(rows(10_000)))  # in parts
@@ -142,12 +138,12 @@ def test_validation_data_is_let_go():
     for kind in ("MLPClassifier", "MLPRegressor"):
         y = targets(kind, x)
         held = (lend(x[40:]), lend(y[40:]))
-        fit(make(kind), lend(x[:40]), lend(y[:40]), validation_data=held)
+        fit(make(kind), lend(x[:40]), lend(y[:40]), X_val=held[0], y_val=held[1])
         del held
     network = make("Network")
     y = targets("Network", x)
     held = (lend(x[40:]), lend(y[40:]))
     assert isinstance(network, Network)
-    network.fit(lend(x[:40]), lend(y[:40]), epochs=2, validation=held)
+    network.fit(lend(x[:40]), lend(y[:40]), epochs=2, X_val=held[0], y_val=held[1])
     del held
     assert lend.kept() == 0

@@ -119,8 +119,7 @@ def test_each_gets_the_answer_that_it_gets_alone(no_convergence_warnings):
     assert at_once(2 * THREADS) == alone
 
 
-def test_the_settings_of_the_process_stay(no_convergence_warnings, request):
-    fails_today(request, "defect A3: BLAS threads are saved and restored out of order")
+def test_the_settings_of_the_process_stay(no_convergence_warnings):
     before = settings()
     assert {number for _, number in before["BLAS threads"]} == {2}
     for _ in range(3):
@@ -150,8 +149,7 @@ def test_the_warning_filters_stay(no_convergence_warnings, request):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("make_model", [MLPClassifier, MLPRegressor])
-def test_a_search_in_threads_leaves_the_settings(make_model, request):
-    fails_today(request, "defects A3 and A27: BLAS threads are restored out of order")
+def test_a_search_in_threads_leaves_the_settings(make_model):
     x = rows(140)
     y = targets(make_model.__name__, x)
     grid = {"hidden_layer_sizes": [(4,), (5,)], "max_iter": [2, 4], "batch_size": [1]}

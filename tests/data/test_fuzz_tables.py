@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from table_files import need_tables
 
+from depth import examples
 from xpnn.data import DataFileError, read_table, stream_table
 
 LIMIT = 64 << 20  # bytes that reading a small file may take
@@ -63,14 +64,14 @@ def read_both_ways(path, content):
 CELLS = st.text(alphabet='ab01.-+e"\n\r\t,; \0éNA', max_size=6)
 
 
-@settings(derandomize=True, max_examples=80)
+@examples(80)
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=6), st.sampled_from(",\t;"))
 def test_text_of_any_form(tmp_path, rows, separator):
     text = "\n".join(separator.join(row) for row in rows)
     read_both_ways(tmp_path / "a.csv", text.encode())
 
 
-@settings(derandomize=True, max_examples=100)
+@examples(100)
 @given(
     st.lists(
         st.tuples(st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]))),
@@ -99,7 +100,7 @@ def test_quoted_text_comes_back(tmp_path, rows):
             assert found.strip() == text
 
 
-@settings(derandomize=True, max_examples=100)
+@examples(100)
 @given(
     st.binary(max_size=80), st.sampled_from([b"", b"PAR1", b"PK\x03\x04", b"\x93NUMPY", b"\0\0"])
 )
@@ -108,7 +109,7 @@ def test_any_bytes(tmp_path, content, begin):
         read_both_ways(tmp_path / "a", packed)
 
 
-@settings(derandomize=True, max_examples=60)
+@examples(60)
 @given(
     st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4),
     st.sampled_from([8, 9, 0x0B, 0x0C, 0x0D, 0x0E]),
@@ -122,7 +123,7 @@ def test_pictures_of_any_size(tmp_path, sizes, code, body):
         read_both_ways(tmp_path / "a.idx", content)
 
 
-@settings(derandomize=True, max_examples=60)
+@examples(60)
 @given(
     st.tuples(st.integers(-1, 2**62), st.integers(0, 2**40)),
     st.sampled_from(["<f8", ">i2", "|u1", "|b1", "<U3", "|O", "<c16", "|V8", "<m8[s]", "zz"]),

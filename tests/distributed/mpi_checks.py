@@ -23,8 +23,8 @@ from xpnn.distributed import (
     RankError,
     ShardedWindows,
     process_group,
-    shard_ranks,
 )
+from xpnn.distributed.shard import shard_ranks
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(40, 3)), RNG.integers(0, 2, 40)

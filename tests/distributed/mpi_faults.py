@@ -49,6 +49,11 @@ class Bad:
         return X[rows]
 
 
+class Unpicklable:
+    def __reduce__(self):
+        raise TypeError("not to be pickled")
+
+
 def fail():
     raise OSError("the disk is gone")
 
@@ -79,6 +84,20 @@ def interrupt_a_waiting_rank():
 if NAME == "raises":
     caught(lambda: fit(stream(Bad(fail), T, memory="1 KiB"), None))
     network, history = fit()  # MPI is in order
+    print(f"rank {RANK} went on: {history.epochs} epochs", flush=True)
+elif NAME == "unpicklable":
+    for operation in (
+        GROUP.broadcast,
+        GROUP.all_gather,
+        lambda value: GROUP.all_to_all([value] * 3),
+    ):
+
+        def exchange(operation=operation):
+            with GROUP.session():
+                operation(RANK or Unpicklable())
+
+        caught(exchange)
+    network, history = fit()
     print(f"rank {RANK} went on: {history.epochs} epochs", flush=True)
 elif NAME == "nan":
     bad = X.copy()

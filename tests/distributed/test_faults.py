@@ -40,6 +40,13 @@ def test_an_error_on_one_rank_is_raised_on_all_and_the_program_can_go_on():
         assert f"rank {rank} went on: 3 epochs" in text
 
 
+def test_a_value_that_cannot_be_pickled_is_the_same_error_on_all():
+    text = said("unpicklable")
+    assert text.count("not to be pickled") == 3 * 3
+    assert text.count("RankError: rank 0 of 3 failed: TypeError: not to be pickled") == 6
+    assert text.count("went on: 3 epochs") == 3
+
+
 def test_a_nan_on_one_rank_stops_all_with_the_same_message():
     found = re.findall(r"FloatingPointError: the loss became .*? in x and t", said("nan"))
     assert len(found) == 3

@@ -19,9 +19,9 @@ from xpnn.distributed import (
     check_single_process,
     process_group,
     shard_bounds,
-    shard_ranks,
     started_by_mpi,
 )
+from xpnn.distributed.shard import shard_ranks
 
 
 @given(st.integers(0, 200), st.integers(1, 17))

@@ -22,6 +22,8 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 
 def error_of(module, name, base, text):
     """Make an error that looks like a library's."""

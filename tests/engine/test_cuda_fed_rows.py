@@ -14,6 +14,8 @@ from xpnn.engine.cuda import planner
 from xpnn.engine.cuda.groups import TYPES
 from xpnn.layers import Dropout
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 
 @pytest.fixture(autouse=True)
 def _compiler():

@@ -24,6 +24,8 @@ from xpnn.optimizers import (
 )
 from xpnn.training.precision import Precision
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 
 @pytest.fixture(autouse=True)
 def _compiler():

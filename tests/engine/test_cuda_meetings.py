@@ -11,6 +11,8 @@ from xpnn.engine.cuda import planner
 from xpnn.layers import Dropout
 from xpnn.training.precision import Precision
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 LAYERS = [16, "gelu", Dropout(0.2), 3]
 
 

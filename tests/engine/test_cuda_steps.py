@@ -24,6 +24,8 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 
+pytestmark = pytest.mark.slow  # compiles C++ for each plan
+
 
 @pytest.fixture(autouse=True)
 def _compiler():

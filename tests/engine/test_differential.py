@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from blocks import small_blocks
+from hypothesis import given
 from hypothesis import strategies as st
 
 import references
+from depth import examples
 from xpnn import Network
 from xpnn import functional as F
 from xpnn.engine import kernels, turns
@@ -173,22 +173,13 @@ def no_training_falls_back(monkeypatch):
     assert not fallen, fallen
 
 
-def small_blocks(monkeypatch, block, blocks=4):
-    """Make vectors of a few elements long ones, in every module that has the numbers."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn.engine"):
-            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
-                if hasattr(module, number):
-                    monkeypatch.setattr(module, number, value)
-
-
-@settings(max_examples=100)
+@examples(100)
 @given(trainings())
 def test_the_engine_trains_as_the_pure_step_does(training):
     assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(trainings(), st.sampled_from([1, 3, 4, 5]), st.sampled_from([4, 6]))
 def test_long_vectors_block_by_block(monkeypatch, training, block, blocks):
     """Blocks of a few elements: every vector of parameters is a chain with a ragged end."""
@@ -196,7 +187,7 @@ def test_long_vectors_block_by_block(monkeypatch, training, block, blocks):
     assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(trainings(), st.sampled_from([4, 5, 16]))
 def test_buffers_taken_in_turn(monkeypatch, training, most):
     """Every step reads and writes other memory; a ragged last batch goes on where it was."""

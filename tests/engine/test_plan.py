@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from blocks import small_blocks
+from hypothesis import given
 from hypothesis import strategies as st
 
+from depth import examples
 from xpnn import Network
 from xpnn.engine import kernels
 from xpnn.engine.make import make_plan
@@ -48,15 +49,6 @@ def hold(function, arrays, homes=None, rounds=3, exact=True, compiled=False):
 def work(plan):
     """The recorded operations that compute something."""
     return [n for n in plan.trace.nodes if n.op not in ("input", "constant") and not n.is_view]
-
-
-def small_blocks(monkeypatch, block, blocks=4):
-    """Make vectors of a few elements long ones, in every module that has the numbers."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn.engine"):
-            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
-                if hasattr(module, number):
-                    monkeypatch.setattr(module, number, value)
 
 
 # What a plan is made of
@@ -626,7 +618,7 @@ def functions(draw):
     return function, arrays, homes
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(functions(), st.booleans())
 def test_random_functions(monkeypatch, case, blocked):
     if blocked:

@@ -116,17 +116,6 @@ def test_the_usual_chunk():
     assert network._predictor.rows == rows == 4096
 
 
-def test_only_a_few_plans_are_kept(plans):
-    """Rows of every number: no plan for what comes once, and old plans go."""
-    network = Network(5, LAYERS, seed=0)
-    for rows in range(1, 40):
-        network.scores(X[:rows])
-    assert not plans
-    for rows in [*range(1, 9)] * 6:
-        np.testing.assert_array_equal(network.scores(X[:rows]), pure(network, X[:rows]))
-    assert len(network._predictor._plans) < 8
-
-
 @pytest.mark.parametrize("layers", [LAYERS, [3], ["identity", Dropout(0.5)], [Dropout(0.1), 3]])
 def test_results_own_their_memory(layers):
     network = Network(5, layers, loss="mean_squared_error", seed=0)

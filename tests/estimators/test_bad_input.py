@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 import xpnn
 from xpnn.backends import InputError
+from xpnn.training import DivergenceError
 
 X, BINARY = problem("binary")
 VALUES = problem("values")[1]
@@ -327,6 +328,9 @@ def test_weights_that_overflow_are_an_error_that_says_when_and_what_helps(engine
     with pytest.raises(ValueError, match=text) as caught:
         ours.fit(X, VALUES)
     epoch = int(re.search(r"in epoch (\d+);", str(caught.value))[1])
+    cause = caught.value.__cause__
+    assert isinstance(cause, DivergenceError)
+    assert (cause.epoch, np.isfinite(cause.loss)) == (epoch, False)
     assert 1 < epoch < 30
     for advice in ("learning_rate_init", "clip_norm", "StandardScaler"):
         assert advice in str(caught.value)

@@ -61,6 +61,24 @@ def test_a_callback_ends_the_training():
     assert_same_bytes(model, fit(max_iter=2))
 
 
+class Duck:
+    """No `Callback`, and has only one of its methods."""
+
+    batches = 0
+
+    def on_batch_end(self, run):
+        self.batches += 1
+
+
+def test_callbacks_are_one_several_or_none():
+    duck = Duck()
+    for given in (None, duck, [duck], iter([duck, print])):
+        assert fit(given).n_iter_ == 3
+    assert duck.batches == 3 * 3 * 2
+    with pytest.raises(TypeError, match="a callback is 3; expected a Callback, a function of"):
+        fit([3])
+
+
 def test_what_a_callback_returns_is_ignored():
     assert fit([lambda run: "enough", lambda run: True]).n_iter_ == 3
 

@@ -9,7 +9,6 @@ from beside_sklearn import problem, quietly
 from numpy.testing import assert_allclose
 
 import xpnn
-from xpnn.training import Callback
 
 X, Y = problem("binary")
 VALUES = problem("values")[1]
@@ -66,38 +65,18 @@ def test_a_training_that_ran_away_can_go_on(solver):
     assert losses[0] > losses[1] > losses[2]
 
 
-def test_callbacks_are_one_several_or_none():
-    model = xpnn.MLPClassifier((5,), random_state=0, max_iter=3, batch_size=10)
-    quietly(model.fit, X, Y, callbacks=None)
-    assert model.n_iter_ == 3
-    model.fit(X, Y, callbacks=lambda run: run.stop("enough"))
-    assert model.n_iter_ == 1
-
-    class Counts:
-        batches = 0
-
-        def on_batch_end(self, run):
-            self.batches += 1
-
-    counts = Counts()
-    quietly(model.fit, X, Y, callbacks=counts)
-    assert counts.batches == 3 * -(-len(X) // 10)
-
-    class Stops(Callback):
-        def on_epoch_end(self, run):
-            run.stop("enough")
-
-    quietly(model.fit, X, Y, callbacks=Stops())
-    assert model.n_iter_ == 1
-    with pytest.raises(TypeError, match="a callback is 3; expected a Callback, a function of"):
-        model.fit(X, Y, callbacks=[3])
-
-
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_numbers_of_numpy_are_numbers(kind):
-    rate, share = kind(0.25), kind(0.5)
-    options = {"random_state": 0, "max_iter": 2, "hidden_layer_sizes": (5,)}
-    one = xpnn.MLPClassifier(learning_rate_init=rate, dropout=share, **options)
-    other = xpnn.MLPClassifier(learning_rate_init=0.25, dropout=0.5, **options)
+    """As they come out of a search over parameters."""
+    floats = {"learning_rate_init": 0.25, "dropout": 0.5, "alpha": 0.125, "clip_norm": 2.0}
+    counts = {"max_iter": 2, "batch_size": 16, "n_iter_no_change": 4, "random_state": 3}
+    counts |= {"gradient_accumulation_steps": 2}
+    one = xpnn.MLPClassifier((5,), **floats, **counts)
+    other = xpnn.MLPClassifier(
+        np.array([5]),
+        **{key: kind(value) for key, value in floats.items()},
+        **{key: np.int64(value) for key, value in counts.items()},
+    )
     curves = [quietly(model.fit, X, Y).loss_curve_ for model in (one, other)]
     assert curves[0] == curves[1]
+    np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])

@@ -25,12 +25,10 @@ ABSENT = (
     "does not have a decision_function method",  # as scikit-learn's; only the hinge has
 )
 # With defaults they are checked below.
-OTHERS = [
+SLOW = [
     MLPClassifier(
         hidden_layer_sizes=(8, 4), solver="sgd", learning_rate_init=0.2, momentum=0.5, max_iter=60
     ),
-    MLPClassifier(loss="hinge", hidden_layer_sizes=(10,), learning_rate_init=0.03, max_iter=60),
-    MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", activation="tanh", max_iter=50),
     MLPRegressor(
         hidden_layer_sizes=8,
         loss="huber",
@@ -39,6 +37,11 @@ OTHERS = [
         learning_rate_init=0.05,
         max_iter=60,
     ),
+]
+OTHERS = [
+    MLPClassifier(loss="hinge", hidden_layer_sizes=(10,), learning_rate_init=0.03, max_iter=60),
+    MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", activation="tanh", max_iter=50),
+    *(pytest.param(estimator, marks=pytest.mark.slow) for estimator in SLOW),
 ]
 
 

@@ -22,7 +22,7 @@ PROGRAM = Path(__file__).parent / "killing.py"
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are of POSIX")
 
 
-@pytest.mark.kills
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path, use_library):
     use_library("numpy")
     command = [sys.executable, str(PROGRAM), str(tmp_path), str(KILLS), "1"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def open_model(path: Path, backend: str | None = None, device: str | None = None) -> Any:
     """Read a model of any kind, to compute on a library and device; see `xpnn.select`."""
-    from xpnn import files, select
+    from xpnn import Perceptron, files, select
     from xpnn.backends import device_name
 
     if backend is None:
@@ -27,6 +27,11 @@ def open_model(path: Path, backend: str | None = None, device: str | None = None
     inner = last_of(getattr(model, "estimator", model))
     if "backend" in getattr(inner, "get_params", dict)():
         inner.set_params(backend=chosen.name, device=device_name(chosen.device))
+    elif isinstance(inner, Perceptron) and chosen.name != "numpy":
+        raise UsageError(
+            f"--backend is {backend!r}; a Perceptron computes where its rows are, and those of a "
+            "table are on the host: expected numpy"
+        )
     return model
 
 

@@ -3,7 +3,7 @@
 from xpnn.distributed.group import ProcessGroup, check_single_process, process_group
 from xpnn.distributed.launch import started_by_mpi
 from xpnn.distributed.options import MPIOptions, RankError
-from xpnn.distributed.shard import BatchShard, Shard, shard_bounds, shard_ranks
+from xpnn.distributed.shard import BatchShard, Shard, shard_bounds
 from xpnn.distributed.windows import ShardedWindows
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "check_single_process",
     "process_group",
     "shard_bounds",
-    "shard_ranks",
     "started_by_mpi",
 ]

@@ -100,7 +100,6 @@ class ProcessGroup:
         self.options = MPIOptions() if options is None else options
         self.max_message_bytes = max_message_bytes
         self.rank, self.size = 0, 1
-        self._exchanges = 0
         self._error_known = False
         self._transport: tuple[Any, AllReduce] | None = None
         if comm is not None:
@@ -188,13 +187,13 @@ class ProcessGroup:
         failed = int(least[0])
         self._error_known = failed < self.size or bool(least[1] != -least[2])
         if failed < self.size:
-            text = self._broadcast(f"{type(error).__name__}: {error}", failed)
+            text = self._broadcast(f"{type(error).__name__}: {error}".encode(), failed).decode()
             if error is None:
                 raise RankError(f"rank {failed} of {self.size} failed: {text}")
         elif self._error_known:
-            own_text = f"{what} {amount}" if amount else what
-            does = [self._broadcast(own_text, rank) for rank in range(self.size)]
-            listed = ", ".join(f"rank {rank}: {text}" for rank, text in enumerate(does))
+            text = (f"{what} {amount}" if amount else what).encode()
+            does = [self._broadcast(text, rank).decode() for rank in range(self.size)]
+            listed = ", ".join(f"rank {rank}: {own}" for rank, own in enumerate(does))
             raise RankError(
                 f"the ranks do not do the same ({listed}); all of them need the same data and "
                 "the same options"
@@ -218,14 +217,12 @@ class ProcessGroup:
                 if not forever and now - begin > timeout:
                     ranks = ", ".join(map(str, missing_ranks(self._comm)))
                     end_job(
-                        f"rank {self.rank} of {self.size} has waited {timeout:g} s in: {what} "
-                        f"(after {self._exchanges:,} exchanges); "
-                        + (f"missing: rank {ranks}" if ranks else "all ranks answer"),
+                        f"rank {self.rank} of {self.size} has waited {timeout:g} s in: {what}; "
+                        + (f"missing: rank {ranks}" if ranks else "all ranks answer")
                     )
         except KeyboardInterrupt:
             # The others are in this operation: nobody can leave it and go on.
             end_job(f"rank {self.rank} of {self.size} was interrupted in: {what}")
-        self._exchanges += 1
 
     # Objects
 
@@ -233,8 +230,10 @@ class ProcessGroup:
         """Return the value that rank 0 gives, pickled; `wait_forever` as in `barrier`."""
         if self.single_process:
             return value
+        data = pickle.dumps(value, 5) if self.is_main else b""
         self.barrier("broadcast", wait_forever=wait_forever)
-        return self._broadcast(value, 0)
+        found = self._broadcast(data, 0)
+        return value if self.is_main else pickle.loads(found)
 
     def broadcast_from_main(self, function: Callable[[], Any]) -> Any:
         """Call a function on rank 0, however long it takes, and return its value on all ranks."""
@@ -244,8 +243,9 @@ class ProcessGroup:
         """Return the values of all ranks, pickled."""
         if self.single_process:
             return [value]
+        data = pickle.dumps(value, 5)
         self.barrier("all_gather")
-        return [self._broadcast(value, rank) for rank in range(self.size)]
+        return [pickle.loads(self._broadcast(data, rank)) for rank in range(self.size)]
 
     def broadcast_generator(self, rng: HostGenerator) -> None:
         """Set a generator to the state that it has on rank 0."""
@@ -262,19 +262,19 @@ class ProcessGroup:
                     f"{options.get(name)}, there it is {value}; expected the same on all ranks"
                 )
 
-    def _broadcast(self, value: Any, root: int) -> Any:
-        data = pickle.dumps(value, 5) if self.rank == root else b""
+    def _broadcast(self, data: bytes, root: int) -> Any:
+        """Return the bytes of one rank; after a barrier, so that nothing may fail in between."""
         size = host.asarray([len(data)], host.int64)
         self._wait(self._comm.Ibcast(size, root), "broadcast")
         buffer = data if self.rank == root else bytearray(int(size[0]))
         for message in self._messages(buffer):
             self._wait(self._comm.Ibcast(message, root), "broadcast")
-        return value if self.rank == root else pickle.loads(buffer)
+        return buffer
 
     # Arrays
 
     def all_reduce(self, vector: Array) -> Array:
-        """Return the sum of a vector over all ranks, where it is; the same bits on all ranks."""
+        """Return the sum of a vector over all ranks, as an array of its library and device."""
         if self.single_process:
             return vector
         kind = (library_name(namespace(x=vector)), device_of(vector))
@@ -307,7 +307,7 @@ class ProcessGroup:
         return [float(n) for n in self.all_reduce(host.asarray(numbers, host.float64))]
 
     def broadcast_array(self, array: Array) -> Array:
-        """Return the array of rank 0; each rank gives one of the same shape, where it wants it."""
+        """Return the array of rank 0, with the library, device and dtype of one's own."""
         if self.single_process:
             return array
         values = self.broadcast(to_host(array) if self.is_main else None)
@@ -342,8 +342,8 @@ class ProcessGroup:
         """Send a value to each rank, and return those from each; they are pickled."""
         if self.single_process:
             return values
-        self.barrier("all_to_all")
         data = [pickle.dumps(value, 5) for value in values]
+        self.barrier("all_to_all")
         sizes = host.asarray([len(one) for one in data], host.int64)
         coming = host.empty_like(sizes)
         self._wait(self._comm.Ialltoall(sizes, coming), "all_to_all")

@@ -394,7 +394,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             Validation rows, their labels and weights. Early stopping needs them; look at
             `stopped_`.
         callbacks : Callback, callable, or iterable of them
-            As in `fit`.
+            Called on the way; a function is called with a `Run` after the epoch.
 
         Returns
         -------

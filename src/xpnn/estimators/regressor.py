@@ -301,7 +301,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             Validation rows, their values and weights. Early stopping needs them; look at
             `stopped_`.
         callbacks : Callback, callable, or iterable of them
-            As in `fit`.
+            Called on the way; a function is called with a `Run` after the epoch.
 
         Returns
         -------
