@@ -20,6 +20,7 @@ import numpy as np
 from rounds import SkipError, Work
 from xpnn import Adam, MLPClassifier, MLPRegressor, Network
 from xpnn.data import load_mnist
+from xpnn.training import Callback
 
 LEARNING_RATE, BETA1, BETA2, EPS = 0.001, 0.9, 0.999, 1e-8  # Adam's, the same for everybody
 ENDLESS = 10**9  # epochs of a training that ends when it is told to
@@ -140,23 +141,21 @@ def bare_products(work: Workload, x: Any) -> Work:
 # This library
 
 
-class _Turns:
+class _Turns(Callback):
     """A callback that holds a training at the start of each epoch until it is let go."""
 
     def __init__(self) -> None:
         self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
         self.over = False
 
-    def on_start(self, run: Any) -> None:
+    def on_train_begin(self, run: Any) -> None:
         self.go.acquire()
 
-    def on_epoch(self, run: Any) -> str | None:
+    def on_epoch_end(self, run: Any) -> None:
         self.done.release()
         self.go.acquire()
-        return "enough" if self.over else None
-
-    def on_end(self, run: Any) -> None:
-        """There is nothing to be done."""
+        if self.over:
+            run.stop("enough")
 
 
 class Held:

@@ -40,7 +40,6 @@ def timed(group: Any) -> list[float]:
 def train(given: dict[str, Any], group: Any) -> dict[str, Any]:
     """Seconds of a step after the first epoch, and what part of them all-reduces take."""
     from xpnn import Network
-    from xpnn.training import OnEpoch
 
     x, t = rows_of(given)
     hidden = [word for width in LAYERS[1:-1] for word in (width, "relu")]
@@ -50,7 +49,7 @@ def train(given: dict[str, Any], group: Any) -> dict[str, Any]:
     network.fit(
         x, t, epochs=given["epochs"] + 1, batch_size=given["batch"],
         distributed=None if group is None else "mpi", engine=given["engine"],
-        callbacks=[OnEpoch(lambda run: marks.append((time.perf_counter(), reducing[0])))],
+        callbacks=[lambda run: marks.append((time.perf_counter(), reducing[0]))],
     )  # fmt: skip
     pairs = list(pairwise(marks))
     steps = -(-len(x) // given["batch"])

@@ -111,7 +111,7 @@ def test_mnist_tutorial_network_reads_the_records_it_should(shared_data, tmp_pat
     """The text's own setting for the short files: 100 records, some epochs, most of ten right."""
     found = mnist.run(
         select("numpy", dtype="float32"), tmp_path, data=shared_data / "mnist_csv", hidden=100,
-        rate=0.3, epochs=10,
+        learning_rate=0.3, epochs=10,
     )  # fmt: skip
     assert found["tutorial"] >= 0.6
 

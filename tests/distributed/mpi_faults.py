@@ -169,12 +169,17 @@ elif NAME == "resume":
     np.savez(folder / f"{GROUP.size}.{RANK}.npz", theta=network.theta, loss=history.loss)
 elif NAME == "callback":
     told = []
+
+    def stop_after_two(run):
+        told.append(RANK)
+        if run.history.epochs == 2:
+            run.stop("enough")
+
     try:
-        fit(epochs=9, callbacks=[OnEpoch(lambda run: told.append(RANK) or (
-            "enough" if run.history.epochs == 2 else None))])  # fmt: skip
+        fit(epochs=9, callbacks=[stop_after_two])
     except RankError as error:
         print(error)
-    network, history = fit(epochs=9, callbacks=[OnEpoch(lambda run: "enough")])
+    network, history = fit(epochs=9, callbacks=[lambda run: run.stop("enough")])
     print(f"rank {RANK}: {history.epochs} {history.stopped} {len(told)}", flush=True)
 else:
     raise SystemExit(f"no case {NAME}")

@@ -49,9 +49,7 @@ def step_source(dtype, precision=DEFAULT_PRECISION, labels="int64"):
     x, _, _ = network.prepare(np.zeros((20, 6), dtype))
     t, weight = network.prepare_targets(x, np.zeros(20, labels), np.ones(20))
     optimizer, theta = precision.optimizer(chain(clip_by_global_norm(0.1), Adam())), network.theta
-    step = Step(
-        network.layers, network.tree, network.loss, optimizer, 0.01, precision=precision
-    )
+    step = Step(network.layers, network.tree, network.loss, optimizer, 0.01, precision=precision)
     update = step.update(NAMESPACE)
     number = scalar(0.0, np, "cpu", theta.dtype)
     carry = (theta, optimizer.init(theta, xp=np), number)

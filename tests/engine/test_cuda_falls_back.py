@@ -250,7 +250,14 @@ def test_sums_over_parts_of_a_batch(runners):
     thetas = []
     for engine in ("pure", "auto"):
         net = Network(5, [8, "tanh", 2], seed=0)
-        net.fit(x, (x[:, 0] > 0).astype(int), epochs=2, gradient_accumulation_steps=2, seed=1, engine=engine)
+        net.fit(
+            x,
+            (x[:, 0] > 0).astype(int),
+            epochs=2,
+            gradient_accumulation_steps=2,
+            seed=1,
+            engine=engine,
+        )
         thetas.append(net.theta)
     assert all(r.reason in ("", f"{AS_IT_IS} across") for r in runners)
     np.testing.assert_allclose(*thetas, rtol=1e-10, atol=1e-12)

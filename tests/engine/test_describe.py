@@ -116,9 +116,7 @@ def test_two_chains_of_different_length(monkeypatch):
 def test_a_training_step(optimizer, size):
     """Any step can be shown, and showing it changes nothing."""
     network = Network(200, [size, "gelu", Dropout(0.5), 3], seed=0)
-    step = Step(
-        network.layers, network.tree, network.loss, optimizer, 0.01
-    )
+    step = Step(network.layers, network.tree, network.loss, optimizer, 0.01)
     theta, state = np.array(network.theta), optimizer.init(np.array(network.theta), xp=np)
     x, t, noise = np.ones((5, 200)), np.arange(5) % 3, np.full((5, size), 0.7, "float32")
     count, total, rate, weight = np.zeros(()), np.zeros(()), np.full((), 0.1), np.ones(5)
@@ -135,9 +133,7 @@ def test_a_training_step(optimizer, size):
     ]
     labels += ["x", "t", "weight", "noise", "rate"]
     carried = len(leaves(state)) + 4
-    plan = make_plan(
-        step.update(xp), arguments, labels, {i: i for i in range(carried)}
-    )
+    plan = make_plan(step.update(xp), arguments, labels, {i: i for i in range(carried)})
     text = plan.describe()
     for label in labels:
         assert f"  {label} " in text

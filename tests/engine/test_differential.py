@@ -169,7 +169,9 @@ def no_training_falls_back(monkeypatch):
 
     monkeypatch.setattr(compiled, "make_runner", noting)
     yield
-    fallen = {reason for mode, reason in reasons if mode not in ("pure", "auto") and "pure" in reason}
+    fallen = {
+        reason for mode, reason in reasons if mode not in ("pure", "auto") and "pure" in reason
+    }
     assert not fallen, fallen
 
 

@@ -39,9 +39,7 @@ SMALL = 2 * np.getbufsize() * 8 + 4096
 def step_plan(layers, loss, optimizer, rows=300, inputs=200, outputs=10, dtype="float32"):
     """Plan of a training step, its arrays of 240,000 bytes and more."""
     network = Network(inputs, [*layers, outputs], loss=loss, seed=0)
-    step = Step(
-        network.layers, network.tree, network.loss, optimizer, 0.01
-    )
+    step = Step(network.layers, network.tree, network.loss, optimizer, 0.01)
     source = np.random.default_rng(0)
     theta = np.asarray(network.theta, dtype)
     x = source.normal(size=(rows, inputs)).astype(dtype)

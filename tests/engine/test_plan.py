@@ -134,9 +134,7 @@ def test_a_step_along_an_outer_product_does_not_write_it_down():
 
 def update_plan(network, rows, optimizer):
     """Plan of a whole training step, as the runner makes it."""
-    step = Step(
-        network.layers, network.tree, network.loss, optimizer
-    )
+    step = Step(network.layers, network.tree, network.loss, optimizer)
     theta = np.array(network.theta)
     count, total, rate = (np.array(v) for v in (0.0, 0.0, 0.01))
     source = np.random.default_rng(0)
@@ -145,9 +143,7 @@ def update_plan(network, rows, optimizer):
     carry = (theta, optimizer.init(theta, xp=np), count)
     arguments = (carry, (total,), (x, t, None, None, rate))
     labels = ["theta", "m", "v", "count", "loss", "x", "t", "rate"]
-    return make_plan(
-        step.update(NAMESPACE), arguments, labels, {i: i for i in range(5)}
-    )
+    return make_plan(step.update(NAMESPACE), arguments, labels, {i: i for i in range(5)})
 
 
 def test_a_training_step_updates_parameters_and_state_where_they_are():

@@ -368,7 +368,9 @@ def test_a_predictor_alone():
     predictor = Predictor(make_forward, theta, np, 8)
     for i in range(8):
         x = X[i : i + 2]
-        np.testing.assert_array_equal(predictor(theta, x), x @ theta[:10].reshape(5, 2) + theta[10:])
+        np.testing.assert_array_equal(
+            predictor(theta, x), x @ theta[:10].reshape(5, 2) + theta[10:]
+        )
         theta += 1.0
 
 

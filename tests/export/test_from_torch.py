@@ -96,7 +96,7 @@ def test_the_parameters_are_the_networks_own(nn, torch):
     module = nn.Sequential(nn.Linear(2, 2))
     network = from_torch(module)
     before = module[0].weight.detach().clone()
-    network.fit(torch.ones((4, 2)), torch.zeros(4, dtype=torch.int64), epochs=2, rate=0.5)
+    network.fit(torch.ones((4, 2)), torch.zeros(4, dtype=torch.int64), epochs=2, learning_rate=0.5)
     assert torch.equal(module[0].weight, before)
     assert not torch.equal(network.parameters()["0.weights"], before.T)
 
@@ -184,6 +184,6 @@ def test_there_and_back_through_pytorch(nn, torch):
     """What comes in is a whole network: it learns, and is saved like every other."""
     network = from_torch(nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2)), seed=0)
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    network.fit(x, torch.tensor([0, 1, 1, 0]), epochs=300, rate=0.05)
+    network.fit(x, torch.tensor([0, 1, 1, 0]), epochs=300, learning_rate=0.05)
     assert network.predict(x).tolist() == [0, 1, 1, 0]
     assert isinstance(network, Network)

@@ -101,12 +101,12 @@ def test_real_data_after_training():
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype("float32")
     network = Network(64, [32, "relu", Dropout(0.2), 10], seed=0)
-    network.fit(x, y, epochs=3, rate=0.01)
+    network.fit(x, y, epochs=3, learning_rate=0.01)
     assert network.accuracy(x, y) > 0.9
     assert_same(to_onnx(network, opset=OPSETS[0]), network, x)
     x, y = load_diabetes(return_X_y=True)
     network = Network(10, [16, "softplus", 1], loss="poisson", seed=0)
-    network.fit(x, y[:, None], epochs=3, rate=0.01)
+    network.fit(x, y[:, None], epochs=3, learning_rate=0.01)
     assert_same(to_onnx(network), network, x)
 
 

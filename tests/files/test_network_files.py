@@ -132,7 +132,7 @@ def test_wrong_arguments_of_load(tmp_path):
 def test_the_trained_network_predicts_the_same(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
     net = network()
-    history = net.fit(x, (x[:, 0] > 0).astype("int64"), epochs=3, rate=0.05)
+    history = net.fit(x, (x[:, 0] > 0).astype("int64"), epochs=3, learning_rate=0.05)
     record = {"history": history.to_dict(), "classes": ["left", "right"]}
     path = save(net, tmp_path / "a", record=record)
     found = load(path)

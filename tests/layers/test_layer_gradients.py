@@ -112,7 +112,9 @@ def test_gradient_is_what_automatic_differentiation_finds(activation, loss, kind
 @pytest.mark.usefixtures("current")
 def test_every_library_finds_what_numpy_finds(activation, loss, kind, backend, assert_close):
     layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
-    expected = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)(theta, x, t, weight, noise)
+    expected = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=np)(
+        theta, x, t, weight, noise
+    )
     function = references.loss_and_gradient(layer, tree, Loss(loss), 0.1, xp=backend.xp)
     arrays = (backend.asarray(a) for a in (theta, x, t, weight))
     value, gradient = function(*arrays, moved(noise, lambda n: backend.asarray(n, "float32")))

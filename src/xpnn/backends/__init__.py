@@ -35,7 +35,7 @@ from xpnn.backends.errors import (
 )
 from xpnn.backends.libraries import LIBRARIES, device_name, epoch_scan, jit, library_name, on_device
 from xpnn.backends.matmul_precision import PRECISIONS, check_precision, matmul_precision
-from xpnn.backends.pinned import Feeder, Part, PinnedPair, device_share, feeder_for
+from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
 from xpnn.backends.products import matmul
 from xpnn.backends.random import (
     generator,
@@ -87,7 +87,6 @@ __all__ = [
     "Namespace",
     "NcclRing",
     "Part",
-    "PinnedPair",
     "as_array",
     "as_floating",
     "available",

@@ -134,33 +134,6 @@ class CupyStreams:
         event.synchronize()
 
 
-class PinnedPair:
-    """Pinned memory on the host that a GPU copies to and from directly.
-
-    Parameters
-    ----------
-    like : cupy.ndarray
-        What is to be copied.
-    """
-
-    def __init__(self, like: Array) -> None:
-        self.buffer = importlib.import_module("cupyx").empty_pinned(like.shape, like.dtype)
-
-    def down(self, array: Array) -> Any:
-        """Copy to the host, and wait until it is there; NumPy's array of that memory."""
-        array.get(out=self.buffer)
-        return self.buffer
-
-    def up(self, like: Array) -> Array:
-        """Copy the pinned memory to the GPU of `like`."""
-        with like.device:
-            found = importlib.import_module("cupy").empty_like(like)
-            send(self.buffer, found)
-            # The pinned memory is written again in the next sum.
-            found.device.synchronize()
-        return found
-
-
 @dataclass
 class _Slot:
     """Buffers of one batch, and the events after which they are free again."""

@@ -24,7 +24,6 @@ DEMOS: dict[str, str] = {
 }
 
 
-
 def demo(name: str) -> Callable[..., dict[str, Any]]:
     """Return the function ``run(backend, out, ...)`` of a demo, a key of `DEMOS`."""
     if name not in DEMOS:

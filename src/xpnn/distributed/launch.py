@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any
 
+from xpnn.backends import MissingExtraError
+
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 _ASK, _PRESENT = 71, 72  # tags
 _LISTEN = 3.0  # seconds in which a rank that waits too will have answered
@@ -34,7 +36,7 @@ def load_mpi(timeout: float) -> Any:
     try:
         return importlib.import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:  # no mpi4py; no MPI library
-        raise ImportError(
+        raise MissingExtraError(
             f"distributed='mpi' needs mpi4py and an MPI library ({error}). Load your cluster's "
             'MPI, or install one with: python -m pip install "xpnn[mpi]"'
         ) from error

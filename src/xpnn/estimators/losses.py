@@ -233,7 +233,8 @@ def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: b
     if isinstance(loss, tuple):
         multiclass = kind == "multiclass"
         own = "multiclass" if multiclass else "binary"
-        loss = CustomLoss(*loss, kind=own, mean=softmax if multiclass else sigmoid)
+        formula, gradient = loss
+        loss = CustomLoss(formula, gradient, kind=own, mean=softmax if multiclass else sigmoid)
     if loss == "log_loss":
         name = "softmax" if kind == "multiclass" else "binary"
         smoothing = float(label_smoothing)

@@ -213,8 +213,11 @@ class _Momentum(SGD):
 
 
 @dataclass(eq=False, repr=False)
-class BaseMLP(  # type: ignore[misc]
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+class BaseMLP(
+    CallbackSupportMixin,  # type: ignore[misc]
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
 ):
     """Base of `MLPClassifier` and `MLPRegressor`; not for use by itself."""
 
@@ -528,7 +531,7 @@ class BaseMLP(  # type: ignore[misc]
     def _initialize(self, encoded: Encoded, hidden: list[int], loss: Any, backend: Backend) -> None:
         """Forget what was learned before, and draw initial weights."""
         for name in ("_solver_state", "_cut"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self.n_outputs_, self.n_layers_ = encoded.outputs, len(hidden) + 2
         self._requested = (self.dtype, self.backend, self.device)
         self.n_iter_, self.t_ = 0, 0
@@ -542,7 +545,8 @@ class BaseMLP(  # type: ignore[misc]
         self.out_activation_ = self._out_activation()
         self._best_theta, self.stopped_ = None, False
         if uses_steps(self):
-            self.loss_curve_, self.validation_loss_curve_ = [], []
+            self.loss_curve_: list[float] = []
+            self.validation_loss_curve_: list[float] = []
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else np.inf
             self.validation_scores_ = [] if self.early_stopping else None

@@ -67,7 +67,7 @@ def encoder(model: Any, source: Source, class_weight: Any = None) -> Callable[[W
         if weight is not None:
             weight = _check_sample_weight(weight, window.x, ensure_non_negative=True)
         if class_weight is not None:
-            own = class_weight[np.searchsorted(model.classes_, labels)]  # type: ignore[attr-defined]
+            own = class_weight[np.searchsorted(model.classes_, labels)]
             weight = own if weight is None else own * weight
         return replace(window, t=targets, weight=weight)
 

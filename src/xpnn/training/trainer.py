@@ -390,7 +390,9 @@ class Trainer:
 
     def _batch_callbacks(self) -> list[Callable[[Run], None]] | None:
         """What is called after each batch; None where nothing is, on no process."""
-        hooks: list[Callable[[Run], None]] = [call.on_batch_end for call in self.callbacks if call.wants_batches]
+        hooks: list[Callable[[Run], None]] = [
+            call.on_batch_end for call in self.callbacks if call.wants_batches
+        ]
         wanted = bool(hooks) if self.group is None else self.group.broadcast(bool(hooks))
         if wanted and self.dataset.sharded:
             raise InputError(
