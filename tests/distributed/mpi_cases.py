@@ -108,8 +108,11 @@ CASES = {
     "few rows": lambda d: network(d, X[:7], LABELS[:7], batch_size=3),
     "batch below ranks": lambda d: network(d, X[:9], LABELS[:9], batch_size=2),
     "all rows": lambda d: network(d, batch_size=None),
-    "validation": lambda d: network(d, validation_fraction=0.2, early_stopping=2, epochs=6, learning_rate=0.2),
-    "accumulated": lambda d: network(d, gradient_accumulation_steps=3, sample_weight=WEIGHT, l2=0.02,
+    "validation": lambda d: network(
+        d, validation_fraction=0.2, early_stopping=2, epochs=6, learning_rate=0.2
+    ),
+    "accumulated": lambda d: network(d, gradient_accumulation_steps=3, sample_weight=WEIGHT,
+                                     l2=0.02,
                                      layers=(8, "tanh", Dropout(0.4), 3)),
     "seeds of their own": lambda d: network(
         d, seed=int(os.environ.get("PMI_RANK", "0")), layers=(8, "tanh", Dropout(0.4), 3)

@@ -43,8 +43,8 @@ class Both:
 
     def __init__(
         self, layers, loss="softmax_cross_entropy", optimizer=None, dtype="float64", weight=None,
-        l2=0.0, cuda=None, batch=10, shuffle=True, precision=DEFAULT_PRECISION, exchange=None, parts=1,
-        labels=None,
+        l2=0.0, cuda=None, batch=10, shuffle=True, precision=DEFAULT_PRECISION, exchange=None,
+        parts=1, labels=None,
     ):  # fmt: skip
         optimizer = Adam(0.01) if optimizer is None else optimizer
         self.network = Network(INPUTS, layers, loss=loss, seed=1, dtype=dtype)

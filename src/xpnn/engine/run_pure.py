@@ -36,6 +36,10 @@ class HostRows:
         """Make rows by their numbers, as `numpy.ndarray.take` picks them."""
         raise NotImplementedError
 
+    def __getitem__(self, rows: slice) -> Any:
+        """Make the rows of a slice."""
+        raise NotImplementedError
+
     def pick(self, numbers: Any) -> HostRows:
         """Pick rows by their numbers without making them."""
         raise NotImplementedError

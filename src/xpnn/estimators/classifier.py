@@ -29,6 +29,7 @@ from xpnn.backends import (
     InputError,
     device_of,
     is_half,
+    library_name,
     namespace,
     on_device,
     to_device,

@@ -219,7 +219,7 @@ def _check_content(content: Any) -> None:
             raise ModelFileError(f"its {part} are {str(content.get(part))[:80]}")
     place = content.get("place")
     whole = isinstance(place, list) and len(place) == 3 and all(isinstance(v, str) for v in place)
-    if not whole or place[2] not in _DTYPES:
+    if not whole or content["place"][2] not in _DTYPES:
         raise ModelFileError(f"its place is {str(place)[:80]}")
 
 

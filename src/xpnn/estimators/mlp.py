@@ -549,7 +549,7 @@ class BaseMLP(
             self.validation_loss_curve_: list[float] = []
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_ = [] if self.early_stopping else None
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
             self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _dataset(
@@ -582,12 +582,13 @@ class BaseMLP(
         """Rows in a step; `rows` is 0 where nobody knows how many there are."""
         if self.batch_size == "auto":
             return min(200, rows) if rows else 200
-        if rows and self.batch_size > rows:
+        size = int(self.batch_size)
+        if rows and size > rows:
             warn_caller(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
             return rows
-        return int(self.batch_size)
+        return size
 
     # The stochastic solvers
 
@@ -629,8 +630,8 @@ class BaseMLP(
         if earlier is None:
             precision = Precision(self.compute_dtype, self.loss_scale, self.precision)
             earlier = SolverState(make_optimizer(self), make_schedule(self), precision)
-        unknown = isinstance(train, StreamDataset) and not train.rows
-        if unknown and not isinstance(earlier.schedule, AdjustedRate):
+        adjusted = isinstance(earlier.schedule, AdjustedRate)
+        if isinstance(train, StreamDataset) and not train.rows and not adjusted:
             raise InputError(
                 "a schedule needs to know the number of rows; say it: "
                 f"stream({train.source.name}, rows=...)"

@@ -341,7 +341,7 @@ class Trainer:
         totals = self._steps(epoch, self.compiled.step.count_totals(weighted))
         return self.compiled.mean_loss(totals, self.run_state.rows_seen)
 
-    def _steps(self, epoch: int, count: int) -> Sequence[Any]:
+    def _steps(self, epoch: int, count: int) -> tuple[Any, ...]:
         """Take the steps of one epoch; return its totals."""
         totals: Any = count
         self.run_state.rows_seen, self.run_state.batch = 0, -1
@@ -359,10 +359,10 @@ class Trainer:
 
     def _batch_by_batch(
         self, segment: Segment, epoch: int, totals: Any, hooks: Sequence[Callable[[Run], None]]
-    ) -> list[float]:
+    ) -> tuple[float, ...]:
         """Take steps one by one, and tell the callbacks of each; return the totals so far."""
         run = self.run_state
-        sums = [0.0] * totals if isinstance(totals, int) else totals
+        sums: list[float] = [0.0] * totals if isinstance(totals, int) else totals
         indices = host.arange(segment.rows) if segment.indices is None else segment.indices
         for start in range(0, segment.rows, self.batch_size):
             part = indices[start : start + self.batch_size]
@@ -376,7 +376,7 @@ class Trainer:
                 self.history.stopped = self.group.broadcast(self.history.stopped)
             if self.history.stopped:
                 break
-        return sums
+        return tuple(sums)
 
     def _run(self, segment: Segment, epoch: int, totals: Any) -> tuple[Array, ...]:
         rates = self._learning_rates(epoch, -(-segment.rows // self.batch_size))
