@@ -48,7 +48,7 @@ def trainings(number):
     width, options = 2 + number, MPIOptions(timeout=50.0 + number)
     Network(3, [width, "relu", 2], seed=0).fit(X, T, epochs=1, distributed=options)
     Network(3, [width, 2], seed=0).fit(
-        stream(X, T, memory="1 KiB"), epochs=1, distributed=options, validation=(X, T)
+        stream(X, T, memory="1 KiB"), epochs=1, distributed=options, X_val=X, y_val=T
     )
     place = select("array_api_strict", None, "float32") if number % 2 else None
     x = X if place is None else place.asarray(X)

@@ -34,12 +34,7 @@ def test_bounds_cover_all_rows_and_sizes_differ_by_one_at_most(rows, size):
 
 
 def shards(size):
-    made = []
-    for rank in range(size):
-        group = ProcessGroup()
-        group.rank, group.size = rank, size
-        made.append(Shard(group))
-    return made
+    return [Shard(rank, size) for rank in range(size)]
 
 
 @given(st.integers(1, 60), st.integers(1, 25), st.integers(1, 7), st.booleans())
@@ -120,7 +115,7 @@ def test_distributed_is_something_else():
         Network(2, [2]).fit(x, [0, 1, 0, 1], distributed="spark")
     with pytest.raises(ValueError, match="The 'distributed' parameter of MLPClassifier must be"):
         MLPClassifier(distributed="spark").fit(x, [0, 1, 0, 1])
-    with pytest.raises(ValueError, match="accumulate is 0; expected a positive integer"):
+    with pytest.raises(ValueError, match="gradient_accumulation_steps is 0; expected a positive"):
         Network(2, [2]).fit(x, [0, 1, 0, 1], gradient_accumulation_steps=0)
 
 

@@ -130,7 +130,11 @@ def test_an_estimator_accumulates(rows):
     np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-10)
     for a, b in zip(one.coefs_, other.coefs_, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
-    with pytest.raises(ValueError, match=r"solver='lbfgs' has no steps .* go with accumulate;"):
+    with pytest.raises(
+        ValueError, match=r"solver='lbfgs' has no steps .* go with gradient_accumulation_steps;"
+    ):
         MLPClassifier(solver="lbfgs", gradient_accumulation_steps=2).fit(rows(x), t)
-    with pytest.raises(ValueError, match="'accumulate' parameter of MLPClassifier must be an int"):
+    with pytest.raises(
+        ValueError, match="'gradient_accumulation_steps' parameter of MLPClassifier must be an int"
+    ):
         MLPClassifier(gradient_accumulation_steps=0).fit(rows(x), t)

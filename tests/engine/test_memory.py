@@ -220,7 +220,7 @@ def test_arrays_of_the_user_are_only_read(layers, batch_size, shuffle):
         network = Network(5, layers, seed=0)
         history = network.fit(
             x, t, sample_weight=weight, epochs=2, batch_size=batch_size, shuffle=shuffle,
-            validation=(x, t), optimizer=Adam(0.05), l2=0.01, engine=REPLAY,
+            X_val=x, y_val=t, optimizer=Adam(0.05), l2=0.01, engine=REPLAY,
         )  # fmt: skip
         for _ in range(3):
             network.predict(x), network.predict_proba(x), network.scores(x[0])

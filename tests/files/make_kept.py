@@ -28,7 +28,7 @@ def network() -> xpnn.Network:
 def fit(net: xpnn.Network, epochs: int, **given):
     """The training of the checkpoint."""
     return net.fit(X, np.arange(12) % 3, epochs=epochs, batch_size=5, early_stopping=5,
-                   validation=0.25, learning_rate=CosineWarmup(0.1), **given)  # fmt: skip
+                   validation_fraction=0.25, learning_rate=CosineWarmup(0.1), **given)  # fmt: skip
 
 
 def main(folder: Path) -> None:

@@ -62,7 +62,7 @@ def test_batches_and_optimizers(batch_size, optimizer):
 
 def test_dropout_row_weights_and_validation():
     weight = select("cupy", dtype="float64").asarray(GENERATOR.random(230))
-    assert_same(layers=(64, "gelu", Dropout(0.3), 3), sample_weight=weight, validation=0.2)
+    assert_same(layers=(64, "gelu", Dropout(0.3), 3), sample_weight=weight, validation_fraction=0.2)
 
 
 def test_products_by_cublas(monkeypatch):

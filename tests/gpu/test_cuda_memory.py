@@ -72,7 +72,7 @@ def test_trainings_leave_nothing_behind(engine, pool):
     x, t = here.asarray(X), here.asarray(LABELS)
     for _ in range(4):
         net = network()
-        net.fit(x, t, epochs=1, batch_size=512, engine=engine, validation=0.1)
+        net.fit(x, t, epochs=1, batch_size=512, engine=engine, validation_fraction=0.1)
         del net
         gc.collect()
         held.append(pool.used_bytes())

@@ -42,7 +42,7 @@ def test_the_current_device_does_not_matter_and_does_not_change(device, cupy):
             backend = select("cupy", device, "float64")
             x, t = backend.asarray(X), backend.asarray(LABELS)
             network = make()
-            network.fit(x, t, epochs=1, validation=0.2, l2=0.01)
+            network.fit(x, t, epochs=1, validation_fraction=0.2, l2=0.01)
             outputs = [
                 network.theta, network.scores(x), network.predict(x), network.predict_proba(x),
                 *network.evaluate(x, t), F.softmax(x), F.one_hot(t, 3),

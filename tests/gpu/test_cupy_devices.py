@@ -23,7 +23,7 @@ WEIGHT = RNG.uniform(0.5, 2.0, 90).astype("float32")
 def with_network(backend):
     x, t, weight = (backend.asarray(values) for values in (X, LABELS, WEIGHT))
     network = Network(4, [8, "relu", Dropout(0.2), 3], seed=0)
-    network.fit(x, t, sample_weight=weight, epochs=2, validation=0.2, early_stopping=2)
+    network.fit(x, t, sample_weight=weight, epochs=2, validation_fraction=0.2, early_stopping=2)
     found = [network.theta, network.copy_theta(), network.copy().theta, network.predict_proba(x)]
     return [*found, *network.loss_and_gradient(x, t), *network.parameters().values()]
 

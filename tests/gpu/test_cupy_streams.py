@@ -25,7 +25,7 @@ def test_a_network_on_the_gpu_learns_from_a_source():
     there.to("cupy", dtype="float32")
     options = {"epochs": 3, "batch_size": 16, "shuffle": False}
     expected = here.fit(X, LABELS, **options)
-    found = there.fit(source(X, LABELS), validation=source(X, LABELS), **options)
+    found = there.fit(source(X, LABELS), X_val=source(X, LABELS), **options)
     assert found.loss == pytest.approx(expected.loss, rel=1e-4)
     assert type(there.theta).__module__.startswith("cupy")
     proba = there.predict_proba(source(X))

@@ -69,7 +69,7 @@ def test_no_loss_reads(loss, engine, here, epochs):
     [
         {"validation": 0.2, "early_stopping": 1},
         {"compute_dtype": "float16"},
-        {"accumulate": 2},
+        {"gradient_accumulation_steps": 2},
         {
             "optimizer": chain(clip_by_global_norm(0.5), Adam(CosineWarmup(0.01, warmup=1))),
             "l2": 0.01,

@@ -65,7 +65,7 @@ def test_confusion_takes_the_models_classes():
 
 
 def test_a_models_record(net, tmp_path):
-    history = net.fit(X, Y, epochs=3, validation=0.2)
+    history = net.fit(X, Y, epochs=3, validation_fraction=0.2)
     path = save(net, tmp_path / "m.safetensors", record=history.to_dict())
     figure = draw("loss", read_record(path))
     assert legend_names(figure)[:2] == ["training", "validation"]

@@ -10,7 +10,6 @@ from xpnn.backends import Array, dtype_name, host
 from xpnn.engine.trees import map_tree
 
 if TYPE_CHECKING:
-    from xpnn.distributed.group import ProcessGroup
     from xpnn.engine import Runner
 
 
@@ -63,10 +62,16 @@ class BatchShard:
 
 
 class Shard:
-    """The part of this rank in all batches."""
+    """The part of this rank in all batches.
 
-    def __init__(self, group: ProcessGroup) -> None:
-        self.group = group
+    Parameters
+    ----------
+    rank, size : int
+        This process's number, and how many there are.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
 
     def batches(
         self, rows: int, batch_size: int, permutation: Any = None, *, sharded: bool = False
@@ -89,7 +94,7 @@ class Shard:
         found, seen = [], 0
         for first in range(0, rows, batch_size):
             batch = order[first : first + batch_size]
-            start, stop = shard_bounds(len(batch), self.group.rank, self.group.size)
+            start, stop = shard_bounds(len(batch), self.rank, self.size)
             own = host.arange(seen, seen + stop - start) if sharded else batch[start:stop]
             seen += stop - start
             own = own if stop > start else host.zeros(1, int)
@@ -111,7 +116,7 @@ class Shard:
     ) -> tuple[Array, ...]:
         """Go through all rows once with this rank's part of each batch; see `PureRunner.run`.
 
-        The runner's step is one of `xpnn.training.summed`; the sums that are returned are over
+        The runner's step is that of `xpnn.training.compiled`; the sums that are returned are over
         the rows of all ranks.
         """
         shards = self.batches(rows, batch_size, permutation, sharded=sharded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from xpnn.backends import (
     Array,
@@ -17,14 +17,18 @@ from xpnn.backends import (
     to_host,
 )
 
-if TYPE_CHECKING:
-    from xpnn.distributed.group import ProcessGroup
-
 AllReduce = Callable[[Array], Array]
 
 
-def transport_for(group: ProcessGroup, like: Array) -> tuple[str, AllReduce]:
+def transport_for(group: Any, like: Array) -> tuple[str, AllReduce]:
     """Choose how vectors of an array's library and device are reduced; all ranks do it alike.
+
+    Parameters
+    ----------
+    group : ProcessGroup
+        The one that asks, which imports this.
+    like : array
+        Of the library and on the device of the vectors.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def transport_for(group: ProcessGroup, like: Array) -> tuple[str, AllReduce]:
     return f"through host memory ({reason})", through_host
 
 
-def _nccl(group: ProcessGroup, like: Array) -> AllReduce:
+def _nccl(group: Any, like: Array) -> AllReduce:
     unique_id = group.broadcast(NcclRing.new_id() if group.is_main else None)
     ring = NcclRing(group.size, unique_id, group.rank, like)
 

@@ -92,7 +92,7 @@ class CompiledStep:
         step.precision.check(carry[0], backend.xp)
         self.step, self.backend, self.group = step, backend, group
         self.asked, self.kinds = engine, kinds_of(columns)
-        self._shard = None if group is None else Shard(group)
+        self._shard = None if group is None else Shard(group.rank, group.size)
         mode = step.precision.engine(engine, backend.xp)
         if group is not None and library_name(backend.xp) == "jax":
             mode = "pure"  # the host's exchange is between two compiled functions
