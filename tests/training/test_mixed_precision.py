@@ -121,7 +121,7 @@ def take_steps(backend, optimizer, gradients, precision):
     theta, state = net.theta, wrapped.init(net.theta, xp=xp)
     seen = [(theta, state)]
     for number, gradient in enumerate(gradients, 1):
-        scale = precision.scale(state)
+        scale = wrapped.loss_scale(state)
         rate, count = (backend.asarray(np.asarray(v, "float64")) for v in (0.1, float(number)))
         with precision.scope(xp):
             theta, state = wrapped.update(theta, gradient * scale, state, rate, count, xp=xp)

@@ -447,15 +447,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 codes = xp.astype(scores[:, 0] > 0, xp.int32)
             else:
                 codes = xp.argmax(scores, axis=1)
-        if to_caller is to_host or type(scores) is np.ndarray:
-            labels = self.classes_[to_host(codes)]
-            return labels if labels.dtype.kind not in "biuf" else to_caller(labels)
-        # Labels travel as their codes: a device may be too narrow for what they are.
+        codes = to_caller(codes)  # a device may be too narrow for the labels themselves
+        if type(codes) is np.ndarray:
+            return self.classes_[codes]
+        xp, device = namespace(codes=codes), device_of(codes)
         classes = _classes_for(self.classes_, xp, device)
         if classes is None:
             return self.classes_[to_host(codes)]
         with on_device(device):
-            return to_caller(xp.take(to_device(classes, xp, device), codes, axis=0))
+            return xp.take(to_device(classes, xp, device), codes, axis=0)
 
     @available_if(has_only_scores)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Any:

@@ -109,7 +109,11 @@ def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
     ours._random_state = copy.deepcopy(model._random_state)
     ours._loss = ours._make_loss()
     if as_network:
-        return Network(ours.n_features_in_, layers, loss=network_loss(ours._loss), theta=theta)
+        network = Network(ours.n_features_in_, layers, loss=network_loss(ours._loss))
+        pairs = zip(model.coefs_, model.intercepts_, strict=True)
+        arrays = [array for pair in pairs for array in pair]
+        # Its parameters have no place yet: they follow the first data.
+        return network.assign(**dict(zip(network.parameters(), arrays, strict=True)))
     ours.network_ = ours._make_network(layers, ours._loss, theta)
     ours._requested = (ours.dtype, ours.backend, ours.device)
     ours._best_theta, ours.stopped_ = None, False
