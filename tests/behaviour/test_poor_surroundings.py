@@ -48,9 +48,7 @@ def train(tmp_path, environment, *arguments):
     assert done.stdout == "110 True\n"
 
 
-def test_no_home_directory(tmp_path, request):
-    if NUMBA:
-        fails_today(request, "defect A25: the kernels' cache asks for a home directory")
+def test_no_home_directory(tmp_path):
     train(tmp_path, {}, "homeless")
 
 
@@ -93,9 +91,7 @@ OUTPUTS = {"gone": gone, "none": lambda: None, "ascii": ascii_only}
 
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_training_is_lost_over_a_line(kind, output, monkeypatch, request):
-    if output == "gone":
-        fails_today(request, "defect A26: a closed pipe ends the training")
+def test_no_training_is_lost_over_a_line(kind, output, monkeypatch):
     x = rows()
     y = targets(kind, x)
     quiet = fit(make(kind), x, y)

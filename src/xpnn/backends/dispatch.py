@@ -153,6 +153,11 @@ def _is_half(library: str, dtype: DType) -> bool:
     return dtype_name(dtype) in _HALF
 
 
+def is_storage_only(dtype: DType, xp: Namespace) -> bool:
+    """Whether a library holds `dtype` without operations for it: PyTorch's wide unsigned ones."""
+    return library_name(xp) == "torch" and dtype_name(dtype) in ("uint16", "uint32", "uint64")
+
+
 def named_dtype(name: str, xp: Namespace) -> DType:
     """Return a library's dtype by its name; bfloat16 of NumPy and CuPy is ml_dtypes'.
 

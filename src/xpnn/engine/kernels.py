@@ -94,13 +94,13 @@ def expression(node: Node, operands: list[str]) -> str:
 def _folder() -> Path | None:
     """Folder for compiled kernels, made if need be; None where nothing can be written."""
     wanted = os.environ.get("XPNN_CACHE_DIR")
-    base = Path(wanted) if wanted else Path.home() / ".cache" / "xpnn"
     try:
+        base = Path(wanted) if wanted else Path.home() / ".cache" / "xpnn"
         folder = base / "kernels"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: nobody's home directory is known
         return None
 
 

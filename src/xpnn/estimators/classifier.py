@@ -455,7 +455,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if classes is None:
             return self.classes_[to_host(codes)]
         with on_device(device):
-            return xp.take(to_device(classes, xp, device), codes, axis=0)
+            return to_device(classes, xp, device)[codes]
 
     @available_if(has_only_scores)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Any:
@@ -560,8 +560,6 @@ def _classes_for(classes: Any, xp: Any, device: Any) -> Any:
     wanted = ["bool"] if classes.dtype.kind == "b" else []
     if classes.dtype.kind in "iu":
         wanted = [classes.dtype.name, "int64", "int32"]
-        if classes.dtype.kind == "u" and classes.dtype.itemsize > 1 and library_name(xp) == "torch":
-            wanted = wanted[1:]  # it has the wide unsigned ones in name only
     if classes.dtype.kind == "f":
         wanted = [classes.dtype.name, "float32"]
     for name in wanted:
@@ -573,4 +571,5 @@ def _classes_for(classes: Any, xp: Any, device: Any) -> Any:
                 np.sign(found.astype(float)), np.sign(classes.astype(float))
             ):
                 return found
-    return None
+    # PyTorch lists no wide unsigned integers, but holds them and picks from them.
+    return classes if classes.dtype.kind == "u" and library_name(xp) == "torch" else None

@@ -47,6 +47,7 @@ from xpnn.estimators.sgd_randomness import draw, permutations
 from xpnn.functional import linear
 from xpnn.training.host_rows import SparseRows
 from xpnn.training.network import can_restore
+from xpnn.training.warn import print_line
 from xpnn.units.perceptron_history import PerceptronHistory
 from xpnn.units.perceptron_rule import Rule, Trace, Unit
 
@@ -465,7 +466,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             history.add(live, traces)
             if self.verbose:
                 updates, losses = sum(u.updates for u in live), sum(u.loss for u in live)
-                print(f"Epoch {epoch}: {updates} updates, average loss {losses:.6f}")
+                print_line(f"Epoch {epoch}: {updates} updates, average loss {losses:.6f}")
             for unit in live:
                 unit.stop_if_done(
                     loss(unit, len(indices)),

@@ -12,6 +12,7 @@ from xpnn.optimizers import Optimizer, Progress, Schedule
 from xpnn.training import Callback, Run
 from xpnn.training.precision import DEFAULT_PRECISION, Precision
 from xpnn.training.trainer import OptimizerState
+from xpnn.training.warn import print_line
 
 # Fitted attributes that a training updates, and what they may be in a checkpoint or file.
 
@@ -212,7 +213,7 @@ class ScikitLearnRules(Callback):
 
     def _print(self, text: str) -> None:
         if self.verbose:
-            print(text)
+            print_line(text)
 
     def on_train_end(self, run: Run) -> None:
         """Restore the best weights, where early stopping has kept any."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from xpnn.backends import Array, InputError, Namespace, dtype_name, is_floating, to_float
+from xpnn.backends import (
+    Array,
+    InputError,
+    Namespace,
+    dtype_name,
+    is_floating,
+    is_storage_only,
+    to_float,
+)
 from xpnn.functional import CustomLoss, LossRule, accuracy, loss_rule
 
 
@@ -195,6 +203,8 @@ class Loss:
             )
         if dtype_name(t.dtype) == "bool":
             t = xp.astype(t, xp.int32)
+        elif is_storage_only(t.dtype, xp):
+            t = xp.astype(t, xp.int64)
         low, high = to_float(xp.min(t)), to_float(xp.max(t))
         if low < 0 or high >= outputs:
             wrong = low if low < 0 else high

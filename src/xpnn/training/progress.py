@@ -10,6 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from xpnn.training.callbacks import Callback, Run
 
 
+class _LossyConsole(Console):
+    """A console that falls silent, and does not end the process, when nobody reads it."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing any more."""
+        self.quiet = True
+
+
 class ProgressBar(Callback):
     """Show epoch, loss, validation accuracy and rows per second while training.
 
@@ -20,7 +28,7 @@ class ProgressBar(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(file=sys.stderr)
+        self.console = console or _LossyConsole(file=sys.stderr)
 
     def on_train_begin(self, run: Run) -> None:
         """Draw the empty bar."""

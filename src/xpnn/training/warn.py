@@ -1,7 +1,8 @@
-"""Warnings that point at the caller's line, however deep they are raised."""
+"""What is told to the caller: warnings that point at its line, and lines that may get lost."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 
@@ -24,3 +25,15 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
             break
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def print_line(text: str) -> None:
+    """Print a line, or lose it where nothing can be printed: no training ends over a line.
+
+    Parameters
+    ----------
+    text : str
+        The line.
+    """
+    with contextlib.suppress(OSError, ValueError):  # a closed pipe, another codec, a closed file
+        print(text)
