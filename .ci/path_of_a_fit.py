@@ -33,10 +33,10 @@ def call_of(kind, full):
     x_val, y_val, _ = data(1)
     if kind == "Network":
         network = xpnn.Network(FEATURES, [8, "relu", 2], seed=0)
-        options = {"validation": (x_val, y_val), "early_stopping": 5, "sample_weight": weight}
+        options = {"X_val": x_val, "y_val": y_val, "early_stopping": 5, "sample_weight": weight}
         return lambda: network.fit(x, y, epochs=3, **(options if full else {}))
     model = xpnn.MLPClassifier((8,), max_iter=3, random_state=0, early_stopping=full)
-    options = {"validation_data": (x_val, y_val), "sample_weight": weight}
+    options = {"X_val": x_val, "y_val": y_val, "sample_weight": weight}
     return lambda: model.fit(x, y, **(options if full else {}))
 
 

@@ -167,7 +167,7 @@ class Watch(Callback):
     def __init__(self):
         self.bytes = []
 
-    def on_epoch(self, run):
+    def on_epoch_end(self, run):
         gc.collect()
         self.bytes.append(tracemalloc.get_traced_memory()[0])
 
@@ -253,7 +253,7 @@ def test_a_callback_may_keep_the_parameters_of_an_epoch():
     kept = []
 
     class Keep(Callback):
-        def on_epoch(self, run):
+        def on_epoch_end(self, run):
             kept.append((run.network.theta, run.network.theta.copy()))
 
     source = np.random.default_rng(0)

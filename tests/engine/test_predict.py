@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -107,13 +109,13 @@ def test_many_rows_go_through_in_chunks(rows, monkeypatch, plans):
     np.testing.assert_allclose(expected, pure(network, X[:rows]), rtol=1e-12)
 
 
-def test_the_usual_chunk():
+def test_the_usual_chunk(plans):
     network = Network(5, [512, "relu", 3], seed=0, dtype="float32")
     rows = predict.CHUNK_BYTES // (512 * 4)
     x = np.random.default_rng(0).normal(size=(2 * rows + 5, 5)).astype("float32")
     for _ in range(2):
         np.testing.assert_allclose(network.scores(x), pure(network, x), rtol=1e-4, atol=1e-6)
-    assert network._predictor.rows == rows == 4096
+    assert [plan.trace.inputs[1].shape[0] for plan in plans] == [rows] == [4096]
 
 
 def test_only_a_few_plans_are_kept(plans):
@@ -122,9 +124,12 @@ def test_only_a_few_plans_are_kept(plans):
     for rows in range(1, 40):
         network.scores(X[:rows])
     assert not plans
-    for rows in [*range(1, 9)] * 3:
-        np.testing.assert_array_equal(network.scores(X[:rows]), pure(network, X[:rows]))
-    assert len(network._predictor.plans) < 8
+    for rows in range(1, 9):
+        for _ in range(5):
+            np.testing.assert_array_equal(network.scores(X[:rows]), pure(network, X[:rows]))
+    made = [weakref.ref(plans.pop(0).outputs[0]) for _ in range(8)]
+    gc.collect()
+    assert [buffer() is not None for buffer in made] == [False] * 4 + [True] * 4
 
 
 @pytest.mark.parametrize("layers", [LAYERS, [3], ["identity", Dropout(0.5)], [Dropout(0.1), 3]])

@@ -192,6 +192,7 @@ def deep(header):
         (structure(layers=[{"type": "Magic"}]), "layer type 'Magic' is not known"),
         (structure(loss={"name": "best"}), "loss {'name': 'best'} cannot be made: "),
         (structure(loss={"nome": "huber"}), "cannot be made: .*unexpected keyword"),
+        (structure(loss={"name": "a", "custom": {"b": 1}}), "a file holds no functions"),
         (structure(inputs=10**15), r"0.weights has shape \(2, 3\).*; expected \(1000000000000000"),
         (deep, r"its parameters do not fit its layers|nested too deeply"),
     ],

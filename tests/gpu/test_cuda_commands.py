@@ -44,19 +44,9 @@ def test_a_table_is_learned_on_the_gpu_and_read_on_the_host(tmp_path, options):
     x = rng.normal(size=(600, 3))
     lines = ["a,b,c,side", *(f"{a},{b},{c},{a * b + c > 0}" for a, b, c in x)]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    words = [
-        "train",
-        "t.csv",
-        "-t",
-        "side",
-        "--epochs",
-        "60",
-        "--learning-rate",
-        "0.01",
-        "-o",
-        "m.st",
-    ]
-    done = xpnn(*words, "--backend", "cupy", "--json", *options, folder=tmp_path)
+    words = ["train", "t.csv", "-t", "side", "-o", "m.st", "--epochs", "60", "--json"]
+    words += ["--learning-rate", "0.01", "--backend", "cupy", *options]
+    done = xpnn(*words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["record"]["validation"]["accuracy"] > 0.8
     read = xpnn("evaluate", "m.st", "t.csv", "--backend", "numpy", "--json", folder=tmp_path)

@@ -63,13 +63,13 @@ def test_two_devices_are_an_error_that_names_both():
 
 
 def test_numpy_and_cupy_are_an_error_that_names_both():
-    with pytest.raises(backends.MixedArraysError, match="x is an array of cupy and t of numpy"):
+    with pytest.raises(backends.MixedArraysError, match="X is an array of cupy and y of numpy"):
         make().fit(select("cupy").asarray(X), LABELS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_ends_where_numpy_ends(dtype, assert_close):
-    options = {"epochs": 3, "batch_size": 32, "l2": 1e-3, "validation": 0.2}
+    options = {"epochs": 3, "batch_size": 32, "l2": 1e-3, "validation_fraction": 0.2}
     expected = make()
     expected.fit(X, LABELS, **options)
     backend = select("cupy", dtype=dtype)

@@ -99,10 +99,8 @@ def test_an_error_leaves_device_and_stream_as_they_were(device, cupy):
     def fail(run):
         raise RuntimeError("of the user's own")
 
-    from xpnn.training import as_callback
-
     with own:
         with pytest.raises(RuntimeError, match="of the user's own"):
-            network.fit(backend.asarray(X), backend.asarray(LABELS), callbacks=[as_callback(fail)])
+            network.fit(backend.asarray(X), backend.asarray(LABELS), callbacks=[fail])
         assert cupy.cuda.get_current_stream() == own
         assert cupy.cuda.Device().id == 0

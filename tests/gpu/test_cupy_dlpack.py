@@ -103,7 +103,7 @@ def test_a_network_on_cupy_takes_torch_tensors_of_its_gpu(cupy, torch, network, 
     no_host.undo()
     network.fit(x, torch.tensor(LABELS, device="cuda:0"), epochs=2, batch_size=16)
     assert network.evaluate(x, t) == network.evaluate(cupy.asarray(X), t)
-    with pytest.raises(backends.MixedArraysError, match="x is an array of torch on cpu"):
+    with pytest.raises(backends.MixedArraysError, match="X is an array of torch on cpu"):
         network.predict(torch.tensor(X))
 
 
@@ -204,7 +204,7 @@ def test_a_tensor_of_another_gpu_is_refused_by_a_network_and_moved_by_asarray(
     torch, network, no_host
 ):
     x = torch.tensor(X, device=DEVICES[1])
-    with pytest.raises(backends.MixedArraysError, match="x is an array of torch on cuda:1"):
+    with pytest.raises(backends.MixedArraysError, match="X is an array of torch on cuda:1"):
         network.predict(x)
     found = select("cupy", DEVICES[0], "float32").asarray(x)
     no_host.undo()

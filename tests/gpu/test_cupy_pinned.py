@@ -48,7 +48,7 @@ def test_copies_are_on_a_stream_of_their_own_and_from_pinned_memory(cupy):
     feeder = feeder_of("cuda:0")
     feeder.to_device([Part.of(X)])
     assert feeder.streams.stream != cupy.cuda.get_current_stream()
-    attributes = cupy.cuda.runtime.pointerGetAttributes(feeder.slots[0].rooms[0].ctypes.data)
+    attributes = cupy.cuda.runtime.pointerGetAttributes(feeder.slots[0].pinned[0].ctypes.data)
     assert attributes.type == 1  # cudaMemoryTypeHost
 
 
@@ -84,13 +84,13 @@ def test_rows_above_the_share_go_batch_by_batch(device, cupy, monkeypatch):
     at_once = MLPClassifier(**options, backend="cupy", device=device).fit(X, LABELS)
     monkeypatch.setenv("XPNN_DEVICE_SHARE", "0")
     sent = []
-    bring = pinned.Feeder.bring
+    to_device = pinned.Feeder.to_device
 
     def counting(self, parts):
         sent.append(len(parts))
-        return bring(self, parts)
+        return to_device(self, parts)
 
-    monkeypatch.setattr(pinned.Feeder, "bring", counting)
+    monkeypatch.setattr(pinned.Feeder, "to_device", counting)
     streamed = MLPClassifier(**options, backend="cupy", device=device).fit(X, LABELS)
     assert len(sent) == 3 * 16
     np.testing.assert_allclose(streamed.predict_proba(X), at_once.predict_proba(X), rtol=1e-4)

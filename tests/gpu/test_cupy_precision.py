@@ -49,7 +49,7 @@ def test_16_bits_learn_where_they_are(dtype):
         pytest.importorskip("ml_dtypes", reason="bfloat16 on CuPy needs ml_dtypes")
     here, x = select("cupy", dtype="float32"), GENERATOR.normal(size=(512, 16))
     t = (x[:, 0] * x[:, 1] > 0).astype("int32")
-    options = {"epochs": 20, "batch_size": 64, "rate": 0.01}
+    options = {"epochs": 20, "batch_size": 64, "learning_rate": 0.01}
     expected = Network(16, [32, "relu", 2], seed=0)
     half = Network(16, [32, "relu", 2], seed=0)
     full = expected.fit(here.asarray(x), here.asarray(t), **options)

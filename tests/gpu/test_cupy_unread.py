@@ -67,7 +67,7 @@ def test_no_loss_reads(loss, engine, here, epochs):
 @pytest.mark.parametrize(
     "options",
     [
-        {"validation": 0.2, "early_stopping": 1},
+        {"validation_fraction": 0.2, "early_stopping": 1},
         {"compute_dtype": "float16"},
         {"gradient_accumulation_steps": 2},
         {

@@ -125,7 +125,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         proportional to how often a class comes. They multiply the sample weights, of
         validation rows too.
     label_smoothing : float, default 0
-        Shard of each target that is spread evenly over the classes (Szegedy et al. 2016).
+        Share of each target that is spread evenly over the classes (Szegedy et al. 2016).
     dropout : float or sequence of float, default 0
         Fraction of the hidden units that a step drops (Srivastava et al. 2014), for all
         hidden layers or for each.
@@ -167,7 +167,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     progress : bool, default False
         Whether to draw a progress bar on standard error.
     distributed : {'mpi'}, MPIOptions or None, default None
-        Shard each batch out among the processes that `mpiexec` started, all of which make the
+        Share each batch out among the processes that `mpiexec` started, all of which make the
         same calls; `batch_size` is that of the whole batch.
 
     Attributes

@@ -24,7 +24,7 @@ from xpnn.estimators.plain import read, write
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.rules import ATTRIBUTES, SolverState, is_count
 from xpnn.export.model_file import ModelFileError, check_arrays
-from xpnn.layers import Chain, walk
+from xpnn.layers import Chain, place, size, walk
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training.precision import Precision
 from xpnn.training.trainer import OptimizerState
@@ -249,16 +249,15 @@ def _read_network(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -
     layers, dtype = read(content.get("layers"), "layers", {}), content["place"][2]
     if not isinstance(layers, Chain) or layers.outputs(model.n_features_in_) != model.n_outputs_:
         raise ModelFileError(f"its layers are {layers!r}, with {model.n_outputs_} outputs")
-    network = model._make_network(layers, model._loss, None)
-    places = {f"parameters.{p.name}": p for p in walk(network.tree)}
+    tree = place(layers.parameters(model.n_features_in_))
+    places = {f"parameters.{p.name}": p for p in walk(tree)}
     own = {k: v for k, v in arrays.items() if k.startswith("parameters.")}
     check_arrays(own, {name: p.shape for name, p in places.items()}, dtype)
-    theta = np.empty(network.size, dtype)
+    theta = np.empty(size(tree), dtype)
     for name, p in places.items():
         theta[p.offset : p.offset + p.size] = arrays[name].reshape(-1)
-    network.theta = theta
-    model.network_ = network
-    model.n_layers_ = sum(1 for _ in walk(network.tree)) // 2 + 1
+    model.network_ = model._make_network(layers, model._loss, theta)
+    model.n_layers_ = len(places) // 2 + 1
     best = arrays.get("best")
     if best is not None and (best.shape != theta.shape or best.dtype != theta.dtype):
         raise ModelFileError(f"best has shape {best.shape}; expected {theta.shape} of {dtype}")

@@ -140,7 +140,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     progress : bool, default False
         Whether to draw a progress bar on standard error.
     distributed : {'mpi'}, MPIOptions or None, default None
-        Shard each batch out among the processes that `mpiexec` started, all of which make the
+        Share each batch out among the processes that `mpiexec` started, all of which make the
         same calls; `batch_size` is that of the whole batch.
 
     Attributes

@@ -67,6 +67,8 @@ class AdjustedRate(Schedule):
     initial: float | None = None
 
     def __post_init__(self) -> None:
+        if self.mode not in (modes := ("constant", "invscaling", "adaptive")):
+            raise InputError(f"mode is {self.mode!r}; expected one of {', '.join(modes)}")
         if self.initial is None:
             self.initial = self.learning_rate
 

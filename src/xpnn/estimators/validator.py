@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer
@@ -15,9 +15,6 @@ from xpnn.estimators.inputs import host_column
 from xpnn.estimators.sources import flat_targets, predict_dataset
 from xpnn.training.dataset import Dataset, StreamDataset
 from xpnn.training.host_rows import SparseRows
-
-if TYPE_CHECKING:
-    pass
 
 
 class EstimatorValidator:

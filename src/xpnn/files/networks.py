@@ -30,10 +30,10 @@ _STORED = {
 
 def network_content(network: Network, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write a network as plain values and arrays; no network holds an optimizer's state."""
-    if type(network.loss) is not Loss:
+    own = network.loss.custom or network.loss
+    if type(own) is not Loss:
         raise ModelFileError(
-            f"a loss of the class {type(network.loss).__name__} cannot be saved: a model file "
-            "holds no code"
+            f"a loss of the class {type(own).__name__} cannot be saved: a model file holds no code"
         )
     structure = {
         "inputs": network.inputs,
@@ -76,9 +76,12 @@ def _structure(config: dict[str, Any]) -> tuple[int, Chain, Loss]:
     layers = layer_from_config({"type": "Chain", "layers": config["layers"]})
     assert isinstance(layers, Chain)
     try:
-        return inputs, layers, Loss(**config["loss"])
+        loss = Loss(**config["loss"])
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"loss {config['loss']!r} cannot be made: {error}") from error
+    if loss.custom is not None:
+        raise ModelFileError(f"loss {config['loss']!r} cannot be made: a file holds no functions")
+    return inputs, layers, loss
 
 
 def place_network(

@@ -64,7 +64,7 @@ def perceptron_content(
     if not for_inference:
         history = model.history_
         content["epochs"] = write(
-            [(epoch.number, epoch.updates, epoch.units) for epoch in history], "epochs", arrays
+            [(epoch.number, epoch.units, epoch.updates) for epoch in history], "epochs", arrays
         )
         content["stopped"] = history.stopped
     return {"perceptron": content}, arrays
@@ -104,8 +104,8 @@ def _perceptron_from(content: dict[str, Any], arrays: dict[str, Any]) -> Percept
     model.history_ = PerceptronHistory(tuple(labels[-units:]))
     model.history_.converged = model.converged_
     model.history_.stopped = bool(content.get("stopped", False))
-    for number, updates, fired in read(content.get("epochs", []), "epochs", arrays):
-        model.history_.epochs.append(Epoch(int(number), tuple(map(int, updates)), tuple(fired)))
+    for number, fired, updates in read(content.get("epochs", []), "epochs", arrays):
+        model.history_.epochs.append(Epoch(int(number), tuple(fired), tuple(map(int, updates))))
     check_is_fitted(model)
     return model
 

@@ -46,7 +46,7 @@ def _no_curves(source: Any, X: Any) -> str:
     if isinstance(source, Network):
         return (
             "a Network holds no record of its training; hand in the History that fit gave, or "
-            "the record of its model file (xpnn.export.read_record)"
+            "the record of its model file (xpnn.files.read_record)"
         )
     return _complaint(curves_of, source)
 

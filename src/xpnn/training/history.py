@@ -19,7 +19,7 @@ class History:
     validation_loss : list of float
         Loss on the validation data after the epoch; empty without validation data.
     validation_accuracy : list of float
-        Shard of validation rows predicted right; empty where the loss is a regression's.
+        Fraction of validation rows predicted right; empty where the loss is a regression's.
     learning_rate : list of float
         That of the epoch's last step.
     seconds : list of float

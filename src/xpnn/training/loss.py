@@ -141,7 +141,7 @@ class Loss:
         return decided[:, 0] if decided.shape[1] == 1 else decided
 
     def accuracy(self, scores: Array, targets: Array, *, xp: Namespace) -> Array | None:
-        """Shard of rows predicted right, 0-d; None for a regression."""
+        """Fraction of rows predicted right, 0-d; None for a regression."""
         if self.kind == "regression":
             return None
         if self.kind == "multiclass":

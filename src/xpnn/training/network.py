@@ -433,7 +433,7 @@ class Network:
         Parameters
         ----------
         source : Source
-            From `xpnn.data.stream`. A network that is nowhere yet follows its first row.
+            From `xpnn.data.stream`. A network that is nowhere yet follows its dtype.
         batch_size : int
             Rows of a step.
         targets : bool, default True
@@ -450,8 +450,7 @@ class Network:
                 f"{source.name} has {source.features} features; expected {self.inputs}"
             )
         if not self._placed:
-            row = source.sample().x
-            self._bind(row, HOST_NAMESPACE, None)
+            self._bind(host.empty((0, self.inputs), source.dtype), HOST_NAMESPACE, None)
         encode = partial(self._encode, source) if targets else _without_targets
         return StreamDataset(source, batch_size, self.backend, encode, group=group)
 
@@ -687,7 +686,7 @@ class Network:
             return value, self.loss.accuracy(scores, t, xp=xp)
 
     def accuracy(self, X: ArrayLike | Source, y: ArrayLike | None = None) -> float:
-        """Shard of rows predicted right.
+        """Fraction of rows predicted right.
 
         Parameters
         ----------
@@ -811,7 +810,7 @@ class Network:
             Parts of a batch that go through the network one after the other, their gradients
             added up before the step: for batches whose hidden layers would not fit in memory.
         distributed : {'mpi'}, MPIOptions or None, default None
-            Shard each batch out among the processes that `mpiexec` started, all of which make
+            Share each batch out among the processes that `mpiexec` started, all of which make
             this call: `batch_size` is that of the whole batch. Every rank needs the same
             arguments (sources are read by share); the weights, seed and checkpoint are those
             of rank 0, which alone calls callbacks and draws the progress bar. All ranks end
