@@ -74,8 +74,9 @@ def train(loss, y, backend, weight=None, **options):
     return network, history
 
 
-@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize(
+    ("name", "weight"), list(zip(SAME, (None, WEIGHT, WEIGHT, None), strict=True)), ids=list(SAME)
+)
 def test_a_loss_of_ones_own_is_as_good_as_the_librarys(name, weight, backend64):
     own, known, y = SAME[name]
     network, history = train(own, y, backend64, weight)
