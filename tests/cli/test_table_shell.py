@@ -12,7 +12,6 @@ import time
 import pytest
 
 import xpnn as library
-from xpnn.training.checkpoint import CheckpointManager
 
 XPNN = [sys.executable, "-m", "xpnn"]
 # What a shell starts in the background ignores Ctrl-C, and so would its children.
@@ -95,21 +94,18 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(folder, xpnn):
 
 
 def test_ctrl_c_before_an_epoch_is_written_down_names_the_one_that_is(folder, xpnn, monkeypatch):
-    whole = CheckpointManager.snapshot
-
-    def interrupted(self, compiled, history, *rest):
-        if history.epochs == 3:
+    def interrupt(run):
+        if run.history.epochs == 3:
             raise KeyboardInterrupt
-        return whole(self, compiled, history, *rest)
 
-    monkeypatch.setattr(CheckpointManager, "snapshot", interrupted)
     every = ["--checkpoint-every", "2", "-o", "m.safetensors"]
-    code, _, err = xpnn(*TRAIN, "--epochs", "9", *every, "-q")
+    with monkeypatch.context() as context:
+        context.setattr("xpnn.cli.train._callbacks", lambda *_: [interrupt])
+        code, _, err = xpnn(*TRAIN, "--epochs", "9", *every, "-q")
     assert code == 130
     assert err == "note: interrupted; the same command with --resume goes on after epoch 2\n"
-    monkeypatch.undo()
-    code, out, _ = xpnn(*TRAIN, "--epochs", "9", *every, "--resume")
-    assert code == 0
+    code, out, err = xpnn(*TRAIN, "--epochs", "9", *every, "--resume")
+    assert (code, err) == (0, "")
     assert "going on after epoch 2\n" in out
 
 

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from xpnn.units import perceptron_rule
 from xpnn.units.perceptron_rule import Rule, Trace, Unit
 
 
@@ -120,17 +119,12 @@ def test_an_epoch_is_the_textbooks(seed, rows, features, fires, sparse, traced):
 
 @pytest.mark.parametrize("noise", [0.0, 0.002, 0.3])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_skipping_blocks_of_right_rows_changes_nothing(monkeypatch, noise, sparse):
+def test_skipping_blocks_of_right_rows_changes_nothing(noise, sparse):
     """Recording looks at every row; without it many right ones are skipped at once."""
     rng = np.random.default_rng(0)
     x, order = rng.normal(size=(1000, 3)), rng.permutation(1000)
     signs = np.where((x @ [1.0, 2.0, -1.0] > 0.1) ^ (rng.random(1000) < noise), 1.0, -1.0)
     given = csr_array(x) if sparse else x
-    looked = []
-    entries = perceptron_rule._entries
-    monkeypatch.setattr(
-        perceptron_rule, "_entries", lambda x, rows: looked.append(len(rows)) or entries(x, rows)
-    )
     # Weights that are right but for the noise, so that there is something to skip.
     skipping, looking = (
         Unit(
@@ -140,10 +134,7 @@ def test_skipping_blocks_of_right_rows_changes_nothing(monkeypatch, noise, spars
         for _ in "ab"
     )  # fmt: skip
     skipping.run_epoch(given, order)
-    seen = sum(looked)
     looking.run_epoch(given, order, Trace(looking, order, given))
-    assert sum(looked) - seen == 1000
-    assert (seen == 0) if noise == 0 else (0 < seen < 1000)
     assert skipping.weights.tolist() == looking.weights.tolist()
     assert (skipping.bias, skipping.updates) == (looking.bias, looking.updates)
     assert skipping.loss == looking.loss

@@ -49,7 +49,7 @@ def _options(name: str, asked: dict[str, Any]) -> dict[str, Any]:
         if name == "mnist" and len(widths) > 1:
             raise UsageError(f"--hidden is {given['hidden']!r}; this demo has one hidden layer")
         given["hidden"] = widths[0] if name == "mnist" else widths
-    names = {"input": "new", "learning-rate": "rate"}
+    names = {"input": "new", "learning-rate": "learning_rate"}
     return {names.get(key, key): value for key, value in given.items()}
 
 
@@ -78,7 +78,7 @@ def demo(
         str | None,
         typer.Option("--hidden", help="mnist, digits: hidden units, such as 200; 128,64."),
     ] = None,
-    rate: Annotated[
+    learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="mnist: the text's learning rate.")
     ] = None,
     epochs: Annotated[
@@ -109,7 +109,7 @@ def demo(
         {
             "data": data,
             "hidden": hidden,
-            "learning-rate": rate,
+            "learning-rate": learning_rate,
             "epochs": epochs,
             "seed": seed,
             "input": new,

@@ -300,12 +300,6 @@ class _Describe:
         self.screen.say(f"network: {' - '.join(f'{width:,}' for width in shape)}")
         self.screen.say()
 
-    def on_epoch_end(self, run: Any) -> None:
-        """After each epoch."""
-
-    def on_train_end(self, run: Any) -> None:
-        """After the last one."""
-
 
 def ending_of(model: TableModel) -> str:
     """Say in a sentence why a training ended."""

@@ -10,8 +10,6 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from xpnn.backends import InputError
-
 DEMOS: dict[str, str] = {
     "weighted-sum": "Many inputs, one neuron: prediction as a dot product, weights as logic.",
     "first-network": "One layer, trained: three inputs, one sigmoid unit, 15,000 iterations.",
@@ -27,5 +25,7 @@ DEMOS: dict[str, str] = {
 def demo(name: str) -> Callable[..., dict[str, Any]]:
     """Return the function ``run(backend, out, ...)`` of a demo, a key of `DEMOS`."""
     if name not in DEMOS:
+        from xpnn.backends import InputError
+
         raise InputError(f"demo {name!r} is not known; expected one of {', '.join(DEMOS)}")
     return importlib.import_module(f"xpnn.demos.{name.replace('-', '_')}").run

@@ -32,7 +32,7 @@ def run(
     out: Path,
     data: Path | None = None,
     hidden: int = 200,
-    rate: float = 0.1,
+    learning_rate: float = 0.1,
     epochs: int = 5,
     seed: int = 1,
     progress: bool = False,
@@ -49,7 +49,7 @@ def run(
         Folder with IDX or CSV files, plain or gzipped; default, the current one.
     hidden : int, default 200
         Hidden units of both networks.
-    rate : float, default 0.1
+    learning_rate : float, default 0.1
         Learning rate of the text's network.
     epochs : int, default 5
         Passes of both over the training records.
@@ -94,10 +94,12 @@ def run(
         "progress": progress,
     }
     text = tutorial_network(hidden, seed).to(backend)
-    print(f"the text's network, 784-{hidden}-10, one record at a time, learning rate {rate:g}:")
+    print(f"the text's network, 784-{hidden}-10, one record at a time, at {learning_rate:g}:")
     targets = backend.asarray(digit_targets(mnist.train_labels))
     # The text's update has no factor 2, which the gradient of squared errors has.
-    text.fit(train, targets, batch_size=1, shuffle=False, optimizer=SGD(rate / 2), **options)
+    text.fit(
+        train, targets, batch_size=1, shuffle=False, optimizer=SGD(learning_rate / 2), **options
+    )
     modern = Network(784, [hidden, "relu", 10], seed=seed).to(backend)
     print(f"a modern network, 784-{hidden}-10, batches of 100, Adam:")
     targets = backend.asarray(mnist.train_labels.astype(np.int64))

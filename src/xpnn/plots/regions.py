@@ -163,7 +163,7 @@ def _like(grid: Any, X: Any) -> Any:
 def _classifies(model: Any, values: Any) -> bool:
     inner = last_step(model)
     if isinstance(inner, Network):
-        return inner.loss.kind != "values"
+        return inner.loss.kind != "regression"
     return hasattr(inner, "classes_") or values.dtype.kind != "f"
 
 
