@@ -10,6 +10,8 @@ from mpi_runs import start
 
 from xpnn import load
 
+pytestmark = pytest.mark.slow  # starts processes
+
 pytest.importorskip("pandas", reason="pandas is not installed (extra tables)")
 
 

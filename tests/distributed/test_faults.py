@@ -11,6 +11,8 @@ from mpi_runs import HERE, start
 
 from xpnn import Network
 
+pytestmark = pytest.mark.slow  # starts processes
+
 FAULTS = str(HERE / "mpi_faults.py")
 SCARCE = 60  # seconds; the timeout is 2
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from mpi_runs import HERE, start
 
+pytestmark = pytest.mark.slow  # starts processes
+
 CHECKS = str(HERE / "mpi_checks.py")
 
 

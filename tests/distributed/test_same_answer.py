@@ -11,6 +11,8 @@ from mpi_runs import HERE, mpiexec, start
 
 from xpnn.backends import status
 
+pytestmark = pytest.mark.slow  # starts processes
+
 RANKS = (2, 3, 4)
 LIBRARY = {"strict": "array_api_strict", "torch": "torch", "jax": "jax", "kernels": "numba",
            "cupy": "cupy", "cupy, mixed": "cupy"}  # fmt: skip

@@ -6,6 +6,8 @@ import pytest
 import two_hosts
 from mpi_runs import mpiexec
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 def test_two_hosts_train_one_model_and_end_together():
     mpiexec()  # or skip

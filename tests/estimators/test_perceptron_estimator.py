@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sklearn.linear_model
 from beside_sklearn import needs_sklearn
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from perceptrons import assert_same, fitted, outcome, problem
 from scipy.sparse import csc_array, csr_array, csr_matrix
@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._test_common.instance_generator import PER_ESTIMATOR_XFAIL_CHECKS
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from depth import examples
 from xpnn import Perceptron
 from xpnn.estimators.perceptron import SPARSE_BIAS_STEP
 from xpnn.estimators.sgd_randomness import permutation
@@ -65,7 +66,7 @@ PARAMETERS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     PARAMETERS, st.integers(2, 4), st.integers(0, 1000), st.sampled_from([0.0, 0.5]),
     st.booleans(), st.booleans(),

@@ -18,10 +18,12 @@ from beside_sklearn import (
     problem,
     quietly,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.preprocessing import StandardScaler, scale
+
+from depth import examples
 
 pytestmark = needs_sklearn
 
@@ -274,7 +276,7 @@ def trainings(draw):
     return choose(*TASKS), shape, draw(st.integers(0, 9)), draw(st.booleans()), parameters, steps
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(trainings())
 def test_any_parameters(training):
     task, shape, seed, weighted, parameters, steps = training

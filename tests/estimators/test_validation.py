@@ -27,6 +27,7 @@ from small import (
 )
 
 from xpnn import MLPClassifier, MLPRegressor
+from xpnn.data import stream
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -84,11 +85,15 @@ def test_validation_rows_of_a_regressor_have_weights_of_their_own(weight):
 
 @pytest.mark.parametrize("own", [None, WEIGHT[LATER]], ids=["", "weighted"])
 @pytest.mark.parametrize("weights", ["balanced", {0: 5.0, 1: 1.0, 2: 0.2}], ids=str)
-def test_class_weights_count_on_validation_rows_too(weights, own):
+@pytest.mark.parametrize("source", [False, True], ids=["arrays", "source"])
+def test_class_weights_count_on_validation_rows_too(weights, own, source):
     """As on training rows: those of the training rows' classes, times the rows' own."""
     y, held = LABELS[EARLIER], LABELS[LATER]
     model = MLPClassifier(**COMMON, class_weight=weights, early_stopping=True)
-    model.fit(X[EARLIER], y, **HELD, sample_weight_val=own)
+    if source:
+        model.fit(X[EARLIER], y, X_val=stream(X[LATER], held, weight=own))
+    else:
+        model.fit(X[EARLIER], y, **HELD, sample_weight_val=own)
     classes = compute_class_weight(weights, classes=np.arange(3), y=y)
     rows = classes[held] * (1.0 if own is None else own)
     number = int(np.argmax(model.validation_scores_))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import make_kept
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 import sealing
 import xpnn
+from depth import examples
 from xpnn.files import ModelFileError, read_record
 from xpnn.training.checkpoint import CheckpointError, read_checkpoint
 
@@ -78,7 +79,7 @@ def mutated(content, seed):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=60)
+@examples(60)
 @given(seed=st.integers(0, 2**64))
 def test_bytes_that_are_damaged(name, seed, tmp_path):
     path = tmp_path / "damaged"
@@ -87,7 +88,7 @@ def test_bytes_that_are_damaged(name, seed, tmp_path):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=60)
+@examples(60)
 @given(seed=st.integers(0, 2**64))
 def test_headers_that_are_damaged_and_sealed_again(name, seed, tmp_path):
     """The checksums are right, so that everything behind them is reached."""
@@ -122,7 +123,7 @@ def places(value, found):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=100)
+@examples(100)
 @given(data=st.data())
 def test_other_values_in_a_header(name, data, tmp_path):
     source, key = FOLDER / f"{name}.safetensors", CHECKPOINT if name == "checkpoint" else "xpnn"

@@ -200,11 +200,14 @@ def test_weights_that_no_loss_takes(wrong, backend64):
         network.fit(stream(X, LABELS, weight=weight), epochs=1, batch_size=30)
 
 
-def test_validation_rows_have_weights_of_their_own(backend64):
+@pytest.mark.parametrize("source", [False, True], ids=["arrays", "source"])
+def test_validation_rows_have_weights_of_their_own(backend64, source):
     """And those of the training rows do not count for them."""
     x, t = backend64.asarray(X), backend64.asarray(LABELS)
     network = Network(3, [5, "tanh", 3], seed=1)
     held = {"X_val": x, "y_val": t, "sample_weight_val": backend64.asarray(WEIGHT)}
+    if source:
+        held = {"X_val": stream(X, LABELS, weight=WEIGHT, memory="1 KiB")}
     history = network.fit(x, t, sample_weight=backend64.asarray(WEIGHT[::-1]), **held, epochs=2)
     expected = network.loss_and_gradient(x, t, backend64.asarray(WEIGHT))[0]
     assert history.validation_loss[-1] == pytest.approx(float(to_host(expected)), rel=1e-12)

@@ -309,6 +309,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             weight = compute_sample_weight(self.class_weight, labels)
         return weight if sample_weight is None else weight * sample_weight
 
+    def _class_weights(self, train: Encoded) -> Any:
+        if self.class_weight is None or train.class_weight is not None:
+            return train.class_weight
+        if train.labels.ndim == 2:
+            raise InputError("class_weight does not go with a source of several labels a row")
+        return self._row_weights(self.classes_, None, train)
+
     def _stratify(self, labels: Any) -> Any:
         return labels if self.n_outputs_ == 1 else None
 

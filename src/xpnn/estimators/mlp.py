@@ -284,6 +284,10 @@ class BaseMLP(
         """Weights of rows, those of their classes included: of validation rows those of `train`."""
         return sample_weight
 
+    def _class_weights(self, train: Encoded) -> Any:
+        """Weights of the classes for validation rows of a source, in their order; None for none."""
+        return None
+
     def _stratify(self, labels: Any) -> Any:
         """Labels by which the validation split keeps the classes' shares; None for none."""
         return None
@@ -445,7 +449,8 @@ class BaseMLP(
             if data.X_val is None:
                 return None
             check_source(self, data.X_val)
-            return Encoded(None, None, None, None, train.outputs, data.X_val, train.class_weight)
+            weights = self._class_weights(train)
+            return Encoded(None, None, None, None, train.outputs, data.X_val, weights)
         with validation_errors():
             x, y = self._validate(data.X_val, data.y_val, False, first)
             weight = self._check_weight(data.sample_weight_val, x)

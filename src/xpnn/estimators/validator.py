@@ -70,19 +70,21 @@ class EstimatorValidator:
         return self.group.map_rows(predict, x)
 
     def _stream_loss(self, data: StreamDataset) -> float:
-        """Loss of all rows of a source, without penalty and weights; a mean over the rows."""
-        model, total, seen = self.model, 0.0, 0.0
+        """Loss of all rows of a source, by its weights and those of the classes."""
+        model, total, mass = self.model, 0.0, 0.0
         loss, backend = model._loss, model.network_.backend
         with on_device(backend.device):
-            for window, (x, t, _) in data.windows():
+            for window, (x, t, weight) in data.windows():
                 if window.counted:
                     scores = model.network_.predictor(x)
-                    value = to_float(loss.forward(scores, t, None, xp=backend.xp)[0])
-                    total += value * window.rows if loss.reduction == "mean" else value
-                    seen += window.rows
+                    value = to_float(loss.forward(scores, t, weight, xp=backend.xp)[0])
+                    means = loss.reduction == "mean" and weight is not None
+                    own = to_float(backend.xp.sum(weight)) if means else float(window.rows)
+                    total += value * own if loss.reduction == "mean" else value
+                    mass += own
         if self.group is not None:
-            total, seen = self.group.all_reduce_numbers([total, seen])
-        return total / seen
+            total, mass = self.group.all_reduce_numbers([total, mass])
+        return total / mass
 
     def _score(self, loss: float, scores: Array | None) -> float:
         """What early stopping monitors.
@@ -98,12 +100,11 @@ class EstimatorValidator:
                     f"monitor is {monitor!r}; on validation rows from a source it can be 'score' "
                     "or 'loss'"
                 )
-            source = held.source
-            if self.group is None:
-                return score_of(model, source, None, None)
-            return float(
-                self.group.broadcast_from_main(lambda: score_of(model, source, None, None))
-            )
+
+            def score() -> float:
+                return _source_score(model, held.source, held.class_weight)
+
+            return score() if self.group is None else self.group.broadcast_from_main(score)
         if monitor == "score":
             predicted = model._predict_from_scores(scores, to_host)
             return measure(model, held.labels, predicted, held.weight)
@@ -161,16 +162,25 @@ def score_of(model: Any, X: Any, y: Any, sample_weight: Any) -> float:
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
+    return _source_score(model, X, None)
+
+
+def _source_score(model: Any, source: Source, class_weight: Any) -> float:
+    """Score predictions for a source, by its weights and those of the classes."""
     network = model._fitted_network()
     truth: dict[int, Any] = {}  # by the number of a window's first row
     weights: dict[int, Any] = {}
 
     def look(window: Window) -> None:
-        truth[window.first] = flat_targets(X.target_of(window))
+        truth[window.first] = flat_targets(source.target_of(window))
         weights[window.first] = window.weight
 
-    found = predict_dataset(model, X, look).map(
+    found = predict_dataset(model, source, look).map(
         lambda x: model._predict_from_scores(network.predictor(x), to_host)
     )
-    joined = None if weights[0] is None else np.concatenate([*weights.values()])
-    return measure(model, np.concatenate([*truth.values()]), found, joined)
+    labels = np.concatenate([*truth.values()])
+    weight = None if weights[0] is None else np.concatenate([*weights.values()])
+    if class_weight is not None:
+        own = class_weight[np.searchsorted(model.classes_, labels)]
+        weight = own if weight is None else own * weight
+    return measure(model, labels, found, weight)

@@ -237,7 +237,7 @@ class _Validator:
 
 
 def evaluate_source(network: Any, data: StreamDataset) -> tuple[float, float | None]:
-    """Loss and accuracy of all rows of a source, their weights left out.
+    """Loss of all rows of a source, by its weights, and their accuracy without them.
 
     Parameters
     ----------
@@ -253,22 +253,25 @@ def evaluate_source(network: Any, data: StreamDataset) -> tuple[float, float | N
     """
     rule, backend = network.loss, network.backend
     xp, predict = backend.xp, network.predictor
-    total, right, seen, classifies = 0.0, 0.0, 0.0, True
+    total, mass, right, seen, classifies = 0.0, 0.0, 0.0, 0.0, True
     with on_device(backend.device):
-        for window, (x, t, _) in data.windows():
+        for window, (x, t, weight) in data.windows():
             rows = window.counted
             if not rows:
                 continue
             scores = predict(x)
-            value = to_float(rule.forward(scores, t, None, xp=xp)[0])
-            total += value * rows if rule.reduction == "mean" else value
+            value = to_float(rule.forward(scores, t, weight, xp=xp)[0])
+            means = rule.reduction == "mean"
+            own = to_float(xp.sum(weight)) if means and weight is not None else float(rows)
+            total += value * own if means else value
+            mass += own
             share = rule.accuracy(scores, t, xp=xp)
             classifies = classifies and share is not None
             right += 0.0 if share is None else to_float(share) * rows
             seen += rows
     if data.group is not None:
-        total, right, seen = data.group.all_reduce_numbers([total, right, seen])
-    loss = total / seen if rule.reduction == "mean" else total
+        total, mass, right, seen = data.group.all_reduce_numbers([total, mass, right, seen])
+    loss = total / mass if rule.reduction == "mean" else total
     return loss, right / seen if classifies else None
 
 
