@@ -94,7 +94,10 @@ def run(
         "progress": progress,
     }
     text = tutorial_network(hidden, seed).to(backend)
-    print(f"the text's network, 784-{hidden}-10, one record at a time, at {learning_rate:g}:")
+    print(
+        f"the text's network, 784-{hidden}-10, one record at a time, "
+        f"learning rate {learning_rate:g}:"
+    )
     targets = backend.asarray(digit_targets(mnist.train_labels))
     # The text's update has no factor 2, which the gradient of squared errors has.
     text.fit(
