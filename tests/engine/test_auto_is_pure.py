@@ -7,6 +7,7 @@ import pytest
 
 from xpnn import Network
 from xpnn.backends import jit, scalar, to_host
+from xpnn.engine import compile
 from xpnn.layers import Activation, Dropout, chain, draw, place, walk
 from xpnn.optimizers import (
     SGD,
@@ -60,7 +61,8 @@ def train(name, engine, asarray):
 
 @pytest.mark.skip_backend("jax", reason="slow step by step; test_short_trainings covers it")
 @pytest.mark.parametrize("name", CASES)
-def test_a_fast_training_is_the_pure_training(name, backend, assert_close):
+def test_a_fast_training_is_the_pure_training(name, backend, assert_close, monkeypatch):
+    monkeypatch.setattr(compile, "PURE_STEPS", 0)  # these are short ones
     theta, losses = train(name, "auto", backend.asarray)
     expected, pure_losses = train(name, "pure", backend.asarray)
     assert_close(theta, to_host(expected), backend)

@@ -27,11 +27,11 @@ class Fed(HostCuda):
 
     def __init__(self, forgets=""):
         super().__init__()
-        self.door = races.Streams(forgets=forgets)
+        self.streams = races.Streams(forgets=forgets)
 
     def copy(self, array, place):
-        if any(array is one or array.base is one for one in self.door.held):
-            self.door.reads(array)
+        if any(array is one or array.base is one for one in self.streams.held):
+            self.streams.reads(array)
         super().copy(array, place)
 
 
@@ -42,7 +42,7 @@ def fed(forgets="", columns=(0,), **options):
     both.ours.columns = tuple(
         Table(c) if i in columns else c for i, c in enumerate(both.ours.columns)
     )
-    both.ours.feeder = Feeder(cuda.door)
+    both.ours.feeder = Feeder(cuda.streams)
     return both
 
 
@@ -53,7 +53,7 @@ def test_rows_from_the_host_are_those_of_an_array(columns, shuffle):
     assert both.cuda.graphs == 2  # of a whole batch, and of the last
     assert both.cuda.starts > 0
     steps = 3 * -(-ROWS // 8)
-    copies = [how for who, how, *_ in both.cuda.door.log if (who, how) == ("copies", "write")]
+    copies = [how for who, how, *_ in both.cuda.streams.log if (who, how) == ("copies", "write")]
     assert len(copies) == steps * len(columns)
 
 
@@ -66,7 +66,7 @@ def test_all_rows_at_once_come_from_the_host_too():
 def test_the_pure_step_in_its_place_is_fed_too(monkeypatch):
     monkeypatch.delitem(TYPES, "float64")
     both = fed().run(1, "the engine has no rule for kernels with float64")
-    assert any(who == "copies" for who, *_ in both.cuda.door.log)
+    assert any(who == "copies" for who, *_ in both.cuda.streams.log)
 
 
 def test_products_by_a_library(monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xpnn import Network
+from xpnn.engine import compile
 from xpnn.layers import Dropout, Layer, Parameter
 from xpnn.optimizers import SGD, Adam, CosineWarmup, Optimizer
 from xpnn.training import compiled
@@ -84,6 +85,12 @@ LAYERS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _plans_after_an_epoch(monkeypatch):
+    """Let 'auto' turn to the engine in the middle of these short trainings."""
+    monkeypatch.setattr(compile, "PURE_STEPS", 3)
+
+
 @pytest.fixture
 def runners(monkeypatch):
     """Every runner that a training makes."""
@@ -157,6 +164,19 @@ def test_nothing_is_said_where_there_is_a_rule_for_all(dtype, runners, caplog):
         train([6, "gelu", Dropout(0.5), 3], ENGINES[-1], dtype)
     assert not caplog.records
     assert "pure" not in runners[0].reason
+
+
+@pytest.mark.parametrize(("epochs", "planned"), [(66, False), (68, True), (167, True)])
+def test_auto_plans_what_is_long_enough(epochs, planned, runners, monkeypatch):
+    """Three steps an epoch: 200 run as they are, if no more than 500 are to come."""
+    monkeypatch.setattr(compile, "PURE_STEPS", 200)
+    reasons, layers = [], [6, "gelu", Dropout(0.5), 3]
+    network, history = train(
+        layers, "auto", epochs=epochs, callbacks=[lambda run: reasons.append(runners[0].reason)]
+    )
+    assert ("few steps" in reasons[0]) is (epochs < 167)
+    assert (reasons[-1] == "") is planned
+    assert_same([(network, history)], [train(layers, "pure", epochs=epochs)])
 
 
 def test_arrays_of_the_user_are_only_read():
@@ -235,10 +255,7 @@ class Widening(Optimizer):
 def test_optimizers_of_the_users_own(optimizer, dtype, engine):
     """State that is kept, moved or exchanged is the same as in the pure step."""
     layers, options = [6, "tanh", 3], {"optimizer": optimizer}
-    found, expected = (train(layers, mode, dtype, **options) for mode in (engine, "pure"))
-    limit = {"rtol": 0.0} if engine == "plan" else {"rtol": 1e-4 if dtype == "float32" else 1e-11}
-    np.testing.assert_allclose(found[0].theta, expected[0].theta, **limit)
-    np.testing.assert_allclose(found[1].loss, expected[1].loss, **limit)
+    assert_same(*([train(layers, mode, dtype, **options)] for mode in (engine, "pure")))
 
 
 @dataclass(frozen=True, repr=False)

@@ -28,14 +28,14 @@ X = np.random.default_rng(0).normal(size=(23, 3))
 T = np.arange(23.0)
 
 
-def run(columns, order, feeder=None, door=None):
+def run(columns, order, feeder=None, streams=None):
     seen = []
 
     def update(carry, sums, batch):
         x, t, weight, _, rate = batch
         assert weight is None
-        if door is not None:
-            door.reads(x)
+        if streams is not None:
+            streams.reads(x)
         seen.append((np.array(x), np.array(t)))
         return (carry[0] - rate * x.sum(axis=0),), (sums[0] + t.sum(),)
 
@@ -50,20 +50,20 @@ def run(columns, order, feeder=None, door=None):
 @pytest.mark.parametrize("order", [None, np.random.default_rng(1).permutation(23)])
 @pytest.mark.parametrize("fed", [False, True])
 def test_rows_from_the_host_are_those_of_an_array(order, fed):
-    door = races.Streams()
-    feeder = Feeder(door) if fed else None
+    streams = races.Streams()
+    feeder = Feeder(streams) if fed else None
     expected = run((X, T, None), order)
-    found = run((Table(X), T, None), order, feeder, door)
+    found = run((Table(X), T, None), order, feeder, streams)
     np.testing.assert_array_equal(found[0], expected[0])
     assert found[1] == expected[1]
     for (x, t), (wanted, targets) in zip(found[2], expected[2], strict=True):
         np.testing.assert_array_equal(x, wanted)
         np.testing.assert_array_equal(t, targets)
-    assert any(who == "copies" for who, *_ in door.log) is fed
+    assert any(who == "copies" for who, *_ in streams.log) is fed
 
 
 @pytest.mark.parametrize("forgets", ["synchronize", "let_copies_wait", "let_steps_wait"])
 def test_the_check_sees_a_rule_that_is_broken(forgets):
-    door = races.Streams(forgets=forgets)
+    streams = races.Streams(forgets=forgets)
     with pytest.raises(races.RaceError):
-        run((Table(X), T, None), None, Feeder(door), door)
+        run((Table(X), T, None), None, Feeder(streams), streams)

@@ -65,7 +65,7 @@ hidden = st.one_of(
 @given(
     st.lists(hidden, min_size=1, max_size=4),
     st.integers(1, 5),
-    st.lists(st.sampled_from([1, 2, 5, 9]), min_size=2, max_size=8),
+    st.lists(st.sampled_from([1, 2, 5, 9]), min_size=1, max_size=3),
     st.sampled_from(["float32", "float64"]),
     st.sampled_from([2, 4, 4096]),
 )
@@ -74,7 +74,7 @@ def test_random_networks_and_rows(monkeypatch, layers, inputs, calls, dtype, chu
     monkeypatch.setattr(predict, "FEWEST", chunk)
     source = np.random.default_rng(0)
     network = Network(inputs, layers, loss="mean_squared_error", seed=0, dtype=dtype)
-    for rows in calls:
+    for rows in calls * 5:
         x = source.normal(size=(rows, inputs)).astype(dtype)
         chunks = [pure(network, x[i : i + chunk]) for i in range(0, rows, chunk)]
         np.testing.assert_array_equal(network.scores(x), np.concatenate(chunks), strict=True)
@@ -84,7 +84,7 @@ def test_random_networks_and_rows(monkeypatch, layers, inputs, calls, dtype, chu
 def test_predict_and_predict_proba(loss):
     network = Network(5, [4, "tanh", 3], loss=loss, seed=0)
     rule = Loss(loss)
-    for _ in range(3):
+    for _ in range(5):
         scores = pure(network, X)
         np.testing.assert_array_equal(network.predict(X), rule.predict(scores, xp=np))
         if rule.kind != "regression" and F.LOSSES[loss].mean is not None:
@@ -93,7 +93,7 @@ def test_predict_and_predict_proba(loss):
 
 def test_a_single_row_without_its_first_axis():
     network = Network(5, LAYERS, seed=0)
-    for row in X[:4]:
+    for row in X[:6]:
         np.testing.assert_array_equal(network.scores(row), pure(network, row[None, :])[0])
 
 
@@ -103,7 +103,7 @@ def test_many_rows_go_through_in_chunks(rows, monkeypatch, plans):
     monkeypatch.setattr(predict, "FEWEST", 8)
     network = Network(5, LAYERS, seed=0)
     expected = np.concatenate([pure(network, X[i : min(i + 8, rows)]) for i in range(0, rows, 8)])
-    for _ in range(3):
+    for _ in range(5):
         np.testing.assert_array_equal(network.scores(X[:rows]), expected)
     assert all(plan.trace.inputs[1].shape[0] <= 8 for plan in plans)
     np.testing.assert_allclose(expected, pure(network, X[:rows]), rtol=1e-12)
@@ -148,7 +148,7 @@ def test_results_own_their_memory(layers):
 
 def test_the_input_may_change_after_planning():
     network, x = Network(5, LAYERS, seed=0), X[:4].copy()
-    for _ in range(4):
+    for _ in range(6):
         np.testing.assert_array_equal(network.scores(x), pure(network, x))
         x += 1.0
 
@@ -205,8 +205,8 @@ def test_memory_layouts(name, first):
     odd = LAYOUTS[name](plain)
     plain = np.ascontiguousarray(odd)
     odd.flags.writeable = plain.flags.writeable = False
-    order = [plain, plain, odd, plain] if first == "plain" else [odd, odd, plain, odd]
-    for x in order:
+    order = [plain, odd] if first == "plain" else [odd, plain]
+    for x in [*order[:1] * 4, *order[::-1]]:
         np.testing.assert_allclose(network.scores(x), pure(network, plain), rtol=1e-13)
 
 
@@ -216,7 +216,8 @@ def test_memory_layouts(name, first):
 )
 def test_other_dtypes_than_the_parameters(own, dtype):
     network = Network(5, LAYERS, seed=0, dtype=own)
-    network.scores(X.astype(own)), network.scores(X.astype(own))
+    for _ in range(4):
+        network.scores(X.astype(own))
     x = (np.abs(X) * 2).astype(dtype)
     for _ in range(3):
         scores = network.scores(x)
@@ -226,7 +227,7 @@ def test_other_dtypes_than_the_parameters(own, dtype):
 
 def test_lists_and_numbers():
     network = Network(2, [3, "tanh", 1], loss="mean_squared_error", seed=0)
-    for _ in range(3):
+    for _ in range(5):
         np.testing.assert_array_equal(
             network.scores([[1, 2], [3, 4]]), pure(network, np.array([[1.0, 2.0], [3.0, 4.0]]))
         )
@@ -237,7 +238,7 @@ def test_new_parameters_are_seen():
     other = Network(5, LAYERS, seed=1)
 
     def check():
-        for _ in range(3):
+        for _ in range(5):
             np.testing.assert_array_equal(network.scores(X), pure(network, X))
         return network.scores(X)
 
@@ -261,9 +262,10 @@ def test_new_parameters_are_seen():
 
 def test_parameters_of_another_dtype_are_seen():
     network = Network(5, LAYERS, seed=0)
-    network.scores(X), network.scores(X)
+    for _ in range(5):
+        network.scores(X)
     network.theta = network.theta.astype("float32")
-    for _ in range(3):
+    for _ in range(5):
         scores = network.scores(X)
         assert scores.dtype == np.float32
         np.testing.assert_array_equal(scores, pure(network, X.astype("float32")))
@@ -275,16 +277,16 @@ def test_read_only_and_strided_parameters():
     values.flags.writeable = False
     expected = pure(network, X)
     network.theta = values[::2]
-    for _ in range(3):
+    for _ in range(5):
         np.testing.assert_allclose(network.scores(X), expected, rtol=1e-13)
 
 
 def test_a_network_can_be_pickled_after_predictions():
     network = Network(5, LAYERS, seed=0)
-    expected = [network.scores(X) for _ in range(3)][-1]
+    expected = [network.scores(X) for _ in range(5)][-1]
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(network, protocol))
-        for _ in range(3):
+        for _ in range(5):
             np.testing.assert_array_equal(again.scores(X), expected)
         again.theta *= 2.0
         assert not np.array_equal(again.scores(X), expected)
@@ -293,10 +295,10 @@ def test_a_network_can_be_pickled_after_predictions():
 
 def test_a_copy_has_plans_of_its_own():
     network = Network(5, LAYERS, seed=0)
-    expected = [network.scores(X) for _ in range(3)][-1]
+    expected = [network.scores(X) for _ in range(5)][-1]
     other = network.copy()
     other.theta *= 2.0
-    for _ in range(3):
+    for _ in range(5):
         np.testing.assert_array_equal(other.scores(X), pure(other, X))
         np.testing.assert_array_equal(network.scores(X), expected)
 
@@ -352,13 +354,13 @@ class Ordered(Layer):
 
 def test_an_operation_without_a_rule_runs_as_it_is():
     network = Network(5, [4, Ordered(), 3], seed=0)
-    for _ in range(4):
+    for _ in range(5):
         np.testing.assert_array_equal(network.scores(X), pure(network, X))
-    theta = np.asarray(network.theta)
-    predictor = Predictor(network._make_forward, theta, np, 8)
+    theta = np.arange(5.0)
+    predictor = Predictor(lambda xp: lambda theta, x: xp.sort(x * theta, axis=1), theta, np, 8)
     assert predictor.reason == ""
     for _ in range(5):
-        np.testing.assert_array_equal(predictor(theta, X), pure(network, X))
+        np.testing.assert_array_equal(predictor(theta, X), np.sort(X * theta, axis=1))
     assert "sort" in predictor.reason
     assert not predictor.plannable
 
