@@ -85,7 +85,7 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize("engine", ["auto", "pure"])
+@pytest.mark.parametrize("engine", ["plan", "pure"])
 @pytest.mark.parametrize(("kind", "call"), CALLS)
 def test_results_have_no_gradients(kind, call, engine, tensor):
     x = rows()
@@ -112,7 +112,7 @@ def test_a_training_on_them_is_that_on_plain_ones(kind, tensor):
     )
 
 
-@pytest.mark.parametrize("engine", ["auto", "pure"])
+@pytest.mark.parametrize("engine", ["plan", "pure"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_do_not_drag_a_graph_along(kind, engine, tensor):
     # Each epoch's operations would hang on those of the epoch before.

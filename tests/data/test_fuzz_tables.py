@@ -21,7 +21,7 @@ LIMIT = 64 << 20  # bytes that reading a small file may take
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "fuzz.py"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _tables():
     need_tables()
 
