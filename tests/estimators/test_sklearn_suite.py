@@ -18,9 +18,6 @@ EXCUSED = {
     "test_learning_rate_warmstart": ("mlp._optimizer.learning_rate", "a private learning rate"),
     "test_adaptive_learning_rate": ("clf._optimizer.learning_rate", "a private learning rate"),
 }
-FAILING = {
-    "test_early_stopping_stratified": "defect A21: the error names the codes of the labels",
-}
 
 
 def suite():
@@ -44,8 +41,6 @@ for name, (_, reason) in EXCUSED.items():
     # Strict: an excuse that is no longer needed is an error.
     mark = pytest.mark.xfail(strict=True, raises=AttributeError, reason=reason)
     TESTS[name] = mark(TESTS[name])
-for name, reason in FAILING.items():
-    TESTS[name] = pytest.mark.xfail(strict=True, reason=reason)(TESTS[name])
 globals().update(TESTS)
 
 # As in scikit-learn's own run of them: what is warned of is no part of these tests.

@@ -317,7 +317,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._row_weights(self.classes_, None, train)
 
     def _stratify(self, labels: Any) -> Any:
-        return labels if self.n_outputs_ == 1 else None
+        # As scikit-learn, whose error then names a class by its target, true or false.
+        return (labels == self.classes_[-1])[:, None] if self.n_outputs_ == 1 else None
 
     # Learning
 
