@@ -137,20 +137,6 @@ def exp_limit(dtype: DType, xp: Namespace) -> float:
     return float(int(math.log(float(xp.finfo(dtype).max))))
 
 
-@cache
-def _largest(dtype: DType, xp: Namespace) -> float:
-    return largest_of(dtype, xp)
-
-
-def times_mask(gradient: Array, mask: Array, xp: Namespace) -> Array:
-    """Multiply a gradient by a mask, an infinite one by 0 too, which would make NaN.
-
-    It is cut off at the largest float first; `where` takes NumPy 16 times as long.
-    """
-    largest = _largest(gradient.dtype, xp)
-    return xp.minimum(xp.maximum(gradient, -largest), largest) * mask
-
-
 def total(x: Array, xp: Namespace) -> Array:
     """Sum over all elements, 0-d, in the dtype of `x`."""
     return xp.sum(x, dtype=x.dtype)
