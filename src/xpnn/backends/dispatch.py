@@ -33,6 +33,8 @@ def is_array(x: object) -> bool:
 
 
 def _namespace_of(x: Array) -> Namespace:
+    if type(x) is numpy.ndarray:  # the usual one, at a tenth of the time
+        return HOST_NAMESPACE
     own = getattr(x, "__array_namespace__", None)
     # NumPy's and CuPy's own namespaces differ from the standard in places; the compat
     # layer mends them. Every other array with the method is taken at its word.
@@ -43,7 +45,7 @@ def _namespace_of(x: Array) -> Namespace:
 
 def device_of(x: Array) -> Device:
     """Return the device that `x` is on (None inside a JAX trace, where there is none yet)."""
-    return array_api_compat.device(x)
+    return "cpu" if type(x) is numpy.ndarray else array_api_compat.device(x)
 
 
 def namespace(**arrays: Array | None) -> Namespace:
@@ -61,7 +63,7 @@ def namespace(**arrays: Array | None) -> Namespace:
     for name, x in arrays.items():
         if x is None:
             continue
-        if not is_array(x):
+        if type(x) is not numpy.ndarray and not is_array(x):
             raise TypeError(
                 f"{name} is a {type(x).__name__}; expected an array of a library that follows "
                 "the array API standard (NumPy, CuPy, PyTorch, JAX, ...)"
@@ -138,18 +140,18 @@ def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
 
 def dtype_name(dtype: DType) -> str:
     """Return the name of a dtype without its library: ``float32``."""
+    # The library goes into the key too: dtypes of different libraries must not be compared.
+    return _dtype_name(type(dtype).__module__, dtype)
+
+
+@cache
+def _dtype_name(library: str, dtype: DType) -> str:
     name = getattr(dtype, "__name__", None) or str(dtype)
     return name.rpartition(".")[2]
 
 
 def is_half(dtype: DType) -> bool:
     """Whether `dtype` is a 16-bit float, whose range or precision needs care."""
-    # The library goes into the key too: dtypes of different ones must not be compared.
-    return _is_half(type(dtype).__module__, dtype)
-
-
-@cache
-def _is_half(library: str, dtype: DType) -> bool:
     return dtype_name(dtype) in _HALF
 
 

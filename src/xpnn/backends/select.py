@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import numpy
+
 from xpnn.backends.dispatch import (
+    HOST_NAMESPACE,
     default_float,
     device_of,
     dtype_name,
@@ -221,11 +225,19 @@ def select(
     return Backend(name, xp, found, _dtype(xp, found, dtype))
 
 
+@cache
+def _host_backend(dtype: DType) -> Backend:
+    floating = dtype_name(dtype) in DTYPES
+    return Backend("numpy", HOST_NAMESPACE, "cpu", dtype if floating else numpy.dtype("float64"))
+
+
 def backend_of(x: Array) -> Backend:
     """Return the library, device and dtype of an array, which is an error if it is none.
 
     The dtype is the library's default float where `x` does not hold floats.
     """
+    if type(x) is numpy.ndarray:
+        return _host_backend(x.dtype)
     xp = namespace(x=x)
     device = device_of(x)
     floating = dtype_name(x.dtype) in DTYPES

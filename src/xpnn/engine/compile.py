@@ -37,10 +37,10 @@ MODES = ("auto", "plan", "kernels", "pure")
 _WORTH = 1e9
 
 # A plan saves a step some 80 us (networks of a few thousand parameters) to 1.5 ms (of 700,000),
-# and takes 9 to 150 ms to make: some 100 to 500 steps pay for it. A training that is known to
-# be longer makes it at once, others after so many steps.
+# and takes 9 to 150 ms to make: some 100 to 200 steps pay for it. A training that is known to
+# take more makes it at once, one of which nobody knows (`partial_fit`) after so many steps.
 PURE_STEPS = 200
-LONG = 500
+LONG = 200
 
 
 def _worth_kernels(carry: Any, steps: int) -> bool:

@@ -106,7 +106,8 @@ class NumpyRunner:
         self.reason = ""
         self.whole = True  # False while a step may have written some of the parameters
         self._pure: PureRunner | None = None
-        self._pure_steps = pure_steps
+        # Steps that are still to come before a plan pays; None where none is waited for.
+        self._pure_steps = pure_steps or None
         if pure_steps:
             self._run_pure(carry, "a training of few steps does not pay for a plan")
         else:
@@ -126,12 +127,12 @@ class NumpyRunner:
 
     def _pays(self, steps: int) -> bool:
         """Count steps, and say whether they are planned: the first ones do not pay for it."""
-        if self._pure is None or not self._pure_steps:
+        if self._pure is None or self._pure_steps is None:
             return self._pure is None
         if steps <= self._pure_steps:
             self._pure_steps -= steps
             return False
-        self._pure_steps, self.reason = 0, ""
+        self._pure_steps, self.reason = None, ""
         pure, self._pure = self._pure, None
         self._own(pure.carry)
         return True
@@ -245,7 +246,7 @@ class NumpyRunner:
         UnknownOperationError
             The engine has no rule for something that the update does.
         """
-        self._pays(self._pure_steps + 1)
+        self._pays((self._pure_steps or 0) + 1)
         self._bind_all(rows, rows, False, noise(rows), self._sums(sums))
         return self.bound[rows, sums, False].plan
 

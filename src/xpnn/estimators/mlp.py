@@ -403,7 +403,9 @@ class BaseMLP(
                 self.network_.theta = group.broadcast_array(self.network_.theta)
             if uses_steps(self):
                 train, validator = self._hold_out(train, encoded, held, incremental, group)
-                self._check_identity(checkpoints, train, validator)
+                checkpoints.check(
+                    lambda: self._identity(train, validator), self._random_state, self.max_iter
+                )
                 call = FitCall(data, incremental, calls, checkpoints, group)
                 self._fit_in_steps(train, validator, call)
             else:
@@ -746,10 +748,8 @@ class BaseMLP(
         rows = train.take(hold, backend)
         return train.take(learn, backend), EstimatorValidator(self, rows, held, group)
 
-    def _check_identity(
-        self, checkpoints: CheckpointManager, train: Dataset, validator: EstimatorValidator | None
-    ) -> None:
-        """Compare this training with the checkpoint's, and the processes' with each other."""
+    def _identity(self, train: Dataset, validator: EstimatorValidator | None) -> dict[str, Any]:
+        """What a checkpoint has to be of, and what all processes have to be given."""
         given = {k: v for k, v in self.get_params().items() if k not in WITHOUT_EFFECT}
         x, t, weight = train.columns
         given |= {"X": x, "y": t, "sample_weight": weight, "rows": train.rows}
@@ -759,7 +759,7 @@ class BaseMLP(
             given["classes"] = list(self.classes_)
         if validator is not None:
             given |= {"X_val": validator.data.columns[0], "y_val": validator.data.columns[1]}
-        checkpoints.check(given, self._random_state, self.max_iter)
+        return given
 
     def _fit_lbfgs(self, train: Dataset, encoded: Encoded, group: ProcessGroup | None) -> None:
         if encoded.source is not None:

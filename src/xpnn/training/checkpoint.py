@@ -447,13 +447,15 @@ class CheckpointManager:
                 raise CheckpointError(f"{self.found.path}: {error}") from error
             self._start = self.found.values["start"]
 
-    def check(self, identity: dict[str, Any], rng: HostGenerator, epochs: int) -> None:
+    def check(
+        self, identity: Callable[[], dict[str, Any]], rng: HostGenerator, epochs: int
+    ) -> None:
         """Compare the training that is asked for with the one that the checkpoint is of.
 
         Parameters
         ----------
-        identity : dict of str to object
-            Options and data that change the numbers of a training.
+        identity : callable
+            Returns options and data that change the numbers of a training, by their names.
         rng : generator
             As in `start`; put back where it was if the checkpoint is refused.
         epochs : int
@@ -466,7 +468,7 @@ class CheckpointManager:
         """
         if not self.active and self.group is None:
             return
-        self.identity = {name: describe(value) for name, value in identity.items()}
+        self.identity = {name: describe(value) for name, value in identity().items()}
         if self.group is not None:
             seeds = dict.fromkeys(self.identity.keys() & {"seed", "random_state"}, "rank 0's")
             self.group.check_same_options({**self.identity, **seeds, "epochs": str(epochs)})

@@ -78,8 +78,11 @@ def fit_network(
         held = _validation_data(network, train, data, validation, validation_fraction, rng, group)
         if isinstance(held, tuple):
             train, held = held
-        identity = _identity(network, train, held, options, shuffle, seed, stopping)
-        checkpoints.check(identity, rng, options.epochs)
+        checkpoints.check(
+            lambda: _identity(network, train, held, options, shuffle, seed, stopping),
+            rng,
+            options.epochs,
+        )
         trainer = Trainer(
             network,
             train,
