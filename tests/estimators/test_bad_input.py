@@ -398,6 +398,13 @@ def test_a_fit_that_is_refused_leaves_the_model_as_it_was(task):
         model.set_params(**({"alpha": 0.1, "activation": "relu"} | change))
         error_of(model.fit, x, Y[task], **held)
         np.testing.assert_array_equal(model.predict(X), before)
+    if hasattr(model, "classes_"):
+        model.set_params(alpha=0.1, activation="relu")
+        classes = model.classes_
+        other = np.asarray(["some", "other"])[np.arange(40) % 2]
+        error_of(model.fit, X, other, X_val=X[:, :3], y_val=other)
+        assert model.classes_ is classes
+        np.testing.assert_array_equal(model.predict(X), before)
 
 
 def test_changes_that_a_warm_start_cannot_take():

@@ -266,11 +266,6 @@ def float_of(dtype: Any, xp: Namespace, device: Device) -> str:
     return "float32" if is_half(dtype) or name not in known else name
 
 
-def is_wide(xp: Namespace) -> bool:
-    """Whether a library's integers have 64 bits."""
-    return str(xp.__array_namespace_info__().default_dtypes()["integral"]).endswith("int64")
-
-
 def check_fitted(model: Any) -> Backend:
     """Return where a fitted model is.
 

@@ -173,11 +173,6 @@ def _row_weights(values: Array, sample_weight: Array | None, reduction: str, xp:
 # Which loss a parameter stands for
 
 
-def is_custom(loss: Any) -> bool:
-    """Whether a loss is the user's own."""
-    return not isinstance(loss, str) and as_loss(loss).custom is not None
-
-
 def loss_name(loss: Any) -> str:
     """Name of a loss that was asked for."""
     return loss if isinstance(loss, str) else as_loss(loss).name

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -212,6 +213,18 @@ class _Momentum(SGD):
         """Everything was checked by the estimator."""
 
 
+@contextmanager
+def _unchanged_if_refused(model: Any) -> Generator[None]:
+    """Bring a model back to what it was where what is asked of it cannot be done."""
+    before = vars(model).copy()
+    try:
+        yield
+    except BaseException:
+        vars(model).clear()
+        vars(model).update(before)
+        raise
+
+
 @dataclass(eq=False, repr=False)
 class BaseMLP(
     CallbackSupportMixin,  # type: ignore[misc]
@@ -384,28 +397,28 @@ class BaseMLP(
             }
             check_combinations(self, hidden, steps_only)
             first = "network_" not in vars(self) or (not self.warm_start and not incremental)
-            encoded = self._encode(data, incremental, first, group)
-            # Before anything is forgotten: a fit that is refused leaves the model as it was.
-            held = self._encode_validation(data, encoded, first)
-            loss = self._make_loss()
-            self._random_state = check_random_state(self.random_state)
-            checkpoints = CheckpointManager("estimator", checkpoint, resume, group)
-            if (checkpoints.found or group) and self._random_state is np.random.mtrand._rand:
-                # NumPy's own generator is everybody's: the training goes on with one of its own.
-                self._random_state = np.random.RandomState()
-            if group is not None:
-                group.broadcast_generator(self._random_state)
-            checkpoints.start(self._random_state)
-            self._prepare_network(encoded, hidden, loss, first, group)
-            self._loss = loss
-            train = self._dataset(encoded, group)
-            if group is not None:
-                self.network_.theta = group.broadcast_array(self.network_.theta)
+            with _unchanged_if_refused(self):
+                encoded = self._encode(data, incremental, first, group)
+                held = self._encode_validation(data, encoded, first)
+                loss = self._make_loss()
+                self._random_state = check_random_state(self.random_state)
+                checkpoints = CheckpointManager("estimator", checkpoint, resume, group)
+                if (checkpoints.found or group) and self._random_state is np.random.mtrand._rand:
+                    # NumPy's own generator is everybody's: the training has one of its own.
+                    self._random_state = np.random.RandomState()
+                if group is not None:
+                    group.broadcast_generator(self._random_state)
+                checkpoints.start(self._random_state)
+                self._prepare_network(encoded, hidden, loss, first, group)
+                self._loss = loss
+                train, validator = self._dataset(encoded, group), None
+                if group is not None:
+                    self.network_.theta = group.broadcast_array(self.network_.theta)
+                if uses_steps(self):
+                    train, validator = self._hold_out(train, encoded, held, incremental, group)
+                    identity = partial(self._identity, train, validator)
+                    checkpoints.check(identity, self._random_state, self.max_iter)
             if uses_steps(self):
-                train, validator = self._hold_out(train, encoded, held, incremental, group)
-                checkpoints.check(
-                    lambda: self._identity(train, validator), self._random_state, self.max_iter
-                )
                 call = FitCall(data, incremental, calls, checkpoints, group)
                 self._fit_in_steps(train, validator, call)
             else:
