@@ -36,7 +36,12 @@ def assert_label(found, expected):
 
 def assert_same(model, estimator, x):
     """Every output against what the estimator says of the same rows."""
-    found, dtype = run(model, {"X": x}), estimator._dtype_name
+    found = run(model, {"X": x})
+    dtype = str(
+        np.asarray(
+            estimator.coef_ if isinstance(estimator, Perceptron) else estimator.coefs_[0]
+        ).dtype
+    )
     if isinstance(estimator, MLPRegressor):
         assert_values(found.pop("prediction"), estimator.predict(x), dtype)
         assert not found

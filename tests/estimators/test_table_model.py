@@ -155,7 +155,7 @@ def test_callbacks_early_stopping_and_the_record(table):
     assert record["options"]["hidden_layer_sizes"] == [16]
     stopped = train(table, "buys", early_stopping=True, n_iter_no_change=2, max_iter=200)
     assert stopped.record["history"]["stopped"] == "early stopping"
-    enough = train(table, "buys", callbacks=[lambda run: "enough"])
+    enough = train(table, "buys", callbacks=[lambda run: run.stop("enough")])
     assert enough.record["history"]["stopped"] == "enough"
 
 

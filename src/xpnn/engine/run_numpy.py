@@ -170,7 +170,7 @@ class NumpyRunner:
         plan = make_plan(
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
             self.kernels, {0: self.thetas[1]} if several else None,
-            range(1, len(leaves(self.carry))),
+            [len(leaves(self.carry)) - 1],
         )  # fmt: skip
         plan.turns = self.turns
         replays = []

@@ -158,7 +158,7 @@ class PureRunner:
 
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
-        return self.carry[0]
+        return self.xp.asarray(self.carry[0], copy=True)
 
     def state(self) -> Any:
         """All of the carry, for another runner to go on with."""

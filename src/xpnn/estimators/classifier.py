@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.estimators.inputs import check_known_labels, host_column
+from xpnn.estimators.inputs import check_known_labels, host_column, unchanged_if_refused
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
 from xpnn.estimators.mlp import BaseMLP, Encoded, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
@@ -249,6 +250,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._learn_classes(given)
         else:
             self._check_classes(y, exactly=self.warm_start and not validation)
+            several = type_of_target(y).startswith("multilabel")
+            if several and not self._label_binarizer.y_type_.startswith("multilabel"):
+                raise InputError(
+                    "The object was not fitted with multilabel input. y has shape "
+                    f"{y.shape}; expected one label a row"
+                )
         if self._make_loss().kind == "multiclass":
             # Codes of the classes: what a softmax needs, and less memory than a table.
             return y, np.searchsorted(self.classes_, y).astype(np.int32), len(self.classes_)
@@ -416,12 +423,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 "rows; hand in a dict, say of sklearn.utils.compute_class_weight"
             )
         classes = X.classes if classes is None and isinstance(X, Source) else classes
-        if _check_partial_fit_first_call(self, classes):
-            host = X.target_of(X.sample()) if isinstance(X, Source) else host_column(y)
-            multilabel = type_of_target(host).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(host if multilabel else classes)
         data = FitData(X, y, sample_weight, X_val, y_val, sample_weight_val)
-        return self._fit(data, incremental=True, callbacks=callbacks)
+        with nullcontext() if "network_" in vars(self) else unchanged_if_refused(self):
+            if _check_partial_fit_first_call(self, classes):
+                host = X.target_of(X.sample()) if isinstance(X, Source) else host_column(y)
+                multilabel = type_of_target(host).startswith("multilabel")
+                self._label_binarizer = LabelBinarizer().fit(host if multilabel else classes)
+            return self._fit(data, incremental=True, callbacks=callbacks)
 
     # Use
 

@@ -41,7 +41,10 @@ def _solver_state(theirs: Any, ours: Any, theta: Any) -> SolverState:
     schedule, made = make_schedule(ours), theirs._optimizer
     layers, count = ours.n_layers_ - 1, 0.0
     state: tuple[Any, ...] = ()
-    if ours.solver == "adam":
+    adam = hasattr(made, "ms")
+    if adam is not (ours.solver == "adam"):  # it was changed after the fit: no state to take over
+        return SolverState(make_optimizer(ours), schedule)
+    if adam:
         state = (_interleaved(made.ms, layers), _interleaved(made.vs, layers))
         count = float(made.t)
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,18 @@ def view_memory(x: Any, backend: Backend | None = None) -> Any:
         return x
     found = from_dlpack(x) if backend is None else from_dlpack(x, backend.xp, backend.device)
     return x if found is None else found
+
+
+@contextmanager
+def unchanged_if_refused(model: Any) -> Generator[None]:
+    """Bring a model back to what it was where what is asked of it cannot be done."""
+    before = vars(model).copy()
+    try:
+        yield
+    except BaseException:
+        vars(model).clear()
+        vars(model).update(before)
+        raise
 
 
 def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
@@ -276,6 +289,6 @@ def check_fitted(model: Any) -> Backend:
     """
     network = vars(model).get("network_")
     if network is None:
-        check_is_fitted(model)
+        check_is_fitted(model, "network_")
         raise AssertionError("unreachable")
     return network.backend

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -55,6 +55,7 @@ from xpnn.estimators.inputs import (
     plain_rows,
     rows_to_backend,
     sender,
+    unchanged_if_refused,
     view_memory,
 )
 from xpnn.estimators.lbfgs import fit_lbfgs
@@ -177,6 +178,12 @@ class _Weights:
     def __post_init__(self) -> None:
         self.made = [*self.coefs, *self.intercepts]
 
+    def refill(self, network: Network) -> None:
+        """Cut the lists anew; they stay the same objects, as scikit-learn's do."""
+        arrays = list(network.parameters().values())
+        self.theta, self.coefs[:], self.intercepts[:] = network.theta, arrays[::2], arrays[1::2]
+        self.made = arrays[::2] + arrays[1::2]
+
     @property
     def replaced(self) -> bool:
         """Whether somebody put another array into one of the lists."""
@@ -211,18 +218,6 @@ class _Momentum(SGD):
 
     def __post_init__(self) -> None:
         """Everything was checked by the estimator."""
-
-
-@contextmanager
-def _unchanged_if_refused(model: Any) -> Generator[None]:
-    """Bring a model back to what it was where what is asked of it cannot be done."""
-    before = vars(model).copy()
-    try:
-        yield
-    except BaseException:
-        vars(model).clear()
-        vars(model).update(before)
-        raise
 
 
 @dataclass(eq=False, repr=False)
@@ -316,8 +311,9 @@ class BaseMLP(
             raise AttributeError(f"this {type(self).__name__} has no coefs_ before it is fitted")
         made = vars(self).get("_cut")
         if made is None or made.theta is not self.network_.theta:
-            arrays = list(self.network_.parameters().values())
-            made = self._cut = _Weights(self.network_.theta, arrays[::2], arrays[1::2])
+            if made is None:
+                made = self._cut = _Weights(self.network_.theta, [], [])
+            made.refill(self.network_)
         return made
 
     @property
@@ -357,8 +353,11 @@ class BaseMLP(
                 if new.shape != p.shape:
                     raise InputError(f"{name}[{i}] has shape {new.shape}; expected {p.shape}")
                 values[p.offset : p.offset + p.size] = new.reshape(-1)
-        network.theta = to_device(values, where.xp, where.device, network.theta.dtype)
-        self._published()
+        if where.name == "numpy" and network.theta.flags.writeable:
+            network.theta[...] = values  # views that the user holds stay the model's
+        else:
+            network.theta = to_device(values, where.xp, where.device, network.theta.dtype)
+        made.refill(network)
         return network
 
     @property
@@ -397,7 +396,7 @@ class BaseMLP(
             }
             check_combinations(self, hidden, steps_only)
             first = "network_" not in vars(self) or (not self.warm_start and not incremental)
-            with _unchanged_if_refused(self):
+            with unchanged_if_refused(self):
                 encoded = self._encode(data, incremental, first, group)
                 held = self._encode_validation(data, encoded, first)
                 loss = self._make_loss()
@@ -415,12 +414,15 @@ class BaseMLP(
                 if group is not None:
                     self.network_.theta = group.broadcast_array(self.network_.theta)
                 if uses_steps(self):
+                    self._begin_curves()
                     train, validator = self._hold_out(train, encoded, held, incremental, group)
                     identity = partial(self._identity, train, validator)
                     checkpoints.check(identity, self._random_state, self.max_iter)
+                    call = FitCall(data, incremental, calls, checkpoints, group)
+                    earlier = self._earlier_state(train, call)
+                    trainer = self._make_trainer(train, validator, call, earlier)
             if uses_steps(self):
-                call = FitCall(data, incremental, calls, checkpoints, group)
-                self._fit_in_steps(train, validator, call)
+                self._fit_in_steps(trainer, earlier, call)
             else:
                 self._fit_lbfgs(train, encoded, group)
             self._check_finite()
@@ -564,13 +566,22 @@ class BaseMLP(
         self.network_ = self._make_network(layers, loss, there)
         self.out_activation_ = self._out_activation()
         self._best_theta, self.stopped_ = None, False
+        for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_", "best_loss_"):
+            self.__dict__.pop(name, None)
         if uses_steps(self):
+            self._begin_curves()
+
+    def _begin_curves(self) -> None:
+        """Begin what is noted of a training, where another solver or option noted nothing."""
+        known, monitors = vars(self), bool(self.early_stopping)
+        if "loss_curve_" not in known:
             self.loss_curve_: list[float] = []
             self.validation_loss_curve_: list[float] = []
             self._no_improvement_count = 0
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
+        if "best_loss_" not in known or (monitors is (self.validation_scores_ is None)):
+            self.best_loss_ = None if monitors else np.inf
+            self.validation_scores_: list[float] | None = [] if monitors else None
+            self.best_validation_score_ = -np.inf if monitors else None
 
     def _dataset(
         self, encoded: Encoded, group: ProcessGroup | None, batch_size: int | None = None
@@ -612,14 +623,16 @@ class BaseMLP(
 
     # The stochastic solvers
 
-    def _fit_in_steps(
-        self, train: Dataset, validator: EstimatorValidator | None, call: FitCall
-    ) -> None:
-        earlier = self._earlier_state(train, call)
-        speaks = call.checkpoints.first
-        verbose = bool(self.verbose) and speaks
+    def _make_trainer(
+        self,
+        train: Dataset,
+        validator: EstimatorValidator | None,
+        call: FitCall,
+        earlier: SolverState,
+    ) -> Trainer:
+        verbose = bool(self.verbose) and call.checkpoints.first
         rules = ScikitLearnRules(self, earlier.schedule, validator, call.incremental, verbose)
-        trainer = Trainer(
+        return Trainer(
             self.network_,
             train,
             RandomStateSampler(self._random_state, self.shuffle),
@@ -632,6 +645,8 @@ class BaseMLP(
             model=self,
             state=earlier.training,
         )
+
+    def _fit_in_steps(self, trainer: Trainer, earlier: SolverState, call: FitCall) -> None:
         diverged: DivergenceError | None = None
         try:
             trainer.run()
@@ -642,7 +657,7 @@ class BaseMLP(
             ran_away = trainer.history.stopped == "diverged"
             earlier.training = None if ran_away else trainer.state(live=call.incremental)
             self._solver_state = earlier
-        self._report_end(trainer, diverged, call.incremental, speaks)
+        self._report_end(trainer, diverged, call.incremental, call.checkpoints.first)
 
     def _earlier_state(self, train: Dataset, call: FitCall) -> SolverState:
         """What `partial_fit` goes on with; a new one at first, and for `fit`."""
@@ -725,6 +740,8 @@ class BaseMLP(
     ) -> tuple[Dataset, EstimatorValidator | None]:
         """Bring validation rows in place: those that were given, or some of the training's."""
         if held is not None:
+            if held.source is not None:
+                held.source.check_once(1 if incremental else self.max_iter)
             data = self._dataset(held, group, CHUNK)
             return train, EstimatorValidator(self, data, held, group)
         if not self.early_stopping:
@@ -807,12 +824,13 @@ class BaseMLP(
             self._validate_params()
         hidden = hidden_widths(self.hidden_layer_sizes)
         check_combinations(self, hidden, {})
-        x, y = self._validate(X, y, True, True)
-        labels, targets, outputs = self._encode_targets(y, False, False)
-        self._loss = self._make_loss()
-        self._random_state = check_random_state(self.random_state)
-        encoded = Encoded(x, labels, targets, None, outputs)
-        self._initialize(encoded, hidden, self._loss, self._resolve_backend(x, None))
+        with unchanged_if_refused(self):
+            x, y = self._validate(X, y, True, True)
+            labels, targets, outputs = self._encode_targets(y, False, False)
+            self._loss = self._make_loss()
+            self._random_state = check_random_state(self.random_state)
+            encoded = Encoded(x, labels, targets, None, outputs)
+            self._initialize(encoded, hidden, self._loss, self._resolve_backend(x, None))
         self._published()
         return self
 
@@ -964,10 +982,11 @@ class BaseMLP(
         estimator
             The model itself. It then takes and gives arrays of that library.
         """
-        network = self._fitted_network()
+        network = self._fitted_network().copy()  # a shallow copy of the model has it too
         chosen = select(backend, device, network.dtype)
         # The parameters first: if there is no room, the model stays where it is.
         network.to(chosen)
+        self.network_ = network
         self._move_rest(chosen)
         self._published()
         return self

@@ -41,6 +41,7 @@ from xpnn.estimators.inputs import (
     float_of,
     host_column,
     is_foreign,
+    unchanged_if_refused,
     view_memory,
 )
 from xpnn.estimators.sgd_randomness import draw, permutations
@@ -239,13 +240,14 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             A parameter, a shape or a value is wrong, `y` holds one class only, or weights
             overflowed.
         """
-        x, y = self._validate(X, y, record, reset=True)
-        if self.warm_start and hasattr(self, "coef_"):
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self.classes_ = labels.unique_labels(y)
-        self._start(x, coef_init, intercept_init)
-        self._learn(x, y, sample_weight, int(self.max_iter), record)
+        with unchanged_if_refused(self):
+            x, y = self._validate(X, y, record, reset=True)
+            if self.warm_start and hasattr(self, "coef_"):
+                coef_init = self.coef_ if coef_init is None else coef_init
+                intercept_init = self.intercept_ if intercept_init is None else intercept_init
+            self.classes_ = labels.unique_labels(y)
+            self._start(x, coef_init, intercept_init)
+            self._learn(x, y, sample_weight, int(self.max_iter), record)
         if self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing "
@@ -299,16 +301,17 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "'balanced' weights, use compute_class_weight('balanced', classes=classes, y=y) "
                 "and pass the resulting weights as the class_weight parameter."
             )
-        x, y = self._validate(X, y, record, reset=first)
-        labels._check_partial_fit_first_call(self, classes)
-        check_known_labels(y, self.classes_)
-        if hasattr(self, "coef_"):
-            rows = SparseRows(x, x.dtype) if issparse(x) else x
-            check_namespace(self, rows, self._backend, "partial_fit")
-            self.densify()
-        else:
-            self._start(x, None, None)
-        self._learn(x, y, sample_weight, 1, record)
+        with unchanged_if_refused(self):
+            x, y = self._validate(X, y, record, reset=first)
+            labels._check_partial_fit_first_call(self, classes)
+            check_known_labels(y, self.classes_)
+            if hasattr(self, "coef_"):
+                rows = SparseRows(x, x.dtype) if issparse(x) else x
+                check_namespace(self, rows, self._backend, "partial_fit")
+                self.densify()
+            else:
+                self._start(x, None, None)
+            self._learn(x, y, sample_weight, 1, record)
         return self
 
     def _validate(self, X: Any, y: Any, record: bool | str, reset: bool) -> tuple[Any, Any]:

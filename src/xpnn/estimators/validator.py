@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
 
 from xpnn.backends import Array, InputError, on_device, to_float, to_host
@@ -84,7 +85,7 @@ class EstimatorValidator:
                     mass += own
         if self.group is not None:
             total, mass = self.group.all_reduce_numbers([total, mass])
-        return total / mass
+        return total / (mass or 1.0)
 
     def _score(self, loss: float, scores: Array | None) -> float:
         """What early stopping monitors.
@@ -155,8 +156,8 @@ def score_of(model: Any, X: Any, y: Any, sample_weight: Any) -> float:
     float
     """
     if not isinstance(X, Source):
-        scores, _ = model._scores(X, "predict")
-        predicted = to_host(model._predict_from_scores(scores, to_host))
+        predicted = model.predict(X)  # of a subclass's own, too
+        predicted = predicted.toarray() if issparse(predicted) else to_host(predicted)
         weight = host_column(sample_weight)
         return float(type(model)._METRIC(host_column(y), predicted, sample_weight=weight))
     for name, value in (("y", y), ("sample_weight", sample_weight)):

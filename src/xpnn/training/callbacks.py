@@ -213,6 +213,30 @@ class EarlyStopping(Callback):
         self.monitor = monitor
         self.restore = restore
 
+    def check_monitor(self, validates: bool, kind: str) -> None:
+        """Refuse to monitor what a training will not have.
+
+        Parameters
+        ----------
+        validates : bool
+            Whether there are validation rows.
+        kind : {'multiclass', 'binary', 'regression'}
+            Of the loss: a regression's has no accuracy.
+
+        Raises
+        ------
+        ValueError
+            Names the monitor, and what to give.
+        """
+        accuracy = self.monitor == "validation_accuracy"
+        if self.monitor.startswith("validation") and not (
+            validates and (kind != "regression" or not accuracy)
+        ):
+            raise InputError(
+                f"early stopping monitors {self.monitor}, but there is none: give X_val and y_val, "
+                "a validation_fraction, or another monitor"
+            )
+
     def on_train_begin(self, run: Run) -> None:
         """Forget what an earlier training left."""
         self._best = -math.inf
@@ -222,11 +246,7 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, run: Run) -> None:
         """Keep the weights when they are the best so far; stop when patience is out."""
         figures = getattr(run.history, self.monitor)
-        if not figures:
-            raise InputError(
-                f"early stopping monitors {self.monitor}, but there is none: give X_val and y_val, "
-                "a validation_fraction, or another monitor"
-            )
+        self.check_monitor(bool(figures), "")
         sign = 1.0 if self.monitor == "validation_accuracy" else -1.0
         if sign * figures[-1] > self._best + self.min_delta:
             self._best = sign * figures[-1]

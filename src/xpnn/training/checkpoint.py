@@ -506,13 +506,6 @@ class CheckpointManager:
         found = self.found
         if found is None:
             return
-        vars(run.history).update(vars(found.history()))
-        run.history.stopped = "" if found.stopped == "interrupted" else found.stopped
-        arrays = found.arrays_of("sampler")
-        try:
-            sampler.restore(found.values["generator"], arrays)
-        except ValueError as error:
-            raise CheckpointError(f"{found.path}: {error}") from error
         states = found.values["callbacks"]
         kept = [call for call in callbacks if call.save_state()]
         if not self.first:  # rank 0 has more, behind those of every rank
@@ -522,6 +515,13 @@ class CheckpointManager:
             raise CheckpointError(
                 f"{found.path}: it has the states of other callbacks than {names}"
             )
+        arrays = found.arrays_of("sampler")
+        try:
+            sampler.restore(found.values["generator"], arrays)
+        except ValueError as error:
+            raise CheckpointError(f"{found.path}: {error}") from error
+        vars(run.history).update(vars(found.history()))
+        run.history.stopped = "" if found.stopped == "interrupted" else found.stopped
         for i, (call, state) in enumerate(zip(kept, states, strict=True)):
             try:
                 call.load_state(run, {**state["values"], **found.arrays_of(f"callback.{i}")})

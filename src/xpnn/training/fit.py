@@ -12,8 +12,10 @@ from xpnn.backends import (
     Array,
     HostGenerator,
     InputError,
+    Namespace,
     device_errors,
     generator,
+    is_half,
     library_name,
     on_device,
     to_float,
@@ -21,7 +23,7 @@ from xpnn.backends import (
 from xpnn.data.streams import Source
 from xpnn.distributed import ProcessGroup, check_single_process, process_group
 from xpnn.optimizers import Constant
-from xpnn.training.callbacks import Callback, as_callbacks, as_early_stopping
+from xpnn.training.callbacks import Callback, EarlyStopping, as_callbacks, as_early_stopping
 from xpnn.training.checkpoint import CheckpointManager
 from xpnn.training.dataset import CHUNK, ArrayDataset, Dataset, StreamDataset
 from xpnn.training.history import History
@@ -58,46 +60,55 @@ def fit_network(
     check_single_process(options.deterministic, group)
     group = None if group is None or group.size == 1 else group
     rng = network.generator if seed is None else generator(seed)
-    calls = as_callbacks(callbacks)
     stopping = as_early_stopping(early_stopping)
-    if stopping is not None:
-        # First, so that every other callback sees the weights that were restored at the end.
-        calls.insert(0, stopping)
-    if progress and (group is None or group.is_main):
-        from xpnn.training.progress import ProgressBar
-
-        calls.append(ProgressBar())
+    calls = _callbacks(stopping, callbacks, progress and (group is None or group.is_main))
     with nullcontext() if group is None else group.session(), device_errors(_KEPT):
-        if group is not None:
-            group.broadcast_generator(rng)
-        checkpoints = CheckpointManager("network", checkpoint, resume, group)
-        checkpoints.start(rng)
-        train = _training_data(network, data, options, group)
-        if group is not None:
-            network.theta = group.broadcast_array(network.theta)
-        held = _validation_data(network, train, data, validation, validation_fraction, rng, group)
-        if isinstance(held, tuple):
-            train, held = held
-        checkpoints.check(
-            lambda: _identity(network, train, held, options, shuffle, seed, stopping),
-            rng,
-            options.epochs,
-        )
-        trainer = Trainer(
-            network,
-            train,
-            Sampler(rng, shuffle),
-            options,
-            validator=None if held is None else _Validator(network, held, group),
-            callbacks=calls,
-            checkpoints=checkpoints,
-            group=group,
-        )
+        with network.unchanged_if_refused(rng):
+            if group is not None:
+                group.broadcast_generator(rng)
+            checkpoints = CheckpointManager("network", checkpoint, resume, group)
+            checkpoints.start(rng)
+            train = _training_data(network, data, options, group)
+            if group is not None:
+                network.theta = group.broadcast_array(network.theta)
+            held = _validation_data(
+                network, train, data, validation, validation_fraction, rng, group, options
+            )
+            if isinstance(held, tuple):
+                train, held = held
+            for call in calls:
+                if isinstance(call, EarlyStopping):
+                    call.check_monitor(held is not None, network.loss.kind)
+            checkpoints.check(
+                lambda: _identity(network, train, held, options, shuffle, seed, stopping),
+                rng,
+                options.epochs,
+            )
+            trainer = Trainer(
+                network,
+                train,
+                Sampler(rng, shuffle),
+                options,
+                validator=None if held is None else _Validator(network, held, group),
+                callbacks=calls,
+                checkpoints=checkpoints,
+                group=group,
+            )
         history = trainer.run()
         if group is not None:  # a callback may have put other weights in, or noted something
             network.theta = group.broadcast_array(network.theta)
             vars(history).update(group.broadcast(vars(history)))
         return history
+
+
+def _callbacks(stopping: EarlyStopping | None, callbacks: Any, progress: bool) -> list[Callback]:
+    """All callbacks; early stopping first, so that the others see the weights it restored."""
+    calls = [*([] if stopping is None else [stopping]), *as_callbacks(callbacks)]
+    if progress:
+        from xpnn.training.progress import ProgressBar
+
+        calls.append(ProgressBar())
+    return calls
 
 
 def _training_data(
@@ -131,6 +142,7 @@ def _validation_data(
     fraction: float | None,
     rng: HostGenerator,
     group: ProcessGroup | None,
+    options: TrainOptions,
 ) -> Any:
     """Bring validation rows in place; a pair with the training rows where they are set apart."""
     X_val, y_val, weight_val = validation
@@ -154,6 +166,7 @@ def _validation_data(
         for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
             if value is not None:
                 raise InputError(f"{name} is given beside a source, which brings its own")
+        X_val.check_once(-(-options.epochs // options.report_every))
         return network.stream_dataset(X_val, CHUNK, group=group)
     with validation_errors():
         x, _, _ = network.prepare(X_val)
@@ -265,7 +278,7 @@ def evaluate_source(network: Any, data: StreamDataset) -> tuple[float, float | N
             scores = predict(x)
             value = to_float(rule.forward(scores, t, weight, xp=xp)[0])
             means = rule.reduction == "mean"
-            own = to_float(xp.sum(weight)) if means and weight is not None else float(rows)
+            own = float(rows) if weight is None or not means else _weight_of(weight, xp)
             total += value * own if means else value
             mass += own
             share = rule.accuracy(scores, t, xp=xp)
@@ -274,12 +287,18 @@ def evaluate_source(network: Any, data: StreamDataset) -> tuple[float, float | N
             seen += rows
     if data.group is not None:
         total, mass, right, seen = data.group.all_reduce_numbers([total, mass, right, seen])
-    loss = total / mass if rule.reduction == "mean" else total
+    loss = total / (mass or 1.0) if rule.reduction == "mean" else total
     return loss, right / seen if classifies else None
+
+
+def _weight_of(weight: Array, xp: Namespace) -> float:
+    """Sum weights, those of 16 bits in 32."""
+    return to_float(xp.sum(xp.astype(weight, xp.float32) if is_half(weight.dtype) else weight))
 
 
 def plan_step(network: Any, X: Any, y: Any, options: TrainOptions) -> Any:
     """Plan a step, and run nothing; see `Network.plan_step`."""
+    network = network.copy()  # which data place, and noise moves on
     x, xp, _ = network.prepare(X)
     data = ArrayDataset(x, *network.prepare_targets(x, y, None))
     if library_name(xp) == "cupy":

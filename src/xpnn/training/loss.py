@@ -154,8 +154,8 @@ class Loss:
             return None
         if self.kind == "multiclass":
             labels = targets if targets.ndim == 1 else xp.argmax(targets, axis=1)
-            found = xp.astype(xp.argmax(scores, axis=1), labels.dtype, copy=False)
-            return accuracy(found, labels, xp=xp)
+            found = xp.argmax(scores, axis=1)  # of a dtype that is wide enough for all labels
+            return accuracy(found, xp.astype(labels, found.dtype, copy=False), xp=xp)
         return accuracy(scores > 0, targets > 0.5, xp=xp)
 
     def check_targets(self, t: Array, rows: int, outputs: int, *, xp: Namespace) -> Array:

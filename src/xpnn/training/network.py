@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,11 +31,14 @@ from xpnn.backends import (
     device_of,
     dtype_name,
     generator,
+    generator_state,
     host,
     is_floating,
     library_name,
+    namespace,
     on_device,
     placement,
+    restore_generator,
     select,
     to_device,
     to_host,
@@ -199,10 +203,24 @@ class Network:
 
     @theta.setter
     def theta(self, values: Array) -> None:
+        values = as_array("theta", values)
+        if not is_floating(values, namespace(theta=values)):
+            raise InputError(f"theta has dtype {values.dtype}; expected floating-point numbers")
         if tuple(values.shape) != (self.size,):
             raise InputError(f"theta has shape {tuple(values.shape)}; expected ({self.size},)")
         self._theta = values
         self._placed = True
+
+    @contextmanager
+    def unchanged_if_refused(self, rng: HostGenerator) -> Generator[None]:
+        """Put parameters, where they are, and a generator back where what is asked is refused."""
+        before, state = (self._theta, self._placed), generator_state(rng)
+        try:
+            yield
+        except BaseException:
+            self._theta, self._placed = before
+            restore_generator(rng, state)
+            raise
 
     def copy_theta(self) -> Array:
         """Copy all parameters as one vector, on the same device."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -171,13 +171,12 @@ class Trainer:
         if old is not None and fits and self._same_theta(old):
             return old
         rest = earlier.carry()
-        carry = initial_carry(step, network.theta, backend)
+        carry = initial_carry(step, network.copy_theta(), backend)
         if self.checkpoints.found is not None:
             carry = self.checkpoints.found.carry(carry, backend.xp, backend.device)
             self.steps_taken = self.checkpoints.found.steps
-            network.theta = carry[0]
         elif rest is not None:
-            carry = (network.theta, *rest[1:])
+            carry = (carry[0], *rest[1:])
         return CompiledStep(
             step,
             carry,
@@ -211,12 +210,14 @@ class Trainer:
         """
         run, options = self.run_state, self.options
         xp, device = self.network.backend.xp, self.network.backend.device
-        for call in self.callbacks:
-            call.on_train_begin(run)
         bits = deterministic_mode(xp, device) if options.deterministic else nullcontext()
         diverged = None
+        begun: list[Callback] = []
         with on_device(device), bits:
             try:
+                for call in self.callbacks:
+                    call.on_train_begin(run)
+                    begun.append(call)
                 self._restore()
                 while diverged is None and not self._over():
                     diverged = self._report()
@@ -225,8 +226,9 @@ class Trainer:
                     raise  # the others do not know; the checkpoint is what remains
                 self._interrupted()
             finally:
-                for call in self.callbacks:
-                    call.on_train_end(run)
+                with ExitStack() as ends:  # each hears of the end, also if another fails
+                    for call in reversed(begun):
+                        ends.callback(call.on_train_end, run)
         if diverged is not None:
             raise self._divergence(*diverged)
         self.history.stopped = self.history.stopped or "finished"
@@ -240,8 +242,7 @@ class Trainer:
         history, run, options = self.history, self.run_state, self.options
         began, before = time.perf_counter(), history.epochs
         epoch = min(before + options.report_every, options.epochs)
-        self._pass_over(before, epoch - 1)
-        loss = self._epoch(epoch - 1)
+        epoch, loss = self._epochs(before, epoch)
         theta = self.compiled.theta()
         wrong = math.isnan(loss) or (math.isinf(loss) and not options.allow_infinite_loss)
         if wrong or not self.compiled.is_finite(theta):
@@ -317,29 +318,33 @@ class Trainer:
             for i in range(steps)
         ]
 
-    def _pass_over(self, first: int, last: int) -> None:
-        """Run the epochs from `first` to before `last`, and look at no loss."""
-        if last <= first:
-            return
+    def _epochs(self, first: int, last: int) -> tuple[int, float]:
+        """Run the epochs from `first` to before `last`; how many are done, and the last's loss."""
+        hooks, totals = bool(self._batch_callbacks()), ()
+        if not hooks and self._repeated(last - 1 - first):
+            first = last - 1
+        count = self.compiled.step.count_totals(self.dataset.columns[2] is not None)
+        for epoch in range(first, last):
+            # The loss of an epoch that is not reported costs a wait for the device.
+            totals = self._steps(epoch, count if hooks or epoch == last - 1 else 0)
+            if self.history.stopped:  # by a callback, after a batch
+                last = epoch + 1
+                break
+        return last, self.compiled.mean_loss(totals, self.run_state.rows_seen)
+
+    def _repeated(self, times: int) -> bool:
+        """Take the one step of so many epochs at once, where that is possible."""
         data, schedule = self.dataset, self.schedule
-        if (
-            self.steps_per_epoch == 1
+        possible = (
+            times > 0
+            and self.steps_per_epoch == 1
             and isinstance(data, ArrayDataset)
             and isinstance(schedule, Constant)
             and self.noise(0) is None
-            and not self._batch_callbacks()
-            and self.compiled.repeat(data.columns, data.rows, schedule.learning_rate, last - first)
-        ):
-            self.steps_taken += last - first
-            return
-        for epoch in range(first, last):
-            self._steps(epoch, 0)
-
-    def _epoch(self, epoch: int) -> float:
-        """Take the steps of one epoch, and return its mean loss."""
-        weighted = self.dataset.columns[2] is not None
-        totals = self._steps(epoch, self.compiled.step.count_totals(weighted))
-        return self.compiled.mean_loss(totals, self.run_state.rows_seen)
+            and self.compiled.repeat(data.columns, data.rows, schedule.learning_rate, times)
+        )
+        self.steps_taken += times if possible else 0
+        return possible
 
     def _steps(self, epoch: int, count: int) -> tuple[Any, ...]:
         """Take the steps of one epoch; return its totals."""
@@ -427,6 +432,8 @@ class Trainer:
     def _restore(self) -> None:
         """Bring history, sampler and callbacks to where the checkpoint has them."""
         self.checkpoints.restore(self.run_state, self.sampler, self.callbacks)
+        if self.checkpoints.found is not None:
+            self.network.theta = self.compiled.theta()
         self.run_state.weights_epoch = self.history.epochs
         if self.history.epochs:
             self._memory = self.schedule.observe_all(self.history.monitored)

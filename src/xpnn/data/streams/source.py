@@ -203,7 +203,7 @@ class Source(ABC):
         """Read the first row."""
         blocks = self.blocks(None, 1)
         try:
-            block = next(blocks, None)
+            block = next((block for block in blocks if len(block.x)), None)
         finally:
             close = getattr(blocks, "close", None)
             if close is not None:

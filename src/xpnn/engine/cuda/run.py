@@ -119,7 +119,7 @@ class CudaRunner:
         ]
         plan = make_cuda_plan(
             self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
-            range(1, len(leaves(self.carry))), lambda: self.cuda.no_graph,
+            [len(leaves(self.carry)) - 1], lambda: self.cuda.no_graph,
         )  # fmt: skip
         return plan, leaves(columns), leaves(noise)
 
