@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import sklearn.neural_network
+from beside_sklearn import quietly
 from sklearn.utils import compute_sample_weight
 from small import (
     COMMON,
@@ -233,3 +234,33 @@ def test_longer_training_from_the_same_start_goes_on_the_same_way():
     curves = [classifier(dropout=0.2, max_iter=n).loss_curve_ for n in (2, 4, 6)]
     for short, long in pairwise(curves):
         assert short == long[: len(short)]
+
+
+def test_lists_of_weights_stay_the_models():
+    """As scikit-learn's: they are assigned to again and again, and read between."""
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    y = (x[:, 0] > 0).astype(int)
+    ours = quietly(xpnn.MLPClassifier((5, 5), max_iter=5, random_state=0).fit, x, y)
+    theirs = quietly(
+        sklearn.neural_network.MLPClassifier((5, 5), max_iter=5, random_state=0).fit, x, y
+    )
+    found = []
+    for model in (ours, theirs):
+        weights = model.coefs_
+        for i in range(3):
+            weights[i] = weights[i] * 0.5
+            model.predict(x)
+        model.partial_fit(x, y)
+        weights[0] = weights[0] * 2.0
+        found.append(model.predict_proba(x))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
+
+
+def test_a_subclass_is_scored_by_its_own_predict():
+    class Careful(xpnn.MLPClassifier):
+        def predict(self, X):
+            return np.zeros(len(X), int)
+
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    y = (x[:, 0] > 0).astype(int)
+    assert quietly(Careful((3,), max_iter=5).fit, x, y).score(x, y) == (y == 0).mean()

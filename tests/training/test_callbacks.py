@@ -287,3 +287,60 @@ def test_early_stopping_takes_true_for_the_defaults():
 def test_early_stopping_says_what_is_wrong(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("report_every", [1, 5, 10])
+def test_a_stop_in_the_middle_of_an_epoch_is_one_whatever_is_reported(report_every):
+    losses = []
+
+    class StopAtTheThirdBatch(Callback):
+        def on_batch_end(self, run):
+            losses.append(run.batch_loss)
+            if len(losses) == 3:
+                run.stop("enough")
+
+    x = np.random.default_rng(0).normal(size=(500, 3))
+    network = Network(3, [4, "tanh", 2], seed=0)
+    history = network.fit(
+        x, (x[:, 0] > 0).astype(int), epochs=20, batch_size=50, report_every=report_every,
+        callbacks=[StopAtTheThirdBatch()],
+    )  # fmt: skip
+    assert len(losses) == 3
+    assert np.isfinite(losses).all()
+    assert (history.epoch, history.stopped) == ([1], "enough")
+
+
+def test_every_callback_that_began_hears_of_the_end():
+    told = []
+
+    class Told(Callback):
+        def __init__(self, name, fails=False):
+            self.name, self.fails = name, fails
+
+        def on_train_begin(self, run):
+            if self.fails:
+                raise RuntimeError("no beginning")
+
+        def on_train_end(self, run):
+            told.append(self.name)
+            raise RuntimeError("no end")
+
+    with pytest.raises(RuntimeError, match="no end"):
+        Network(3, [2], seed=0).fit(
+            np.ones((4, 3)), [0, 1, 0, 1], callbacks=[Told("a"), Told("b"), Told("c", fails=True)]
+        )
+    assert told == ["a", "b"]
+
+
+@pytest.mark.parametrize("engine", ["pure", "auto", "plan"])
+def test_what_a_callback_writes_into_theta_is_no_part_of_the_steps(engine):
+    """With any engine the network's parameters after a report are a copy."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    y = (x[:, 0] > 0).astype(int)
+
+    def write(run):
+        run.network.theta[...] = 0.0
+
+    found, expected = (Network(3, [4, "tanh", 2], seed=0) for _ in range(2))
+    losses = found.fit(x, y, epochs=4, callbacks=[write], engine=engine).loss
+    assert losses == expected.fit(x, y, epochs=4, engine=engine).loss

@@ -263,3 +263,19 @@ def test_layers_may_be_written_out_or_in_short():
     short = Network(4, [5, "relu", 3], seed=0)
     long = Network(4, [Dense(5, init="he_uniform"), Activation("relu"), Dense(3)], seed=0)
     np.testing.assert_array_equal(short.theta, long.theta)
+
+
+def test_parameters_are_numbers_with_a_point():
+    network = Network(3, [2], seed=0)
+    with pytest.raises(ValueError, match="theta has dtype int64; expected floating-point numbers"):
+        network.theta = np.zeros(8, "int64")
+    network.theta = [0.5] * 8
+    assert network.theta.tolist() == [0.5] * 8
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
+def test_labels_may_be_narrower_than_the_classes(dtype):
+    network = Network(2, [300], seed=0)
+    network.theta = np.where(np.arange(900) == 600 + 261, 100.0, 0.0)
+    assert network.predict(np.zeros((4, 2))).tolist() == [261] * 4
+    assert network.accuracy(np.zeros((4, 2)), np.full(4, 5, dtype)) == 0.0

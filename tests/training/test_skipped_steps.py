@@ -12,7 +12,7 @@ import sealing
 import xpnn
 from xpnn import MLPClassifier, Network, select
 from xpnn.files import read_record
-from xpnn.optimizers import LossScaler
+from xpnn.optimizers import SGD, Adam, LossScaler, RMSprop
 from xpnn.training import CheckpointError, History
 from xpnn.training.checkpoint import CHECKPOINT, read_checkpoint
 
@@ -140,3 +140,12 @@ def test_a_model_file_keeps_it(tmp_path):
     network, history = train(**HALF)
     xpnn.save(network, tmp_path / "m", history.to_dict())
     assert read_record(tmp_path / "m")["skipped"] == history.skipped
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.01), Adam(0.01), RMSprop(0.01)], ids=repr)
+def test_engines_count_the_same_skipped_steps(optimizer):
+    """What only the count is made from is kept on a plan too."""
+    options = HALF | {"optimizer": optimizer, "epochs": 6}
+    pure, planned = (train(engine=engine, **options)[1].skipped for engine in ("pure", "plan"))
+    assert planned == pure
+    assert sum(pure) > 0
