@@ -84,6 +84,10 @@ def _numbers(name: str, x: ArrayLike, xp: Namespace | None = None, device: Devic
     except ValueError as error:
         raise TypeError(f"{name} is not a rectangular table of numbers: {error}") from None
     host = isinstance(found, numpy.ndarray)
+    if host and type(found) is not numpy.ndarray:
+        if numpy.ma.is_masked(found):
+            raise TypeError(f"{name} has masked values; expected a number in every place")
+        found = found.view(numpy.ndarray)  # the rules of subclasses (matrix) are their own
     # ml_dtypes' bfloat16 has kind "V" but counts as a number.
     kind = found.dtype.kind if host else dtype_name(found.dtype)[0]
     if kind in "biuf" or dtype_name(found.dtype) == "bfloat16":

@@ -441,6 +441,11 @@ class BaseMLP(
     ) -> Encoded:
         """Check what there is to learn from."""
         if isinstance(data.X, Source):
+            if not uses_steps(self):
+                raise InputError(
+                    "solver='lbfgs' looks at all rows at once; a source goes with 'adam', 'sgd' or "
+                    "an optimizer"
+                )
             for name, value in (("y", data.y), ("sample_weight", data.sample_weight)):
                 if value is not None:
                     raise InputError(
@@ -466,6 +471,11 @@ class BaseMLP(
             if data.X_val is None:
                 return None
             check_source(self, data.X_val)
+            if self.early_stopping and self.monitor not in ("score", "loss"):
+                raise InputError(
+                    f"monitor is {self.monitor!r}; on validation rows from a source it can be "
+                    "'score' or 'loss'"
+                )
             weights = self._class_weights(train)
             return Encoded(None, None, None, None, train.outputs, data.X_val, weights)
         with validation_errors():
@@ -788,15 +798,12 @@ class BaseMLP(
         if hasattr(self, "classes_"):
             given["classes"] = list(self.classes_)
         if validator is not None:
-            given |= {"X_val": validator.data.columns[0], "y_val": validator.data.columns[1]}
+            given |= dict(
+                zip(("X_val", "y_val", "sample_weight_val"), validator.data.columns, strict=True)
+            )
         return given
 
     def _fit_lbfgs(self, train: Dataset, encoded: Encoded, group: ProcessGroup | None) -> None:
-        if encoded.source is not None:
-            raise InputError(
-                "solver='lbfgs' looks at all rows at once; a source goes with 'adam', 'sgd' or an "
-                "optimizer"
-            )
         assert isinstance(train, ArrayDataset)
         backend = self.network_.backend
         bits = (

@@ -112,7 +112,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         What early stopping monitors on the validation rows: R squared, the loss, or a scorer,
         called as ``monitor(model, X, y)`` with everything on the host; larger is better.
     dtype : {'float16', 'float32', 'float64'}, optional
-        Of the parameters; default, that of `X` (float64 for integers, float32 for float16).
+        Of the parameters; default, that of `X`, for other dtypes than float32 and float64 the
+        library's own: float64 on NumPy, float32 on PyTorch and JAX.
     compute_dtype : {'float16', 'bfloat16'}, optional
         Dtype of forward and backward of a step, where it is not to be that of the
         parameters; sums and the loss are float32 then. Needs a float32 or float64 `dtype`.

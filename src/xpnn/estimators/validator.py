@@ -96,11 +96,6 @@ class EstimatorValidator:
         if monitor == "loss":
             return -loss
         if held.source is not None:
-            if monitor != "score":
-                raise InputError(
-                    f"monitor is {monitor!r}; on validation rows from a source it can be 'score' "
-                    "or 'loss'"
-                )
 
             def score() -> float:
                 return _source_score(model, held.source, held.class_weight)

@@ -226,7 +226,8 @@ def _identity(
         "source": train.source.shuffle if isinstance(train, StreamDataset) else None,
     }
     if held is not None:
-        found |= {"X_val": held.columns[0], "y_val": held.columns[1]}
+        names = ("X_val", "y_val", "sample_weight_val")
+        found |= dict(zip(names, held.columns, strict=True))
     return found
 
 
