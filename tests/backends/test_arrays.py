@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpnn import MLPClassifier, Network, backends
-from xpnn.backends import MixedArraysError, select
+from xpnn.backends import MixedArraysError, as_array, select
 
 
 def test_arrays_decide_by_themselves(backend):
@@ -316,3 +316,15 @@ def test_integers_that_jax_would_change_are_refused(use_library):
         assert backends.to_device(np.array([7]), jax.numpy).tolist() == [7]
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+def test_masked_values_are_refused_by_name_and_matrices_are_arrays():
+    x = np.arange(6.0).reshape(3, 2)
+    with pytest.warns(PendingDeprecationWarning, match="matrix subclass"):
+        matrix = np.matrix(x)
+    for same in (np.ma.array(x), matrix):
+        found = as_array("X", same)
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, x)
+    with pytest.raises(TypeError, match="X has masked values; expected a number in every place"):
+        as_array("X", np.ma.masked_greater(x, 4))

@@ -11,7 +11,8 @@ from xpnn.data import stream
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 LABELS = (X[:, 0] > 0).astype(int)
-TABLE = np.stack([LABELS, 1 - LABELS, LABELS], axis=1)
+CLASSES = np.arange(60) % 3
+TABLE = np.eye(3, dtype=int)[CLASSES] | LABELS[:, None]  # several labels a row
 SMALL = X.astype("float32")
 
 
@@ -50,18 +51,28 @@ def test_planning_a_step_changes_nothing():
 @pytest.mark.parametrize(
     ("change", "refused"),
     [
-        ({"compute_dtype": "float16", "dtype": "float16"}, lambda m: m.fit(X, LABELS)),
+        ({"compute_dtype": "float16", "dtype": "float16"}, lambda m: m.fit(X, CLASSES)),
         ({}, lambda m: m.initialize(X[:, :2], X[:, 0])),
         ({}, lambda m: m.partial_fit(X, TABLE)),
         ({"warm_start": True}, lambda m: m.fit(X, TABLE)),
-        ({}, lambda m: m.fit(X, LABELS, X_val=X, y_val=TABLE)),
+        ({}, lambda m: m.fit(X, CLASSES, X_val=X, y_val=TABLE)),
+        ({}, lambda m: m.fit(X, CLASSES, X_val=stream(iter([(X, CLASSES)])))),
+        ({"solver": "lbfgs"}, lambda m: m.fit(stream(X, CLASSES))),
     ],
-    ids=["precision", "initialize", "several labels", "warm start", "validation rows"],
+    ids=[
+        "precision",
+        "initialize",
+        "several labels",
+        "warm start",
+        "validation rows",
+        "a source that comes once",
+        "a source and lbfgs",
+    ],
 )
 def test_an_estimator(change, refused):
-    model = MLPClassifier((4,), max_iter=5, random_state=0).fit(X, LABELS)
+    model = MLPClassifier((4,), max_iter=5, random_state=0).fit(X, CLASSES)
     before, classes = model.predict_proba(X), model.classes_
-    with pytest.raises(ValueError, match=r"float16|label|classes"):
+    with pytest.raises(ValueError, match=r"float16|label|classes|once|lbfgs"):
         refused(model.set_params(**change))
     assert model.classes_ is classes
     assert model.n_iter_ == 5

@@ -179,6 +179,14 @@ def test_auto_plans_what_is_long_enough(epochs, planned, runners, monkeypatch):
     assert_same([(network, history)], [train(layers, "pure", epochs=epochs)])
 
 
+def test_the_step_after_those_that_run_as_they_are_is_planned(runners, monkeypatch):
+    """Also where an epoch ends with the last of them."""
+    monkeypatch.setattr(compile, "PURE_STEPS", 6)
+    reasons = []
+    train([4, 3], "auto", epochs=4, callbacks=[lambda run: reasons.append(runners[0].reason)])
+    assert [bool(reason) for reason in reasons] == [True, True, False, False]
+
+
 def test_arrays_of_the_user_are_only_read():
     x, t = X.copy(), LABELS.copy()
     for array in (x, t):

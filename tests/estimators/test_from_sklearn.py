@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import sklearn.linear_model
+import sklearn.neural_network
 from beside_sklearn import (
     CLASSIFIERS,
     LIMIT,
@@ -16,7 +19,7 @@ from beside_sklearn import (
     problem,
     quietly,
 )
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from xpnn import MLPClassifier, MLPRegressor, Network
 from xpnn.checks.tolerance import deviation
@@ -187,3 +190,17 @@ def test_what_is_refused():
         from_sklearn(MLPClassifier())
     with pytest.raises(NotFittedError):
         from_sklearn(pair("values")[0])
+
+
+@pytest.mark.parametrize(("solver", "later"), [("sgd", "adam"), ("adam", "sgd")])
+def test_a_solver_that_was_changed_after_the_fit(solver, later):
+    """Its state is not that of the other one: learning goes on without."""
+    x, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    theirs = sklearn.neural_network.MLPClassifier((3,), max_iter=2, solver=solver, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs.fit(x, y)
+    ours = from_sklearn(theirs.set_params(solver=later))
+    np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), rtol=1e-12)
+    assert ours.partial_fit(x, y).n_iter_ == theirs.partial_fit(x, y).n_iter_
+    assert len(ours.loss_curve_) == len(theirs.loss_curve_) == 3

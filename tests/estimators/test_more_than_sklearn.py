@@ -264,3 +264,23 @@ def test_a_subclass_is_scored_by_its_own_predict():
     x = np.random.default_rng(0).normal(size=(60, 4))
     y = (x[:, 0] > 0).astype(int)
     assert quietly(Careful((3,), max_iter=5).fit, x, y).score(x, y) == (y == 0).mean()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"solver": "lbfgs"}, {"solver": "adam"}),
+        ({}, {"early_stopping": True}),
+        ({"early_stopping": True}, {"early_stopping": False}),
+    ],
+    ids=str,
+)
+def test_a_warm_start_goes_on_with_another_solver_or_way_to_stop(before, after):
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    y = (x[:, 0] > 0).astype(int)
+    model = MLPClassifier((3,), max_iter=4, random_state=0, warm_start=True, **before)
+    quietly(model.fit, x, y)
+    quietly(model.set_params(**after).fit, x, y)
+    assert len(model.loss_curve_) >= 4
+    assert (model.validation_scores_ is None) is not model.early_stopping
+    assert (model.best_loss_ is None) is model.early_stopping

@@ -508,3 +508,11 @@ def test_descriptions_are_the_same_in_every_process():
     assert describe(EarlyStopping(2)).startswith("EarlyStopping(patience=2, min_delta=0.0")
     assert describe(np.zeros((2, 0))) == "float64 2x0"
     assert describe(object()) == "object"
+
+
+def test_other_weights_of_validation_rows_are_another_training(path):
+    weighted = HELD | {"sample_weight_val": np.linspace(0.5, 1.5, 9)}
+    network().fit(X, T, **OPTIONS | HELD | {"epochs": 3}, checkpoint=path)
+    message = "training: sample_weight_val is float64 9 [0-9a-f]{16}, the checkpoint has None$"
+    with pytest.raises(CheckpointError, match=message):
+        network().fit(X, T, **OPTIONS | weighted, resume=path)

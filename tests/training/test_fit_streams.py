@@ -300,3 +300,13 @@ def test_bad_input(name):
     call, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_batches_without_rows_are_passed_over_the_first_too():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    y = (x[:, 0] > 0).astype(int)
+    batches = [(x[:0], y[:0]), (x[:20], y[:20]), (x[:0], y[:0]), (x[20:], y[20:])]
+    options = {"epochs": 2, "batch_size": 8, "shuffle": False}
+    found, expected = (Network(3, [4, "tanh", 2], seed=0) for _ in range(2))
+    history = found.fit(stream(batches), **options)
+    assert history.loss == expected.fit(x, y, **options).loss

@@ -43,7 +43,8 @@ def _solver_state(theirs: Any, ours: Any, theta: Any) -> SolverState:
     state: tuple[Any, ...] = ()
     adam = hasattr(made, "ms")
     if adam is not (ours.solver == "adam"):  # it was changed after the fit: no state to take over
-        return SolverState(make_optimizer(ours), schedule)
+        done = OptimizerState(epochs=len(theirs.loss_curve_))
+        return SolverState(make_optimizer(ours), schedule, training=done)
     if adam:
         state = (_interleaved(made.ms, layers), _interleaved(made.vs, layers))
         count = float(made.t)

@@ -174,25 +174,25 @@ class ScikitLearnRules(Callback):
         if model.early_stopping and self.validator is not None:
             self._watch_score(run, self.validator.score)
         else:
-            stalled = model.loss_ > model.best_loss_ - model.tol
-            model._no_improvement_count = model._no_improvement_count + 1 if stalled else 0
+            no_better = model.loss_ > model.best_loss_ - model.tol
+            model._no_improvement_count = model._no_improvement_count + 1 if no_better else 0
             model.best_loss_ = min(model.loss_, model.best_loss_)
         if isinstance(self.schedule, AdjustedRate):
             self.schedule.epoch_ended(model.t_)
-        self._stop_if_stalled(run)
+        self._stop_if_no_better(run)
 
     def _watch_score(self, run: Run, score: float) -> None:
         model = self.model
         model.validation_scores_.append(score)
         self._print(f"Validation score: {score:f}")
-        stalled = score < model.best_validation_score_ + model.tol
-        model._no_improvement_count = model._no_improvement_count + 1 if stalled else 0
+        no_better = score < model.best_validation_score_ + model.tol
+        model._no_improvement_count = model._no_improvement_count + 1 if no_better else 0
         if score > model.best_validation_score_:
             model.best_validation_score_ = score
             model._best_theta = run.network.theta
             run.history.best_epoch = run.history.epochs
 
-    def _stop_if_stalled(self, run: Run) -> None:
+    def _stop_if_no_better(self, run: Run) -> None:
         model = self.model
         if not model._no_improvement_count > model.n_iter_no_change:
             return
