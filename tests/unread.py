@@ -9,7 +9,7 @@ import functools
 from dataclasses import dataclass
 
 from xpnn.layers import Layer
-from xpnn.training.compiled import CompiledStep
+from xpnn.training.step import CompiledStep
 from xpnn.training.dataset import StreamDataset
 
 READS = ("__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__")

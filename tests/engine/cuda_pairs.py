@@ -12,7 +12,7 @@ from xpnn.engine.run_pure import PureRunner
 from xpnn.engine.trees import leaves
 from xpnn.functional import LOSSES
 from xpnn.optimizers import Adam
-from xpnn.training.precision import DEFAULT_PRECISION
+from xpnn.training.options import DEFAULT_PRECISION
 from xpnn.training.sampler import Sampler
 from xpnn.training.step import Step
 

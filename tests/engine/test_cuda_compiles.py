@@ -19,7 +19,7 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training.precision import DEFAULT_PRECISION, Precision
+from xpnn.training.options import DEFAULT_PRECISION, Precision
 from xpnn.training.step import Step
 
 

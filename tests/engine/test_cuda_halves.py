@@ -22,7 +22,7 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision
 
 pytestmark = pytest.mark.slow  # compiles C++ for each plan
 

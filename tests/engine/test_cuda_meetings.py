@@ -9,7 +9,7 @@ from cuda_pairs import ROWS, WEIGHT, Both
 
 from xpnn.engine.cuda import planner
 from xpnn.layers import Dropout
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision
 
 pytestmark = pytest.mark.slow  # compiles C++ for each plan
 

@@ -25,7 +25,7 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 from xpnn.training import Callback
-from xpnn.training.compiled import CompiledStep, initial_carry
+from xpnn.training.step import CompiledStep
 from xpnn.training.dataset import Segment
 from xpnn.training.step import Step
 
@@ -191,7 +191,7 @@ def test_an_epoch_needs_little_beside_the_order_of_the_rows():
     network = Network(50, [32, "relu", 4], seed=0, backend="numpy")
     step = Step(network.layers, network.tree, network.loss, Adam())
     columns, backend = (x, t, None), network.backend
-    carry = initial_carry(step, network.theta, backend)
+    carry = step.initial_carry(network.theta, backend)
     compiled = CompiledStep(step, carry, columns, backend, engine=REPLAY)
     segment = Segment(columns, 2000, source.permutation(2000))
 

@@ -18,7 +18,7 @@ from xpnn.estimators.plain import write
 from xpnn.export import ModelFileError
 from xpnn.optimizers import LossScaler
 from xpnn.training import Callback, CheckpointError
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -93,7 +93,7 @@ def test_a_crash_changes_no_byte(tmp_path):
 
 def test_the_precision_of_products_reaches_every_solver(monkeypatch):
     seen = []
-    for module in (sys.modules["xpnn.estimators.mlp"], sys.modules["xpnn.training.precision"]):
+    for module in (sys.modules["xpnn.estimators.mlp"], sys.modules["xpnn.training.options"]):
         own = module.matmul_precision
         monkeypatch.setattr(
             module,

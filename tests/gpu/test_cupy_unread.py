@@ -20,7 +20,7 @@ from xpnn.optimizers import (
     chain,
     clip_by_global_norm,
 )
-from xpnn.training.compiled import CompiledStep
+from xpnn.training.step import CompiledStep
 
 pytestmark = MARKS
 

@@ -21,7 +21,7 @@ from xpnn.optimizers import (
 )
 from xpnn.training import CheckpointError
 from xpnn.training.checkpoint import read_checkpoint
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision
 from xpnn.training.step import Batch, Step, make_means, make_sums
 
 GENERATOR = np.random.default_rng(0)

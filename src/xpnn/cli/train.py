@@ -110,7 +110,7 @@ def estimator_options(
     from xpnn import select
     from xpnn.backends import PRECISIONS, device_name
     from xpnn.functional import ACTIVATIONS
-    from xpnn.training.precision import COMPUTE_DTYPES
+    from xpnn.training.options import COMPUTE_DTYPES
 
     for option, value, known in (
         ("--activation", activation, [*ACTIVATIONS, "logistic"]),

@@ -116,7 +116,7 @@ class Shard:
     ) -> tuple[Array, ...]:
         """Go through all rows once with this rank's part of each batch; see `PureRunner.run`.
 
-        The runner's step is that of `xpnn.training.compiled`; the sums that are returned are over
+        The runner's step is that of `xpnn.training.step`; the sums that are returned are over
         the rows of all ranks.
         """
         shards = self.batches(rows, batch_size, permutation, sharded=sharded)

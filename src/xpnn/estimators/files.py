@@ -26,7 +26,7 @@ from xpnn.estimators.rules import ATTRIBUTES, SolverState, is_count
 from xpnn.export.model_file import ModelFileError, check_arrays
 from xpnn.layers import Chain, place, size, walk
 from xpnn.optimizers import Optimizer, Schedule
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision
 from xpnn.training.trainer import OptimizerState
 
 KINDS: dict[str, type[BaseMLP]] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}

@@ -11,11 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.losses import network_loss
-from xpnn.estimators.mlp import make_optimizer
-from xpnn.estimators.parameters import STOCHASTIC
+from xpnn.estimators.parameters import STOCHASTIC, make_layers, make_optimizer, make_schedule
 from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.rules import AdjustedRate, SolverState, make_schedule
-from xpnn.estimators.structure import make_layers
+from xpnn.estimators.rules import AdjustedRate, SolverState
 from xpnn.training import Network
 from xpnn.training.trainer import OptimizerState
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from xpnn.backends import on_device, to_device, to_float, to_host
+from xpnn.backends import (
+    deterministic_mode,
+    matmul_precision,
+    on_device,
+    to_device,
+    to_float,
+    to_host,
+)
 from xpnn.distributed import ProcessGroup, shard_bounds
 from xpnn.engine import HostRows
-from xpnn.estimators.structure import packing, weights_of
+from xpnn.estimators.parameters import packing, weights_of
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.optimizers import SGD
-from xpnn.training.dataset import ArrayDataset
+from xpnn.training.dataset import ArrayDataset, Dataset
 from xpnn.training.host_rows import chunks
 from xpnn.training.step import Batch, Step
 
@@ -92,7 +100,7 @@ def _own(data: ArrayDataset, group: ProcessGroup, on_host: bool) -> ArrayDataset
 
 
 def fit_lbfgs(
-    model: Any, data: ArrayDataset, weight: Any, loss: Any, group: ProcessGroup | None
+    model: Any, data: Dataset, weight: Any, loss: Any, group: ProcessGroup | None
 ) -> None:
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
@@ -114,10 +122,13 @@ def fit_lbfgs(
     ConvergenceWarning
         SciPy stopped before it converged; in scikit-learn's words.
     """
+    assert isinstance(data, ArrayDataset)  # a source has been refused
     network = model.network_
     objective = _Objective(model, data, weight, loss, group)
     start = np.asarray(to_host(network.theta), np.float64)[objective.packing]
-    with np.errstate(over="ignore", invalid="ignore"):
+    xp, device = network.backend.xp, network.backend.device
+    bits = deterministic_mode(xp, device) if model.deterministic else nullcontext()
+    with bits, matmul_precision(model.precision, xp), np.errstate(over="ignore", invalid="ignore"):
         found = minimize(
             objective,
             start,
@@ -129,7 +140,5 @@ def fit_lbfgs(
     model.loss_ = float(found.fun)
     flat = np.empty_like(found.x)
     flat[objective.packing] = found.x
-    with on_device(network.backend.device):
-        network.theta = to_device(
-            flat, network.backend.xp, network.backend.device, network.backend.dtype, copy=None
-        )
+    with on_device(device):
+        network.theta = to_device(flat, xp, device, network.backend.dtype, copy=None)

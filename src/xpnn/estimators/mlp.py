@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,13 +23,11 @@ from xpnn.backends import (
     Array,
     Backend,
     InputError,
-    deterministic_mode,
     device_errors,
     device_name,
     device_of,
     dtype_name,
     library_name,
-    matmul_precision,
     namespace,
     on_device,
     select,
@@ -63,37 +60,32 @@ from xpnn.estimators.losses import network_loss
 from xpnn.estimators.parameters import (
     CONSTRAINTS,
     WITHOUT_EFFECT,
-    check_combinations,
-    uses_steps,
-)
-from xpnn.estimators.rules import AdjustedRate, ScikitLearnRules, SolverState, make_schedule
-from xpnn.estimators.sources import check_source, encoder, find_targets, predict_dataset
-from xpnn.estimators.structure import (
     biases_of,
+    check_combinations,
     hidden_ends,
     hidden_widths,
     initial_weights,
     make_layers,
+    make_optimizer,
+    make_schedule,
+    uses_steps,
     weights_of,
 )
+from xpnn.estimators.rules import AdjustedRate, ScikitLearnRules, SolverState
+from xpnn.estimators.sources import check_source, encoder, find_targets, predict_dataset
 from xpnn.estimators.validator import EstimatorValidator, score_of
 from xpnn.layers import Chain, unflatten
 from xpnn.optimizers import (
-    SGD,
-    Adam,
     Optimizer,
     Schedule,
-    add_decayed_weights,
-    chain,
-    clip_by_global_norm,
 )
 from xpnn.training import DivergenceError, Network, TrainOptions
 from xpnn.training.callbacks import Callback, as_callbacks
 from xpnn.training.checkpoint import CheckpointManager
 from xpnn.training.dataset import CHUNK, ArrayDataset, Dataset, StreamDataset
-from xpnn.training.fit import validation_errors
+from xpnn.training.fit import data_identity, refuse_given, validation_errors
 from xpnn.training.host_rows import SparseRows, chunks
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision
 from xpnn.training.sampler import RandomStateSampler
 from xpnn.training.trainer import Trainer
 from xpnn.training.warn import warn_caller
@@ -113,49 +105,27 @@ class FitData:
 
 @dataclass(frozen=True)
 class FitCall:
-    """One call of `fit` or `partial_fit` of a stochastic solver.
-
-    Parameters
-    ----------
-    data : FitData
-        What there is to learn from.
-    incremental : bool
-        Whether this is `partial_fit`: one epoch, going on with what was kept.
-    callbacks : list of Callback
-        The caller's.
-    checkpoints : CheckpointManager
-        Writes checkpoints, and has the one to go on from.
-    group : ProcessGroup, optional
-        Processes that share each batch.
-    """
+    """One call of `fit`, or (`incremental`) of `partial_fit`, of a stochastic solver."""
 
     data: FitData
     incremental: bool
     callbacks: list[Callback]
-    checkpoints: CheckpointManager
+    checkpoints: CheckpointManager | None
     group: ProcessGroup | None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process prints and warns: of several, rank 0."""
+        return self.group is None or self.group.is_main
 
 
 @dataclass(frozen=True)
 class Encoded:
     """Checked rows to learn from or to validate on, not yet where the model is.
 
-    Parameters
-    ----------
-    x : array, SparseRows or numpy.ndarray
-        Rows where they came; of a source the first one.
-    labels : numpy.ndarray
-        Targets as metrics want them, on the host; of a source None.
-    targets : numpy.ndarray
-        Targets as the loss wants them, on the host; of a source None.
-    weight : numpy.ndarray or None
-        Weights of the rows, those of their classes included, on the host.
-    outputs : int
-        Columns of the scores.
-    source : Source, optional
-        Where the rows come from, if not from arrays.
-    class_weight : numpy.ndarray, optional
-        Weights of the classes, for the rows of a source.
+    `x` is where it came, all else on the host: `labels` are targets as metrics want them,
+    `targets` as the loss wants them; `weight` includes that of a row's class. Of a source there is
+    the first row only, and the weights of the classes. `outputs` are the columns of the scores.
     """
 
     x: Any
@@ -191,33 +161,6 @@ class _Weights:
         return len(now) != len(self.made) or any(
             a is not b for a, b in zip(now, self.made, strict=True)
         )
-
-
-def make_optimizer(model: BaseMLP) -> Optimizer:
-    """Make the optimizer that a model's parameters ask for."""
-    rate = float(model.learning_rate_init)
-    optimizer: Optimizer
-    if model.optimizer is not None:
-        optimizer = model.optimizer
-    elif model.solver == "sgd":
-        momentum = float(model.momentum)
-        optimizer = _Momentum(rate, momentum, bool(model.nesterovs_momentum and momentum))
-    else:
-        optimizer = Adam(rate, float(model.beta_1), float(model.beta_2), float(model.epsilon))
-    links: list[Any] = []
-    if model.clip_norm is not None:
-        links.append(clip_by_global_norm(float(model.clip_norm)))
-    if model.weight_decay:
-        links.append(add_decayed_weights(float(model.weight_decay)))
-    return chain(*links, optimizer) if links else optimizer
-
-
-@dataclass(frozen=True)
-class _Momentum(SGD):
-    """SGD that takes a momentum of 1 too, as scikit-learn does."""
-
-    def __post_init__(self) -> None:
-        """Everything was checked by the estimator."""
 
 
 @dataclass(eq=False, repr=False)
@@ -365,10 +308,6 @@ class BaseMLP(
         """Whether the model lives where its data does."""
         return self.backend is None and self.device is None
 
-    def _number_dtype(self, backend: Backend) -> Any:
-        """Dtype of targets and weights: in half precision they would lose digits, or overflow."""
-        return backend.xp.float32 if dtype_name(backend.dtype) == "float16" else backend.dtype
-
     # Fitting
 
     def _fit(
@@ -385,8 +324,8 @@ class BaseMLP(
         group = process_group(self.distributed)
         check_single_process(self.deterministic, group)
         group = None if group is None or group.size == 1 else group
-        kept = "the model keeps the weights of its last epoch"
-        with nullcontext() if group is None else group.session(), device_errors(kept):
+        weights_of = "the model keeps the weights of its last epoch"
+        with nullcontext() if group is None else group.session(), device_errors(weights_of):
             hidden, calls = hidden_widths(self.hidden_layer_sizes), as_callbacks(callbacks)
             steps_only = {
                 "X_val": data.X_val is not None,
@@ -399,42 +338,36 @@ class BaseMLP(
             with unchanged_if_refused(self):
                 encoded = self._encode(data, incremental, first, group)
                 held = self._encode_validation(data, encoded, first)
-                loss = self._make_loss()
+                loss = self._loss = self._make_loss()
                 self._random_state = check_random_state(self.random_state)
-                checkpoints = CheckpointManager("estimator", checkpoint, resume, group)
-                if (checkpoints.found or group) and self._random_state is np.random.mtrand._rand:
-                    # NumPy's own generator is everybody's: the training has one of its own.
-                    self._random_state = np.random.RandomState()
-                if group is not None:
-                    group.broadcast_generator(self._random_state)
-                checkpoints.start(self._random_state)
+                checkpoints = None
+                if checkpoint is not None or resume is not False or group is not None:
+                    checkpoints = CheckpointManager("estimator", checkpoint, resume, group)
+                    self._random_state = _own_generator(self._random_state, checkpoints)
+                    checkpoints.start(self._random_state)
                 self._prepare_network(encoded, hidden, loss, first, group)
-                self._loss = loss
-                train, validator = self._dataset(encoded, group), None
                 if group is not None:
                     self.network_.theta = group.broadcast_array(self.network_.theta)
+                train = self._dataset(encoded, group)
                 if uses_steps(self):
                     self._begin_curves()
-                    train, validator = self._hold_out(train, encoded, held, incremental, group)
-                    identity = partial(self._identity, train, validator)
-                    checkpoints.check(identity, self._random_state, self.max_iter)
                     call = FitCall(data, incremental, calls, checkpoints, group)
+                    validator = None
+                    if held is not None or self.early_stopping:
+                        train, validator = self._hold_out(train, encoded, held, call)
+                    if checkpoints is not None:
+                        checkpoints.check(self._identity(train, validator), self.max_iter)
                     earlier = self._earlier_state(train, call)
                     trainer = self._make_trainer(train, validator, call, earlier)
             if uses_steps(self):
                 self._fit_in_steps(trainer, earlier, call)
             else:
-                self._fit_lbfgs(train, encoded, group)
-            self._check_finite()
-            self._published()
+                fit_lbfgs(self, train, encoded.weight, loss, group)
+            if not np.isfinite(to_host(self.network_.theta)).all():
+                raise InputError(_NOT_FINITE)
+            if "_cut" in vars(self):
+                self._published()  # lists that somebody holds show the new weights
         return self
-
-    def _check_finite(self) -> None:
-        if not np.isfinite(to_host(self.network_.theta)).all():
-            raise InputError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed."
-            )
 
     def _encode(
         self, data: FitData, incremental: bool, first: bool, group: ProcessGroup | None
@@ -446,15 +379,11 @@ class BaseMLP(
                     "solver='lbfgs' looks at all rows at once; a source goes with 'adam', 'sgd' or "
                     "an optimizer"
                 )
-            for name, value in (("y", data.y), ("sample_weight", data.sample_weight)):
-                if value is not None:
-                    raise InputError(
-                        f"{name} is given beside a source, which brings its own; leave it out"
-                    )
+            own = "beside a source, which brings its own; leave it out"
+            refuse_given(own, y=data.y, sample_weight=data.sample_weight)
             row, outputs, class_weight = find_targets(self, data.X, incremental, first, group)
             return Encoded(row, None, None, None, outputs, data.X, class_weight)
-        x, y = self._validate(data.X, data.y, first, first)
-        weight = self._check_weight(data.sample_weight, x)
+        x, y, weight = self._validate(data.X, data.y, data.sample_weight, first, first)
         if not first and self._follows:
             method = "partial_fit" if incremental else "fit"
             check_namespace(self, x, self.network_.backend, method)
@@ -463,13 +392,12 @@ class BaseMLP(
 
     def _encode_validation(self, data: FitData, train: Encoded, first: bool) -> Encoded | None:
         """Check the validation rows that were given, as training rows are checked."""
-        if data.X_val is None or isinstance(data.X_val, Source):
-            why = "without X_val" if data.X_val is None else "beside a source, which brings its own"
-            for name in ("y_val", "sample_weight_val"):
-                if getattr(data, name) is not None:
-                    raise InputError(f"{name} is given {why}")
-            if data.X_val is None:
-                return None
+        given = {"y_val": data.y_val, "sample_weight_val": data.sample_weight_val}
+        if data.X_val is None:
+            refuse_given("without X_val", **given)
+            return None
+        if isinstance(data.X_val, Source):
+            refuse_given("beside a source, which brings its own", **given)
             check_source(self, data.X_val)
             if self.early_stopping and self.monitor not in ("score", "loss"):
                 raise InputError(
@@ -479,16 +407,22 @@ class BaseMLP(
             weights = self._class_weights(train)
             return Encoded(None, None, None, None, train.outputs, data.X_val, weights)
         with validation_errors():
-            x, y = self._validate(data.X_val, data.y_val, False, first)
-            weight = self._check_weight(data.sample_weight_val, x)
+            x, y, weight = self._validate(
+                data.X_val, data.y_val, data.sample_weight_val, False, first
+            )
             labels, targets, found = self._encode_targets(y, True, True)
         if found != train.outputs:
             raise InputError(f"y_val has {found} outputs; the model has {train.outputs}")
         weight = self._row_weights(labels, weight, train)
         return Encoded(x, labels, targets, weight, found)
 
-    def _validate(self, X: Any, y: Any, reset: bool, first: bool) -> tuple[Any, Any]:
-        """Check rows and targets together; rows stay where they are."""
+    def _validate(
+        self, X: Any, y: Any, sample_weight: Any, reset: bool, first: bool
+    ) -> tuple[Any, Any, Any]:
+        """Check rows, targets and weights together; rows stay where they are, weights go to NumPy.
+
+        With `reset` the model learns the number and names of the features.
+        """
         if y is None:
             name = type(self).__name__
             raise InputError(
@@ -500,18 +434,16 @@ class BaseMLP(
         if is_foreign(X):
             x = check_foreign(self, X, "X", reset)
             _, y = check_X_y(_stand_in(x), y, **options)
-            return x, y
-        x, y = validate_data(
-            self, X, y, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=reset, **options
+        else:
+            options |= {"accept_sparse": SPARSE, "dtype": (np.float64, np.float32)}
+            x, y = validate_data(self, X, y, reset=reset, **options)
+            x = SparseRows(x, x.dtype) if issparse(x) else x
+        if sample_weight is None:
+            return x, y, None
+        weight = _check_sample_weight(
+            host_column(sample_weight), _stand_in(x), dtype=np.float64, ensure_non_negative=True
         )
-        return (SparseRows(x, x.dtype) if issparse(x) else x), y
-
-    def _check_weight(self, weight: Any, x: Any) -> Any:
-        """Check sample weights; they stay on the host."""
-        if weight is None:
-            return None
-        weight, places = host_column(weight), _stand_in(x)
-        return _check_sample_weight(weight, places, dtype=np.float64, ensure_non_negative=True)
+        return x, y, weight
 
     def _resolve_backend(self, x: Any, group: ProcessGroup | None) -> Backend:
         """Where a new model is to live."""
@@ -554,16 +486,19 @@ class BaseMLP(
             )
         layers = make_layers(hidden, self.n_outputs_, self.activation, self.dropout)
         if layers != network.layers:
-            self.network_ = self._make_network(layers, loss, network.theta)
+            self._set_network(layers, loss, network.theta)
 
-    def _make_network(self, layers: Chain, loss: Any, theta: Array) -> Network:
-        rng, own = self._random_state, network_loss(loss)
-        return Network(self.n_features_in_, layers, loss=own, seed=rng, theta=theta)
+    def _set_network(self, layers: Chain, loss: Any, theta: Array) -> None:
+        self.network_ = Network(
+            self.n_features_in_,
+            layers,
+            loss=network_loss(loss),
+            seed=self._random_state,
+            theta=theta,
+        )
 
     def _initialize(self, encoded: Encoded, hidden: list[int], loss: Any, backend: Backend) -> None:
         """Forget what was learned before, and draw initial weights."""
-        for name in ("_solver_state", "_cut"):
-            self.__dict__.pop(name, None)
         self.n_outputs_, self.n_layers_ = encoded.outputs, len(hidden) + 2
         self._requested = (self.dtype, self.backend, self.device)
         self.n_iter_, self.t_ = 0, 0
@@ -573,10 +508,11 @@ class BaseMLP(
             self.n_features_in_, layers, self.activation, self._random_state, dtype
         )
         there = to_device(theta, backend.xp, backend.device, backend.dtype, copy=None)
-        self.network_ = self._make_network(layers, loss, there)
+        self._set_network(layers, loss, there)
         self.out_activation_ = self._out_activation()
         self._best_theta, self.stopped_ = None, False
-        for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_", "best_loss_"):
+        curves = ("loss_curve_", "validation_loss_curve_", "validation_scores_", "best_loss_")
+        for name in ("_solver_state", "_cut", *curves):
             self.__dict__.pop(name, None)
         if uses_steps(self):
             self._begin_curves()
@@ -598,25 +534,24 @@ class BaseMLP(
     ) -> Dataset:
         """Bring rows, targets and weights to where the model is."""
         backend = self.network_.backend
-        numbers = self._number_dtype(backend)
+        xp, device = backend.xp, backend.device
+        # Targets and weights in half precision would lose digits, or overflow.
+        numbers = xp.float32 if dtype_name(backend.dtype) == "float16" else backend.dtype
         if encoded.source is not None:
-            size = batch_size or self._batch_size(encoded.source.rows or 0)
             return StreamDataset(
                 encoded.source,
-                size,
+                batch_size or self._batch_size(encoded.source.rows or 0),
                 backend,
                 encoder(self, encoded.source, encoded.class_weight),
                 number_dtype=numbers,
                 group=group,
             )
-        floats = encoded.targets.dtype.kind == "f"
-        with on_device(backend.device):
-            x = rows_to_backend(encoded.x, backend)
-            dtype = numbers if floats else None
-            t = to_device(encoded.targets, backend.xp, backend.device, dtype, copy=None)
-            weight = encoded.weight
+        with on_device(device):
+            x, weight = rows_to_backend(encoded.x, backend), encoded.weight
+            dtype = numbers if encoded.targets.dtype.kind == "f" else None
+            t = to_device(encoded.targets, xp, device, dtype, copy=None)
             if weight is not None:
-                weight = to_device(weight, backend.xp, backend.device, numbers)
+                weight = to_device(weight, xp, device, numbers)
         return ArrayDataset(x, t, weight)
 
     def _batch_size(self, rows: int) -> int:
@@ -640,16 +575,37 @@ class BaseMLP(
         call: FitCall,
         earlier: SolverState,
     ) -> Trainer:
-        verbose = bool(self.verbose) and call.checkpoints.first
+        options = TrainOptions(
+            epochs=1 if call.incremental else self.max_iter,
+            batch_size=self._batch_size(train.rows),
+            optimizer=earlier.optimizer,
+            learning_rate=earlier.schedule,
+            l2=float(self.alpha),
+            l2_per_row=True,
+            count_rows=True,
+            allow_infinite_loss=True,
+            precision=earlier.precision,
+            engine=self.engine,
+            gradient_accumulation_steps=self.gradient_accumulation_steps,
+            deterministic=self.deterministic,
+        )
+        verbose = bool(self.verbose) and call.speaks
         rules = ScikitLearnRules(self, earlier.schedule, validator, call.incremental, verbose)
+        callbacks: list[Callback] = [rules, *call.callbacks]
+        if self.progress and call.speaks:
+            from xpnn.training.progress import ProgressBar
+
+            callbacks.append(ProgressBar())
+        if getattr(self, "_skl_callbacks", None) and not call.incremental:
+            callbacks.append(ScikitLearnCallbacks(self, call.data))
         return Trainer(
             self.network_,
             train,
             RandomStateSampler(self._random_state, self.shuffle),
-            self._train_options(earlier, train.rows, call.incremental),
+            options,
             loss=self._loss,
             validator=validator,
-            callbacks=[rules, *self._all_callbacks(call)],
+            callbacks=callbacks,
             checkpoints=call.checkpoints,
             group=call.group,
             model=self,
@@ -657,17 +613,40 @@ class BaseMLP(
         )
 
     def _fit_in_steps(self, trainer: Trainer, earlier: SolverState, call: FitCall) -> None:
-        diverged: DivergenceError | None = None
+        """Train, keep what `partial_fit` goes on with, and say how it ended."""
         try:
             trainer.run()
         except DivergenceError as error:
-            diverged = error
+            self._report_divergence(error, trainer, call)
         finally:
             # A state that ran away would spoil whatever is learned later.
             ran_away = trainer.history.stopped == "diverged"
             earlier.training = None if ran_away else trainer.state(live=call.incremental)
             self._solver_state = earlier
-        self._report_end(trainer, diverged, call.incremental, call.checkpoints.first)
+        if trainer.history.stopped == "interrupted":
+            warn_caller("Training interrupted by user.")
+        elif trainer.history.stopped == "finished" and not call.incremental and call.speaks:
+            warn_caller(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
+                "and the optimization hasn't converged yet.",
+                ConvergenceWarning,
+            )
+
+    def _report_divergence(self, error: DivergenceError, trainer: Trainer, call: FitCall) -> None:
+        """Raise in scikit-learn's words; warn where early stopping has weights to end with."""
+        best = trainer.run_state.weights_epoch == trainer.history.best_epoch
+        if call.incremental or not self.early_stopping or not best:
+            raise InputError(
+                f"{_NOT_FINITE} The loss became {error.loss} in epoch {error.epoch}; the model "
+                "keeps the weights of the epoch before. A smaller learning_rate_init, clip_norm, "
+                "or a StandardScaler before the model helps"
+            ) from error
+        if call.speaks:
+            warn_caller(
+                f"The loss became {error.loss} in epoch {error.epoch}; training ends with the "
+                "best weights so far. A smaller learning_rate_init or clip_norm helps.",
+                ConvergenceWarning,
+            )
 
     def _earlier_state(self, train: Dataset, call: FitCall) -> SolverState:
         """What `partial_fit` goes on with; a new one at first, and for `fit`."""
@@ -683,92 +662,22 @@ class BaseMLP(
             )
         return earlier
 
-    def _all_callbacks(self, call: FitCall) -> list[Callback]:
-        """The caller's callbacks, a progress bar, and those of `set_callbacks`."""
-        calls = list(call.callbacks)
-        if self.progress and call.checkpoints.first:
-            from xpnn.training.progress import ProgressBar
-
-            calls.append(ProgressBar())
-        if getattr(self, "_skl_callbacks", None) and not call.incremental:
-            calls.append(ScikitLearnCallbacks(self, call.data))
-        return calls
-
-    def _train_options(self, earlier: SolverState, rows: int, incremental: bool) -> TrainOptions:
-        return TrainOptions(
-            epochs=1 if incremental else self.max_iter,
-            batch_size=self._batch_size(rows),
-            optimizer=earlier.optimizer,
-            learning_rate=earlier.schedule,
-            l2=float(self.alpha),
-            l2_per_row=True,
-            count_rows=True,
-            allow_infinite_loss=True,
-            precision=earlier.precision,
-            engine=self.engine,
-            gradient_accumulation_steps=self.gradient_accumulation_steps,
-            deterministic=self.deterministic,
-        )
-
-    def _report_end(
-        self, trainer: Trainer, diverged: DivergenceError | None, incremental: bool, speaks: bool
-    ) -> None:
-        """Say how a training ended, in scikit-learn's words."""
-        if diverged is not None:
-            kept = trainer.run_state.weights_epoch == trainer.history.best_epoch
-            if not incremental and self.early_stopping and kept:
-                if speaks:
-                    warn_caller(
-                        f"The loss became {diverged.loss} in epoch {diverged.epoch}; training ends "
-                        "with the best weights so far. A smaller learning_rate_init or clip_norm "
-                        "helps.",
-                        ConvergenceWarning,
-                    )
-                return
-            raise InputError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                f"values and need to be preprocessed. The loss became {diverged.loss} in epoch "
-                f"{diverged.epoch}; the model keeps the weights of the epoch before. A smaller "
-                "learning_rate_init, clip_norm, or a StandardScaler before the model helps"
-            ) from diverged
-        if trainer.history.stopped == "interrupted":
-            warn_caller("Training interrupted by user.")
-        elif trainer.history.stopped == "finished" and not incremental and speaks:
-            warn_caller(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
-                "and the optimization hasn't converged yet.",
-                ConvergenceWarning,
-            )
-
     def _hold_out(
-        self,
-        train: Dataset,
-        encoded: Encoded,
-        held: Encoded | None,
-        incremental: bool,
-        group: ProcessGroup | None,
-    ) -> tuple[Dataset, EstimatorValidator | None]:
+        self, train: Dataset, encoded: Encoded, held: Encoded | None, call: FitCall
+    ) -> tuple[Dataset, EstimatorValidator]:
         """Bring validation rows in place: those that were given, or some of the training's."""
         if held is not None:
             if held.source is not None:
-                held.source.check_once(1 if incremental else self.max_iter)
-            data = self._dataset(held, group, CHUNK)
-            return train, EstimatorValidator(self, data, held, group)
-        if not self.early_stopping:
-            return train, None
-        if incremental:
+                held.source.check_once(1 if call.incremental else self.max_iter)
+            data = self._dataset(held, call.group, CHUNK)
+            return train, EstimatorValidator(self, data, held, call.group)
+        if call.incremental:
             raise InputError("partial_fit does not support early_stopping=True without X_val")
         if not isinstance(train, ArrayDataset):
             raise InputError(
                 "early_stopping=True sets no rows of a source apart; give X_val, an array with "
                 "y_val or another source"
             )
-        return self._split(train, encoded, group)
-
-    def _split(
-        self, train: ArrayDataset, encoded: Encoded, group: ProcessGroup | None
-    ) -> tuple[ArrayDataset, EstimatorValidator]:
-        """Set validation rows apart, the same as scikit-learn does."""
         # The parameters are checked; else the fraction is refused by another name.
         with config_context(skip_parameter_validation=True):
             learn, hold = train_test_split(
@@ -784,33 +693,18 @@ class BaseMLP(
             )
         weight = None if encoded.weight is None else encoded.weight[hold]
         held = Encoded(None, encoded.labels[hold], None, weight, encoded.outputs)
-        backend = self.network_.backend
-        rows = train.take(hold, backend)
-        return train.take(learn, backend), EstimatorValidator(self, rows, held, group)
+        rows = train.take(hold, self.network_.backend)
+        validator = EstimatorValidator(self, rows, held, call.group)
+        return train.take(learn, self.network_.backend), validator
 
     def _identity(self, train: Dataset, validator: EstimatorValidator | None) -> dict[str, Any]:
         """What a checkpoint has to be of, and what all processes have to be given."""
         given = {k: v for k, v in self.get_params().items() if k not in WITHOUT_EFFECT}
-        x, t, weight = train.columns
-        given |= {"X": x, "y": t, "sample_weight": weight, "rows": train.rows}
-        given["source"] = train.source.shuffle if isinstance(train, StreamDataset) else None
+        given |= data_identity(train, None if validator is None else validator.data)
         given["dtype"] = self.network_.dtype
         if hasattr(self, "classes_"):
             given["classes"] = list(self.classes_)
-        if validator is not None:
-            given |= dict(
-                zip(("X_val", "y_val", "sample_weight_val"), validator.data.columns, strict=True)
-            )
         return given
-
-    def _fit_lbfgs(self, train: Dataset, encoded: Encoded, group: ProcessGroup | None) -> None:
-        assert isinstance(train, ArrayDataset)
-        backend = self.network_.backend
-        bits = (
-            deterministic_mode(backend.xp, backend.device) if self.deterministic else nullcontext()
-        )
-        with bits, matmul_precision(self.precision, backend.xp):
-            fit_lbfgs(self, train, encoded.weight, self._loss, group)
 
     def initialize(self, X: Any, y: Any) -> Any:
         """Draw initial weights for data like these, and learn nothing.
@@ -832,13 +726,12 @@ class BaseMLP(
         hidden = hidden_widths(self.hidden_layer_sizes)
         check_combinations(self, hidden, {})
         with unchanged_if_refused(self):
-            x, y = self._validate(X, y, True, True)
+            x, y, _ = self._validate(X, y, None, True, True)
             labels, targets, outputs = self._encode_targets(y, False, False)
             self._loss = self._make_loss()
             self._random_state = check_random_state(self.random_state)
             encoded = Encoded(x, labels, targets, None, outputs)
             self._initialize(encoded, hidden, self._loss, self._resolve_backend(x, None))
-        self._published()
         return self
 
     # Use
@@ -1004,6 +897,22 @@ class BaseMLP(
         tags.array_api_support = True
         tags.target_tags.required = True
         return tags
+
+
+_NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
+
+
+def _own_generator(rng: Any, checkpoints: CheckpointManager) -> Any:
+    """Return the generator to draw from: NumPy's own is everybody's, and cannot be put back."""
+    shared = checkpoints.found is not None or checkpoints.group is not None
+    if shared and rng is np.random.mtrand._rand:
+        rng = np.random.RandomState()
+    if checkpoints.group is not None:
+        checkpoints.group.broadcast_generator(rng)
+    return rng
 
 
 def identity(result: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from xpnn.backends import generator_state, restore_generator
-from xpnn.estimators.mlp import _Momentum
+from xpnn.estimators.parameters import _Momentum
 from xpnn.estimators.rules import AdjustedRate
 from xpnn.export import ModelFileError, layer_from_config, layer_to_config
 from xpnn.layers import Layer
@@ -34,7 +34,7 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 from xpnn.training import Loss
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision
 
 _KINDS: tuple[type, ...] = (
     SGD, _Momentum, Adam, AdamW, RMSprop, OptimizerChain, clip_by_global_norm, add_decayed_weights,

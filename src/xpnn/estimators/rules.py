@@ -10,7 +10,7 @@ import numpy as np
 from xpnn.backends import InputError, to_device
 from xpnn.optimizers import Optimizer, Progress, Schedule
 from xpnn.training import Callback, Run
-from xpnn.training.precision import DEFAULT_PRECISION, Precision
+from xpnn.training.options import DEFAULT_PRECISION, Precision
 from xpnn.training.trainer import OptimizerState
 from xpnn.training.warn import print_line
 
@@ -91,17 +91,6 @@ class AdjustedRate(Schedule):
             return False, " Learning rate too small. Stopping."
         self.learning_rate /= 5.0
         return True, f" Setting learning rate to {self.learning_rate:f}"
-
-
-def make_schedule(model: Any) -> Schedule:
-    """Make the learning rate that a model's parameters ask for."""
-    own = model.optimizer.learning_rate if model.optimizer is not None else model.learning_rate_init
-    chosen = model.learning_rate if isinstance(model.learning_rate, Schedule) else own
-    if isinstance(chosen, Schedule):
-        return chosen
-    # scikit-learn's modes belong to its 'sgd'.
-    mode = model.learning_rate if model.solver == "sgd" and model.optimizer is None else "constant"
-    return AdjustedRate(float(chosen), mode, model.power_t)
 
 
 @dataclass

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
 from numbers import Integral, Real
@@ -36,7 +36,6 @@ from xpnn.distributed import ProcessGroup
 from xpnn.engine import MODES, HostRows
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.training.callbacks import Callback, Run
-from xpnn.training.compiled import CompiledStep
 from xpnn.training.history import History
 from xpnn.training.sampler import Sampler
 from xpnn.training.warn import warn_caller
@@ -100,13 +99,7 @@ class Checkpoint:
 
 
 def as_checkpoint(value: Any) -> Checkpoint | None:
-    """Make a `Checkpoint` of a path; pass a `Checkpoint` and None on.
-
-    Raises
-    ------
-    TypeError
-        It is something else.
-    """
+    """Make a `Checkpoint` of a path; pass a `Checkpoint` and None on."""
     if value is None or isinstance(value, Checkpoint):
         return value
     if not isinstance(value, str | Path):
@@ -118,19 +111,7 @@ def as_checkpoint(value: Any) -> Checkpoint | None:
 
 
 def describe(value: Any) -> str:
-    """Say what an option is, the same in every process.
-
-    Parameters
-    ----------
-    value : object
-        Plain values, layers, losses, optimizers, schedules, functions, callbacks, arrays,
-        and lists of them.
-
-    Returns
-    -------
-    str
-        Functions by name only; objects of unknown classes by their class.
-    """
+    """Say what an option is, the same in every process."""
     if isinstance(value, host.generic):
         value = value.tolist()
     if value is None or isinstance(value, bool | int | float | str | bytes):
@@ -175,17 +156,7 @@ def fingerprint(x: Any) -> str:
 
 @dataclass
 class SavedTraining:
-    """The content of a checkpoint.
-
-    Parameters
-    ----------
-    path : Path
-        Where it came from.
-    values : dict
-        Everything that is not an array.
-    arrays : dict of str to numpy.ndarray
-        Carry, callbacks' arrays, and what an estimator adds.
-    """
+    """The content of a checkpoint."""
 
     path: Path
     values: dict[str, Any]
@@ -205,6 +176,11 @@ class SavedTraining:
         """Steps that were taken."""
         return int(self.values["steps"])
 
+    def engine(self, asked: str, xp: Namespace) -> str:
+        """Choose how steps run: as they did before, where that was on the same library."""
+        same = self.values["library"] == library_name(xp)
+        return str(self.values["engine"]) if same else asked
+
     def arrays_of(self, part: str) -> dict[str, Any]:
         """Arrays of one part, such as 'sampler', by the names that it gave them."""
         start = f"{part}."
@@ -215,24 +191,7 @@ class SavedTraining:
         }
 
     def carry(self, like: Any, xp: Namespace, device: Device) -> Any:
-        """Parameters, optimizer state and count, where `like` is.
-
-        Parameters
-        ----------
-        like : nested tuples of array
-            A carry before the first step: shapes and dtypes.
-        xp, device
-            Where it shall be.
-
-        Returns
-        -------
-        nested tuples of array
-
-        Raises
-        ------
-        CheckpointError
-            The arrays are not like these.
-        """
+        """Parameters, optimizer state and count, where `like` is."""
         expected = leaves(like)
         names = [name for name in self.arrays if name.startswith("carry.")]
         if len(names) != len(expected):
@@ -248,13 +207,7 @@ class SavedTraining:
         return map_tree(restored, like)
 
     def array(self, name: str, like: Array, xp: Namespace, device: Device) -> Array:
-        """Bring an array to where `like` is, of the same shape and dtype.
-
-        Raises
-        ------
-        CheckpointError
-            There is none, or its shape or dtype is another.
-        """
+        """Bring an array to where `like` is, of the same shape and dtype."""
         found, dtype = self.arrays.get(name), dtype_name(like.dtype)
         stored = "float32" if dtype == "bfloat16" else dtype
         if found is None or found.shape != tuple(like.shape) or found.dtype != stored:
@@ -281,7 +234,7 @@ def _texts(value: Any) -> bool:
 
 def _is_history(value: Any) -> bool:
     names = {f.name for f in fields(History)}
-    # Where no step can be skipped, and in files of versions before, nothing is said of it.
+    # Where no step can be skipped, nothing is said of it.
     if not isinstance(value, dict) or set(value) | {"skipped"} != names:
         return False
     lists = [v for k, v in value.items() if k not in ("rows", "stopped", "best_epoch", "epoch")]
@@ -315,24 +268,7 @@ _CHECKS: dict[str, Any] = {
 
 
 def read_checkpoint(path: str | Path) -> SavedTraining:
-    """Read a checkpoint.
-
-    Parameters
-    ----------
-    path : path
-        A file that a training wrote.
-
-    Returns
-    -------
-    SavedTraining
-
-    Raises
-    ------
-    CheckpointError
-        The file is not a whole checkpoint, is from a newer xpnn, or is damaged.
-    FileNotFoundError
-        There is none.
-    """
+    """Read a checkpoint."""
     values, arrays = read_arrays(path, CHECKPOINT)
     for key, fits in _CHECKS.items():
         if key not in values or not fits(values[key]):
@@ -345,17 +281,7 @@ def read_checkpoint(path: str | Path) -> SavedTraining:
 
 @dataclass
 class Snapshot:
-    """A training as it stands after an epoch; shares nothing that changes with it.
-
-    Parameters
-    ----------
-    epoch : int
-        Number of the epoch, from 1.
-    values : dict
-        Everything that is not an array.
-    arrays : dict of str to array
-        Arrays of the training's library, or NumPy's.
-    """
+    """A training as it stands after an epoch (from 1); shares nothing that changes with it."""
 
     epoch: int
     values: dict[str, Any]
@@ -363,30 +289,9 @@ class Snapshot:
 
 
 class CheckpointManager:
-    """The checkpoints of one training; does nothing where none were asked for.
+    """The checkpoints of one training, on all its processes: rank 0 reads and writes.
 
-    Parameters
-    ----------
-    kind : {'network', 'estimator'}
-        What trains.
-    checkpoint : Checkpoint, path or None
-        Where and how often to write.
-    resume : bool or path
-        Whether to go on from what is there, or where from.
-    group : ProcessGroup, optional
-        Processes that train together: rank 0 reads and writes.
-
-    Attributes
-    ----------
-    found : SavedTraining or None
-        What to go on from.
-
-    Raises
-    ------
-    CheckpointError
-        What there is cannot be gone on from.
-    FileNotFoundError
-        `resume` is a path, and there is nothing.
+    `found` is what the training goes on from, or None.
     """
 
     def __init__(
@@ -427,18 +332,11 @@ class CheckpointManager:
         there = resume and self.path is not None and self.path.exists()
         return read_checkpoint(self.path) if there and self.path is not None else None
 
-    @property
-    def active(self) -> bool:
-        """Whether there is anything to do."""
-        return self.checkpoint is not None or self.found is not None
-
     # Going on
 
     def start(self, rng: HostGenerator) -> None:
         """Note where the generator begins, or bring it to where the other training began."""
-        if not self.active:
-            return
-        self._before = generator_state(rng)
+        self._rng, self._before = rng, generator_state(rng)
         self._start = self._before
         if self.found is not None:
             try:
@@ -447,28 +345,13 @@ class CheckpointManager:
                 raise CheckpointError(f"{self.found.path}: {error}") from error
             self._start = self.found.values["start"]
 
-    def check(
-        self, identity: Callable[[], dict[str, Any]], rng: HostGenerator, epochs: int
-    ) -> None:
-        """Compare the training that is asked for with the one that the checkpoint is of.
+    def check(self, identity: dict[str, Any], epochs: int) -> None:
+        """Compare the training that is asked for with that of the checkpoint and other processes.
 
-        Parameters
-        ----------
-        identity : callable
-            Returns options and data that change the numbers of a training, by their names.
-        rng : generator
-            As in `start`; put back where it was if the checkpoint is refused.
-        epochs : int
-            How many are asked for.
-
-        Raises
-        ------
-        CheckpointError
-            Names what differs.
+        `identity` holds the options and data that change the numbers of a training, by name;
+        the error names what differs.
         """
-        if not self.active and self.group is None:
-            return
-        self.identity = {name: describe(value) for name, value in identity().items()}
+        self.identity = {name: describe(value) for name, value in identity.items()}
         if self.group is not None:
             seeds = dict.fromkeys(self.identity.keys() & {"seed", "random_state"}, "rank 0's")
             self.group.check_same_options({**self.identity, **seeds, "epochs": str(epochs)})
@@ -484,45 +367,31 @@ class CheckpointManager:
         if done > epochs:
             differs.append(f"{epochs} epochs are asked for, the checkpoint is after {done}")
         if differs:
-            restore_generator(rng, self._before)
+            restore_generator(self._rng, self._before)
             raise CheckpointError(
                 f"{self.found.path}: a checkpoint of another training: {'; '.join(differs)}"
             )
 
-    def engine(self, asked: str, xp: Namespace) -> str:
-        """Choose how steps run: as they did before, where that was on the same library."""
-        if self.found is None or self.found.values["library"] != library_name(xp):
-            return asked
-        return str(self.found.values["engine"])
-
     def restore(self, run: Run, sampler: Sampler, callbacks: Sequence[Callback]) -> None:
-        """Bring history, sampler and callbacks to where they were.
-
-        Raises
-        ------
-        CheckpointError
-            The file has the states of other callbacks, or contradicts itself.
-        """
+        """Bring history, sampler and callbacks to where they were in `found`."""
         found = self.found
-        if found is None:
-            return
+        assert found is not None
         states = found.values["callbacks"]
-        kept = [call for call in callbacks if call.save_state()]
+        with_state = [call for call in callbacks if call.save_state()]
         if not self.first:  # rank 0 has more, behind those of every rank
-            states = states[: len(kept)]
-        names = [type(call).__name__ for call in kept]
+            states = states[: len(with_state)]
+        names = [type(call).__name__ for call in with_state]
         if names != [state.get("name") for state in states]:
             raise CheckpointError(
                 f"{found.path}: it has the states of other callbacks than {names}"
             )
-        arrays = found.arrays_of("sampler")
         try:
-            sampler.restore(found.values["generator"], arrays)
+            sampler.restore(found.values["generator"], found.arrays_of("sampler"))
         except ValueError as error:
             raise CheckpointError(f"{found.path}: {error}") from error
         vars(run.history).update(vars(found.history()))
         run.history.stopped = "" if found.stopped == "interrupted" else found.stopped
-        for i, (call, state) in enumerate(zip(kept, states, strict=True)):
+        for i, (call, state) in enumerate(zip(with_state, states, strict=True)):
             try:
                 call.load_state(run, {**state["values"], **found.arrays_of(f"callback.{i}")})
             except (KeyError, TypeError, ValueError) as error:
@@ -533,76 +402,12 @@ class CheckpointManager:
 
     # Writing
 
-    def snapshot(
-        self,
-        compiled: CompiledStep,
-        history: History,
-        sampler: Sampler,
-        callbacks: Sequence[Callback],
-        steps: int,
-    ) -> Snapshot:
-        """Take a snapshot of a training between two epochs.
-
-        Parameters
-        ----------
-        compiled : CompiledStep
-            Has parameters, optimizer state and count.
-        history : History
-            What happened so far.
-        sampler : Sampler
-            Where random numbers come from.
-        callbacks : sequence of Callback
-            Those with a state are asked for it.
-        steps : int
-            Steps that were taken.
-
-        Returns
-        -------
-        Snapshot
-        """
-        arrays = {f"carry.{i}": leaf for i, leaf in enumerate(leaves(compiled.carry))}
-        generator, own = sampler.state()
-        arrays |= {f"sampler.{key}": array for key, array in own.items()}
-        states: list[dict[str, Any]] = []
-        for call in callbacks:
-            state = call.save_state()
-            if not state:
-                continue
-            names = [key for key, value in state.items() if is_array(value)]
-            arrays |= {f"callback.{len(states)}.{key}": state[key] for key in names}
-            values = {key: _copied(value) for key, value in state.items() if key not in names}
-            states.append({"name": type(call).__name__, "values": values})
-        values = {
-            "engine": compiled.mode,
-            "library": library_name(compiled.backend.xp),
-            "generator": generator,
-            "history": {key: _copied(value) for key, value in history.to_dict().items()},
-            "callbacks": states,
-            "steps": steps,
-        }
-        return Snapshot(history.epochs, values, arrays)
-
-    def after_epoch(self, epoch: int, take: Callable[[], Snapshot], last: bool) -> str | None:
-        """Write a checkpoint when it is time.
-
-        Parameters
-        ----------
-        epoch : int
-            Number of the epoch that ended, from 1.
-        take : callable
-            Takes the snapshot.
-        last : bool
-            Whether no epoch follows.
-
-        Returns
-        -------
-        str or None
-            Why the training must stop.
-        """
+    def after_epoch(self, trainer: Any, last: bool) -> str | None:
+        """Write a checkpoint of a `Trainer` when it is time; say why the training must stop."""
         if self.checkpoint is None:
             return None
-        self._latest = take()
-        return self._write() if last or self._due(epoch) else None
+        self._latest = _snapshot(trainer)
+        return self._write() if last or self._due(trainer.history.epochs) else None
 
     def _due(self, epoch: int) -> bool:
         assert self.checkpoint is not None
@@ -622,8 +427,8 @@ class CheckpointManager:
                 self._warn(failed)
 
     def _write(self) -> str | None:
-        taken = self._latest
-        assert taken is not None
+        latest = self._latest
+        assert latest is not None
         assert self.checkpoint is not None
         assert self.path is not None
         values = {"kind": self.kind, "identity": self.identity, "start": self._start}
@@ -632,14 +437,14 @@ class CheckpointManager:
             write_arrays(
                 self.path,
                 CHECKPOINT,
-                values | taken.values,
-                {name: to_host(array) for name, array in taken.arrays.items()},
+                values | latest.values,
+                {name: to_host(array) for name, array in latest.arrays.items()},
                 temp_name=f".{self.path.name}.part",
             )
         except OSError as error:
             failed = f"the checkpoint {self.path} could not be written: {error}"
         # Not before: where Ctrl-C comes in between, there is something left to write.
-        self._tried, self._when = taken.epoch, time.monotonic()
+        self._tried, self._when = latest.epoch, time.monotonic()
         if failed is not None and self.checkpoint.on_error == "warn":
             self._warn(f"{failed}. The training goes on")
             return None
@@ -652,6 +457,32 @@ class CheckpointManager:
         warn_caller(
             f"{text}; the checkpoint before, if there is one, stays as it is", CheckpointWarning
         )
+
+
+def _snapshot(trainer: Any) -> Snapshot:
+    """Take a snapshot of a training between two epochs."""
+    compiled, history = trainer.compiled, trainer.history
+    arrays = {f"carry.{i}": leaf for i, leaf in enumerate(leaves(compiled.carry))}
+    generator, own = trainer.sampler.state()
+    arrays |= {f"sampler.{key}": array for key, array in own.items()}
+    states: list[dict[str, Any]] = []
+    for call in trainer.callbacks:
+        state = call.save_state()
+        if not state:
+            continue
+        names = [key for key, value in state.items() if is_array(value)]
+        arrays |= {f"callback.{len(states)}.{key}": state[key] for key in names}
+        values = {key: _copied(value) for key, value in state.items() if key not in names}
+        states.append({"name": type(call).__name__, "values": values})
+    values = {
+        "engine": compiled.mode,
+        "library": library_name(compiled.backend.xp),
+        "generator": generator,
+        "history": {key: _copied(value) for key, value in history.to_dict().items()},
+        "callbacks": states,
+        "steps": trainer.steps_taken,
+    }
+    return Snapshot(history.epochs, values, arrays)
 
 
 def _copied(value: Any) -> Any:

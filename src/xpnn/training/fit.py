@@ -9,13 +9,10 @@ from numbers import Real
 from typing import Any
 
 from xpnn.backends import (
-    Array,
     HostGenerator,
     InputError,
-    Namespace,
     device_errors,
     generator,
-    is_half,
     library_name,
     on_device,
     to_float,
@@ -29,9 +26,8 @@ from xpnn.training.dataset import CHUNK, ArrayDataset, Dataset, StreamDataset
 from xpnn.training.history import History
 from xpnn.training.options import TrainOptions
 from xpnn.training.sampler import Sampler
+from xpnn.training.step import upcast
 from xpnn.training.trainer import Trainer
-
-_KEPT = "the network keeps the weights of its last report"
 
 Data = tuple[Any, Any, Any]
 """Rows, targets and weights as a caller gave them."""
@@ -61,29 +57,33 @@ def fit_network(
     group = None if group is None or group.size == 1 else group
     rng = network.generator if seed is None else generator(seed)
     stopping = as_early_stopping(early_stopping)
-    calls = _callbacks(stopping, callbacks, progress and (group is None or group.is_main))
-    with nullcontext() if group is None else group.session(), device_errors(_KEPT):
+    # Early stopping first: the others see the weights that it restored.
+    calls = [*([] if stopping is None else [stopping]), *as_callbacks(callbacks)]
+    if progress and (group is None or group.is_main):
+        from xpnn.training.progress import ProgressBar
+
+        calls.append(ProgressBar())
+    weights_of = "the network keeps the weights of its last report"
+    with nullcontext() if group is None else group.session(), device_errors(weights_of):
         with network.unchanged_if_refused(rng):
             if group is not None:
                 group.broadcast_generator(rng)
-            checkpoints = CheckpointManager("network", checkpoint, resume, group)
-            checkpoints.start(rng)
+            checkpoints = None
+            if checkpoint is not None or resume is not False or group is not None:
+                checkpoints = CheckpointManager("network", checkpoint, resume, group)
+                checkpoints.start(rng)
             train = _training_data(network, data, options, group)
             if group is not None:
                 network.theta = group.broadcast_array(network.theta)
-            held = _validation_data(
-                network, train, data, validation, validation_fraction, rng, group, options
+            train, held = _validation_data(
+                network, train, validation, validation_fraction, rng, group, options
             )
-            if isinstance(held, tuple):
-                train, held = held
             for call in calls:
                 if isinstance(call, EarlyStopping):
                     call.check_monitor(held is not None, network.loss.kind)
-            checkpoints.check(
-                lambda: _identity(network, train, held, options, shuffle, seed, stopping),
-                rng,
-                options.epochs,
-            )
+            if checkpoints is not None:
+                identity = _identity(network, train, held, options, shuffle, seed, stopping)
+                checkpoints.check(identity, options.epochs)
             trainer = Trainer(
                 network,
                 train,
@@ -101,14 +101,11 @@ def fit_network(
         return history
 
 
-def _callbacks(stopping: EarlyStopping | None, callbacks: Any, progress: bool) -> list[Callback]:
-    """All callbacks; early stopping first, so that the others see the weights it restored."""
-    calls = [*([] if stopping is None else [stopping]), *as_callbacks(callbacks)]
-    if progress:
-        from xpnn.training.progress import ProgressBar
-
-        calls.append(ProgressBar())
-    return calls
+def refuse_given(why: str, **given: Any) -> None:
+    """Refuse arguments that go with something else: all that are not None."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name} is given {why}")
 
 
 def _training_data(
@@ -119,9 +116,9 @@ def _training_data(
     if not isinstance(X, Source):
         x, _, _ = network.prepare(X)
         return ArrayDataset(x, *network.prepare_targets(x, y, sample_weight))
-    for name, value in (("y", y), ("sample_weight", sample_weight)):
-        if value is not None:
-            raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
+    refuse_given(
+        "beside a source, which brings its own; leave it out", y=y, sample_weight=sample_weight
+    )
     if options.batch_size is None:
         raise InputError("batch_size is None, for all rows at once; a source needs a number")
     X.check_once(options.epochs)
@@ -137,40 +134,27 @@ def _training_data(
 def _validation_data(
     network: Any,
     train: Dataset,
-    data: Data,
     validation: Data,
     fraction: float | None,
     rng: HostGenerator,
     group: ProcessGroup | None,
     options: TrainOptions,
-) -> Any:
-    """Bring validation rows in place; a pair with the training rows where they are set apart."""
+) -> tuple[Dataset, Dataset | None]:
+    """Bring validation rows in place, or set some apart; what is left to learn from, and they."""
     X_val, y_val, weight_val = validation
     if X_val is None:
-        for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
-            if value is not None:
-                raise InputError(f"{name} is given without X_val")
+        refuse_given("without X_val", y_val=y_val, sample_weight_val=weight_val)
+        return (train, None) if fraction is None else _split(network, train, fraction, rng)
     if fraction is not None:
-        if X_val is not None:
-            raise InputError("validation_fraction is given beside X_val; give one of them")
-        if isinstance(train, StreamDataset):
-            raise InputError(
-                f"validation_fraction is {fraction!r}; no rows of a source are set apart: give "
-                "X_val, another source or an array"
-            )
-        assert isinstance(train, ArrayDataset)
-        return _split(network, train, fraction, rng)
-    if X_val is None:
-        return None
+        raise InputError("validation_fraction is given beside X_val; give one of them")
     if isinstance(X_val, Source):
-        for name, value in (("y_val", y_val), ("sample_weight_val", weight_val)):
-            if value is not None:
-                raise InputError(f"{name} is given beside a source, which brings its own")
+        own = "beside a source, which brings its own"
+        refuse_given(own, y_val=y_val, sample_weight_val=weight_val)
         X_val.check_once(-(-options.epochs // options.report_every))
-        return network.stream_dataset(X_val, CHUNK, group=group)
+        return train, network.stream_dataset(X_val, CHUNK, group=group)
     with validation_errors():
         x, _, _ = network.prepare(X_val)
-        return ArrayDataset(x, *network.prepare_targets(x, y_val, weight_val))
+        return train, ArrayDataset(x, *network.prepare_targets(x, y_val, weight_val))
 
 
 @contextmanager
@@ -184,9 +168,14 @@ def validation_errors() -> Generator[None]:
 
 
 def _split(
-    network: Any, data: ArrayDataset, fraction: float, rng: HostGenerator
+    network: Any, data: Dataset, fraction: float, rng: HostGenerator
 ) -> tuple[ArrayDataset, ArrayDataset]:
     """Set a fraction of the rows, drawn at random, apart for validation."""
+    if not isinstance(data, ArrayDataset):
+        raise InputError(
+            f"validation_fraction is {fraction!r}; no rows of a source are set apart: give "
+            "X_val, another source or an array"
+        )
     between = isinstance(fraction, Real) and 0 < fraction < 1
     count = round(data.rows * fraction) if between else 0
     if not 0 < count < data.rows:
@@ -209,8 +198,7 @@ def _identity(
     stopping: Callback | None,
 ) -> dict[str, Any]:
     """What a checkpoint has to be of: everything that changes the numbers."""
-    x, t, weight = train.columns
-    found = {
+    return {
         **options.identity(),
         "shuffle": shuffle,
         "seed": seed,
@@ -219,15 +207,18 @@ def _identity(
         "layers": network.layers,
         "loss": network.loss,
         "dtype": network.dtype,
-        "X": x,
-        "y": t,
-        "sample_weight": weight,
-        "rows": train.rows,
-        "source": train.source.shuffle if isinstance(train, StreamDataset) else None,
+        **data_identity(train, held),
     }
-    if held is not None:
+
+
+def data_identity(train: Dataset, validation: Dataset | None) -> dict[str, Any]:
+    """What a checkpoint knows of the data: columns by name, and how a source is mixed."""
+    found = dict(zip(("X", "y", "sample_weight"), train.columns, strict=True))
+    found["rows"] = train.rows
+    found["source"] = train.source.shuffle if isinstance(train, StreamDataset) else None
+    if validation is not None:
         names = ("X_val", "y_val", "sample_weight_val")
-        found |= dict(zip(names, held.columns, strict=True))
+        found |= dict(zip(names, validation.columns, strict=True))
     return found
 
 
@@ -238,63 +229,45 @@ class _Validator:
         self.network, self.data, self.group = network, data, group
 
     def __call__(self) -> tuple[float, float | None]:
+        network, loss, predict = self.network, self.network.loss, self.network.predictor
         if isinstance(self.data, StreamDataset):
-            return evaluate_source(self.network, self.data)
+            total, mass, accuracy = evaluate_stream(network, self.data, loss)
+            return (total / mass if loss.reduction == "mean" else total), accuracy
         x, t, weight = self.data.columns
-        loss, xp = self.network.loss, self.network.backend.xp
-        scores = self.predicted(x)
-        value = to_float(loss.forward(scores, t, weight, xp=xp)[0])
-        accuracy = loss.accuracy(scores, t, xp=xp)
-        return value, None if accuracy is None else to_float(accuracy)
-
-    def predicted(self, x: Array) -> Array:
-        """Scores of the rows; processes share them out."""
-        predict = self.network.predictor
-        return predict(x) if self.group is None else self.group.map_rows(predict, x)
+        scores = predict(x) if self.group is None else self.group.map_rows(predict, x)
+        value = to_float(loss.forward(scores, t, weight, xp=network.backend.xp)[0])
+        found = loss.accuracy(scores, t, xp=network.backend.xp)
+        return value, None if found is None else to_float(found)
 
 
-def evaluate_source(network: Any, data: StreamDataset) -> tuple[float, float | None]:
-    """Loss of all rows of a source, by its weights, and their accuracy without them.
+def evaluate_stream(
+    network: Any, data: StreamDataset, loss: Any
+) -> tuple[float, float, float | None]:
+    """Loss of all rows of a source and their accuracy; on several processes each reads a share.
 
-    Parameters
-    ----------
-    network : Any
-        Its loss tells both.
-    data : StreamDataset
-        The rows; on several processes each reads a share.
-
-    Returns
-    -------
-    loss : float
-    accuracy : float or None
+    Returns the loss added up, what to divide it by for a mean (the weights' sum, or the number
+    of rows), and the accuracy, which weights do not count for; None for a regression.
     """
-    rule, backend = network.loss, network.backend
-    xp, predict = backend.xp, network.predictor
-    total, mass, right, seen, classifies = 0.0, 0.0, 0.0, 0.0, True
-    with on_device(backend.device):
+    xp, predict = network.backend.xp, network.predictor
+    total, mass, right, seen = 0.0, 0.0, 0.0, 0.0
+    with on_device(network.backend.device):
         for window, (x, t, weight) in data.windows():
             rows = window.counted
             if not rows:
                 continue
             scores = predict(x)
-            value = to_float(rule.forward(scores, t, weight, xp=xp)[0])
-            means = rule.reduction == "mean"
-            own = float(rows) if weight is None or not means else _weight_of(weight, xp)
+            value = to_float(loss.forward(scores, t, weight, xp=xp)[0])
+            means = loss.reduction == "mean"
+            weighted = means and weight is not None
+            own = to_float(xp.sum(upcast(weight, xp))) if weighted else float(rows)
             total += value * own if means else value
             mass += own
-            share = rule.accuracy(scores, t, xp=xp)
-            classifies = classifies and share is not None
-            right += 0.0 if share is None else to_float(share) * rows
+            accuracy = network.loss.accuracy(scores, t, xp=xp)
+            right += 0.0 if accuracy is None else to_float(accuracy) * rows
             seen += rows
     if data.group is not None:
         total, mass, right, seen = data.group.all_reduce_numbers([total, mass, right, seen])
-    loss = total / (mass or 1.0) if rule.reduction == "mean" else total
-    return loss, right / seen if classifies else None
-
-
-def _weight_of(weight: Array, xp: Namespace) -> float:
-    """Sum weights, those of 16 bits in 32."""
-    return to_float(xp.sum(xp.astype(weight, xp.float32) if is_half(weight.dtype) else weight))
+    return total, mass or 1.0, None if network.loss.kind == "regression" else right / seen
 
 
 def plan_step(network: Any, X: Any, y: Any, options: TrainOptions) -> Any:

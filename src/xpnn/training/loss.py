@@ -236,6 +236,41 @@ class Loss:
             )
 
 
+@dataclass(frozen=True)
+class UpcastLoss:
+    """A loss of 16-bit scores, computed in float32, its gradient scaled before it is rounded."""
+
+    loss: Objective
+    scale: Array | float | None = None
+
+    @property
+    def reduction(self) -> str:
+        """That of the loss."""
+        return self.loss.reduction
+
+    def forward(
+        self,
+        scores: Array,
+        targets: Array,
+        sample_weight: Array | None,
+        *,
+        reduction: str | None = None,
+        xp: Namespace,
+    ) -> tuple[Array, Any]:
+        """Return the loss, not scaled; see `Objective.forward`."""
+        wide = xp.astype(scores, xp.float32)
+        value, saved = self.loss.forward(wide, targets, sample_weight, reduction=reduction, xp=xp)
+        return value, (scores, saved)
+
+    def backward(self, saved: Any, *, xp: Namespace) -> Array:
+        """Return the scaled gradient in the dtype of the scores: infinite where too large."""
+        scores, kept = saved
+        dscores = self.loss.backward(kept, xp=xp)
+        if self.scale is not None:
+            dscores = dscores * self.scale
+        return xp.astype(dscores, scores.dtype)
+
+
 def as_loss(loss: Any) -> Loss:
     """Make a `Loss` of a name, a pair of functions or a `CustomLoss`; pass a `Loss` on.
 
@@ -270,13 +305,7 @@ def as_loss(loss: Any) -> Loss:
 
 
 def check_weights(weight: Array, xp: Namespace) -> None:
-    """Refuse sample weights that are negative, NaN or infinite.
-
-    Raises
-    ------
-    ValueError
-        Says which.
-    """
+    """Refuse sample weights that are negative, NaN or infinite."""
     if not bool(to_float(xp.all((weight >= 0) & xp.isfinite(weight)))):
         raise InputError(
             "sample_weight holds a negative, infinite or NaN weight; expected 0 or more"

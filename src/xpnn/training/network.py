@@ -51,11 +51,10 @@ from xpnn.optimizers import Adam, LossScaler, Optimizer, Schedule
 from xpnn.training.callbacks import EarlyStopping
 from xpnn.training.checkpoint import Checkpoint
 from xpnn.training.dataset import CHUNK, StreamDataset
-from xpnn.training.fit import evaluate_source, fit_network, plan_step
+from xpnn.training.fit import evaluate_stream, fit_network, plan_step
 from xpnn.training.history import History
 from xpnn.training.loss import Loss, as_loss, check_weights
-from xpnn.training.options import TrainOptions, check_count
-from xpnn.training.precision import Precision
+from xpnn.training.options import Precision, TrainOptions, check_count
 from xpnn.training.step import Batch, Step
 from xpnn.training.warn import warn_caller
 
@@ -694,8 +693,10 @@ class Network:
         accuracy : array, 0-d, or None
         """
         if isinstance(X, Source):
-            loss, accuracy = evaluate_source(self, self.stream_dataset(X, CHUNK))
-            return host.asarray(loss), None if accuracy is None else host.asarray(accuracy)
+            data = self.stream_dataset(X, CHUNK)
+            total, mass, found = evaluate_stream(self, data, self.loss)
+            loss = total / mass if self.loss.reduction == "mean" else total
+            return host.asarray(loss), None if found is None else host.asarray(found)
         x, xp, _ = self.prepare(X)
         t, _ = self.prepare_targets(x, y, None)
         with on_device(device_of(x)):

@@ -15,13 +15,15 @@ from xpnn.engine.trees import map_tree
 from xpnn.layers import Tree
 from xpnn.optimizers import Constant, Progress
 from xpnn.training.callbacks import Callback, Run
-from xpnn.training.checkpoint import CheckpointManager, Snapshot
-from xpnn.training.compiled import CompiledStep, initial_carry
+from xpnn.training.checkpoint import CheckpointManager
 from xpnn.training.dataset import ArrayDataset, Dataset, Segment
 from xpnn.training.history import History
 from xpnn.training.options import TrainOptions
 from xpnn.training.sampler import Sampler
-from xpnn.training.step import Step
+from xpnn.training.step import CompiledStep, Step
+
+Hooks = list[Callable[[Run], None]]
+"""What is called after each batch."""
 
 
 class DivergenceError(FloatingPointError):
@@ -135,7 +137,7 @@ class Trainer:
     ) -> None:
         self.network, self.dataset, self.sampler, self.options = network, dataset, sampler, options
         self.validator, self.group = validator, group
-        self.checkpoints = checkpoints or CheckpointManager("network", None, False)
+        self.checkpoints = checkpoints
         main = group is None or group.is_main
         self.callbacks = [call for call in callbacks if main or call.on_every_rank]
         self.schedule = options.schedule
@@ -164,17 +166,19 @@ class Trainer:
             options.gradient_accumulation_steps,
             options.count_rows,
         )
-        columns = self.dataset.columns
-        engine = self.checkpoints.engine(options.engine, backend.xp)
+        columns, engine = self.dataset.columns, options.engine
+        found = None if self.checkpoints is None else self.checkpoints.found
+        if found is not None:
+            engine = found.engine(engine, backend.xp)
         old = earlier.compiled
         fits = old is not None and old.fits(step, columns, backend, engine, self.group)
         if old is not None and fits and self._same_theta(old):
             return old
         rest = earlier.carry()
-        carry = initial_carry(step, network.copy_theta(), backend)
-        if self.checkpoints.found is not None:
-            carry = self.checkpoints.found.carry(carry, backend.xp, backend.device)
-            self.steps_taken = self.checkpoints.found.steps
+        carry = step.initial_carry(network.copy_theta(), backend)
+        if found is not None:
+            carry = found.carry(carry, backend.xp, backend.device)
+            self.steps_taken = found.steps
         elif rest is not None:
             carry = (carry[0], *rest[1:])
         return CompiledStep(
@@ -218,7 +222,8 @@ class Trainer:
                 for call in self.callbacks:
                     call.on_train_begin(run)
                     begun.append(call)
-                self._restore()
+                if self.checkpoints is not None and self.checkpoints.found is not None:
+                    self._restore(self.checkpoints)
                 while diverged is None and not self._over():
                     diverged = self._report()
             except KeyboardInterrupt:
@@ -254,7 +259,8 @@ class Trainer:
         history.epoch.append(epoch)
         history.loss.append(loss)
         history.learning_rate.append(self.learning_rate)
-        self._note_skipped()
+        if self._skipped is not None:
+            self._note_skipped(self._skipped)
         if self.validator is not None:
             value, accuracy = self.validator()
             history.validation_loss.append(value)
@@ -265,8 +271,9 @@ class Trainer:
         # Every callback hears of every report, also of the one that another ends.
         for call in self.callbacks:
             call.on_epoch_end(run)
-        failed = self.checkpoints.after_epoch(epoch, self._snapshot, self._over())
-        history.stopped = history.stopped or failed or ""
+        if self.checkpoints is not None:
+            failed = self.checkpoints.after_epoch(self, last=self._over())
+            history.stopped = history.stopped or failed or ""
         if self.group is not None:
             self.group.check_same_array(theta, "parameters")
             history.stopped = self.group.broadcast(history.stopped)
@@ -278,7 +285,8 @@ class Trainer:
         if theta is not None and self.compiled.is_finite(theta):
             self.network.theta = theta
         self.history.stopped = "interrupted"
-        self.checkpoints.interrupted()
+        if self.checkpoints is not None:
+            self.checkpoints.interrupted()
 
     def _divergence(self, loss: float, epoch: int) -> DivergenceError:
         weights = self.run_state.weights_epoch
@@ -291,12 +299,9 @@ class Trainer:
             epoch,
         )
 
-    def _note_skipped(self) -> None:
+    def _note_skipped(self, before: int) -> None:
         """Write down how many steps were skipped since the report before."""
-        if self._skipped is None:
-            return
-        before, now = self._skipped, self.compiled.skipped() or 0
-        self._skipped = now
+        self._skipped = now = self.compiled.skipped() or 0
         # A checkpoint of a training without a report of them does not say how many there were.
         unknown = len(self.history.loss) - 1 - len(self.history.skipped)
         self.history.skipped += [0] * unknown + [now - before]
@@ -320,13 +325,14 @@ class Trainer:
 
     def _epochs(self, first: int, last: int) -> tuple[int, float]:
         """Run the epochs from `first` to before `last`; how many are done, and the last's loss."""
-        hooks, totals = bool(self._batch_callbacks()), ()
-        if not hooks and self._repeated(last - 1 - first):
+        hooks, totals = self._batch_callbacks(), ()
+        if hooks is None and last - 1 > first and self._repeated(last - 1 - first):
             first = last - 1
         count = self.compiled.step.count_totals(self.dataset.columns[2] is not None)
         for epoch in range(first, last):
             # The loss of an epoch that is not reported costs a wait for the device.
-            totals = self._steps(epoch, count if hooks or epoch == last - 1 else 0)
+            reported = hooks is not None or epoch == last - 1
+            totals = self._steps(epoch, count if reported else 0, hooks)
             if self.history.stopped:  # by a callback, after a batch
                 last = epoch + 1
                 break
@@ -336,8 +342,7 @@ class Trainer:
         """Take the one step of so many epochs at once, where that is possible."""
         data, schedule = self.dataset, self.schedule
         possible = (
-            times > 0
-            and self.steps_per_epoch == 1
+            self.steps_per_epoch == 1
             and isinstance(data, ArrayDataset)
             and isinstance(schedule, Constant)
             and self.noise(0) is None
@@ -346,11 +351,10 @@ class Trainer:
         self.steps_taken += times if possible else 0
         return possible
 
-    def _steps(self, epoch: int, count: int) -> tuple[Any, ...]:
+    def _steps(self, epoch: int, count: int, hooks: Hooks | None) -> tuple[Any, ...]:
         """Take the steps of one epoch; return its totals."""
         totals: Any = count
         self.run_state.rows_seen, self.run_state.batch = 0, -1
-        hooks = self._batch_callbacks()
         # Closed here and now, so that a thread that reads ends with whatever ends the epoch.
         with closing(self.dataset.passes(self.sampler, epoch, self.batch_size)) as segments:
             for segment in segments:
@@ -363,7 +367,7 @@ class Trainer:
         return totals
 
     def _batch_by_batch(
-        self, segment: Segment, epoch: int, totals: Any, hooks: Sequence[Callable[[Run], None]]
+        self, segment: Segment, epoch: int, totals: Any, hooks: Hooks
     ) -> tuple[float, ...]:
         """Take steps one by one, and tell the callbacks of each; return the totals so far."""
         run = self.run_state
@@ -393,11 +397,9 @@ class Trainer:
         self.learning_rate = rates[-1]
         return totals
 
-    def _batch_callbacks(self) -> list[Callable[[Run], None]] | None:
+    def _batch_callbacks(self) -> Hooks | None:
         """What is called after each batch; None where nothing is, on no process."""
-        hooks: list[Callable[[Run], None]] = [
-            call.on_batch_end for call in self.callbacks if call.wants_batches
-        ]
+        hooks: Hooks = [call.on_batch_end for call in self.callbacks if call.wants_batches]
         wanted = bool(hooks) if self.group is None else self.group.broadcast(bool(hooks))
         if wanted and self.dataset.sharded:
             raise InputError(
@@ -424,16 +426,10 @@ class Trainer:
         self.compiled.release()
         return found
 
-    def _snapshot(self) -> Snapshot:
-        return self.checkpoints.snapshot(
-            self.compiled, self.history, self.sampler, self.callbacks, self.steps_taken
-        )
-
-    def _restore(self) -> None:
+    def _restore(self, checkpoints: CheckpointManager) -> None:
         """Bring history, sampler and callbacks to where the checkpoint has them."""
-        self.checkpoints.restore(self.run_state, self.sampler, self.callbacks)
-        if self.checkpoints.found is not None:
-            self.network.theta = self.compiled.theta()
+        checkpoints.restore(self.run_state, self.sampler, self.callbacks)
+        self.network.theta = self.compiled.theta()
         self.run_state.weights_epoch = self.history.epochs
         if self.history.epochs:
             self._memory = self.schedule.observe_all(self.history.monitored)
