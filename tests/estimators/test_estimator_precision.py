@@ -93,7 +93,7 @@ def test_a_crash_changes_no_byte(tmp_path):
 
 def test_the_precision_of_products_reaches_every_solver(monkeypatch):
     seen = []
-    for module in (sys.modules["xpnn.estimators.mlp"], sys.modules["xpnn.training.options"]):
+    for module in (sys.modules["xpnn.estimators.lbfgs"], sys.modules["xpnn.training.options"]):
         own = module.matmul_precision
         monkeypatch.setattr(
             module,

@@ -11,13 +11,6 @@ class ScikitLearnCallbacks(Callback):
     """Tells the callbacks of `set_callbacks` of a fit, and of each epoch as one of its tasks.
 
     A callback of scikit-learn ends a training by what its `on_fit_task_end` returns.
-
-    Parameters
-    ----------
-    model : Any
-        Has the callbacks.
-    data : Any
-        What `fit` was called with.
     """
 
     def __init__(self, model: Any, data: Any) -> None:

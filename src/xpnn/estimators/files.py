@@ -256,13 +256,12 @@ def _read_network(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -
     theta = np.empty(size(tree), dtype)
     for name, p in places.items():
         theta[p.offset : p.offset + p.size] = arrays[name].reshape(-1)
-    model.network_ = model._make_network(layers, model._loss, theta)
+    model._set_network(layers, model._loss, theta)
     model.n_layers_ = len(places) // 2 + 1
     best = arrays.get("best")
     if best is not None and (best.shape != theta.shape or best.dtype != theta.dtype):
         raise ModelFileError(f"best has shape {best.shape}; expected {theta.shape} of {dtype}")
     model._best_theta = best
-    model._published()
 
 
 def _state_dtype(dtype: str) -> str:
@@ -319,7 +318,6 @@ def placed(
     elif was is not None and was[0] != "numpy":
         network.restore_device(was[0], was[1], network.dtype)
         model._move_rest(network.backend)
-    model._published()
     return model
 
 

@@ -116,7 +116,7 @@ def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
         arrays = [array for pair in pairs for array in pair]
         # Its parameters have no place yet: they follow the first data.
         return network.assign(**dict(zip(network.parameters(), arrays, strict=True)))
-    ours.network_ = ours._make_network(layers, ours._loss, theta)
+    ours._set_network(layers, ours._loss, theta)
     ours._requested = (ours.dtype, ours.backend, ours.device)
     ours._best_theta, ours.stopped_ = None, False
     if ours.solver in STOCHASTIC:

@@ -45,15 +45,7 @@ def is_foreign(x: Any) -> bool:
 
 
 def view_memory(x: Any, backend: Backend | None = None) -> Any:
-    """View an object that shares its memory as an array; all else is passed on.
-
-    Parameters
-    ----------
-    x : object
-        Anything.
-    backend : Backend, optional
-        Where a fitted model is: memory on a GPU is viewed through its library.
-    """
+    """View an object that shares its memory as an array; all else is passed on."""
     if x is None or is_array(x):
         return x
     found = from_dlpack(x) if backend is None else from_dlpack(x, backend.xp, backend.device)
@@ -107,19 +99,7 @@ def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
 def plain_rows(model: Any, X: Any, backend: Backend) -> Any:
     """Take the short way with NumPy's rows for a model on NumPy: all is right but, maybe, values.
 
-    Parameters
-    ----------
-    model : estimator
-        Fitted.
-    X : object
-        Rows.
-    backend : Backend
-        Where the model is.
-
-    Returns
-    -------
-    numpy.ndarray or None
-        The rows in the model's dtype; None where there is more to look at.
+    Returns the rows in the model's dtype, or None where there is more to look at.
     """
     if (
         type(X) is np.ndarray
@@ -138,26 +118,7 @@ def plain_rows(model: Any, X: Any, backend: Backend) -> Any:
 
 
 def check_rows(model: Any, X: Any, backend: Backend) -> Any:
-    """Check rows to predict; NumPy's take the short way where nothing can be wrong with them.
-
-    Parameters
-    ----------
-    model : estimator
-        Fitted.
-    X : array_like, sparse matrix or frame, shape (n, features)
-        Rows.
-    backend : Backend
-        Where the model is.
-
-    Returns
-    -------
-    array or SparseRows
-
-    Raises
-    ------
-    ValueError
-        A shape or a value is wrong.
-    """
+    """Check rows to predict; NumPy's take the short way where nothing can be wrong with them."""
     x = plain_rows(model, X, backend)
     if x is not None and _finite(x):
         return x
@@ -189,13 +150,7 @@ def place_of(x: Any) -> tuple[str, str]:
 
 
 def check_namespace(model: Any, x: Any, backend: Backend, method: str) -> None:
-    """Refuse rows that live elsewhere than those of `fit`.
-
-    Raises
-    ------
-    ValueError
-        In scikit-learn's words; it names the way out.
-    """
+    """Refuse rows that live elsewhere than those of `fit`."""
     library, where = place_of(x)
     own, home = backend.name, device_name(backend.device)
     if (library, where) != (own, home):
@@ -208,13 +163,7 @@ def check_namespace(model: Any, x: Any, backend: Backend, method: str) -> None:
 
 
 def check_known_labels(y: Any, known: Any) -> None:
-    """Refuse labels that a model cannot learn any more, in scikit-learn's words.
-
-    Raises
-    ------
-    ValueError
-        `y` holds a label that is not among `known`.
-    """
+    """Refuse labels that a model cannot learn any more, in scikit-learn's words."""
     classes = unique_labels(y)
     if len(np.setdiff1d(classes, known, assume_unique=True)):
         raise InputError(
@@ -245,19 +194,7 @@ def sender(backend: Backend) -> Callable[[Any], Array]:
 
 
 def rows_to_backend(x: Any, backend: Backend) -> Any:
-    """Bring checked rows to where a model is: at once, or batch by batch where there is no room.
-
-    Parameters
-    ----------
-    x : array or SparseRows, shape (n, features)
-        Sparse rows stay on the host; batches of them go out.
-    backend : Backend
-        Where to, and the dtype.
-
-    Returns
-    -------
-    array, SparseRows or HostTable
-    """
+    """Bring checked rows to where a model is: at once, or batch by batch where there is no room."""
     dtype = dtype_name(backend.dtype)
     if isinstance(x, SparseRows):
         return SparseRows(x.matrix, dtype)
@@ -280,13 +217,7 @@ def float_of(dtype: Any, xp: Namespace, device: Device) -> str:
 
 
 def check_fitted(model: Any) -> Backend:
-    """Return where a fitted model is.
-
-    Raises
-    ------
-    NotFittedError
-        It is not fitted.
-    """
+    """Return where a fitted model is."""
     network = vars(model).get("network_")
     if network is None:
         check_is_fitted(model, "network_")

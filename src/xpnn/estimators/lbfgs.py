@@ -104,23 +104,7 @@ def fit_lbfgs(
 ) -> None:
     """Minimize over all rows; sets `n_iter_`, `loss_` and the parameters.
 
-    Parameters
-    ----------
-    model : Any
-        What learns.
-    data : ArrayDataset
-        Rows to learn from.
-    weight : numpy.ndarray or None
-        Their weights, on the host.
-    loss : Objective
-        What is minimized.
-    group : ProcessGroup, optional
-        Processes that share the rows out.
-
-    Warns
-    -----
-    ConvergenceWarning
-        SciPy stopped before it converged; in scikit-learn's words.
+    `weight` is on the host. Warns in scikit-learn's words where SciPy stopped too early.
     """
     assert isinstance(data, ArrayDataset)  # a source has been refused
     network = model.network_

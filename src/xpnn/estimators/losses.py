@@ -37,14 +37,10 @@ REGRESSOR = {
 class LogLoss(Loss):
     """A cross-entropy whose value takes no probability for smaller than the float's `eps`.
 
-    So scikit-learn has it. The gradient is that of the whole cross-entropy.
-
-    Parameters
-    ----------
-    rounded : bool, default False
-        Whether the value is computed from probabilities as they are rounded: what
-        scikit-learn's L-BFGS sees. Near 0 and 1 their logarithms differ from the exact ones
-        in the fifth digit, and a line search that sees other values goes another way.
+    So scikit-learn has it. The gradient is that of the whole cross-entropy. With `rounded` the
+    value is computed from probabilities as they are rounded: what scikit-learn's L-BFGS sees.
+    Near 0 and 1 their logarithms differ from the exact ones in the fifth digit, and a line
+    search that sees other values goes another way.
     """
 
     rounded: bool = False
@@ -118,11 +114,8 @@ class SquaredError:
 class PoissonDeviance:
     """Half the Poisson deviance of ``exp(score)``, summed over outputs.
 
-    Parameters
-    ----------
-    overflows : bool, default False
-        Whether the `exp` of a score may be infinite or 0 and the deviance infinite or NaN,
-        as for scikit-learn's L-BFGS, which then takes a shorter step.
+    With `overflows` the `exp` of a score may be infinite or 0 and the deviance infinite or NaN,
+    as for scikit-learn's L-BFGS, which then takes a shorter step.
     """
 
     overflows: bool = False
@@ -201,29 +194,10 @@ def _own(loss: Loss, names: dict[str, str], option: str, value: Any, default: An
 
 
 def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: bool) -> Loss:
-    """Make the loss of a classifier.
+    """Make the loss of a classifier; `kind` is what scikit-learn calls the targets.
 
-    Parameters
-    ----------
-    loss : str, Loss, CustomLoss or pair of callables
-        The parameter of that name. A pair gets a softmax's scores where `kind` is
-        'multiclass', else a sigmoid's.
-    kind : {'binary', 'multiclass', 'multilabel-indicator'}
-        What scikit-learn calls the targets.
-    label_smoothing : float
-        The parameter of that name.
-    line_search : bool
-        Whether a line search looks at values: L-BFGS's does, and steps are not as long
-        where these are rounded otherwise than scikit-learn's.
-
-    Returns
-    -------
-    Loss
-
-    Raises
-    ------
-    ValueError
-        The loss is not one of classes, or does not go with the targets or the smoothing.
+    A pair of functions gets a softmax's scores where that is 'multiclass', else a sigmoid's. With
+    `line_search` values are rounded as scikit-learn's: else L-BFGS's steps are of other length.
     """
     if isinstance(loss, tuple):
         multiclass = kind == "multiclass"
@@ -251,23 +225,7 @@ def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: b
 def regressor_loss(loss: Any, delta: float, line_search: bool) -> Any:
     """Make the loss of a regressor: scikit-learn's two with its conventions.
 
-    Parameters
-    ----------
-    loss : str, Loss, CustomLoss or pair of callables
-        The parameter of that name.
-    delta : float
-        The parameter of that name.
-    line_search : bool
-        As in `classifier_loss`.
-
-    Returns
-    -------
-    Loss, SquaredError or PoissonDeviance
-
-    Raises
-    ------
-    ValueError
-        The loss is not one of a regression, or does not go with `delta`.
+    `line_search` says whether L-BFGS looks at its values.
     """
     if not isinstance(loss, str):
         own = _own(as_loss(loss), REGRESSOR, "delta", delta, 1)

@@ -140,20 +140,6 @@ def check_combinations(model: Any, hidden: Sequence[int], given: dict[str, bool]
     """Refuse what would have no effect, or two of them.
 
     scikit-learn's own parameters are left to its rules.
-
-    Parameters
-    ----------
-    model : Any
-        Its parameters are looked at.
-    hidden : sequence of int
-        Widths of the hidden layers.
-    given : dict of str to bool
-        Arguments of `fit` that only steps and epochs understand, and whether each was given.
-
-    Raises
-    ------
-    ValueError
-        Names the parameters.
     """
     if model.solver == "lbfgs":
         idle = {
@@ -210,15 +196,7 @@ _NAMES = {"logistic": "sigmoid"}
 
 
 def hidden_widths(sizes: Any) -> list[int]:
-    """Read `hidden_layer_sizes`.
-
-    Raises
-    ------
-    TypeError
-        A width is not an integer.
-    ValueError
-        A width is not positive.
-    """
+    """Read `hidden_layer_sizes`."""
     widths = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if not all(isinstance(w, Integral) and not isinstance(w, bool) for w in widths):
         raise TypeError(f"hidden_layer_sizes must be integers, got {widths}.")
@@ -256,28 +234,7 @@ def _one_activation(value: Any) -> bool:
 
 
 def make_layers(hidden: Sequence[int], outputs: int, activation: Any, dropout: Any) -> Chain:
-    """Make the layers.
-
-    Parameters
-    ----------
-    hidden : sequence of int
-        Widths of the hidden layers.
-    outputs : int
-        Width of the output.
-    activation : str, Layer, pair of functions, or a sequence of them
-        One for all hidden layers or one for each.
-    dropout : float or sequence of float
-        Fraction of units dropped, for all hidden layers or for each.
-
-    Returns
-    -------
-    Chain
-
-    Raises
-    ------
-    ValueError
-        A name is not known, or there are not as many as hidden layers.
-    """
+    """Make the layers; `activation` and `dropout` may have an entry for each hidden layer."""
     activations = _for_each("activation", activation, len(hidden), _one_activation)
     rates = _for_each("dropout", dropout, len(hidden), lambda v: isinstance(v, Real))
     layers: list[Layer] = []
@@ -314,23 +271,6 @@ def initial_weights(inputs: int, layers: Chain, activation: Any, rng: Any, dtype
 
     Glorot & Bengio (2010), equation 16; before the logistic function with 2 in place of 6,
     and so before the output after a logistic layer.
-
-    Parameters
-    ----------
-    inputs : int
-        Number of features.
-    layers : Chain
-        What to draw for.
-    activation : object
-        The parameter of that name.
-    rng : numpy.random.RandomState
-        Where numbers come from.
-    dtype : dtype
-        What they are rounded to.
-
-    Returns
-    -------
-    numpy.ndarray, shape (parameters,)
     """
     tree = place(layers.parameters(inputs))
     weights, biases = weights_of(tree), biases_of(tree)

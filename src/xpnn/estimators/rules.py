@@ -48,19 +48,7 @@ ATTRIBUTES: dict[str, Any] = {
 
 @dataclass
 class AdjustedRate(Schedule):
-    """A learning rate that scikit-learn's modes change between epochs.
-
-    Parameters
-    ----------
-    learning_rate : float
-        That of the next step.
-    mode : {'constant', 'invscaling', 'adaptive'}
-        How it changes.
-    power : float
-        Of 'invscaling'.
-    initial : float, optional
-        The learning rate at first; default, `learning_rate`.
-    """
+    """A learning rate that scikit-learn's modes change between epochs."""
 
     learning_rate: float
     mode: str = "constant"
@@ -95,19 +83,7 @@ class AdjustedRate(Schedule):
 
 @dataclass
 class SolverState:
-    """What `partial_fit` goes on with.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        How steps are taken.
-    schedule : Schedule
-        How large they are.
-    precision : Precision
-        What they compute in.
-    training : OptimizerState
-        What the training before left.
-    """
+    """What `partial_fit` goes on with: how steps are taken, and what the training before left."""
 
     optimizer: Optimizer
     schedule: Schedule
@@ -116,21 +92,7 @@ class SolverState:
 
 
 class ScikitLearnRules(Callback):
-    """Keeps a model's fitted attributes up to date, and stops as scikit-learn does.
-
-    Parameters
-    ----------
-    model : Any
-        What is fitted.
-    schedule : Schedule
-        The learning rate, which the rules may change.
-    validator : Any, optional
-        Has the score of the validation rows.
-    incremental : bool
-        Whether this is `partial_fit`: one epoch, going on with what was kept.
-    verbose : bool
-        Whether to print.
-    """
+    """Keeps a model's fitted attributes up to date, and stops as scikit-learn does."""
 
     def __init__(
         self,
@@ -226,13 +188,7 @@ class ScikitLearnRules(Callback):
         return state if best is None else {**state, "best_theta": best}
 
     def load_state(self, run: Run, state: dict[str, Any]) -> None:
-        """Go on from what `save_state` gave.
-
-        Raises
-        ------
-        ValueError
-            It is not a state of these rules, or contradicts the history.
-        """
+        """Go on from what `save_state` gave."""
         model = self.model
         wrong = [k for k, fits in ATTRIBUTES.items() if k not in state or not fits(state[k])]
         if wrong:

@@ -8,34 +8,22 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
 
-from xpnn.backends import Array, InputError, on_device, to_float, to_host
+from xpnn.backends import Array, on_device, to_float, to_host
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.engine import HostRows
 from xpnn.estimators.inputs import host_column
 from xpnn.estimators.sources import flat_targets, predict_dataset
 from xpnn.training.dataset import Dataset, StreamDataset
+from xpnn.training.fit import evaluate_stream, refuse_given
 from xpnn.training.host_rows import SparseRows
 
 
 class EstimatorValidator:
     """Loss and score of validation rows, in the model's own measure.
 
-    Parameters
-    ----------
-    model : Any
-        What learns.
-    data : Dataset
-        The rows, where the model is.
-    held : Any
-        Their labels and weights, on the host; or their source.
-    group : ProcessGroup, optional
-        Processes that share the rows out.
-
-    Attributes
-    ----------
-    score : float
-        What early stopping monitors: larger is better.
+    `data` is where the model is; `held` has labels and weights on the host, or the source of the
+    rows. `score` is what early stopping monitors: larger is better.
     """
 
     def __init__(self, model: Any, data: Dataset, held: Any, group: ProcessGroup | None) -> None:
@@ -47,7 +35,8 @@ class EstimatorValidator:
         """Return the loss and, where a classifier's score is its accuracy, that."""
         model = self.model
         if isinstance(self.data, StreamDataset):
-            value, scores = self._stream_loss(self.data), None
+            total, mass, _ = evaluate_stream(model.network_, self.data, model._loss)
+            value, scores = total / mass, None
         else:
             x, t, weight = self.data.columns
             scores = self._predicted(x)
@@ -69,23 +58,6 @@ class EstimatorValidator:
         if self.group is None or isinstance(x, HostRows):
             return model._map(predict, x)
         return self.group.map_rows(predict, x)
-
-    def _stream_loss(self, data: StreamDataset) -> float:
-        """Loss of all rows of a source, by its weights and those of the classes."""
-        model, total, mass = self.model, 0.0, 0.0
-        loss, backend = model._loss, model.network_.backend
-        with on_device(backend.device):
-            for window, (x, t, weight) in data.windows():
-                if window.counted:
-                    scores = model.network_.predictor(x)
-                    value = to_float(loss.forward(scores, t, weight, xp=backend.xp)[0])
-                    means = loss.reduction == "mean" and weight is not None
-                    own = to_float(backend.xp.sum(weight)) if means else float(window.rows)
-                    total += value * own if loss.reduction == "mean" else value
-                    mass += own
-        if self.group is not None:
-            total, mass = self.group.all_reduce_numbers([total, mass])
-        return total / (mass or 1.0)
 
     def _score(self, loss: float, scores: Array | None) -> float:
         """What early stopping monitors.
@@ -135,29 +107,14 @@ def measure(model: Any, truth: Any, predicted: Any, weight: Any) -> float:
 
 
 def score_of(model: Any, X: Any, y: Any, sample_weight: Any) -> float:
-    """Score predictions for rows or a source.
-
-    Parameters
-    ----------
-    model : Any
-        Fitted.
-    X : array_like or Source
-        Rows.
-    y, sample_weight : array_like
-        Truth and weights; a source brings its own.
-
-    Returns
-    -------
-    float
-    """
+    """Score predictions for rows or a source."""
     if not isinstance(X, Source):
         predicted = model.predict(X)  # of a subclass's own, too
         predicted = predicted.toarray() if issparse(predicted) else to_host(predicted)
         weight = host_column(sample_weight)
         return float(type(model)._METRIC(host_column(y), predicted, sample_weight=weight))
-    for name, value in (("y", y), ("sample_weight", sample_weight)):
-        if value is not None:
-            raise InputError(f"{name} is given beside a source, which brings its own; leave it out")
+    own = "beside a source, which brings its own; leave it out"
+    refuse_given(own, y=y, sample_weight=sample_weight)
     return _source_score(model, X, None)
 
 

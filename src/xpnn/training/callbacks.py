@@ -138,16 +138,8 @@ class _Adapter(Callback):
 def as_callbacks(given: Any) -> list[Callback]:
     """List callbacks: none, one, or several.
 
-    Parameters
-    ----------
-    given : None, Callback, callable, object, or an iterable of them
-        A function of a run is called after each epoch; of another object those of a
-        callback's methods that it has are called.
-
-    Raises
-    ------
-    TypeError
-        One of them is none of these.
+    A function of a run is called after each epoch; of another object those of a callback's
+    methods that it has are called.
     """
     if given is None:
         return []

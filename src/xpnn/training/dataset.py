@@ -42,14 +42,8 @@ Columns = tuple[Any, Any, Any]
 class Segment:
     """Some rows of a pass: whole batches, but for the last.
 
-    Parameters
-    ----------
-    columns : tuple of array
-        Rows, targets and weights.
-    rows : int
-        How many, those of other processes included.
-    indices : numpy.ndarray or None
-        In which order they are gone through; None means as they are.
+    `rows` counts those of other processes too; `indices` (NumPy's) are the order in which the rows
+    are gone through, None for the order that they have.
     """
 
     columns: Columns
@@ -60,14 +54,9 @@ class Segment:
 class Dataset(Protocol):
     """What a trainer needs to know of rows.
 
-    Attributes
-    ----------
-    rows : int
-        Rows of a pass; 0 until they are known.
-    columns : tuple of array
-        Rows, targets and weights, or the first of them: dtypes and trailing shapes of all.
-    sharded : bool
-        Whether a pass brings only this process's rows of each batch.
+    `rows` is 0 until it is known; `columns` are rows, targets and weights, or the first of them,
+    which have the dtypes and trailing shapes of all; `sharded` says whether a pass brings only
+    this process's rows of each batch.
     """
 
     @property
@@ -89,17 +78,7 @@ class Dataset(Protocol):
 
 
 class ArrayDataset:
-    """Rows that are all there.
-
-    Parameters
-    ----------
-    x : array or HostRows, shape (n, inputs)
-        Where the network is; `HostRows` stay on the host.
-    t : array
-        Targets as the loss wants them, where the network is.
-    weight : array, shape (n,), or None
-        Sample weights, where the network is.
-    """
+    """Rows that are all there, where the network is; `HostRows` stay on the host."""
 
     sharded = False
 
@@ -138,26 +117,10 @@ class ArrayDataset:
 class StreamDataset:
     """Rows of a source, read by a thread while steps run on those before.
 
-    Parameters
-    ----------
-    source : Source
-        Where the rows come from.
-    batch_size : int
-        Rows of a step.
-    backend : Backend
-        Where the rows go, and their dtype.
-    encode : callable
-        ``encode(window) -> window`` checks rows, and makes its targets what the loss wants,
-        on the host; called in the reading thread.
-    number_dtype : dtype, optional
-        Of floating targets and of weights; default, that of the rows.
-    group : ProcessGroup, optional
-        Processes that read a share each, and get the rows of their part of each batch.
-
-    Attributes
-    ----------
-    first : Window
-        The first row, encoded, on the host.
+    ``encode(window) -> window`` checks rows, and makes its targets what the loss wants, on the
+    host; the reading thread calls it. Rows get the backend's dtype, floating targets and weights
+    `number_dtype`. Processes of a `group` read a share each, and get the rows of their part of
+    each batch. `first` is the first row, encoded, on the host.
     """
 
     def __init__(
@@ -216,13 +179,7 @@ class StreamDataset:
             return x, t, weight
 
     def windows(self, seed: Any = None) -> Generator[tuple[Window, Columns]]:
-        """Go through the source once: each window, and its columns where the network is.
-
-        Parameters
-        ----------
-        seed : int or sequence of int, optional
-            For the order of the rows; None means as they come.
-        """
+        """Go through the source once: each window, and its columns where the network is."""
         with closing(self._windows.go(seed)) as windows:
             for window in windows:
                 yield window, self._sent(window)

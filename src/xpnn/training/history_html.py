@@ -19,18 +19,7 @@ _STYLES = (
 
 
 def history_html(history: Any) -> str:
-    """Describe a training for a notebook.
-
-    Parameters
-    ----------
-    history : Any
-        What happened.
-
-    Returns
-    -------
-    str
-        Well-formed HTML of a few kilobytes, whatever the number of epochs.
-    """
+    """Describe a training for a notebook."""
     if not history.loss:
         return f"<div>{escape(repr(history))}</div>"
     columns: dict[str, list[str]] = {"epoch": [f"{epoch:,}" for epoch in history.numbers]}

@@ -29,15 +29,7 @@ class _Rows(HostRows):
 
 
 class SparseRows(_Rows):
-    """A SciPy sparse matrix, dense batch by batch.
-
-    Parameters
-    ----------
-    matrix : sparse matrix or array, shape (n, features)
-        In any format; kept as CSR.
-    dtype : dtype
-        Of the dense rows.
-    """
+    """A SciPy sparse matrix, kept as CSR; dense, of `dtype`, batch by batch."""
 
     def __init__(self, matrix: Any, dtype: Any) -> None:
         self.dtype = host.dtype(dtype)
@@ -68,14 +60,7 @@ class SparseRows(_Rows):
 class HostTable(_Rows):
     """A table that a GPU has no room for: its rows go there batch by batch.
 
-    Parameters
-    ----------
-    table : numpy.ndarray, shape (n, features)
-        Never copied as a whole.
-    dtype : dtype
-        Of the rows that go out.
-    indices : numpy.ndarray, optional
-        Which rows of the table these are; default, all.
+    The table, or the rows of it that `indices` pick, is never copied as a whole.
     """
 
     def __init__(self, table: Any, dtype: Any, indices: Any = None) -> None:

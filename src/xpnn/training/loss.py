@@ -159,31 +159,7 @@ class Loss:
         return accuracy(scores > 0, targets > 0.5, xp=xp)
 
     def check_targets(self, t: Array, rows: int, outputs: int, *, xp: Namespace) -> Array:
-        """Bring targets into the shape that the loss works with.
-
-        Parameters
-        ----------
-        t : array, shape (n,) or (n, outputs)
-            Integer labels, probabilities, binary labels 0 and 1, or values.
-        rows : int
-            Rows of the data that they belong to.
-        outputs : int
-            Width of the network's output.
-        xp : module
-            Namespace of `t`.
-
-        Returns
-        -------
-        array
-            Labels of shape (n,), or targets of shape (n, outputs).
-
-        Raises
-        ------
-        ValueError
-            The shape does not fit, or a target is not one of this loss: a label that is not in
-            ``0 .. outputs - 1``, something else than 0 and 1 (or, for a cross-entropy,
-            probabilities), a count below 0.
-        """
+        """Bring targets into the shape that the loss works with."""
         if t.ndim == 0 or t.shape[0] != rows:
             raise InputError(f"y has shape {tuple(t.shape)}; expected {rows} rows, as many as X")
         if self.kind != "multiclass" or t.ndim == 2:

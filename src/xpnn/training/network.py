@@ -313,13 +313,9 @@ class Network:
             self.restore_device(*where)
 
     def restore_device(self, library: str, device: str, dtype: str | None) -> None:
-        """Put parameters that were saved on the host where they were, if that is possible here.
+        """Put parameters that were saved on the host where they were.
 
-        Parameters
-        ----------
-        library, device, dtype : str
-            Where they were. If this process cannot use that, they stay in NumPy, and a warning
-            says so.
+        If this process cannot use that, they stay in NumPy, and a warning says so.
         """
         if can_restore(library, device, dtype):
             self.to(library, device, dtype)
@@ -345,29 +341,10 @@ class Network:
         self._placed = True
 
     def prepare(self, X: ArrayLike) -> tuple[Array, Namespace, bool]:
-        """Check data, and bring it into the form that the layers take.
+        """Check rows, and bring them into the form that the layers take.
 
-        Parameters
-        ----------
-        X : array_like, shape (n, inputs) or (inputs,)
-            One row for each example, or a single row; see `xpnn.backends.exchange` for what
-            shares its memory.
-
-        Returns
-        -------
-        x : array, shape (n, inputs)
-            In the dtype of the parameters.
-        xp : module
-            Its namespace.
-        single : bool
-            Whether it was a single row.
-
-        Raises
-        ------
-        ValueError
-            The shape does not fit, or there is no row.
-        MixedArraysError
-            The data lives elsewhere than the parameters.
+        Returns the rows, (n, inputs) in the dtype of the parameters, their namespace, and
+        whether there was a single row without the first axis.
         """
         theta = self._theta
         if (  # the usual case, in a fraction of the time that looking everything up takes
@@ -401,29 +378,7 @@ class Network:
     def prepare_targets(
         self, x: Array, y: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> tuple[Array, Array | None]:
-        """Check targets and weights against prepared data.
-
-        Parameters
-        ----------
-        x : array, shape (n, inputs)
-            From `prepare`.
-        y : array_like, shape (n,) or (n, outputs)
-            Targets.
-        sample_weight : array_like, shape (n,), optional
-            Weight of each row, 0 or more.
-
-        Returns
-        -------
-        t : array, shape (n,) or (n, outputs)
-        weight : array, shape (n,), or None
-
-        Raises
-        ------
-        ValueError
-            A shape, a target or a weight does not fit.
-        MixedArraysError
-            They live elsewhere than the data.
-        """
+        """Check targets and weights against rows from `prepare`, and give them their dtypes."""
         if y is None:
             raise InputError("y is None; expected targets, one for each row of X")
         t = as_array("y", y, x)
@@ -447,20 +402,7 @@ class Network:
     ) -> StreamDataset:
         """Make a dataset of a source, whose rows go where the network is.
 
-        Parameters
-        ----------
-        source : Source
-            From `xpnn.data.stream`. A network that is nowhere yet follows its dtype.
-        batch_size : int
-            Rows of a step.
-        targets : bool, default True
-            Whether targets are needed.
-        group : ProcessGroup, optional
-            Processes that read a share each.
-
-        Returns
-        -------
-        StreamDataset
+        A network that is nowhere yet follows the source's dtype.
         """
         if source.features != self.inputs:
             raise InputError(
@@ -584,18 +526,8 @@ class Network:
     def scores_and_probe(self, x: Array) -> tuple[Array, list[Array]]:
         """Compute the scores of prepared rows, and numbers that tell whether the rows are finite.
 
-        Parameters
-        ----------
-        x : array, shape (n, inputs)
-            From `prepare`.
-
-        Returns
-        -------
-        scores : array, shape (n, outputs)
-        probes : list of array, 0-d
-            Not all finite where something in `x` is infinite or NaN (or a sum overflows): an
-            infinity or a NaN in a row makes all of the first layer's results for it infinite or
-            NaN, whatever the weights are; the layers behind may hide it.
+        An infinity or a NaN in a row makes all of the first layer's results for it infinite or
+        NaN, whatever the weights are; the layers behind may hide it. So does a sum that overflows.
         """
         theta = self._theta
         made = self._predictor

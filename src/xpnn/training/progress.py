@@ -19,13 +19,7 @@ class _LossyConsole(Console):
 
 
 class ProgressBar(Callback):
-    """Show epoch, loss, validation accuracy and rows per second while training.
-
-    Parameters
-    ----------
-    console : rich.console.Console, optional
-        Where to draw; default, standard error.
-    """
+    """Show epoch, loss, validation accuracy and rows per second while training."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or _LossyConsole(file=sys.stderr)

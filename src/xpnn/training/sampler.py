@@ -16,15 +16,7 @@ from xpnn.layers import Tree
 
 
 class Sampler:
-    """Draws everything random of a training on the host, from one generator.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator or numpy.random.RandomState
-        Advances with every draw.
-    shuffle : bool, default True
-        Whether each epoch goes through the rows in a new order.
-    """
+    """Draws everything random of a training on the host, from one generator, which advances."""
 
     def __init__(self, rng: HostGenerator, shuffle: bool = True) -> None:
         self.rng, self.shuffle = rng, shuffle
@@ -41,12 +33,7 @@ class Sampler:
     def seed(self, own: int | None, epoch: int) -> Any:
         """Draw the seed by which a stream mixes its rows in an epoch; None means as they come.
 
-        Parameters
-        ----------
-        own : int or None
-            The seed that the stream was given: then the order follows from it and the epoch.
-        epoch : int
-            Number of the epoch, from 0.
+        With a seed of the stream's `own` the order follows from that and the epoch (from 0).
         """
         if not self.shuffle:
             return None
@@ -67,13 +54,7 @@ class Sampler:
         return generator_state(self.rng), {}
 
     def restore(self, state: dict[str, Any], arrays: dict[str, Any]) -> None:
-        """Go on from what `state` gave.
-
-        Raises
-        ------
-        ValueError
-            It is the state of another kind of generator, or damaged.
-        """
+        """Go on from what `state` gave."""
         restore_generator(self.rng, state)
 
 
@@ -82,13 +63,6 @@ class RandomStateSampler(Sampler):
 
     scikit-learn's `shuffle(indices, random_state=rng)` permutes what it is handed, so the
     order of an epoch depends on all epochs before it. It also shuffles a single batch.
-
-    Parameters
-    ----------
-    rng : numpy.random.RandomState
-        The caller's own instance advances as it would there.
-    shuffle : bool, default True
-        As in `Sampler`.
     """
 
     def __init__(self, rng: HostGenerator, shuffle: bool = True) -> None:

@@ -48,18 +48,9 @@ class DivergenceError(FloatingPointError):
 class OptimizerState:
     """What a training leaves for one that goes on, as `partial_fit` does.
 
-    Parameters
-    ----------
-    saved : tuple, optional
-        What goes from step to step: parameters, optimizer state and count.
-    compiled : CompiledStep, optional
-        The step itself, in place of `saved`: going on with it saves planning it anew.
-    steps_taken : int
-        Steps so far.
-    epochs : int
-        Epochs so far.
-    memory : object
-        What the schedule has made of their losses; see `Schedule.observe`.
+    `saved` is what goes from step to step: parameters, optimizer state and count. In its place
+    there may be the step itself: going on with it saves planning it anew. `memory` is what the
+    schedule has made of the losses; see `Schedule.observe`.
     """
 
     saved: Any = None

@@ -10,15 +10,7 @@ _INSIDE = ("xpnn", "sklearn", "contextlib", "joblib")
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, and show the first line outside of this library as the place.
-
-    Parameters
-    ----------
-    message : str
-        What to say.
-    category : type of Warning, default UserWarning
-        Which kind.
-    """
+    """Warn, and show the first line outside of this library as the place."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _INSIDE:
@@ -28,12 +20,6 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def print_line(text: str) -> None:
-    """Print a line, or lose it where nothing can be printed: no training ends over a line.
-
-    Parameters
-    ----------
-    text : str
-        The line.
-    """
+    """Print a line, or lose it where nothing can be printed: no training ends over a line."""
     with contextlib.suppress(OSError, ValueError):  # a closed pipe, another codec, a closed file
         print(text)
