@@ -57,12 +57,7 @@ def fit_network(
     group = None if group is None or group.size == 1 else group
     rng = network.generator if seed is None else generator(seed)
     stopping = as_early_stopping(early_stopping)
-    # Early stopping first: the others see the weights that it restored.
-    calls = [*([] if stopping is None else [stopping]), *as_callbacks(callbacks)]
-    if progress and (group is None or group.is_main):
-        from xpnn.training.progress import ProgressBar
-
-        calls.append(ProgressBar())
+    calls = _callbacks(stopping, callbacks, progress and (group is None or group.is_main))
     weights_of = "the network keeps the weights of its last report"
     with nullcontext() if group is None else group.session(), device_errors(weights_of):
         with network.unchanged_if_refused(rng):
@@ -99,6 +94,16 @@ def fit_network(
             network.theta = group.broadcast_array(network.theta)
             vars(history).update(group.broadcast(vars(history)))
         return history
+
+
+def _callbacks(stopping: EarlyStopping | None, callbacks: Any, progress: bool) -> list[Callback]:
+    """All callbacks; early stopping first, so that the others see the weights it restored."""
+    calls = [*([] if stopping is None else [stopping]), *as_callbacks(callbacks)]
+    if progress:
+        from xpnn.training.progress import ProgressBar
+
+        calls.append(ProgressBar())
+    return calls
 
 
 def refuse_given(why: str, **given: Any) -> None:
