@@ -128,10 +128,6 @@ def test_the_settings_of_the_process_stay(no_convergence_warnings):
 
 
 def test_the_warning_filters_stay(no_convergence_warnings, request):
-    # scikit-learn's validation of arrays and labels changes them for a moment; before
-    # Python 3.14 that is for all threads.
-    if sys.version_info < (3, 14):
-        fails_today(request, "defect A3: validation in threads leaves warning filters behind")
     x = rows(10)
     model = make("MLPClassifier").fit(x, targets("", x))
     before = list(warnings.filters)

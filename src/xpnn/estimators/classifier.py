@@ -37,7 +37,12 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.estimators.inputs import check_known_labels, host_column, unchanged_if_refused
+from xpnn.estimators.inputs import (
+    check_known_labels,
+    host_column,
+    one_at_a_time,
+    unchanged_if_refused,
+)
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
 from xpnn.estimators.mlp import BaseMLP, Encoded, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
@@ -239,6 +244,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     # Targets
 
+    @one_at_a_time()
     def _encode_targets(self, y: Any, incremental: bool, validation: bool) -> tuple[Any, Any, int]:
         given = y
         if issparse(y):
@@ -300,6 +306,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         line_search = search and self.optimizer is None
         return classifier_loss(self.loss, kind, self.label_smoothing, line_search)
 
+    @one_at_a_time()
     def _row_weights(self, labels: Any, sample_weight: Any, train: Encoded | None = None) -> Any:
         if self.class_weight is None:
             return sample_weight
@@ -426,10 +433,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         classes = X.classes if classes is None and isinstance(X, Source) else classes
         data = FitData(X, y, sample_weight, X_val, y_val, sample_weight_val)
         with nullcontext() if "network_" in vars(self) else unchanged_if_refused(self):
-            if _check_partial_fit_first_call(self, classes):
+            with one_at_a_time():
+                first = _check_partial_fit_first_call(self, classes)
+            if first:
                 host = X.target_of(X.sample()) if isinstance(X, Source) else host_column(y)
-                multilabel = type_of_target(host).startswith("multilabel")
-                self._label_binarizer = LabelBinarizer().fit(host if multilabel else classes)
+                with one_at_a_time():
+                    multilabel = type_of_target(host).startswith("multilabel")
+                    self._label_binarizer = LabelBinarizer().fit(host if multilabel else classes)
             return self._fit(data, incremental=True, callbacks=callbacks)
 
     # Use

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +39,29 @@ from xpnn.engine import HostRows
 from xpnn.training.host_rows import HostTable, SparseRows, fits
 
 SPARSE = ["csr", "csc", "coo"]
+
+_lock = threading.RLock()
+
+
+@contextmanager
+def one_at_a_time() -> Generator[None]:
+    """Context (or decorator) for calls of scikit-learn that check arrays and labels.
+
+    For a moment these change the filters of warnings, which before Python 3.14 belong to the
+    process: threads that did so at once would not put back what they found.
+    """
+    with _lock:
+        yield
+
+
+def _renew_lock() -> None:
+    """Make another lock in a forked child: the thread that had this one is not there."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def is_foreign(x: Any) -> bool:
@@ -125,7 +150,9 @@ def check_rows(model: Any, X: Any, backend: Backend) -> Any:
     X = view_memory(X, backend)
     if is_foreign(X):
         return check_foreign(model, X, "X", reset=False)
-    x = validate_data(model, X, accept_sparse=SPARSE, dtype=(np.float64, np.float32), reset=False)
+    options = {"accept_sparse": SPARSE, "dtype": (np.float64, np.float32), "reset": False}
+    with one_at_a_time():
+        x = validate_data(model, X, **options)
     if issparse(x):
         return SparseRows(x, x.dtype)
     dtype = dtype_name(backend.dtype)

@@ -48,6 +48,7 @@ from xpnn.estimators.inputs import (
     float_of,
     host_column,
     is_foreign,
+    one_at_a_time,
     place_of,
     plain_rows,
     rows_to_backend,
@@ -431,18 +432,19 @@ class BaseMLP(
         own = None if first or "network_" not in vars(self) else self.network_.backend
         X, y = view_memory(X, own), host_column(y)
         options = dict(self._TARGETS, multi_output=True)
-        if is_foreign(X):
-            x = check_foreign(self, X, "X", reset)
-            _, y = check_X_y(_stand_in(x), y, **options)
-        else:
-            options |= {"accept_sparse": SPARSE, "dtype": (np.float64, np.float32)}
-            x, y = validate_data(self, X, y, reset=reset, **options)
-            x = SparseRows(x, x.dtype) if issparse(x) else x
-        if sample_weight is None:
-            return x, y, None
-        weight = _check_sample_weight(
-            host_column(sample_weight), _stand_in(x), dtype=np.float64, ensure_non_negative=True
-        )
+        weight = host_column(sample_weight)
+        with one_at_a_time():
+            if is_foreign(X):
+                x = check_foreign(self, X, "X", reset)
+                _, y = check_X_y(_stand_in(x), y, **options)
+            else:
+                options |= {"accept_sparse": SPARSE, "dtype": (np.float64, np.float32)}
+                x, y = validate_data(self, X, y, reset=reset, **options)
+                x = SparseRows(x, x.dtype) if issparse(x) else x
+            if weight is not None:
+                weight = _check_sample_weight(
+                    weight, _stand_in(x), dtype=np.float64, ensure_non_negative=True
+                )
         return x, y, weight
 
     def _resolve_backend(self, x: Any, group: ProcessGroup | None) -> Backend:
@@ -679,7 +681,7 @@ class BaseMLP(
                 "y_val or another source"
             )
         # The parameters are checked; else the fraction is refused by another name.
-        with config_context(skip_parameter_validation=True):
+        with one_at_a_time(), config_context(skip_parameter_validation=True):
             learn, hold = train_test_split(
                 np.arange(train.rows),
                 random_state=self._random_state,

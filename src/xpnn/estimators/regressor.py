@@ -16,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from xpnn.backends import Array, InputError, device_of, namespace, on_device
+from xpnn.estimators.inputs import one_at_a_time
 from xpnn.estimators.losses import REGRESSOR, loss_name, regressor_loss
 from xpnn.estimators.mlp import BaseMLP, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
@@ -207,6 +208,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     # Targets
 
+    @one_at_a_time()
     def _encode_targets(self, y: Any, incremental: bool, validation: bool) -> tuple[Any, Any, int]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from xpnn.backends import Array, on_device, to_float, to_host
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.engine import HostRows
-from xpnn.estimators.inputs import host_column
+from xpnn.estimators.inputs import host_column, one_at_a_time
 from xpnn.estimators.sources import flat_targets, predict_dataset
 from xpnn.training.dataset import Dataset, StreamDataset
 from xpnn.training.fit import evaluate_stream, refuse_given
@@ -84,7 +85,8 @@ class EstimatorValidator:
         options = {}
         if held.weight is not None and takes_weight():
             options["sample_weight"] = held.weight
-        return float(scorer(_on_host(model), self._host_rows, held.labels, **options))
+        with one_at_a_time() if isinstance(monitor, str) else nullcontext():
+            return float(scorer(_on_host(model), self._host_rows, held.labels, **options))
 
 
 def _on_host(model: Any) -> Any:
@@ -103,7 +105,8 @@ def measure(model: Any, truth: Any, predicted: Any, weight: Any) -> float:
     predicted = to_host(predicted)
     if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
         return float("nan")
-    return float(type(model)._METRIC(truth, predicted, sample_weight=weight))
+    with one_at_a_time():
+        return float(type(model)._METRIC(truth, predicted, sample_weight=weight))
 
 
 def score_of(model: Any, X: Any, y: Any, sample_weight: Any) -> float:
@@ -111,8 +114,9 @@ def score_of(model: Any, X: Any, y: Any, sample_weight: Any) -> float:
     if not isinstance(X, Source):
         predicted = model.predict(X)  # of a subclass's own, too
         predicted = predicted.toarray() if issparse(predicted) else to_host(predicted)
-        weight = host_column(sample_weight)
-        return float(type(model)._METRIC(host_column(y), predicted, sample_weight=weight))
+        truth, weight = host_column(y), host_column(sample_weight)
+        with one_at_a_time():
+            return float(type(model)._METRIC(truth, predicted, sample_weight=weight))
     own = "beside a source, which brings its own; leave it out"
     refuse_given(own, y=y, sample_weight=sample_weight)
     return _source_score(model, X, None)
