@@ -257,8 +257,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._learn_classes(given)
         else:
             self._check_classes(y, exactly=self.warm_start and not validation)
-            several = type_of_target(y).startswith("multilabel")
-            if several and not self._label_binarizer.y_type_.startswith("multilabel"):
+            if y.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):
                 raise InputError(
                     "The object was not fitted with multilabel input. y has shape "
                     f"{y.shape}; expected one label a row"

@@ -191,7 +191,8 @@ def check_namespace(model: Any, x: Any, backend: Backend, method: str) -> None:
 
 def check_known_labels(y: Any, known: Any) -> None:
     """Refuse labels that a model cannot learn any more, in scikit-learn's words."""
-    classes = unique_labels(y)
+    # For plain labels the same, without looking once more what kind they are.
+    classes = np.unique(y) if y.ndim == 1 and y.dtype.kind in "biufU" else unique_labels(y)
     if len(np.setdiff1d(classes, known, assume_unique=True)):
         raise InputError(
             f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
