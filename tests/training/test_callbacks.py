@@ -207,7 +207,8 @@ class FakeNetwork:
 
 def play(stopping, figures, monitor="validation_loss"):
     """Hand figures to early stopping, epoch by epoch; where it stops, and what is restored."""
-    run = Run(FakeNetwork(), History(), len(figures))
+    network = FakeNetwork()
+    run = Run(network, History(), len(figures), network)
     stopping.on_train_begin(run)
     for epoch, figure in enumerate(figures, start=1):
         run.network.theta = epoch

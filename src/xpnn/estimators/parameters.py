@@ -273,12 +273,12 @@ def initial_weights(inputs: int, layers: Chain, activation: Any, rng: Any, dtype
     and so before the output after a logistic layer.
     """
     tree = place(layers.parameters(inputs))
-    weights, biases = weights_of(tree), biases_of(tree)
-    specs = _for_each("activation", activation, len(weights) - 1, _one_activation)
+    parameters = list(walk(tree))  # weights, biases, weights, ...
+    specs = _for_each("activation", activation, len(parameters) // 2 - 1, _one_activation)
     specs = [*specs, specs[-1] if specs else activation]
     logistic: tuple[Any, ...] = ("logistic", "sigmoid", Activation("sigmoid"))
     theta = np.empty(size(tree), dtype)
-    for weight, bias, spec in zip(weights, biases, specs, strict=True):
+    for weight, bias, spec in zip(parameters[::2], parameters[1::2], specs, strict=True):
         factor = 2.0 if spec in logistic else 6.0
         bound = math.sqrt(factor / sum(weight.shape))
         for parameter in (weight, bias):

@@ -24,7 +24,7 @@ class Run:
         What happened so far.
     epochs : int
         Epochs that were asked for.
-    model : object, optional
+    model : object
         What `fit` was called on: an estimator, or the network itself.
     batch : int
         Number of the batch that ended, from 0 in each epoch; for `on_batch_end`.
@@ -39,15 +39,11 @@ class Run:
     network: Any
     history: History
     epochs: int
-    model: Any = None
+    model: Any
     batch: int = 0
     batch_loss: float = math.nan
     rows_seen: int = 0
     weights_epoch: int = 0
-
-    def __post_init__(self) -> None:
-        if self.model is None:
-            self.model = self.network
 
     def stop(self, reason: str) -> None:
         """End the training after this epoch (or batch).

@@ -134,15 +134,18 @@ class Trainer:
         self.schedule = options.schedule
         self.batch_size = min(options.batch_size or dataset.rows, dataset.rows or 2**63)
         self.steps_per_epoch = max(-(-dataset.rows // self.batch_size), 1)
-        earlier = OptimizerState() if state is None else state
-        self.steps_taken, self.learning_rate = earlier.steps_taken, math.nan
-        self._epochs_before, self._memory = earlier.epochs, earlier.memory
+        self.steps_taken, self._epochs_before, self._memory = 0, 0, None
+        if state is not None:
+            self.steps_taken, self._epochs_before = state.steps_taken, state.epochs
+            self._memory = state.memory
+        self.learning_rate = math.nan
         self.history = History(rows=dataset.rows)
-        self.run_state = Run(network, self.history, options.epochs, model)
-        self.compiled = self._compile(loss or network.loss, earlier)
+        own = network if model is None else model
+        self.run_state = Run(network, self.history, options.epochs, own)
+        self.compiled = self._compile(loss or network.loss, state)
         self._skipped = self.compiled.skipped()
 
-    def _compile(self, loss: Any, earlier: OptimizerState) -> CompiledStep:
+    def _compile(self, loss: Any, earlier: OptimizerState | None) -> CompiledStep:
         """Make the step that this training takes, or go on with the one that is given."""
         options, network = self.options, self.network
         backend = network.backend
@@ -161,11 +164,11 @@ class Trainer:
         found = None if self.checkpoints is None else self.checkpoints.found
         if found is not None:
             engine = found.engine(engine, backend.xp)
-        old = earlier.compiled
+        old = None if earlier is None else earlier.compiled
         fits = old is not None and old.fits(step, columns, backend, engine, self.group)
         if old is not None and fits and self._same_theta(old):
             return old
-        rest = earlier.carry()
+        rest = None if earlier is None else earlier.carry()
         carry = step.initial_carry(network.copy_theta(), backend)
         if found is not None:
             carry = found.carry(carry, backend.xp, backend.device)
@@ -411,11 +414,11 @@ class Trainer:
             what goes through it.
         """
         epochs = self._epochs_before + self.history.epochs
-        found = OptimizerState(None, self.compiled, self.steps_taken, epochs, self._memory)
         if not live:
-            return found.detached()
+            saved = self.compiled.carry
+            return OptimizerState(saved, None, self.steps_taken, epochs, self._memory)
         self.compiled.release()
-        return found
+        return OptimizerState(None, self.compiled, self.steps_taken, epochs, self._memory)
 
     def _restore(self, checkpoints: CheckpointManager) -> None:
         """Bring history, sampler and callbacks to where the checkpoint has them."""
