@@ -9,8 +9,8 @@ import functools
 from dataclasses import dataclass
 
 from xpnn.layers import Layer
-from xpnn.training.step import CompiledStep
 from xpnn.training.dataset import StreamDataset
+from xpnn.training.step import CompiledStep
 
 READS = ("__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__")
 MORE = {

@@ -14,7 +14,7 @@ import pytest
 import threadpoolctl
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
-from small_models import KINDS, fails_today, learn_more, make, rows, targets
+from small_models import KINDS, learn_more, make, rows, targets
 
 from xpnn import MLPClassifier, MLPRegressor, Network
 

@@ -25,9 +25,8 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 from xpnn.training import Callback
-from xpnn.training.step import CompiledStep
 from xpnn.training.dataset import Segment
-from xpnn.training.step import Step
+from xpnn.training.step import CompiledStep, Step
 
 REPLAY = "plan"
 # Bytes that come and go within a replay: Python objects that calls hand around, and the

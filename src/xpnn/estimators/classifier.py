@@ -44,7 +44,7 @@ from xpnn.estimators.inputs import (
     unchanged_if_refused,
 )
 from xpnn.estimators.losses import CLASSIFIER, classifier_loss, has_only_scores, has_probabilities
-from xpnn.estimators.mlp import BaseMLP, Encoded, FitData
+from xpnn.estimators.mlp import MISSING_TARGET, BaseMLP, Encoded, FitData
 from xpnn.estimators.parameters import CONSTRAINTS, has_partial_fit
 from xpnn.estimators.validator import score_of
 from xpnn.functional import CustomLoss, sigmoid, softmax
@@ -316,11 +316,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             both, first = np.concatenate([train.labels, labels]), np.arange(rows)
             weight = compute_sample_weight(self.class_weight, both, indices=first)[rows:]
         elif labels.ndim == 1:
+            if isinstance(self.class_weight, list):
+                raise InputError(
+                    f"class_weight is {self.class_weight!r}, a list for several labels a row; y "
+                    "has one: expected a dict or 'balanced'"
+                )
             known = self.classes_
             own = compute_class_weight(self.class_weight, classes=known, y=labels)
             weight = own[np.searchsorted(known, labels)]
         else:
             weight = compute_sample_weight(self.class_weight, labels)
+        if not np.all((weight >= 0) & np.isfinite(weight)):
+            raise InputError(f"class_weight is {self.class_weight!r}; expected weights, 0 or more")
         return weight if sample_weight is None else weight * sample_weight
 
     def _class_weights(self, train: Encoded) -> Any:
@@ -430,6 +437,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 "rows; hand in a dict, say of sklearn.utils.compute_class_weight"
             )
         classes = X.classes if classes is None and isinstance(X, Source) else classes
+        if y is None and not isinstance(X, Source):
+            raise InputError(MISSING_TARGET.format(type(self).__name__))
         data = FitData(X, y, sample_weight, X_val, y_val, sample_weight_val)
         with nullcontext() if "network_" in vars(self) else unchanged_if_refused(self):
             with one_at_a_time():

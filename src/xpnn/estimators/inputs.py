@@ -91,6 +91,10 @@ def unchanged_if_refused(model: Any) -> Generator[None]:
 
 def check_foreign(model: Any, x: Array, name: str, reset: bool) -> Array:
     """Check an array of another library as scikit-learn checks NumPy's."""
+    if getattr(x, "is_sparse", False) or "sparse" in str(getattr(x, "layout", "")):
+        raise InputError(
+            f"{name} is a sparse {type(x).__name__}; expected a dense one, or a SciPy matrix"
+        )
     xp = namespace(**{name: x})
     if x.ndim != 2:
         raise InputError(

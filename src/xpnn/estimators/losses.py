@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from xpnn.backends import Array, InputError, Namespace, is_half
 from xpnn.functional import (
-    CustomLoss,
     mean_squared_error,
     mean_squared_error_backward,
     poisson,
@@ -202,8 +201,8 @@ def classifier_loss(loss: Any, kind: str, label_smoothing: float, line_search: b
     if isinstance(loss, tuple):
         multiclass = kind == "multiclass"
         own = "multiclass" if multiclass else "binary"
-        formula, gradient = loss
-        loss = CustomLoss(formula, gradient, kind=own, mean=softmax if multiclass else sigmoid)
+        pair: Any = as_loss(loss).custom  # a pair of functions, or refused
+        loss = replace(pair, kind=own, mean=softmax if multiclass else sigmoid)
     if loss == "log_loss":
         name = "softmax" if kind == "multiclass" else "binary"
         smoothing = float(label_smoothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -425,10 +426,7 @@ class BaseMLP(
         With `reset` the model learns the number and names of the features.
         """
         if y is None:
-            name = type(self).__name__
-            raise InputError(
-                f"This {name} estimator requires y to be passed, but the target y is None."
-            )
+            raise InputError(MISSING_TARGET.format(type(self).__name__))
         own = None if first or "network_" not in vars(self) else self.network_.backend
         X, y = view_memory(X, own), host_column(y)
         options = dict(self._TARGETS, multi_output=True)
@@ -804,8 +802,11 @@ class BaseMLP(
         network = self._fitted_network()
         x, to_caller = self._rows(X, "transform")
         ends = hidden_ends(network.layers)
-        if not ends or not -len(ends) <= layer < len(ends):
-            raise InputError(f"layer is {layer!r}; the model has {len(ends)} hidden layers")
+        if not isinstance(layer, Integral) or not -len(ends) <= layer < len(ends):
+            raise InputError(
+                f"layer is {layer!r}; expected one of the model's {len(ends)} hidden layers, "
+                "counted from 0, or from -1 backwards"
+            )
         backend, count = network.backend, ends[layer]
         part = Chain(network.layers.layers[:count])
         with on_device(backend.device):
@@ -901,6 +902,7 @@ class BaseMLP(
         return tags
 
 
+MISSING_TARGET = "This {} estimator requires y to be passed, but the target y is None."
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."

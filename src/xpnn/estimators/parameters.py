@@ -237,6 +237,9 @@ def make_layers(hidden: Sequence[int], outputs: int, activation: Any, dropout: A
     """Make the layers; `activation` and `dropout` may have an entry for each hidden layer."""
     activations = _for_each("activation", activation, len(hidden), _one_activation)
     rates = _for_each("dropout", dropout, len(hidden), lambda v: isinstance(v, Real))
+    for rate in rates:
+        if not isinstance(rate, Real) or not 0 <= float(rate) < 1:
+            raise InputError(f"dropout holds {rate!r}; expected 0 <= dropout < 1")
     layers: list[Layer] = []
     for width, spec, rate in zip(hidden, activations, rates, strict=True):
         layers += [Dense(width), _activation(spec)]

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
 
-from xpnn.backends import Array, on_device, to_float, to_host
+from xpnn.backends import Array, InputError, on_device, to_float, to_host
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
 from xpnn.engine import HostRows
@@ -85,8 +85,13 @@ class EstimatorValidator:
         options = {}
         if held.weight is not None and takes_weight():
             options["sample_weight"] = held.weight
-        with one_at_a_time() if isinstance(monitor, str) else nullcontext():
-            return float(scorer(_on_host(model), self._host_rows, held.labels, **options))
+        try:
+            with one_at_a_time() if isinstance(monitor, str) else nullcontext():
+                return float(scorer(_on_host(model), self._host_rows, held.labels, **options))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"monitor is {monitor!r}, which cannot be computed: {error}"
+            ) from error
 
 
 def _on_host(model: Any) -> Any:
