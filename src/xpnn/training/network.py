@@ -34,6 +34,7 @@ from xpnn.backends import (
     generator_state,
     host,
     is_floating,
+    is_half,
     library_name,
     namespace,
     on_device,
@@ -389,11 +390,12 @@ class Network:
                 f"sample_weight has shape {tuple(weight.shape)}; expected ({x.shape[0]},)"
             )
         with on_device(device):
+            numbers = _number_dtype(x.dtype, xp)
             t = self.loss.check_targets(t, x.shape[0], self.outputs, xp=xp)
             if is_floating(t, xp) or self.loss.kind != "multiclass":
-                t = xp.astype(t, x.dtype, copy=False)
+                t = xp.astype(t, numbers, copy=False)
             if weight is not None:
-                weight = xp.astype(weight, x.dtype, copy=False)
+                weight = xp.astype(weight, numbers, copy=False)
                 check_weights(weight, xp)
         return t, weight
 
@@ -411,7 +413,9 @@ class Network:
         if not self._placed:
             self._bind(host.empty((0, self.inputs), source.dtype), HOST_NAMESPACE, None)
         encode = partial(self._encode, source) if targets else _without_targets
-        return StreamDataset(source, batch_size, self.backend, encode, group=group)
+        backend = self.backend
+        numbers = _number_dtype(backend.dtype, backend.xp)
+        return StreamDataset(source, batch_size, backend, encode, number_dtype=numbers, group=group)
 
     def _encode(self, source: Source, window: Window) -> Window:
         """Check the targets and weights of a window, on the host."""
@@ -879,6 +883,11 @@ def can_restore(library: str, device: str, dtype: str | None) -> bool:
         )
         return False
     return True
+
+
+def _number_dtype(dtype: DType, xp: Namespace) -> DType:
+    """Dtype of targets and weights: in half precision they would lose digits, or overflow."""
+    return xp.float32 if is_half(dtype) else dtype
 
 
 def _without_targets(window: Window) -> Window:
