@@ -11,7 +11,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnn import MLPClassifier, Network, select
-from xpnn.backends import determinism, deterministic_mode, to_host
+from xpnn.backends import deterministic_mode, settings, to_host
 from xpnn.estimators import mlp
 from xpnn.layers import Dropout
 from xpnn.training import Callback, trainer
@@ -96,7 +96,7 @@ def test_gpus_of_other_libraries_have_to_be_told_before(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     monkeypatch.setenv("XLA_FLAGS", "--xla_something=1")
     name = "torch"
-    monkeypatch.setattr(determinism, "library_name", lambda xp: name)
+    monkeypatch.setattr(settings, "library_name", lambda xp: name)
     with pytest.raises(ValueError, match=r"CUBLAS_WORKSPACE_CONFIG is None; .*':4096:8'"):
         deterministic_mode(None, SimpleNamespace(type="cuda"))
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
@@ -110,6 +110,6 @@ def test_gpus_of_other_libraries_have_to_be_told_before(monkeypatch):
 
 
 def test_a_library_that_promises_nothing_is_refused(monkeypatch):
-    monkeypatch.setattr(determinism, "library_name", lambda xp: "dask")
+    monkeypatch.setattr(settings, "library_name", lambda xp: "dask")
     with pytest.raises(ValueError, match="dask is not known to give the same bits"):
         deterministic_mode(None, None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpnn import MLPClassifier, MLPRegressor, Network, Perceptron, backends, select
-from xpnn.backends import BackendUnavailableError, dlpack, transfer
+from xpnn.backends import BackendUnavailableError, transfer
 
 LIBRARIES = ("array_api_strict", "torch", "jax")
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
@@ -51,7 +51,7 @@ class Elsewhere(OnlyMemory):
 @pytest.fixture
 def in_place(monkeypatch):
     """Let libraries share the host's memory as they do a GPU's; no way through NumPy is left."""
-    monkeypatch.setattr(dlpack, "SHARED", frozenset({dlpack.HOST}))
+    monkeypatch.setattr(transfer, "SHARED", frozenset({transfer.HOST}))
 
     def refuse(x):
         raise AssertionError(f"a {type(x).__name__} went through the host")
@@ -101,7 +101,7 @@ def test_rows_in_any_order_are_seen(there, change, in_place, use_library, monkey
     import torch
 
     backend, x = select(there, dtype="float32"), change(torch.tensor(X))
-    seen = dlpack.view_as(x, backend.xp, backend.device)
+    seen = transfer.view_as(x, backend.xp, backend.device)
     found = transfer.to_device(x, backend.xp, backend.device)
     monkeypatch.undo()
     for array in (seen, found):
@@ -113,14 +113,14 @@ def test_memory_read_backwards_is_seen(there, in_place, use_library, monkeypatch
     """PyTorch has no such arrays and would end the process; JAX none with steps."""
     use_library(there)
     backend = select(there, dtype="float32")
-    seen = dlpack.view_as(X[::-1], backend.xp, backend.device)
+    seen = transfer.view_as(X[::-1], backend.xp, backend.device)
     monkeypatch.undo()
     np.testing.assert_array_equal(backends.to_host(seen), X[::-1])
 
 
 def test_what_is_compact_is_not_copied(in_place, use_library):
     use_library("torch")
-    seen = dlpack.view_as(X, select("torch").xp, "cpu")
+    seen = transfer.view_as(X, select("torch").xp, "cpu")
     assert seen.data_ptr() == X.ctypes.data
 
 
@@ -129,7 +129,7 @@ def test_bfloat16_is_widened_where_a_library_lacks_it(in_place, use_library):
     import torch
 
     x = torch.tensor([0.5, 3.0], dtype=torch.bfloat16)
-    seen = dlpack.view_as(x, backends.HOST_NAMESPACE, "cpu")
+    seen = transfer.view_as(x, backends.HOST_NAMESPACE, "cpu")
     assert seen.dtype == np.float32
     assert seen.tolist() == [0.5, 3.0]
     kept = transfer.to_device(x, select("torch").xp, torch.device("cpu"))
@@ -171,7 +171,7 @@ def test_float64_never_reaches_a_device_without_it():
 def test_host_memory_and_fake_devices_are_not_shared_otherwise():
     """The way through NumPy is as short on the host, and a fake device's memory is not there."""
     strict = select("array_api_strict", "device1")
-    assert dlpack.view_as(X, strict.xp, strict.device) is None
+    assert transfer.view_as(X, strict.xp, strict.device) is None
     with pytest.raises(backends.MixedArraysError, match="X is an array of numpy"):
         Network(3, [2], backend=strict).predict(X)
 
@@ -295,7 +295,7 @@ def gpu_libraries(monkeypatch):
     def install(**installed):
         found = {name: OnGpu(name, there) for name, there in installed.items()}
         for name, library in found.items():
-            monkeypatch.setitem(dlpack.LIBRARIES, name, library)
+            monkeypatch.setitem(transfer.LIBRARIES, name, library)
         return found
 
     return install
@@ -321,8 +321,8 @@ def test_a_gpus_memory_is_cupys_else_pytorchs(installed, taker, how, gpu_librari
 def test_a_networks_library_comes_first_where_it_is_on_a_gpu(gpu_libraries, use_library):
     use_library("torch")
     torch, libraries = select("torch", "cpu").xp, gpu_libraries(cupy=True, torch=True)
-    dlpack.from_dlpack(Elsewhere(2), torch, "cuda:1")
-    dlpack.from_dlpack(Elsewhere(2), torch, "cpu")
+    transfer.from_dlpack(Elsewhere(2), torch, "cuda:1")
+    transfer.from_dlpack(Elsewhere(2), torch, "cpu")
     assert (len(libraries["torch"].seen), len(libraries["cupy"].seen)) == (1, 1)
 
 

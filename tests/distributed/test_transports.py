@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from xpnn import backends
 from xpnn.backends import cuda
 from xpnn.distributed import MPIOptions, transports
 
@@ -78,4 +77,4 @@ def test_nccl_that_is_missing_is_said_once(monkeypatch):
         return SimpleNamespace(available=False)
 
     monkeypatch.setattr(cuda.importlib, "import_module", imported)
-    assert backends.NcclRing.missing() == "NCCL is not installed"
+    assert cuda.NcclRing.missing() == "NCCL is not installed"

@@ -21,9 +21,8 @@ from typing import Any
 import numpy
 
 from xpnn.backends.errors import InputError
-from xpnn.backends.libraries import library_name
+from xpnn.backends.libraries import Array, Device, Namespace, library_name
 from xpnn.backends.transfer import send
-from xpnn.backends.types import Array, Device, Namespace
 
 SLOTS = 2  # batches that are on the GPU at once: one to read, one to write
 SHARE = 0.25  # of a GPU's memory, that rows may take at once
@@ -77,11 +76,6 @@ class CupyStreams:
     """The two streams of a GPU that a `Feeder` uses: one for copies; for steps the current one.
 
     Memory comes from CuPy's pools.
-
-    Parameters
-    ----------
-    device : cupy.cuda.Device
-        The GPU.
     """
 
     def __init__(self, device: Device) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from xpnn.backends.types import HostGenerator
+from xpnn.backends.libraries import HostGenerator
 
 
 def generator(seed: int | HostGenerator | None = None) -> HostGenerator:

@@ -7,7 +7,6 @@ from typing import Any
 
 from xpnn.backends import (
     Array,
-    NcclRing,
     device_of,
     host,
     library_name,
@@ -16,6 +15,7 @@ from xpnn.backends import (
     to_device,
     to_host,
 )
+from xpnn.backends.cuda import NcclRing
 
 AllReduce = Callable[[Array], Array]
 
