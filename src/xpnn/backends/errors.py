@@ -43,14 +43,8 @@ class DeviceLostError(RuntimeError):
 def device_errors(model_state: str) -> Iterator[None]:
     """Explain a device's errors, and free its memory.
 
-    Messages end in `model_state`: what has become of the model.
-
-    Raises
-    ------
-    DeviceMemoryError
-        The device is out of memory: says what is free and what needs less.
-    DeviceLostError
-        The device can be used no more.
+    A DeviceMemoryError says what is free and what needs less, a DeviceLostError that the device
+    can be used no more. Messages end in `model_state`: what has become of the model.
     """
     try:
         yield

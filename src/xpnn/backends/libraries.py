@@ -279,12 +279,8 @@ def _namespace_of(name: str, x: Array) -> Namespace:
 def namespace(**arrays: Array | None) -> Namespace:
     """Return the one array library of the named arguments, of which None is ignored.
 
-    Raises
-    ------
-    TypeError
-        An argument is not an array, or all are None.
-    MixedArraysError
-        Two arguments belong to different libraries.
+    A TypeError where one is no array, or all are None; a MixedArraysError where two belong to
+    different libraries.
     """
     found: Namespace = None
     first = ""
@@ -306,15 +302,7 @@ def namespace(**arrays: Array | None) -> Namespace:
 
 
 def placement(**arrays: Array | None) -> tuple[Namespace, Device]:
-    """Return the one library and the one device of the named arguments; None is ignored.
-
-    Raises
-    ------
-    TypeError
-        An argument is not an array, or all are None.
-    MixedArraysError
-        Two arguments belong to different libraries or devices.
-    """
+    """Return the one library and the one device of the named arguments, as `namespace` does."""
     xp = namespace(**arrays)
     first, device = "", None
     for name, x in arrays.items():
@@ -380,12 +368,8 @@ def as_floating(x: Array, xp: Namespace, dtype: DType = None) -> Array:
 def named_dtype(name: str, xp: Namespace) -> DType:
     """Return a library's dtype by its name; bfloat16 of NumPy and CuPy is ml_dtypes'.
 
-    Raises
-    ------
-    BackendUnavailableError
-        ml_dtypes is not installed; the message says what installs it.
-    ValueError
-        The library has no such dtype, or JAX has switched it off.
+    A BackendUnavailableError where that is not installed; an InputError where the library has no
+    such dtype, or JAX has switched it off.
     """
     library = library_name(xp)
     if name == "bfloat16" and library in ("numpy", "cupy"):

@@ -187,12 +187,8 @@ def deterministic_mode(xp: Namespace, device: Device) -> AbstractContextManager[
     - JAX does on the CPU; on a GPU a flag is needed before the process begins.
 
     PyTorch's setting holds for the whole process: it is on while a scope of any thread asks for
-    it, and then what it was before.
-
-    Raises
-    ------
-    ValueError
-        The library does not promise it; says what makes it do so, if anything.
+    it, and then what it was before. A ValueError where the library does not promise it says
+    what makes it do so, if anything.
     """
     name = library_name(xp)
     if name == "torch":

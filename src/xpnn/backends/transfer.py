@@ -141,29 +141,15 @@ def backend_of(x: Array) -> Backend:
 
 
 def as_array(name: str, x: ArrayLike, like: Array | None = None) -> Array:
-    """Turn an argument into an array of numbers; pass on what is one.
+    """Turn an argument, of this name in errors, into an array of numbers; pass on what is one.
 
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for errors.
-    x : array_like
-        An array of any library, an object that shares its memory through DLPack or has
-        ``__array__``, a number, or nested lists of numbers.
-    like : array, optional
-        Array that `x` is used with. What is no array yet becomes one of its library, on
-        its device and, where both hold floats, in its dtype; an array of another library that
-        is on the same GPU is viewed through its library. Default: a NumPy array.
+    `x` is an array of any library, an object that shares its memory through DLPack or has
+    ``__array__``, a number, or nested lists of numbers. What is no array yet becomes one of
+    NumPy's or, with an array `like` that it is used with, one of its library, on its device and,
+    where both hold floats, in its dtype: with the memory of `x` where that is possible. An array
+    of another library that is on the same GPU as `like` is viewed through its library.
 
-    Returns
-    -------
-    array
-        `x` itself where it is an array, or else with its memory where that is possible.
-
-    Raises
-    ------
-    TypeError
-        `x` holds something else than numbers, or rows of different lengths.
+    A TypeError where `x` holds something else than numbers, or rows of different lengths.
     """
     if type(x) is numpy.ndarray and x.dtype.kind in _NUMBERS:
         return x
@@ -268,43 +254,20 @@ def host_view(x: Array) -> Any:
 
 
 def to_device(
-    x: ArrayLike,
-    xp: Namespace,
-    device: Device = None,
-    dtype: DType = None,
-    *,
-    copy: Copy = True,
+    x: ArrayLike, xp: Namespace, device: Device = None, dtype: DType = None, *, copy: Copy = True
 ) -> Array:
     """Copy host values, or another library's array, to a device.
 
     An array that is on a device of `xp` already, or on the same kind of GPU, does not go through
-    the host: it is copied where it is, or from device to device. Everything else does.
+    the host: it is copied where it is, or from device to device. Everything else does: numbers,
+    NumPy arrays, arrays of any library, objects that share their memory.
 
-    Parameters
-    ----------
-    x : array_like
-        Numbers, NumPy array, array of any library, or an object that shares its memory.
-    xp : module
-        Namespace of the result.
-    device : object, optional
-        Device in that library's spelling; default, where `x` is if it is an array of that
-        library, else the library's own default.
-    dtype : dtype, optional
-        Dtype of the result; default, that of `x`, but 32 bits in place of 64 where the device
-        has no 64-bit numbers.
-    copy : {True, None}, default True
-        None copies only where that is needed: an array that is there already, and in that
-        dtype (for NumPy in C order, too), is passed on.
+    `device` is by default where `x` is if it is an array of that library, else the library's own
+    default; `dtype` that of `x`, but 32 bits in place of 64 where the device has no 64-bit
+    numbers. With ``copy=None`` an array that is there already, and in that dtype (for NumPy in C
+    order, too), is passed on; else the result shares no memory with `x`.
 
-    Returns
-    -------
-    array
-        Shares no memory with `x`, unless `copy` is None.
-
-    Raises
-    ------
-    InputError
-        The device has no 64-bit integers, and `x` holds one that needs them.
+    An InputError where the device has no 64-bit integers, and `x` holds one that needs them.
     """
     if library_name(xp) == "numpy":
         make = numpy.asarray if copy is None else numpy.array
@@ -437,28 +400,14 @@ _REFUSED = (BufferError, TypeError, ValueError, RuntimeError, NotImplementedErro
 
 
 def from_dlpack(x: object, xp: Namespace | None = None, device: Device = None) -> Array | None:
-    """Make an array of the memory of an object that is of no known library.
+    """Make an array of the memory of an object that is of no known library, without a copy.
 
-    Parameters
-    ----------
-    x : object
-        With ``__dlpack__``, ``__cuda_array_interface__``, or the ``to_cupy`` of cuDF's columns
-        and frames.
-    xp, device : optional
-        Library and device to prefer for memory on a GPU.
+    `x` has ``__dlpack__``, ``__cuda_array_interface__``, or the ``to_cupy`` of cuDF's columns and
+    frames; None for everything else, and for what NumPy can make an array of by itself. `xp` and
+    `device` are what to prefer for memory on a GPU.
 
-    Returns
-    -------
-    array or None
-        Shares its memory with `x`; None for everything else, and for what NumPy can make an
-        array of by itself.
-
-    Raises
-    ------
-    TypeError
-        The memory is neither on the host nor on a CUDA GPU, or cannot be shared.
-    BackendUnavailableError
-        It is on a GPU, and neither CuPy nor PyTorch is installed.
+    A TypeError where the memory is neither on the host nor on a CUDA GPU, or cannot be shared; a
+    BackendUnavailableError where it is on a GPU, and neither CuPy nor PyTorch is installed.
     """
     own = type(x)
     try:
