@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,16 +68,6 @@ def test_a_dense_layer_adds_up_in_float32_both_ways(half):
 
 # The precision of float32
 
-ASKED = pytest.mark.parametrize("asked", PRECISIONS)
-
-
-@contextmanager
-def left_by_an_error(scope):
-    """Hold a scope that an error ends."""
-    with suppress(KeyError), scope:
-        yield
-        raise KeyError
-
 
 @pytest.fixture
 def torch(use_library):
@@ -89,35 +79,28 @@ def torch(use_library):
     torch.set_float32_matmul_precision(before)
 
 
-def torch_now(torch):
-    products = torch.backends.cuda.matmul
-    return (
-        torch.get_float32_matmul_precision(), products.fp32_precision,
-        torch.backends.mkldnn.matmul.fp32_precision,
-        products.allow_fp16_reduced_precision_reduction,
-        products.allow_bf16_reduced_precision_reduction,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("outside", ["highest", "medium"])
-@ASKED
-def test_pytorch_multiplies_as_it_is_told_and_then_as_before(asked, outside, torch):
-    torch.set_float32_matmul_precision(outside)
-    before = torch_now(torch)
-    with left_by_an_error(matmul_precision(asked, torch)):
-        assert torch.get_float32_matmul_precision() == asked
-        assert torch_now(torch)[3:] == (False, False)
-    assert torch_now(torch) == before
-
-
 @ORDERS
+@pytest.mark.parametrize("outside", ["highest", "medium"])
 @pytest.mark.parametrize("asked", [("highest", "medium"), ("medium", "highest"), ("high", "high")])
-def test_pytorch_multiplies_with_the_highest_precision_asked_for(asked, order, torch):
-    torch.set_float32_matmul_precision("medium")
+def test_pytorch_multiplies_with_the_highest_precision_asked_for(asked, outside, order, torch):
+    products = torch.backends.cuda.matmul
+
+    def look():
+        return (
+            torch.get_float32_matmul_precision(), products.fp32_precision,
+            torch.backends.mkldnn.matmul.fp32_precision,
+            products.allow_fp16_reduced_precision_reduction,
+            products.allow_bf16_reduced_precision_reduction,
+        )  # fmt: skip
+
+    torch.set_float32_matmul_precision(outside)
+    before = look()
     scopes = [matmul_precision(one, torch) for one in asked]
-    found = overlap(scopes, order, torch.get_float32_matmul_precision)
+    first, *held, last = overlap(scopes, order, look, fails=True)
+    assert first == last == before
     both = "highest" if "highest" in asked else "high"
-    assert found == ["medium", asked[0], both, asked[order[1]], "medium"]
+    assert [state[0] for state in held] == [asked[0], both, asked[order[1]]]
+    assert all(state[3:] == (False, False) for state in held)
 
 
 def test_pytorchs_newer_settings_come_back_too(torch):
@@ -169,25 +152,21 @@ def cupy(monkeypatch):
     return SimpleNamespace(now=now, xp=type("Namespace", (), {"__name__": "cupy"})())
 
 
-@pytest.mark.parametrize("outside", [1, 7])  # as CUPY_TF32=1 makes it
-@pytest.mark.parametrize(("asked", "kind"), [("highest", 1), ("high", 7), ("medium", 7)])
-def test_cupy_multiplies_as_it_is_told_and_then_as_before(asked, kind, outside, cupy):
-    cupy.now["float32"] = outside
-    with left_by_an_error(matmul_precision(asked, cupy.xp)):
-        assert cupy.now["float32"] == kind
-    assert cupy.now["float32"] == outside
-
-
 @ORDERS
-def test_cupys_switch_goes_to_tensorfloat_only_if_all_allow_it(order, cupy):
-    cupy.now["float32"] = 5
-    scopes = [matmul_precision("high", cupy.xp), matmul_precision("highest", cupy.xp)]
-    found = overlap(scopes, order, lambda: cupy.now["float32"])
-    assert found == [5, 7, 1, (7, 1)[order[1]], 5]
+@pytest.mark.parametrize("outside", [1, 7])  # as CUPY_TF32=1 makes it
+@pytest.mark.parametrize(
+    ("asked", "kinds"),
+    [(("high", "highest"), (7, 1)), (("highest", "medium"), (1, 7)), (("medium", "high"), (7, 7))],
+)
+def test_cupys_switch_goes_to_tensorfloat_only_if_all_allow_it(asked, kinds, outside, order, cupy):
+    cupy.now["float32"] = outside
+    scopes = [matmul_precision(one, cupy.xp) for one in asked]
+    found = overlap(scopes, order, lambda: cupy.now["float32"], fails=True)
+    assert found == [outside, kinds[0], min(kinds), kinds[order[1]], outside]
 
 
 @pytest.mark.parametrize("name", ["numpy", "array_api_strict"])
-@ASKED
+@pytest.mark.parametrize("asked", PRECISIONS)
 def test_libraries_of_the_host_always_multiply_in_float32(name, asked, use_library):
     use_library(name)
     here = select(name, dtype="float32")

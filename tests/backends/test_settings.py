@@ -28,7 +28,7 @@ from xpnn.backends import (
 from xpnn.backends.settings import ProcessSetting
 from xpnn.estimators import mlp
 from xpnn.layers import Dropout
-from xpnn.training import Callback, trainer
+from xpnn.training import trainer
 
 
 @pytest.fixture
@@ -255,10 +255,20 @@ def test_two_trainings_end_with_the_same_bits(backend):
     np.testing.assert_array_equal(*thetas)
 
 
-@pytest.fixture
-def held(monkeypatch):
-    """Notes that the promise begins and ends, in networks and in estimators."""
-    noted = []
+def network(**options):
+    Network(5, [4, "tanh", 2], seed=0).fit(X, LABELS, epochs=2, **options)
+
+
+def classifier(callbacks=None, **options):
+    model = MLPClassifier((4,), max_iter=2, random_state=0, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, LABELS, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("fit", [network, classifier])
+def test_the_promise_holds_while_something_learns(fit, monkeypatch):
+    noted, told = [], []
 
     @contextmanager
     def holds(xp, device):
@@ -266,37 +276,16 @@ def held(monkeypatch):
         yield
         noted.append(False)
 
-    monkeypatch.setattr(mlp, "deterministic_mode", holds)
-    monkeypatch.setattr(trainer, "deterministic_mode", holds)
-    return noted
-
-
-def test_a_network_holds_while_it_learns(held):
-    told = []
-
-    class Tell(Callback):
-        def on_epoch_end(self, run):
-            told.append(list(held))
-
-    options = {"epochs": 2, "callbacks": [Tell()]}
+    for module in (mlp, trainer):
+        monkeypatch.setattr(module, "deterministic_mode", holds)
     for deterministic in (False, True):
-        Network(5, [4, "tanh", 2], seed=0).fit(X, LABELS, deterministic=deterministic, **options)
+        fit(deterministic=deterministic, callbacks=[lambda run: told.append(list(noted))])
     assert told == [[], [], [True], [True]]
-    assert held == [True, False]
-
-
-def test_estimators_hold_while_they_learn(held):
-    told = []
-    for options in ({}, {"solver": "lbfgs"}):
-        model = MLPClassifier((4,), max_iter=2, random_state=0, deterministic=True, **options)
-        look = {} if options else {"callbacks": [lambda run: told.append(held[-1])]}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(X, LABELS, **look)
-    assert held == [True, False, True, False]
-    assert told == [True, True]
+    assert noted == [True, False]
+    classifier(deterministic=True, solver="lbfgs")
+    assert noted == [True, False] * 2
     with pytest.raises(ValueError, match="'deterministic' parameter of MLPClassifier must be an"):
-        MLPClassifier(deterministic="yes").fit(X, LABELS)
+        classifier(deterministic="yes")
 
 
 @ORDERS
