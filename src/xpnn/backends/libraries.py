@@ -22,30 +22,15 @@ from xpnn.backends.errors import BackendUnavailableError, InputError, MixedArray
 
 # The standard defines behaviour, not classes: to a type checker these are `Any`, and their names
 # say to a reader what is meant.
-Array: TypeAlias = Any
-"""An array of any library that follows the array API standard."""
+Array: TypeAlias = Any  # of any library that follows the array API standard
+ArrayLike: TypeAlias = Any  # an `Array`, or nested lists of numbers, which become a NumPy array
+Namespace: TypeAlias = Any  # the functions of one array library, called `xp` throughout
+Device: TypeAlias = Any  # as its library spells it; None where the library has only one
+DType: TypeAlias = Any  # a data type object of one array library
+HostGenerator: TypeAlias = Any  # a `numpy.random.Generator` (or the legacy `RandomState`)
+Copy: TypeAlias = Literal[True] | None  # always, or only where needed (None), as in the standard
 
-ArrayLike: TypeAlias = Any
-"""An `Array`, or nested lists of numbers, which become a NumPy array."""
-
-Namespace: TypeAlias = Any
-"""The functions of one array library, called `xp` throughout."""
-
-Device: TypeAlias = Any
-"""A device as its library spells it; None where the library has only one."""
-
-DType: TypeAlias = Any
-"""A data type object of one array library."""
-
-HostGenerator: TypeAlias = Any
-"""A `numpy.random.Generator` (or the legacy `RandomState`)."""
-
-Copy: TypeAlias = Literal[True] | None
-"""Whether to copy: always, or only where that is needed (None), as in the standard."""
-
-HOST_NAMESPACE: Namespace = array_api_compat.array_namespace(numpy.empty(0))
-"""NumPy as the standard has it."""
-
+HOST_NAMESPACE: Namespace = array_api_compat.array_namespace(numpy.empty(0))  # standard NumPy
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
