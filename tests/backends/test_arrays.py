@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from xpnn import MLPClassifier, Network, backends
-from xpnn.backends import MixedArraysError, as_array, select
+from xpnn.backends import MixedArraysError, as_array, select, to_device, to_host
+
+# Where arrays are
 
 
 def test_arrays_decide_by_themselves(backend):
@@ -22,20 +24,54 @@ def test_arrays_decide_by_themselves(backend):
     assert backends.is_floating(x, xp)
 
 
+def strict(device):
+    return select("array_api_strict", device).asarray([1.0])
+
+
+@pytest.mark.parametrize("name", ["array_api_strict", "torch", "jax"])
+def test_two_libraries_are_an_error_that_names_both_arguments(name, use_library):
+    use_library(name)
+    x, t = np.ones(2), select(name).asarray([1.0])
+    message = f"x is an array of numpy and t of {name}; expected arrays of one library"
+    with pytest.raises(MixedArraysError, match=message):
+        backends.placement(x=x, weight=None, t=t)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: backends.placement(x=strict("device1"), t=strict("device2")),
+            MixedArraysError,
+            "x is on device device1 and t on device2; expected",
+        ),
+        (
+            lambda: backends.namespace(x=[1.0]),
+            TypeError,
+            "x is a list; expected an array of a library",
+        ),
+        (lambda: backends.namespace(x=None, t=None), TypeError, "none of x, t is an array"),
+        (lambda: backends.backend_of("abc"), TypeError, "x is a str; expected an array"),
+    ],
+)
+def test_other_devices_and_what_is_no_array_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+# There and back
+
+
 def test_there_and_back(backend):
     values = np.arange(6.0).reshape(2, 3) / 4
     for given in (values, values.tolist(), np.asfortranarray(values), values[::-1][::-1]):
-        back = backends.to_host(backend.asarray(given))
-        np.testing.assert_array_equal(back, values)
+        np.testing.assert_array_equal(to_host(backend.asarray(given)), values)
     labels = np.array([1, 0, 3], dtype="int32")
     assert backends.dtype_name(backend.asarray(labels).dtype) == "int32"
-
-
-def test_arrays_on_a_device_share_no_memory_with_the_users(backend):
-    values = np.zeros(3, dtype=backends.dtype_name(backend.dtype))
-    x = backend.asarray(values)
-    values += 1.0
-    assert backends.to_host(x).tolist() == [0.0, 0.0, 0.0]
+    own = np.zeros(3, dtype=backends.dtype_name(backend.dtype))
+    x = backend.asarray(own)
+    own += 1.0  # which is nobody's business
+    assert to_host(x).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_scalars(backend, assert_close):
@@ -46,70 +82,66 @@ def test_scalars(backend, assert_close):
 
 def test_lists_go_where_their_neighbour_is(backend64):
     like = backend64.asarray([1.0])
-    made = backends.as_array("t", [1, 2], like)
+    made = as_array("t", [1, 2], like)
     assert backends.placement(like=like, made=made)[1] == backend64.device
-    assert backends.as_array("t", like, like) is like
+    assert as_array("t", like, like) is like
 
 
 def test_integers_become_floats(backend):
-    x = backend.asarray([1, 2])
-    found = backends.as_floating(x, backend.xp)
-    expected = backends.default_float(backend.xp, backend.device)
-    assert found.dtype == expected
+    found = backends.as_floating(backend.asarray([1, 2]), backend.xp)
+    assert found.dtype == backends.default_float(backend.xp, backend.device)
     assert backends.as_floating(found, backend.xp) is found
 
 
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_bfloat16_comes_to_the_host_as_float32(name, use_library):
     use_library(name)
-    x = select(name, dtype="bfloat16").asarray([0.5, 3.0])
-    host = backends.to_host(x)
-    assert host.dtype == np.float32
-    assert host.tolist() == [0.5, 3.0]
+    host = to_host(select(name, dtype="bfloat16").asarray([0.5, 3.0]))
+    assert (host.dtype, host.tolist()) == (np.float32, [0.5, 3.0])
 
 
 def test_what_is_there_already_is_passed_on(backend):
     """`copy=None` copies only what has another dtype, place or library."""
     x = backend.asarray(np.ones((2, 3)))
     xp, device, dtype = backend.xp, backend.device, backend.dtype
-    assert backends.to_device(x, xp, device, copy=None) is x
-    assert backends.to_device(x, xp, device, dtype, copy=None) is x
-    assert backends.to_device(x, xp, dtype=dtype, copy=None) is x
-    assert backend.asarray(x, copy=None) is x
-    assert backends.to_device(x, xp, device) is not x
+    for same in (
+        to_device(x, xp, device, copy=None), to_device(x, xp, device, dtype, copy=None),
+        to_device(x, xp, dtype=dtype, copy=None), backend.asarray(x, copy=None),
+    ):  # fmt: skip
+        assert same is x
+    assert to_device(x, xp, device) is not x
+    assert backends.device_of(to_device(x, xp)) == device  # its own place is the default
     other = backends.named_dtype("float16" if backend.name != "array_api_strict" else "int32", xp)
-    found = backends.to_device(x, xp, device, other, copy=None)
+    found = to_device(x, xp, device, other, copy=None)
     assert found.dtype == other
     assert backends.device_of(found) == device
     values = np.ones((2, 3))
-    made = backends.to_device(values, xp, device, dtype, copy=None)
+    made = to_device(values, xp, device, dtype, copy=None)
     assert backends.backend_of(made) == backend
-    np.testing.assert_array_equal(backends.to_host(made), values)
-
-
-def test_an_arrays_own_place_is_the_default(backend):
-    x = backend.asarray([1.0, 2.0])
-    assert backends.device_of(backends.to_device(x, backend.xp)) == backend.device
+    np.testing.assert_array_equal(to_host(made), values)
 
 
 def test_numpys_arrays_are_in_c_order():
     values, xp = np.asfortranarray(np.arange(6.0).reshape(2, 3)), backends.HOST_NAMESPACE
     for copy in (True, None):
-        found = backends.to_device(values, xp, copy=copy)
+        found = to_device(values, xp, copy=copy)
         assert found.flags.c_contiguous
         np.testing.assert_array_equal(found, values)
     rows = np.arange(6.0).reshape(2, 3)
-    assert backends.to_device(rows, xp, copy=None) is rows
-    assert not np.shares_memory(backends.to_device(rows, xp), rows)
-    assert backends.to_device(rows, xp, dtype="float32", copy=None).dtype == np.float32
-    assert backends.to_device(np.float64(2.0), xp).shape == ()
+    assert to_device(rows, xp, copy=None) is rows
+    assert not np.shares_memory(to_device(rows, xp), rows)
+    assert to_device(rows, xp, dtype="float32", copy=None).dtype == np.float32
+    assert to_device(np.float64(2.0), xp).shape == ()
+
+
+# PyTorch's tensors
 
 
 def test_a_torch_tensors_memory_is_numpys(use_library):
     use_library("torch")
     x = select("torch", dtype="float32").asarray([1.0, 2.0])
-    assert np.shares_memory(backends.to_device(x, backends.HOST_NAMESPACE, copy=None), x.numpy())
-    assert not np.shares_memory(backends.to_device(x, backends.HOST_NAMESPACE), x.numpy())
+    assert np.shares_memory(to_device(x, backends.HOST_NAMESPACE, copy=None), x.numpy())
+    assert not np.shares_memory(to_device(x, backends.HOST_NAMESPACE), x.numpy())
 
 
 def test_tensors_leave_their_graph_on_the_way_in(use_library):
@@ -121,23 +153,22 @@ def test_tensors_leave_their_graph_on_the_way_in(use_library):
     xp, cpu = backends.namespace(x=x), x.device
     for given in (x, grown):
         ways = [
-            backends.as_array("x", given),
-            backends.as_array("x", given, given),
-            backends.to_device(given, xp, cpu),
-            backends.to_device(given, xp, cpu, copy=None),
-            backends.to_device(given, xp, cpu, torch.float64, copy=None),
+            as_array("x", given),
+            as_array("x", given, given),
+            to_device(given, xp, cpu),
+            to_device(given, xp, cpu, copy=None),
+            to_device(given, xp, cpu, torch.float64, copy=None),
             select("torch").asarray(given),
             select("torch").asarray(given, copy=None),
         ]
-        assert [found.requires_grad for found in ways] == [False] * len(ways)
-        assert [found.grad_fn for found in ways] == [None] * len(ways)
+        assert [(found.requires_grad, found.grad_fn) for found in ways] == [(False, None)] * 7
         expected = given.detach().numpy().tolist()
-        for found in (*ways, backends.to_host(given), backends.host_view(given)):
+        for found in (*ways, to_host(given), backends.host_view(given)):
             assert np.asarray(found).tolist() == expected
-    assert backends.as_array("x", grown).data_ptr() == grown.data_ptr()
+    assert as_array("x", grown).data_ptr() == grown.data_ptr()
     assert grown.requires_grad
     plain = torch.ones(2)
-    assert backends.as_array("x", plain) is plain
+    assert as_array("x", plain) is plain
 
 
 @pytest.mark.parametrize("engine", ["pure", "plan"])
@@ -166,9 +197,12 @@ def test_integers_of_all_sizes_come_to_the_host(dtype, use_library):
 
     values = np.array([0, np.iinfo(dtype).max if dtype != "bool" else 1], dtype)
     x = torch.tensor(values.tolist(), dtype=getattr(torch, dtype))
-    host = backends.to_host(backends.as_array("t", x))
+    host = to_host(as_array("t", x))
     assert host.dtype == dtype
     np.testing.assert_array_equal(host, values)
+
+
+# What becomes an array
 
 
 class Computed:
@@ -196,14 +230,13 @@ def lazy(request, monkeypatch):
 def test_lazily_computed_arrays_are_numpys(lazy, backend):
     values = np.arange(4.0)
     assert not backends.is_array(lazy(values))
-    assert type(backends.as_array("x", lazy(values))) is np.ndarray
-    like = backend.asarray(values)
-    found = backends.as_array("x", lazy(values), like)
+    assert type(as_array("x", lazy(values))) is np.ndarray
+    found = as_array("x", lazy(values), backend.asarray(values))
     assert backends.backend_of(found) == backend
-    for made in (found, backend.asarray(lazy(values)), backends.to_host(lazy(values))):
-        np.testing.assert_array_equal(backends.to_host(made), values)
+    for made in (found, backend.asarray(lazy(values)), to_host(lazy(values))):
+        np.testing.assert_array_equal(to_host(made), values)
     with pytest.raises(TypeError, match="x holds 'a'; expected numbers"):
-        backends.as_array("x", lazy(np.array(["a"])))
+        as_array("x", lazy(np.array(["a"])))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -213,27 +246,6 @@ def test_lazily_computed_arrays_are_learned_from_and_predicted(lazy):
         model = make()
         model.fit(lazy(rows), lazy(labels))
         np.testing.assert_array_equal(model.predict(lazy(rows)), model.predict(rows))
-
-
-def test_two_libraries_are_an_error_that_names_both_arguments():
-    x, t = np.ones(2), select("array_api_strict").asarray([1.0])
-    message = "x is an array of numpy and t of array_api_strict; expected arrays of one library"
-    with pytest.raises(MixedArraysError, match=message):
-        backends.namespace(x=x, weight=None, t=t)
-
-
-def test_two_devices_are_an_error_that_names_both_arguments():
-    x, t = (select("array_api_strict", d).asarray([1.0]) for d in ("device1", "device2"))
-    with pytest.raises(MixedArraysError, match="x is on device device1 and t on device2; expected"):
-        backends.placement(x=x, t=t)
-
-
-@pytest.mark.parametrize("name", ["torch", "jax"])
-def test_every_pair_of_libraries_is_refused(name, use_library):
-    use_library(name)
-    other = select(name).asarray([1.0])
-    with pytest.raises(MixedArraysError, match=f"a is an array of numpy and b of {name}"):
-        backends.placement(a=np.ones(1), b=other)
 
 
 @pytest.mark.parametrize(
@@ -247,39 +259,41 @@ def test_every_pair_of_libraries_is_refused(name, use_library):
         (np.array([1j]), "x has dtype complex128; expected numbers"),
         (np.array([{}]), "x has dtype object; expected numbers"),
         (np.array(["2020-01-01"], "datetime64[D]"), "x has dtype datetime64"),
+        (
+            np.ma.masked_greater(np.arange(6.0), 4),
+            "x has masked values; expected a number in every place",
+        ),
     ],
 )
 def test_what_is_no_number_is_refused(value, message):
     with pytest.raises(TypeError, match=message):
-        backends.as_array("x", value)
+        as_array("x", value)
 
 
 @pytest.mark.parametrize("name", ["array_api_strict", "torch", "jax"])
 def test_complex_numbers_are_refused_on_every_library(name, use_library):
     use_library(name)
-    x = select(name).xp.asarray([1j])
     with pytest.raises(TypeError, match=r"x has dtype .*complex.*; expected numbers"):
-        backends.as_array("x", x)
+        as_array("x", select(name).xp.asarray([1j]))
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: backends.namespace(x=[1.0]), "x is a list; expected an array of a library"),
-        (lambda: backends.namespace(x=None, t=None), "none of x, t is an array"),
-        (lambda: backends.backend_of("abc"), "x is a str; expected an array"),
-    ],
-)
-def test_what_is_no_array_is_refused(call, message):
-    with pytest.raises(TypeError, match=message):
-        call()
+def test_matrices_and_masked_arrays_become_plain_arrays():
+    x = np.arange(6.0).reshape(3, 2)
+    with pytest.warns(PendingDeprecationWarning, match="matrix subclass"):
+        matrix = np.matrix(x)
+    for same in (np.ma.array(x), matrix):
+        found = as_array("X", same)
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, x)
 
 
-def test_integers_take_the_devices_width():
-    strict = backends.select("array_api_strict", "no_x64", "float32")
-    assert backends.dtype_name(strict.asarray(np.arange(3)).dtype) == "int32"
-    usual = backends.select("array_api_strict", "device1")
-    assert backends.dtype_name(usual.asarray(np.arange(3)).dtype) == "int64"
+# Devices without 64 bits
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("no_x64", "int32"), ("device1", "int64")])
+def test_integers_take_the_devices_width(device, dtype):
+    x = select("array_api_strict", device, "float32").asarray(np.arange(3))
+    assert backends.dtype_name(x.dtype) == dtype
 
 
 @pytest.mark.parametrize(
@@ -287,21 +301,19 @@ def test_integers_take_the_devices_width():
 )
 def test_a_device_without_64_bits_gets_32(dtype, narrow):
     xp = select("array_api_strict").xp
-    device = xp.Device("no_x64")
     for given in (np.arange(3, dtype=dtype), xp.arange(3, dtype=getattr(xp, dtype))):
-        found = backends.to_device(given, xp, device)
+        found = to_device(given, xp, xp.Device("no_x64"))
         assert backends.dtype_name(found.dtype) == narrow
-        assert backends.to_host(found).tolist() == [0, 1, 2]
+        assert to_host(found).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 10**10])
 def test_integers_that_would_become_others_are_refused(value):
     xp = select("array_api_strict").xp
-    device = xp.Device("no_x64")
     message = rf"^{value} does not fit into int32, the largest integers of array_api_strict on no_x"
     for given in (np.array([1, value]), xp.asarray([1, value])):
         with pytest.raises(ValueError, match=message):
-            backends.to_device(given, xp, device)
+            to_device(given, xp, xp.Device("no_x64"))
 
 
 def test_integers_that_jax_would_change_are_refused(use_library):
@@ -312,19 +324,7 @@ def test_integers_that_jax_would_change_are_refused(use_library):
     try:
         for values in (np.array([10**10]), np.array([2**40], "uint64")):
             with pytest.raises(ValueError, match=f"{values[0]} does not fit into u?int32"):
-                backends.to_device(values, jax.numpy)
-        assert backends.to_device(np.array([7]), jax.numpy).tolist() == [7]
+                to_device(values, jax.numpy)
+        assert to_device(np.array([7]), jax.numpy).tolist() == [7]
     finally:
         jax.config.update("jax_enable_x64", True)
-
-
-def test_masked_values_are_refused_by_name_and_matrices_are_arrays():
-    x = np.arange(6.0).reshape(3, 2)
-    with pytest.warns(PendingDeprecationWarning, match="matrix subclass"):
-        matrix = np.matrix(x)
-    for same in (np.ma.array(x), matrix):
-        found = as_array("X", same)
-        assert type(found) is np.ndarray
-        np.testing.assert_array_equal(found, x)
-    with pytest.raises(TypeError, match="X has masked values; expected a number in every place"):
-        as_array("X", np.ma.masked_greater(x, 4))

@@ -11,7 +11,8 @@ import types
 import numpy as np
 import pytest
 
-from xpnn.backends import cublas, gemm, named_dtype
+from xpnn.backends import cublas, named_dtype
+from xpnn.backends.cublas import gemm
 
 KINDS = {number: name for name, number in cublas.TYPES.items()}
 HANDLE = 7
@@ -61,7 +62,7 @@ def multiply(a, b, out, fast=False):
     of = gemm(a, b, out)
     assert of is not None
     addresses = tuple(x.ctypes.data for x in (a, b, out))
-    cublas.call(gemm_ex, HANDLE, of, addresses, cublas.Factors(), fast)
+    of.call(gemm_ex, HANDLE, *addresses, fast)
 
 
 @pytest.mark.parametrize("padding", [0, 3])
@@ -101,7 +102,7 @@ def test_single_precision_is_tf32_only_where_it_may_be():
     ]:  # fmt: skip
         a = np.ones((2, 2), dtype)
         of = gemm(a, a, a.copy())
-        assert cublas.compute_type(of, fast) == expected
+        assert of.compute_type(fast) == expected
         assert of.types[0] == types.get(dtype, 2)
 
 

@@ -42,8 +42,14 @@ def fails(error):
     return fail
 
 
-def test_nothing_is_wrong():
+def test_a_gpu_that_computes_and_one_that_computes_wrongly(cupy):
     assert diagnose_cuda() == ""
+    cupy.backend.asarray = lambda values: host.asarray([1.0, 1.0])
+    assert diagnose_cuda() == "the GPU computes wrongly: 1 + 2 + 4 gave 2.0"
+    cupy.backend.asarray = fails(RuntimeError("an illegal address\n..."))
+    assert diagnose_cuda() == (
+        "the GPU is there, but a sum on it failed with RuntimeError: an illegal address"
+    )
 
 
 def test_cupy_is_not_installed(cupy):
@@ -80,29 +86,19 @@ def test_the_device_that_is_asked_for_is_the_one_that_computes(cupy):
     assert diagnose_cuda("cuda:3") == "device='cuda:3' is not a device of cupy"
 
 
-def test_the_gpu_is_there_and_fails(cupy):
-    cupy.backend.asarray = fails(RuntimeError("an illegal address\n..."))
-    assert diagnose_cuda() == (
-        "the GPU is there, but a sum on it failed with RuntimeError: an illegal address"
-    )
-
-
-def test_the_gpu_computes_wrongly(cupy):
-    cupy.backend.asarray = lambda values: host.asarray([1.0, 1.0])
-    assert diagnose_cuda() == "the GPU computes wrongly: 1 + 2 + 4 gave 2.0"
-
-
 def test_the_command_says_one_line():
-    words = [sys.executable, "-m", "xpnn", "backends", "--require"]
-    fine = subprocess.run([*words, "numpy"], capture_output=True, text=True)
+    def run(*words):
+        command = [sys.executable, "-m", "xpnn", "backends", *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    fine = run("--require", "numpy")
     assert fine.returncode == 0
     assert fine.stdout.startswith("numpy ")
-    found = subprocess.run([*words, "cupy"], capture_output=True, text=True)
+    found = run("--require", "cupy")
     assert (found.returncode == 0) == (found.stderr == "")
     if found.returncode:
         assert (found.returncode, found.stderr.count("\n")) == (2, 1)
         assert found.stderr.startswith("error: ")
-    wrong = subprocess.run([*words, "cuda"], capture_output=True, text=True)
+    wrong = run("--require", "cuda")
     assert "--require is 'cuda'; expected one of numpy, cupy," in wrong.stderr
-    alone = [sys.executable, "-m", "xpnn", "backends", "--device", "cpu"]
-    assert "--require LIBRARY" in subprocess.run(alone, capture_output=True, text=True).stderr
+    assert "--require LIBRARY" in run("--device", "cpu").stderr

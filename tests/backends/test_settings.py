@@ -5,69 +5,30 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from overlaps import FAILS, ORDERS, Failure, Holder, overlap
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
-from xpnn.backends import deterministic_mode, limit_threads, matmul_precision, threads_for
+from xpnn import MLPClassifier, Network, select
+from xpnn.backends import (
+    deterministic_mode,
+    limit_threads,
+    matmul_precision,
+    settings,
+    threads_for,
+    to_host,
+)
 from xpnn.backends.settings import ProcessSetting
-
-
-class Failure(Exception):
-    """Ends a scope that a test wants to see ended by an error."""
-
-
-class Holder(threading.Thread):
-    """A thread that enters a scope when told to, and leaves it when told to."""
-
-    def __init__(self, scope):
-        super().__init__(daemon=True)
-        self.scope, self.error, self.fails = scope, None, False
-        self.entered, self.leave = threading.Event(), threading.Event()
-
-    def run(self):
-        try:
-            with self.scope:
-                self.entered.set()
-                self.leave.wait()
-                if self.fails:
-                    raise Failure
-        except Failure:
-            pass
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.entered.set()
-
-    def enter(self):
-        self.start()
-        self.entered.wait()
-        assert self.error is None
-
-    def end(self, fails=False):
-        self.fails = fails
-        self.leave.set()
-        self.join()
-        assert self.error is None
-
-
-ORDERS = pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["first out", "last out"])
-FAILS = pytest.mark.parametrize("fails", [False, True], ids=["in peace", "by an error"])
-
-
-def overlap(scopes, order, look, fails=False):
-    """What a setting is before, with each scope more, with each scope less."""
-    holders, seen = [Holder(scope) for scope in scopes], [look()]
-    for holder in holders:
-        holder.enter()
-        seen.append(look())
-    for number in order:
-        holders[number].end(fails)
-        seen.append(look())
-    return seen
+from xpnn.estimators import mlp
+from xpnn.layers import Dropout
+from xpnn.training import trainer
 
 
 @pytest.fixture
@@ -97,21 +58,13 @@ def test_the_strictest_request_holds_and_the_last_scope_restores(setting, asked,
     assert found == [9, asked[0], min(asked), asked[order[1]], 9]
 
 
-def test_what_was_changed_between_two_uses_is_what_comes_back(setting):
-    with setting.hold(2):
-        pass
-    setting.state["now"] = 7
-    with setting.hold(2):
-        assert setting.state["now"] == 2
-    assert setting.state["now"] == 7
-
-
-def test_what_somebody_else_changes_meanwhile_stays(setting):
+def test_what_somebody_else_changes_meanwhile_or_between_two_uses_stays(setting):
     with setting.hold(2):
         setting.state["now"] = 7
-    assert setting.state["now"] == 7
-    with setting.hold(2):
-        assert setting.state["now"] == 2
+    for _ in range(2):
+        assert setting.state["now"] == 7
+        with setting.hold(2):
+            assert setting.state["now"] == 2
     assert setting.state["now"] == 7
 
 
@@ -168,7 +121,7 @@ def test_many_threads_never_see_more_than_they_asked_for(setting):
     assert setting.state["now"] == 9
 
 
-# The settings that there are
+# Threads of BLAS and OpenMP
 
 
 def blas():
@@ -201,7 +154,7 @@ def test_blas_has_its_threads_back_when_the_last_scope_ends(make, order, fails):
 def test_the_smaller_number_of_threads_holds(order):
     found = overlap([limit_threads(1), limit_threads(2)], order, lambda: max(blas()))
     assert found == [3, 1, 1, (1, 2)[order[1]], 3]
-    with limit_threads(64):
+    with limit_threads(64), threads_for(2, 100), threads_for(1, 5):
         assert max(blas()) == 3
 
 
@@ -264,57 +217,6 @@ def test_threadpoolctls_own_scopes_work_inside_and_outside_of_ours():
     assert max(blas()) == 3
 
 
-def torch_precision():
-    import torch
-
-    return torch.get_float32_matmul_precision()
-
-
-@ORDERS
-@pytest.mark.parametrize("asked", [("highest", "medium"), ("medium", "highest"), ("high", "high")])
-def test_pytorch_multiplies_with_the_highest_precision_asked_for(asked, order, use_library):
-    use_library("torch")
-    import torch
-
-    outside = torch_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        scopes = [matmul_precision(precision, torch) for precision in asked]
-        found = overlap(scopes, order, torch_precision)
-    finally:
-        torch.set_float32_matmul_precision(outside)
-    both = "highest" if "highest" in asked else "high"
-    assert found == ["medium", asked[0], both, asked[order[1]], "medium"]
-
-
-@ORDERS
-def test_pytorch_is_deterministic_while_anybody_needs_it(order, use_library):
-    use_library("torch")
-    import torch
-
-    scopes = [deterministic_mode(torch, torch.device("cpu")) for _ in range(2)]
-    found = overlap(scopes, order, torch.are_deterministic_algorithms_enabled)
-    assert found == [False, True, True, True, False]
-
-
-@ORDERS
-def test_cupys_switch_goes_to_tensorfloat_only_if_all_allow_it(order, monkeypatch):
-    now = {"float32": 5}
-    linalg = SimpleNamespace(
-        COMPUTE_TYPE_DEFAULT=1,
-        COMPUTE_TYPE_TF32=7,
-        get_compute_type=now.__getitem__,
-        set_compute_type=now.__setitem__,
-    )
-    for name in ("cupy", "cupy._core"):
-        monkeypatch.setitem(sys.modules, name, SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "cupy._core._routines_linalg", linalg)
-    cupy = type("Namespace", (), {"__name__": "cupy"})()
-    scopes = [matmul_precision("high", cupy), matmul_precision("highest", cupy)]
-    found = overlap(scopes, order, lambda: now["float32"])
-    assert found == [5, 7, 1, (7, 1)[order[1]], 5]
-
-
 def test_jax_and_numpy_keep_such_settings_for_each_thread(use_library):
     """They go through nothing of ours; these are the facts that this rests on."""
     use_library("jax")
@@ -333,3 +235,93 @@ def test_jax_and_numpy_keep_such_settings_for_each_thread(use_library):
         look()
     look()
     assert seen == [usual, ("float32", "raise"), usual]
+
+
+# Deterministic results
+
+X = np.random.default_rng(0).normal(size=(60, 5))
+LABELS = (X[:, 0] > 0).astype("int64")
+
+
+def test_two_trainings_end_with_the_same_bits(backend):
+    thetas = []
+    for _ in range(2):
+        network = Network(5, [16, "gelu", Dropout(0.2), 2], seed=0)
+        network.fit(
+            backend.asarray(X), backend.asarray(LABELS, "int64"), epochs=3, batch_size=16,
+            deterministic=True,
+        )  # fmt: skip
+        thetas.append(to_host(network.theta))
+    np.testing.assert_array_equal(*thetas)
+
+
+def network(**options):
+    Network(5, [4, "tanh", 2], seed=0).fit(X, LABELS, epochs=2, **options)
+
+
+def classifier(callbacks=None, **options):
+    model = MLPClassifier((4,), max_iter=2, random_state=0, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, LABELS, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("fit", [network, classifier])
+def test_the_promise_holds_while_something_learns(fit, monkeypatch):
+    noted, told = [], []
+
+    @contextmanager
+    def holds(xp, device):
+        noted.append(True)
+        yield
+        noted.append(False)
+
+    for module in (mlp, trainer):
+        monkeypatch.setattr(module, "deterministic_mode", holds)
+    for deterministic in (False, True):
+        fit(deterministic=deterministic, callbacks=[lambda run: told.append(list(noted))])
+    assert told == [[], [], [True], [True]]
+    assert noted == [True, False]
+    classifier(deterministic=True, solver="lbfgs")
+    assert noted == [True, False] * 2
+    with pytest.raises(ValueError, match="'deterministic' parameter of MLPClassifier must be an"):
+        classifier(deterministic="yes")
+
+
+@ORDERS
+@pytest.mark.parametrize("before", [(False, False), (True, True)])
+def test_pytorch_is_deterministic_while_anybody_needs_it(order, before, use_library):
+    use_library("torch")
+    import torch
+
+    def look():
+        on = torch.are_deterministic_algorithms_enabled()
+        return on, torch.is_deterministic_algorithms_warn_only_enabled()
+
+    here = select("torch")
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    try:
+        scopes = [deterministic_mode(here.xp, here.device) for _ in range(2)]
+        assert overlap(scopes, order, look) == [before, *[(True, False)] * 3, before]
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_gpus_of_other_libraries_have_to_be_told_before(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_something=1")
+    name = "torch"
+    monkeypatch.setattr(settings, "library_name", lambda xp: name)
+    with pytest.raises(ValueError, match=r"CUBLAS_WORKSPACE_CONFIG is None; .*':4096:8'"):
+        deterministic_mode(None, SimpleNamespace(type="cuda"))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    deterministic_mode(None, SimpleNamespace(type="cuda"))
+    name = "jax"
+    with pytest.raises(ValueError, match="XLA_FLAGS is '--xla_something=1'; JAX on a GPU expects"):
+        deterministic_mode(None, SimpleNamespace(platform="gpu"))
+    deterministic_mode(None, SimpleNamespace(platform="cpu"))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_something=1 --xla_gpu_deterministic_ops=true")
+    deterministic_mode(None, SimpleNamespace(platform="gpu"))
+    name = "dask"
+    with pytest.raises(ValueError, match="dask is not known to give the same bits"):
+        deterministic_mode(None, None)

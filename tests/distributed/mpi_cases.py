@@ -159,5 +159,6 @@ if __name__ == "__main__":
     from xpnn.distributed import process_group
 
     group = process_group("mpi")
+    rank = 0 if group is None else group.rank
     for name in names:
-        np.savez(place / f"{name}.{group.rank}.npz", **run(name, "mpi", place))
+        np.savez(place / f"{name}.{rank}.npz", **run(name, "mpi", place))

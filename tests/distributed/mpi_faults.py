@@ -24,7 +24,7 @@ if NAME == "never begins" and os.environ.get("PMI_RANK") == "1":
 
     time.sleep(1e6)
 GROUP = process_group(SETTINGS)
-RANK = GROUP.rank
+RANK = 0 if GROUP is None else GROUP.rank
 X = np.random.default_rng(0).normal(size=(90, 4))
 T = np.arange(90) % 3
 
@@ -166,7 +166,7 @@ elif NAME == "reads":
 elif NAME == "resume":
     folder, epochs = Path(sys.argv[2]), int(sys.argv[3])
     network, history = fit(epochs=epochs, checkpoint=folder / "c.safetensors", resume=True)
-    np.savez(folder / f"{GROUP.size}.{RANK}.npz", theta=network.theta, loss=history.loss)
+    np.savez(folder / f"{RANK}.npz", theta=network.theta, loss=history.loss)
 elif NAME == "callback":
     told = []
 

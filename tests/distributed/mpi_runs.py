@@ -26,14 +26,16 @@ def mpiexec() -> str:
     return found
 
 
-def start(ranks: int, *command: str, **options) -> subprocess.CompletedProcess:
+def environment(**more: str) -> dict[str, str]:
+    """That of a rank: one thread, and the folders that this process imports from."""
+    path = os.pathsep.join([str(HERE), *filter(None, sys.path)])
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {**os.environ, **threads, "PYTHONPATH": path, **more}
+
+
+def start(ranks: int, *command: str, env=(), **options) -> subprocess.CompletedProcess:
     """Run a Python command on that many processes, to its end."""
-    environment = {
-        **os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)]),
-        **options.pop("env", {}),
-    }  # fmt: skip
     return subprocess.run(
-        [mpiexec(), "-n", str(ranks), sys.executable, *command], env=environment, text=True,
-        capture_output=True, timeout=LIMIT, check=False, **options,
+        [mpiexec(), "-n", str(ranks), sys.executable, *command], env=environment(**dict(env)),
+        text=True, capture_output=True, timeout=LIMIT, check=False, **options,
     )  # fmt: skip

@@ -34,7 +34,12 @@ def train(ranks, table, *words):
     return start(ranks, *command, cwd=table.parent)
 
 
-def test_one_model_whatever_the_number_of_ranks(table):
+def assert_same(one, other):
+    for a, b in zip(one.coefs_, other.coefs_, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-8)
+
+
+def test_one_model_whatever_the_number_of_ranks_and_the_first_speaks_for_all(table):
     models = {}
     for ranks in (1, 3):
         done = train(ranks, table, "--out", f"{ranks}.safetensors", "--json", "--early-stop")
@@ -42,13 +47,9 @@ def test_one_model_whatever_the_number_of_ranks(table):
         told = json.loads(done.stdout)  # one object, of rank 0
         assert told["record"]["rows"] == 81
         models[ranks] = load(table.parent / f"{ranks}.safetensors")
-    for one, other in zip(models[1].estimator.coefs_, models[3].estimator.coefs_, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-8)
+    assert_same(models[1].estimator, models[3].estimator)
     for key, value in models[1].record["validation"]["baseline"].items():
         assert models[3].record["validation"]["baseline"][key] == value
-
-
-def test_the_first_rank_speaks_for_all(table):
     done = train(2, table, "--out", "spoken.safetensors")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("training on 2 processes") == 1
@@ -77,5 +78,4 @@ def test_a_training_on_ranks_resumes_on_another_number(table):
         assert done.returncode == 0, done.stderr
     one, two = (load(table.parent / f"{name}.safetensors").estimator for name in ("one", "two"))
     assert one.n_iter_ == two.n_iter_ == 8
-    for a, b in zip(one.coefs_, two.coefs_, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-8)
+    assert_same(one, two)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -14,28 +15,20 @@ from xpnn.backends import status
 pytestmark = pytest.mark.slow  # starts processes
 
 RANKS = (2, 3, 4)
-LIBRARY = {"strict": "array_api_strict", "torch": "torch", "jax": "jax", "kernels": "numba",
-           "cupy": "cupy", "cupy, mixed": "cupy"}  # fmt: skip
+LIBRARY = {"strict": "array_api_strict", "torch": "torch", "jax": "jax", "cupy": "cupy",
+           "cupy, mixed": "cupy"}  # fmt: skip
+NARROW = ("float32", "torch", "jax", "batches", "cupy")
 
 
 def cases(ranks):
     """All cases; libraries that are slow to import on few processes only."""
-    return [name for name in CASES if ranks < 4 or name not in LIBRARY]
+    return [name for name in CASES if ranks < 4 or name not in (*LIBRARY, "kernels")]
 
 
 def can_run(name):
     if name == "kernels":
         return find_spec("numba") is not None
     return name not in LIBRARY or status(LIBRARY[name]).usable
-
-
-def runnable(name, check):
-    if name not in LIBRARY:
-        return
-    if name == "kernels":
-        pytest.importorskip("numba", reason="Numba is not installed (extra fast)")
-    else:
-        check(LIBRARY[name])
 
 
 @pytest.fixture(scope="module")
@@ -46,41 +39,34 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(place):
     """Let each number of processes run all cases that can run here, once."""
-    kept = {}
+    mpiexec()  # or skip
 
-    def of(ranks):
-        if ranks not in kept:
-            mpiexec()  # or skip
-            folder = place / str(ranks)
-            folder.mkdir()
-            can = [n for n in cases(ranks) if can_run(n)]
-            kept[ranks] = start(ranks, str(HERE / "mpi_cases.py"), str(files(folder)), *can)
-        done = kept[ranks]
-        assert done.returncode == 0, done.stderr[-3000:]
-        return place / str(ranks)
+    @cache
+    def of(ranks, *names):
+        folder = place / str(ranks)
+        folder.mkdir()
+        can = names or [name for name in cases(ranks) if can_run(name)]
+        done = start(ranks, str(HERE / "mpi_cases.py"), str(files(folder)), *can)
+        return folder, done
 
     return of
 
 
 @pytest.fixture(scope="module")
 def alone(place):
-    kept = {}
-
-    def of(name):
-        if name not in kept:
-            kept[name] = run(name, None, place)
-        return kept[name]
-
-    return of
+    return cache(lambda name: run(name, None, place))
 
 
 @pytest.mark.parametrize(("name", "ranks"), [(n, ranks) for ranks in RANKS for n in cases(ranks)])
 def test_ranks_end_where_one_process_does(name, ranks, found, alone, use_library):
-    runnable(name, use_library)
-    folder = found(ranks)
+    if name in LIBRARY:
+        use_library(LIBRARY[name])
+    elif not can_run(name):
+        pytest.skip("Numba is not installed (extra fast)")
+    folder, done = found(ranks)
+    assert done.returncode == 0, done.stderr[-3000:]
     expected = alone(name)
-    narrow = name in ("float32", "torch", "jax", "batches", "cupy")
-    tolerance = {"rtol": 2e-4, "atol": 2e-5} if narrow else {"rtol": 1e-8, "atol": 1e-10}
+    tolerance = {"rtol": 2e-4, "atol": 2e-5} if name in NARROW else {"rtol": 1e-8, "atol": 1e-10}
     if name.endswith("mixed"):
         tolerance = {"rtol": 5e-3, "atol": 5e-3}
     shares = {"rtol": 1e-6}  # an accuracy is a float32
@@ -95,13 +81,11 @@ def test_ranks_end_where_one_process_does(name, ranks, found, alone, use_library
             np.testing.assert_array_equal(other[key], first[key], err_msg=f"rank {rank}: {key}")
 
 
-@pytest.mark.parametrize("name", ["plain", "dropout", "files", "lbfgs", "stream of labels"])
-def test_one_rank_is_one_process(name, place, alone):
-    pytest.importorskip("mpi4py", reason="mpi4py is not installed (extra mpi)")
-    folder = place / "1"
-    folder.mkdir(exist_ok=True)
-    done = start(1, str(HERE / "mpi_cases.py"), str(files(folder)), name)
+def test_one_rank_is_one_process(found, alone):
+    names = ("plain", "dropout", "files", "lbfgs", "stream of labels")
+    folder, done = found(1, *names)
     assert done.returncode == 0, done.stderr[-3000:]
-    one = np.load(folder / f"{name}.0.npz")
-    for key, value in alone(name).items():
-        np.testing.assert_array_equal(one[key], value)
+    for name in names:
+        one = np.load(folder / f"{name}.0.npz")
+        for key, value in alone(name).items():
+            np.testing.assert_array_equal(one[key], value, err_msg=f"{name}: {key}")

@@ -112,29 +112,29 @@ def test_accumulating_changes_nothing_but_memory(backend):
 def test_an_estimator_accumulates(rows):
     rng = np.random.default_rng(0)
     x, t, weight = rng.normal(size=(50, 4)), rng.integers(0, 3, 50), rng.random(50)
-    one, other = (
-        MLPClassifier(
-            (6,),
-            max_iter=3,
-            batch_size=16,
-            random_state=0,
-            gradient_accumulation_steps=n,
-            dropout=0.2,
-        )
-        for n in (1, 4)
-    )
+    options = {"max_iter": 3, "batch_size": 16, "random_state": 0, "dropout": 0.2}
+    models = [MLPClassifier((6,), gradient_accumulation_steps=n, **options) for n in (1, 4)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for model in (one, other):
-            model.fit(rows(x), t, sample_weight=weight)
+        one, other = (model.fit(rows(x), t, sample_weight=weight) for model in models)
     np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-10)
     for a, b in zip(one.coefs_, other.coefs_, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
-    with pytest.raises(
-        ValueError, match=r"solver='lbfgs' has no steps .* go with gradient_accumulation_steps;"
-    ):
-        MLPClassifier(solver="lbfgs", gradient_accumulation_steps=2).fit(rows(x), t)
-    with pytest.raises(
-        ValueError, match="'gradient_accumulation_steps' parameter of MLPClassifier must be an int"
-    ):
-        MLPClassifier(gradient_accumulation_steps=0).fit(rows(x), t)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"solver": "lbfgs", "gradient_accumulation_steps": 2},
+            r"solver='lbfgs' has no steps .* go with gradient_accumulation_steps;",
+        ),
+        (
+            {"gradient_accumulation_steps": 0},
+            "'gradient_accumulation_steps' parameter of MLPClassifier must be an int",
+        ),
+    ],
+)
+def test_an_estimator_that_cannot_accumulate_says_so(options, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**options).fit(np.eye(4), [0, 1, 0, 1])

@@ -1,8 +1,9 @@
-"""Train on two hosts: network namespaces of this machine, each with its own name and sshd.
+"""Train on two hosts: network namespaces of this machine, each with its own name.
 
-``python tests/distributed/two_hosts.py`` needs root, iproute2 and openssh-server. It prints a
-line for each rank and a line for each check, and removes whatever it has made. The link
-between the two hosts is the only way that they have to each other.
+``python tests/distributed/two_hosts.py`` needs root and iproute2. It prints a line for each rank
+and a line for each check, and removes whatever it has made. The link between the two hosts is
+the only way that they have to each other; MPI starts its processes there by a script that enters
+a host's namespaces, in place of ssh.
 """
 
 from __future__ import annotations
@@ -15,32 +16,24 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from mpi_runs import mpiexec
+from mpi_runs import HERE, environment, mpiexec
 
-HERE = Path(__file__).parent
 NAMES = ("node1", "node2")
 ADDRESSES = ("10.213.77.1", "10.213.77.2")
 LIMIT = 120  # seconds of a command
-TOOLS = {"ip": "iproute2", "unshare": "util-linux", "ssh-keygen": "openssh-client",
-         "ssh": "openssh-client", "/usr/sbin/sshd": "openssh-server"}  # fmt: skip
+TOOLS = {"ip": "iproute2", "unshare": "util-linux"}
 
-SSHD = """
-ListenAddress {address}
-HostKey {folder}/host_key
-PidFile none
-AuthorizedKeysFile {folder}/key.pub
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-"""
-SSH = """#!/bin/sh
-exec ssh -i {folder}/key -o IdentitiesOnly=yes -o BatchMode=yes -o LogLevel=ERROR \\
-  -o UserKnownHostsFile={folder}/known_hosts -o StrictHostKeyChecking=accept-new "$@"
+# Called as ssh is: options, an address, a command.
+LAUNCHER = """#!/bin/sh
+while [ "${{1#-}}" != "$1" ]; do shift; done
+case $1 in {addresses[0]}) name={names[0]};; *) name={names[1]};; esac
+shift
+exec ip netns exec xpnn-$name-{pid} \\
+  unshare --uts sh -c 'hostname "$0" && exec sh -c "$1"' $name "$*"
 """
 
 
@@ -48,31 +41,18 @@ def why_not() -> str | None:
     """What this machine lacks, as text; None where two hosts can be made."""
     missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
     if missing:
-        return f"not installed: {', '.join(dict.fromkeys(missing))}"
+        return f"not installed: {', '.join(missing)}"
     if os.geteuid() != 0:
-        return "only root makes network namespaces with an sshd"
+        return "only root makes network namespaces"
     done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
     return done.stderr.strip() or None
 
 
-def run(*command: str, **options) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT, check=False, **options
-    )
+def run(*command: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
     return done
-
-
-def inside(name: str) -> list[str]:
-    """Start of a command on a host: in its network, under its name."""
-    named = 'hostname "$0" && exec "$@"'
-    return ["ip", "netns", "exec", namespace(name), "unshare", "--uts", "sh", "-c", named, name]
-
-
-def namespace(name: str) -> str:
-    """Name of a host's network namespace; the process's number keeps runs apart."""
-    return f"xpnn-{name}-{os.getpid()}"
 
 
 class TwoHosts:
@@ -81,66 +61,36 @@ class TwoHosts:
     def __enter__(self):
         with ExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xpnn-")))
-            for name in NAMES:
-                run("ip", "netns", "add", namespace(name))
-                stack.callback(run, "ip", "netns", "del", namespace(name))
-            ends = [("name", "cable", "netns", namespace(name)) for name in NAMES]
+            spaces = [f"xpnn-{name}-{os.getpid()}" for name in NAMES]
+            for space in spaces:
+                run("ip", "netns", "add", space)
+                stack.callback(run, "ip", "netns", "del", space)
+            ends = [("name", "cable", "netns", space) for space in spaces]
             run("ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1])
-            for name, address in zip(NAMES, ADDRESSES, strict=True):
-                on_host = ("ip", "-n", namespace(name))
+            for space, address in zip(spaces, ADDRESSES, strict=True):
+                on_host = ("ip", "-n", space)
                 run(*on_host, "addr", "add", f"{address}/30", "dev", "cable")
                 run(*on_host, "link", "set", "dev", "cable", "up")
                 run(*on_host, "link", "set", "lo", "up")
-            for key in ("key", "host_key"):
-                run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key))
-            (self.folder / "ssh").write_text(SSH.format(folder=self.folder))
-            (self.folder / "ssh").chmod(0o700)
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd leaves its rights
-            for name, address in zip(NAMES, ADDRESSES, strict=True):
-                stack.callback(stop, self.start_sshd(name, address))
-                self.wait_for(name, address)
+            self.launcher = self.folder / "launcher"
+            text = LAUNCHER.format(addresses=ADDRESSES, names=NAMES, pid=os.getpid())
+            self.launcher.write_text(text)
+            self.launcher.chmod(0o700)
             self.stack = stack.pop_all()
         return self
 
     def __exit__(self, *error):
         self.stack.close()
 
-    def start_sshd(self, name, address):
-        config = self.folder / f"{name}.conf"
-        config.write_text(SSHD.format(folder=self.folder, address=address))
-        command = [*inside(name), "/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
-        with (self.folder / f"{name}.log").open("wb") as log:
-            return subprocess.Popen(command, stderr=log, start_new_session=True)
-
-    def wait_for(self, name, address):
-        """Log in until it works."""
-        command = [*inside(name), str(self.folder / "ssh"), address, "hostname"]
-        for _ in range(50):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.stdout.strip() == name:
-                return
-            time.sleep(0.2)
-        log = (self.folder / f"{name}.log").read_text()
-        raise RuntimeError(f"no login at {name}: {done.stderr}{log}")
-
     def mpiexec(self, *command):
         """Run a Python command as one rank on each host; from the first host."""
-        environment = {
-            **os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)]),
-        }  # fmt: skip
-        launch = ["-launcher", "ssh", "-launcher-exec", str(self.folder / "ssh")]
+        launch = [mpiexec(), "-launcher", "ssh", "-launcher-exec", str(self.launcher)]
         ranks = ["-hosts", ",".join(ADDRESSES), "-n", "2", "-ppn", "1"]
+        words = " ".join([*launch, *ranks, sys.executable, *command])
         return subprocess.run(
-            [*inside(NAMES[0]), mpiexec(), *launch, *ranks, sys.executable, *command],
-            env=environment, capture_output=True, text=True, timeout=LIMIT, check=False,
+            [str(self.launcher), ADDRESSES[0], words], env=environment(), capture_output=True,
+            text=True, timeout=LIMIT, check=False,
         )  # fmt: skip
-
-
-def stop(process) -> None:
-    """End an sshd and its logins."""
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(LIMIT)
 
 
 def train(distributed):

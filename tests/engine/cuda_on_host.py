@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpnn.backends import gemm
+from xpnn.backends.cublas import gemm
 from xpnn.engine.cuda.halves import PTX
 
 SHIM = r"""

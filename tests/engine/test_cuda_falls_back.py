@@ -10,7 +10,7 @@ from cuda_on_host import HostCuda, compiler
 from cuda_pairs import Both
 
 from xpnn import MLPClassifier, Network
-from xpnn.backends import is_refusal
+from xpnn.backends import cuda, is_refusal
 from xpnn.data import stream
 from xpnn.engine import compile
 from xpnn.engine.cuda.run import CudaRunner
@@ -169,7 +169,7 @@ def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
     """Nothing here is CuPy but its name."""
     device = HostCuda()
     monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
-    monkeypatch.setattr(compile, "CupyDevice", lambda _: device)
+    monkeypatch.setattr(cuda, "CupyDevice", lambda _: device)
     monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
     pure = Both(LAYERS).pure
     options = {"xp": np, "device": "cpu", "dtype": np.dtype("float64")}
@@ -197,7 +197,7 @@ def runners(monkeypatch):
 
     monkeypatch.setattr(CudaRunner, "__init__", noted)
     monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
-    monkeypatch.setattr(compile, "CupyDevice", lambda _: HostCuda())
+    monkeypatch.setattr(cuda, "CupyDevice", lambda _: HostCuda())
     monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
     return made
 

@@ -7,6 +7,7 @@ import pytest
 from gpus import MARKS
 
 from xpnn import Network, backends, select
+from xpnn.backends.cuda import CupyDevice
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
 from xpnn.optimizers import (
@@ -92,7 +93,7 @@ def test_cublas_is_asked_for_the_right_product(kind, lies):
     ]
     whole = cupy.full((39, 25), 77, "float32" if kind == "float16" else kind)
     out = whole[:, :19]
-    backends.CupyDevice(cupy.cuda.Device()).product(*place, out)()
+    CupyDevice(cupy.cuda.Device()).product(*place, out)()
     a, b = (backends.to_host(p).astype("float64") for p in place)
     limit = 1e-12 if kind == "float64" else 1e-4
     np.testing.assert_allclose(backends.to_host(out), a @ b, rtol=limit, atol=limit)

@@ -7,7 +7,7 @@ import pytest
 from gpus import DEVICES, MARKS, two_gpus
 
 from xpnn import MLPClassifier, Network, backends, select
-from xpnn.backends import dlpack, transfer
+from xpnn.backends import transfer
 
 pytestmark = MARKS
 
@@ -66,7 +66,7 @@ def no_host(cupy, monkeypatch):
 
 def test_a_torch_tensor_is_seen_by_cupy_in_place(cupy, torch, no_host):
     x, backend = torch.tensor(X, device="cuda:0"), select("cupy", "cuda:0", "float32")
-    seen = dlpack.view_as(x, backend.xp, backend.device)
+    seen = transfer.view_as(x, backend.xp, backend.device)
     assert isinstance(seen, cupy.ndarray)
     assert seen.data.ptr == x.data_ptr()
     copied = backend.asarray(x)
@@ -78,7 +78,7 @@ def test_a_torch_tensor_is_seen_by_cupy_in_place(cupy, torch, no_host):
 
 def test_a_cupy_array_is_seen_by_torch_in_place(cupy, torch, no_host):
     x, backend = cupy.asarray(X), select("torch", "cuda:0", "float32")
-    seen = dlpack.view_as(x, backend.xp, backend.device)
+    seen = transfer.view_as(x, backend.xp, backend.device)
     assert seen.data_ptr() == x.data.ptr
     for given, expected in ((x, X), (x[::-1], X[::-1]), (x.T, X.T), (x[:, ::2], X[:, ::2])):
         found = backend.asarray(given)

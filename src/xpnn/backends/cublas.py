@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from xpnn.backends.types import Array, Device
+from xpnn.backends.libraries import Array, Device
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 """``cudaDataType_t`` of dtypes."""
@@ -26,6 +26,9 @@ _MOST = 2**31 - 1
 _NO_16_BIT_SUMS = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION
 _NO_ATOMICS = 0
 _WORKSPACE = 32 * 2**20  # what NVIDIA recommends for its largest GPUs
+# The numbers 1 and 0 that scale a product: cuBLAS reads them at their addresses, in the dtype of
+# the sums.
+_FACTORS = {kind: numpy.asarray([1.0, 0.0], kind) for kind in ("float32", "float64")}
 
 log = logging.getLogger("xpnn.backends")
 
@@ -39,16 +42,9 @@ NO_GRAPH = (
 class Gemm:
     """What ``cublasGemmEx`` is called with, but for addresses.
 
-    Parameters
-    ----------
-    first, second : (int, int)
-        Whether the memory of `b`, then that of `a`, is transposed, and its leading dimension.
-    sizes : (int, int, int)
-        Columns and rows of the result, and length of the sums.
-    leading : int
-        Leading dimension of the result.
-    types : (int, int, int)
-        Dtypes of `b`, `a` and the result.
+    `first` and `second`: whether the memory of `b`, then that of `a`, is transposed, and its
+    leading dimension. `sizes`: columns and rows of the result, and length of the sums. `leading`:
+    leading dimension of the result. `types`: of `b`, `a` and the result.
     """
 
     first: tuple[int, int]
@@ -57,20 +53,31 @@ class Gemm:
     leading: int
     types: tuple[int, int, int]
 
+    def compute_type(self, fast: bool) -> int:
+        """Choose what sums are added up in; `fast` allows TensorFloat-32 for float32."""
+        if self.types[0] == TYPES["float64"]:
+            return COMPUTE_FLOAT64
+        return COMPUTE_TF32 if fast and self.types[0] == TYPES["float32"] else COMPUTE_FLOAT32
+
+    def call(
+        self, gemm_ex: Callable[..., Any], handle: int, a: int, b: int, out: int, fast: bool
+    ) -> None:
+        """Call ``cublasGemmEx``, as CuPy and nvmath-python both have it, with addresses."""
+        compute = self.compute_type(fast)
+        factors = _FACTORS["float64" if compute == COMPUTE_FLOAT64 else "float32"]
+        one, zero = factors.ctypes.data, factors.ctypes.data + factors.itemsize
+        gemm_ex(
+            handle, self.first[0], self.second[0], *self.sizes, one, b, self.types[0],
+            self.first[1], a, self.types[1], self.second[1], zero, out, self.types[2],
+            self.leading, compute, _DEFAULT,
+        )  # fmt: skip
+
 
 def gemm(a: Any, b: Any, out: Any) -> Gemm | None:
-    """Describe ``out = a @ b`` for cuBLAS.
+    """Describe ``out = a @ b`` of matrices for cuBLAS; None where it cannot read them in place.
 
-    Parameters
-    ----------
-    a, b, out : array
-        Matrices, of which shapes, strides and dtypes count: of one float dtype, `out` in
-        float32 where that has 16 bits.
-
-    Returns
-    -------
-    Gemm or None
-        None where cuBLAS cannot read them where they are.
+    Shapes, strides and dtypes count: all of one float dtype, or `out` in float32 where that has
+    16 bits.
     """
     kinds = tuple(str(x.dtype) for x in (b, a, out))
     first, second, third = _as_read(b), _as_read(a), _as_read(out)
@@ -99,95 +106,36 @@ def _as_read(x: Any) -> tuple[int, int] | None:
     return None
 
 
-class Factors:
-    """The numbers 1 and 0 that scale a product, at addresses that stay."""
-
-    def __init__(self) -> None:
-        self.kept = {kind: numpy.asarray([1.0, 0.0], kind) for kind in ("float32", "float64")}
-
-    def addresses(self, compute: int) -> tuple[int, int]:
-        """Return where both are, in the dtype of the sums."""
-        pair = self.kept["float64" if compute == COMPUTE_FLOAT64 else "float32"]
-        return pair.ctypes.data, pair.ctypes.data + pair.itemsize
-
-
-def compute_type(of: Gemm, fast: bool) -> int:
-    """Choose what sums are added up in; `fast` allows TensorFloat-32 for float32."""
-    if of.types[0] == TYPES["float64"]:
-        return COMPUTE_FLOAT64
-    return COMPUTE_TF32 if fast and of.types[0] == TYPES["float32"] else COMPUTE_FLOAT32
-
-
-def call(
-    gemm_ex: Callable[..., Any], handle: int, of: Gemm, addresses: tuple[int, int, int],
-    factors: Factors, fast: bool = False,
-) -> None:  # fmt: skip
-    """Call cuBLAS.
-
-    Parameters
-    ----------
-    gemm_ex : callable
-        ``cublasGemmEx``, as CuPy and nvmath-python both have it.
-    handle : int
-        cuBLAS's handle.
-    of : Gemm
-        What is multiplied.
-    addresses : (int, int, int)
-        Of `a`, `b` and `out`.
-    factors : Factors
-        Kept by the caller.
-    fast : bool, default False
-        Whether float32 may be multiplied as TensorFloat-32.
-    """
-    a, b, out = addresses
-    compute = compute_type(of, fast)
-    one, zero = factors.addresses(compute)
-    gemm_ex(
-        handle, of.first[0], of.second[0], *of.sizes, one, b, of.types[0], of.first[1],
-        a, of.types[1], of.second[1], zero, out, of.types[2], of.leading, compute, _DEFAULT,
-    )  # fmt: skip
-
-
 class Blas:
     """cuBLAS on one GPU, on the stream that is current.
 
     Through nvmath-python it has a handle, a workspace and settings of its own: no sums in
-    16 bits, no atomic additions. CuPy's wrapper, the way without, refuses to be recorded.
-
-    Parameters
-    ----------
-    device : cupy.cuda.Device
-        The GPU.
-
-    Attributes
-    ----------
-    no_graph : str
-        Why a graph cannot record its products; empty where it can.
+    16 bits, no atomic additions. CuPy's wrapper, the way without, refuses to be recorded:
+    `no_graph` says why a graph cannot record its products, and is empty where it can.
     """
 
     def __init__(self, device: Device) -> None:
-        self.cupy = importlib.import_module("cupy")
-        self.device, self.factors = device, Factors()
+        self.cupy, self.device = importlib.import_module("cupy"), device
+        self.own: Any = None
         self.no_graph = NO_GRAPH
         try:
-            self.own: Any = importlib.import_module("nvmath.bindings.cublas")
+            own: Any = importlib.import_module("nvmath.bindings.cublas")
             with device:
-                self.handle = int(self.own.create())
+                self.handle = int(own.create())
         except ModuleNotFoundError:
-            self.own = None
+            return
         except Exception as error:
             # nvmath-python is there, but not the libraries that it needs.
             self.no_graph = f"nvmath-python has no cuBLAS: {type(error).__name__}: {error}"
             log.warning(self.no_graph)
-            self.own = None
-        if self.own is not None:
-            self.no_graph = ""
-            # Not at the end of the process, when CUDA may be gone already.
-            weakref.finalize(self, self.own.destroy, self.handle).atexit = False
-            self.own.set_math_mode(self.handle, _NO_16_BIT_SUMS)
-            self.own.set_atomics_mode(self.handle, _NO_ATOMICS)
-            with device:
-                self.workspace = self.cupy.empty(_WORKSPACE, "uint8")
+            return
+        self.own, self.no_graph = own, ""
+        # Not at the end of the process, when CUDA may be gone already.
+        weakref.finalize(self, own.destroy, self.handle).atexit = False
+        own.set_math_mode(self.handle, _NO_16_BIT_SUMS)
+        own.set_atomics_mode(self.handle, _NO_ATOMICS)
+        with device:
+            self.workspace = self.cupy.empty(_WORKSPACE, "uint8")
 
     def _ready(self) -> tuple[Callable[..., Any], int]:
         """Return ``cublasGemmEx`` and a handle that is on the current stream."""
@@ -213,6 +161,6 @@ class Blas:
         def multiply(kept: tuple[Array, ...] = (a, b, out)) -> None:
             fast = linalg.get_compute_type("float32") == linalg.COMPUTE_TYPE_TF32
             with self.device:
-                call(*self._ready(), of, addresses, self.factors, fast)
+                of.call(*self._ready(), *addresses, fast)
 
         return multiply

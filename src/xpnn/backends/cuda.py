@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Any
 
 from xpnn.backends.cublas import Blas
+from xpnn.backends.libraries import Array, Device
 from xpnn.backends.transfer import send
-from xpnn.backends.types import Array, Device
 
 Launch = tuple[str, int, int, list[Any]]
 """Name of a kernel, blocks, threads of each, arrays."""
@@ -26,11 +26,6 @@ class CupyDevice:
 
     Everything goes to the stream that is current, so it is in order with what the user
     does there; memory comes from CuPy's pool.
-
-    Parameters
-    ----------
-    device : cupy.cuda.Device
-        The GPU.
     """
 
     def __init__(self, device: Device) -> None:
@@ -79,14 +74,9 @@ class CupyDevice:
         return self.blas.bind(a, b, out)
 
     def compile(self, source: str) -> Callable[[Launch], Callable[[], None]]:
-        """Compile kernels.
+        """Compile kernels; the result makes of a launch a function that does it.
 
         Products and sums stay two roundings, as on the host: only ``fma`` is one.
-
-        Returns
-        -------
-        callable
-            Makes of a launch a function that does it.
         """
         if source not in self.modules:
             with self.device:
@@ -105,15 +95,8 @@ class CupyDevice:
     def graph(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record launches as a CUDA graph, which starts them all at once.
 
-        Parameters
-        ----------
-        work : callable
-            Launches kernels on the current stream, and does nothing else.
-
-        Returns
-        -------
-        callable
-            Starts the graph on the stream that is current then.
+        `work` launches kernels on the current stream, and does nothing else. The result starts
+        the graph on the stream that is current then.
         """
         stream = self.cupy.cuda.Stream(non_blocking=True)
         with self.device, stream:
@@ -130,18 +113,9 @@ class CupyDevice:
 
 
 class NcclRing:
-    """GPUs that add up a vector among themselves.
+    """GPUs that add up a vector among themselves: this process is `rank` of `size`.
 
-    Parameters
-    ----------
-    size : int
-        Number of processes.
-    unique : tuple of int
-        What `new_id` gave to one of them.
-    rank : int
-        Number of this one.
-    like : cupy.ndarray
-        Gives the GPU.
+    `unique` is what `new_id` gave to one of the processes; `like` is an array on this one's GPU.
     """
 
     def __init__(self, size: int, unique: Any, rank: int, like: Array) -> None:

@@ -14,21 +14,11 @@ _VARIABLES = ("NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "NVIDIA_DRIVER_C
 
 
 def diagnose_cuda(device: str | None = None) -> str:
-    """Say why CuPy cannot compute on a GPU here.
+    """Say why CuPy cannot compute on a GPU (such as ``cuda:1``; default, the first), in one line.
 
     Looks, in this order, for the package, a driver that is new enough, a GPU, and the right
-    result of a sum, for which CuPy compiles a kernel and copies a number back. What a container
-    may lack is in docker/README.md.
-
-    Parameters
-    ----------
-    device : str, optional
-        Such as ``cuda:1``; default, the first.
-
-    Returns
-    -------
-    str
-        One line; empty where the sum came out right.
+    result of a sum, for which CuPy compiles a kernel and copies a number back; empty where that
+    came out right. What a container may lack is in docker/README.md.
     """
     try:
         LIBRARIES["cupy"].load()

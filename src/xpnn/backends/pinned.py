@@ -21,24 +21,20 @@ from typing import Any
 import numpy
 
 from xpnn.backends.errors import InputError
-from xpnn.backends.libraries import library_name
+from xpnn.backends.libraries import Array, Device, Namespace, library_name
 from xpnn.backends.transfer import send
-from xpnn.backends.types import Array, Device, Namespace
 
 SLOTS = 2  # batches that are on the GPU at once: one to read, one to write
 SHARE = 0.25  # of a GPU's memory, that rows may take at once
 VARIABLE = "XPNN_DEVICE_SHARE"
 
 
-def device_share(default: float = SHARE) -> float:
+def device_share() -> float:
     """Return the share of a GPU's memory that rows may take; what is larger goes batch by batch.
 
-    From 0 to 1: the environment variable ``XPNN_DEVICE_SHARE``, or `default` where it is not
-    set. A ValueError where it is no such number.
+    The environment variable ``XPNN_DEVICE_SHARE`` may set it; an InputError unless from 0 to 1.
     """
-    given = os.environ.get(VARIABLE, "")
-    if not given:
-        return default
+    given = os.environ.get(VARIABLE) or str(SHARE)
     try:
         share = float(given)
     except ValueError:
@@ -50,16 +46,9 @@ def device_share(default: float = SHARE) -> float:
 
 @dataclass(frozen=True)
 class Part:
-    """One column of a batch: shape, dtype, and what writes it to pinned memory.
+    """One column of a batch: its shape, rows first, and its NumPy dtype on the device.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows first.
-    dtype : numpy.dtype
-        On the device.
-    fill : callable
-        ``fill(buffer)`` writes all of a NumPy array of that shape and dtype.
+    ``fill(buffer)`` writes all of an array of pinned memory of that shape and dtype.
     """
 
     shape: tuple[int, ...]
@@ -77,11 +66,6 @@ class CupyStreams:
     """The two streams of a GPU that a `Feeder` uses: one for copies; for steps the current one.
 
     Memory comes from CuPy's pools.
-
-    Parameters
-    ----------
-    device : cupy.cuda.Device
-        The GPU.
     """
 
     def __init__(self, device: Device) -> None:
@@ -147,12 +131,7 @@ class _Slot:
 class Feeder:
     """Copies batches to a GPU, each while the steps on the one before run.
 
-    Parameters
-    ----------
-    streams : CupyStreams
-        What streams and memory are reached through.
-    slots : int, default 2
-        Batches that are on the GPU at once.
+    `streams` is a `CupyStreams`; `slots` batches are on the GPU at once.
     """
 
     def __init__(self, streams: Any, slots: int = SLOTS) -> None:
@@ -164,18 +143,10 @@ class Feeder:
         weakref.finalize(self, _synchronize, streams, self.slots).atexit = False
 
     def to_device(self, parts: Sequence[Part | None]) -> list[Array | None]:
-        """Queue the copy of a batch.
+        """Queue the copy of a batch: in each call as many columns, of the same kinds.
 
-        Parameters
-        ----------
-        parts : sequence of Part or None
-            Its columns: in each call as many, of the same dtypes and trailing shapes.
-
-        Returns
-        -------
-        list of array or None
-            On the GPU. What is queued on the current stream between this call and the next
-            may read them; later calls write there again.
+        What is queued on the current stream between this call and the next may read the arrays
+        that are returned; later calls write there again.
         """
         streams = self.streams
         if self.latest is not None:

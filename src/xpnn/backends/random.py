@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from xpnn.backends.types import HostGenerator
+from xpnn.backends.libraries import HostGenerator
 
 
 def generator(seed: int | HostGenerator | None = None) -> HostGenerator:
@@ -40,14 +40,12 @@ def uniform_noise(rng: HostGenerator, shape: tuple[int, ...]) -> Any:
 def generator_state(rng: HostGenerator) -> dict[str, Any]:
     """Return the state of a generator as numbers, texts, lists and dictionaries.
 
-    Raises
-    ------
-    TypeError
-        Its bit generator is not one of NumPy's, or not one that a `RandomState` restores.
+    A TypeError where its bit generator is none of NumPy's, or none that a `RandomState` restores.
     """
     state = _state(rng)
     kind = state["bit_generator"]
-    if not hasattr(numpy.random, kind) or (_is_legacy(rng) and kind != "MT19937"):
+    legacy = isinstance(rng, numpy.random.RandomState)
+    if not hasattr(numpy.random, kind) or (legacy and kind != "MT19937"):
         raise TypeError(
             f"the state of a {type(rng).__name__} of {kind} cannot be saved; expected a generator "
             "of NumPy's, and a RandomState of its MT19937"
@@ -59,10 +57,7 @@ def generator_state(rng: HostGenerator) -> dict[str, Any]:
 def restore_generator(rng: HostGenerator, state: Any) -> None:
     """Set a generator to a state that `generator_state` returned for one of its kind.
 
-    Raises
-    ------
-    ValueError
-        `state` is incomplete, has a value out of range, or is of another kind of generator.
+    A ValueError where `state` is incomplete, out of range, or of another kind of generator.
     """
     own = _state(rng)["bit_generator"]
     given = state.get("bit_generator") if isinstance(state, dict) else None
@@ -81,12 +76,9 @@ def restore_generator(rng: HostGenerator, state: Any) -> None:
     _set_state(rng, state)
 
 
-def _is_legacy(rng: HostGenerator) -> bool:
-    return isinstance(rng, numpy.random.RandomState)
-
-
 def _state(rng: HostGenerator) -> Any:
-    return rng.get_state(legacy=False) if _is_legacy(rng) else rng.bit_generator.state
+    legacy = isinstance(rng, numpy.random.RandomState)
+    return rng.get_state(legacy=False) if legacy else rng.bit_generator.state
 
 
 def _plain(value: Any) -> Any:
@@ -96,7 +88,7 @@ def _plain(value: Any) -> Any:
 
 
 def _set_state(rng: HostGenerator, state: Any) -> None:
-    if _is_legacy(rng):
+    if isinstance(rng, numpy.random.RandomState):
         rng.set_state(state)
     else:
         rng.bit_generator.state = state

@@ -10,8 +10,7 @@ import importlib
 from collections.abc import Callable
 from functools import cache
 
-from xpnn.backends.libraries import library_name
-from xpnn.backends.types import Array, Namespace
+from xpnn.backends.libraries import Array, Namespace, library_name
 
 _NATIVE = {
     "numpy": "scipy.special",

@@ -1,50 +1,113 @@
-"""The processes that train together, and what they exchange.
+"""The processes that train together: how they begin, what they exchange, and how they end.
 
 Every operation begins with `ProcessGroup.barrier`, where the ranks compare a few numbers: so
 an error on one rank is raised on all of them wherever they are, ranks that do different things
-are told so, and one that does not come is named. It costs some microseconds.
+are told so, and one that does not come is named. It costs some microseconds. Nothing blocks
+inside MPI, since any rank may stop in the middle of an operation.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import importlib
 import logging
 import os
 import pickle
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
 from xpnn.backends import (
     Array,
     HostGenerator,
+    MissingExtraError,
+    device_name,
     device_of,
     generator_state,
     host,
     library_name,
     limit_threads,
-    namespace,
     placement,
     restore_generator,
     status,
     to_device,
     to_host,
 )
-from xpnn.distributed.launch import answer, end_job, load_mpi, missing_ranks, world
-from xpnn.distributed.options import MPIOptions, RankError
-from xpnn.distributed.shard import shard_bounds
-from xpnn.distributed.transports import AllReduce, transport_for
 
 log = logging.getLogger("xpnn.distributed")
 
+TRANSPORTS = ("auto", "nccl", "cuda-aware", "staged")
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 _SPINS = 2000  # tests of a request before a rank lets other processes have its core
+_ASK, _PRESENT = 71, 72  # tags
+_LISTEN = 3.0  # seconds in which a rank that waits too will have answered
+
+
+class RankError(RuntimeError):
+    """Another process of the same training failed or diverged; the message names its rank."""
+
+
+@dataclass(frozen=True)
+class MPIOptions:
+    """Options of ``distributed="mpi"``.
+
+    An error that is raised inside a training is raised on all ranks. To end the job at once
+    when a script raises an error between two trainings, start it with mpi4py's own runner:
+    ``mpiexec -n 4 python -m mpi4py script.py``. Otherwise the other ranks wait for `timeout`.
+
+    Parameters
+    ----------
+    timeout : float, default 300
+        Seconds that a rank waits for the others in one operation before it ends the job and
+        names the ranks that are missing.
+    transport : {'auto', 'nccl', 'cuda-aware', 'staged'}, default 'auto'
+        How CuPy arrays are reduced over the ranks: by NCCL, by an MPI library that accepts
+        GPU memory, or staged through host memory. 'auto' uses NCCL where it is installed
+        and each rank has a GPU of its own, otherwise host memory.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range.
+    """
+
+    timeout: float = 300.0
+    transport: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.timeout > 0:
+            raise ValueError(f"timeout is {self.timeout!r}; expected seconds above 0")
+        if self.transport not in TRANSPORTS:
+            raise ValueError(
+                f"transport is {self.transport!r}; expected one of {', '.join(TRANSPORTS)}"
+            )
+
+
+# Beginning and end of the processes
+
+
+def started_by_mpi() -> int:
+    """Number of processes that ``mpiexec`` or ``srun`` started together, 1 if neither did."""
+    for name in _SIZES:
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    # srun starts processes without mpiexec, and sets this for a job's single commands, too.
+    if "PMIX_RANK" in os.environ or "PMI_RANK" in os.environ:
+        return int(os.environ.get("SLURM_NTASKS", "1"))
+    return 1
+
+
 _groups: dict[MPIOptions, ProcessGroup] = {}
+_world: list[Any] = []  # the communicator: one for all trainings, as MPI has few
 
 
 def process_group(distributed: str | MPIOptions | None) -> ProcessGroup | None:
-    """The processes to train on for ``'mpi'`` or its options; None for None.
+    """The processes to train on for ``'mpi'`` or its options; None for None, and for one only.
 
     Raises
     ------
@@ -58,53 +121,82 @@ def process_group(distributed: str | MPIOptions | None) -> ProcessGroup | None:
     options = MPIOptions() if distributed == "mpi" else distributed
     if not isinstance(options, MPIOptions):
         raise ValueError(f"distributed is {options!r}; expected None, 'mpi' or MPIOptions(...)")
+    if not _world:
+        _world.append(_communicator(options.timeout))
+    if _world[0].Get_size() == 1:
+        return None
     if options not in _groups:
-        _groups[options] = ProcessGroup(options, world(options.timeout))
+        _groups[options] = ProcessGroup(options, _world[0])
     return _groups[options]
+
+
+def _communicator(timeout: float) -> Any:
+    """Make a communicator of all ranks for ourselves, as soon as all of them are there."""
+    running = "mpi4py.MPI" in sys.modules
+    if not running:  # the import waits for all ranks without a limit of its own
+        faulthandler.dump_traceback_later(timeout, exit=True)
+    try:
+        mpi = importlib.import_module("mpi4py.MPI")
+    except (ImportError, RuntimeError) as error:  # no mpi4py; no MPI library
+        raise MissingExtraError(
+            f"distributed='mpi' needs mpi4py and an MPI library ({error}). Load your cluster's "
+            'MPI, or install one with: python -m pip install "xpnn[mpi]"'
+        ) from error
+    finally:
+        if not running:
+            faulthandler.cancel_dump_traceback_later()
+    comm, request = mpi.COMM_WORLD.Idup()
+    end = time.monotonic() + timeout
+    while not request.Test():
+        time.sleep(0.0005)
+        if time.monotonic() > end:
+            who = f"rank {mpi.COMM_WORLD.Get_rank()} of {mpi.COMM_WORLD.Get_size()}"
+            _end_job(f"{who} has waited {timeout:g} s for all others to begin a training")
+    return comm
+
+
+def _end_job(text: str) -> None:
+    """Print why, and end all processes of the job."""
+    print(f"xpnn: {text}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    # That of another communicator ends the processes of this host only, with MPICH 5.0.
+    importlib.import_module("mpi4py.MPI").COMM_WORLD.Abort(1)
+
+
+# What they do together
 
 
 def check_single_process(deterministic: bool, group: ProcessGroup | None) -> None:
     """Raise a ValueError where `deterministic` is True for several processes."""
-    if deterministic and group is not None and not group.single_process:
+    if deterministic and group is not None:
         raise ValueError(
             "deterministic is True, and the batches are sharded over processes, whose sums "
             "have no fixed order on every machine; expected one process"
         )
 
 
+def shard_bounds(rows: int, rank: int, size: int) -> tuple[int, int]:
+    """Start and stop of a rank's rows: as even as can be, the first ranks have one more."""
+    each, left = divmod(rows, size)
+    start = rank * each + min(rank, left)
+    return start, start + each + (rank < left)
+
+
 class ProcessGroup:
-    """The processes of one training. All of them call the same methods in the same order.
+    """Two processes or more that train together: all call the same methods in the same order.
 
-    Parameters
-    ----------
-    options : MPIOptions, optional
-        How long to wait, and how GPU arrays are reduced.
-    comm : mpi4py.MPI.Comm, optional
-        Used for nothing else. Default: this process only.
-    max_message_bytes : int, default 2**30
-        Larger arrays travel in several messages: MPI-3 libraries count in 32 bits.
-
-    Attributes
-    ----------
-    rank, size : int
-        Rank of this process, number of processes.
+    `comm` is an mpi4py communicator that nothing else uses. Arrays above `max_message_bytes`
+    travel in several messages: MPI-3 libraries count in 32 bits.
     """
 
-    def __init__(
-        self,
-        options: MPIOptions | None = None,
-        comm: Any = None,
-        *,
-        max_message_bytes: int = 2**30,
-    ) -> None:
-        self.options = MPIOptions() if options is None else options
-        self.max_message_bytes = max_message_bytes
-        self.rank, self.size = 0, 1
+    single_process = False  # `xpnn.engine.Exchange`
+
+    def __init__(self, options: MPIOptions, comm: Any, *, max_message_bytes: int = 2**30) -> None:
+        self.options, self.max_message_bytes = options, max_message_bytes
+        self._comm, self._mpi = comm, importlib.import_module("mpi4py.MPI")
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self._error_known = False
-        self._transport: tuple[Any, AllReduce] | None = None
-        if comm is not None:
-            self._comm, self._mpi = comm, load_mpi(self.options.timeout)
-            self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self._rings: dict[str, Any] = {}  # by the name of a GPU
         machines = self.all_gather(platform.node())
         self._local_size = machines.count(machines[self.rank])
         self._local_rank = machines[: self.rank].count(machines[self.rank])
@@ -114,17 +206,12 @@ class ProcessGroup:
         """Whether this is rank 0, which prints, writes files and calls callbacks."""
         return self.rank == 0
 
-    @property
-    def single_process(self) -> bool:
-        """Whether there is one process only."""
-        return self.size == 1
-
     def device(self, backend: str | None) -> str | None:
         """A GPU for this process, such as ``"cuda:1"``: each one on a machine gets the next.
 
         None where `backend`, the name of an array library, is None or has no CUDA devices.
         """
-        if self.single_process or backend is None:
+        if backend is None:
             return None
         gpus = [name for name in status(backend).devices if name.startswith("cuda")]
         return gpus[self._local_rank % len(gpus)] if gpus else None
@@ -137,9 +224,6 @@ class ProcessGroup:
 
         BLAS threads are divided among the ranks on a machine as long as it lasts.
         """
-        if self.single_process:
-            yield
-            return
         self._error_known = False
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         threads = limit_threads(max((cores or 1) // self._local_size, 1))
@@ -157,33 +241,20 @@ class ProcessGroup:
         what: str,
         amount: int = 0,
         *,
-        wait_forever: bool = False,
+        forever: bool = False,
         error: BaseException | None = None,
     ) -> None:
-        """Wait until all ranks are here.
+        """Wait until all ranks are here, before the operation `what`.
 
-        Parameters
-        ----------
-        what : str
-            The operation that follows.
-        amount : int, default 0
-            Something about it that is the same on all ranks, such as a length.
-        wait_forever : bool, default False
-            Whether the timeout does not count, since another rank reads a file, say.
-        error : BaseException, optional
-            Why this rank does not go on.
-
-        Raises
-        ------
-        RankError
-            Another rank failed, or does something else.
+        `amount` is something about it that is the same on all ranks, such as a length; `error`
+        says why this rank does not go on. `forever` is for what may last longer than the timeout:
+        another rank reads a file, say. A RankError where another rank failed, or does something
+        else.
         """
-        if self.single_process:
-            return
         own = crc32(f"{what} {amount}".encode())
         mine = host.asarray([self.size if error is None else self.rank, own, -own], host.int64)
         least = host.empty_like(mine)
-        self._wait(self._comm.Iallreduce(mine, least, self._mpi.MIN), what, wait_forever)
+        self._wait(self._comm.Iallreduce(mine, least, self._mpi.MIN), what, forever)
         failed = int(least[0])
         self._error_known = failed < self.size or bool(least[1] != -least[2])
         if failed < self.size:
@@ -200,10 +271,7 @@ class ProcessGroup:
             )
 
     def _wait(self, request: Any, what: str, forever: bool = False) -> None:
-        """Wait for an operation, and end the job if a rank does not come.
-
-        Nothing blocks inside MPI, since any rank may stop in the middle of an operation.
-        """
+        """Wait for an operation, and end the job if a rank does not come."""
         spins, begin, timeout = 0, 0.0, self.options.timeout
         try:
             while not request.Test():
@@ -213,25 +281,52 @@ class ProcessGroup:
                 now = time.monotonic()
                 begin = begin or now
                 time.sleep(0.0 if now - begin < 0.01 else 0.0002)
-                answer(self._comm)
+                self._answer()
                 if not forever and now - begin > timeout:
-                    ranks = ", ".join(map(str, missing_ranks(self._comm)))
-                    end_job(
+                    ranks = ", ".join(map(str, self._missing_ranks()))
+                    _end_job(
                         f"rank {self.rank} of {self.size} has waited {timeout:g} s in: {what}; "
                         + (f"missing: rank {ranks}" if ranks else "all ranks answer")
                     )
         except KeyboardInterrupt:
             # The others are in this operation: nobody can leave it and go on.
-            end_job(f"rank {self.rank} of {self.size} was interrupted in: {what}")
+            _end_job(f"rank {self.rank} of {self.size} was interrupted in: {what}")
+
+    def _answer(self) -> list[int]:
+        """Tell the ranks that ask that this one is present; return who asked."""
+        asked = self._received(_ASK)
+        for rank in asked:
+            self._comm.Isend(b"", rank, _PRESENT).Free()  # an empty message has no buffer to keep
+        return asked
+
+    def _received(self, tag: int) -> list[int]:
+        """Take the empty messages that have come; return their ranks."""
+        ranks, status = [], self._mpi.Status()
+        while self._comm.Iprobe(tag=tag):
+            self._comm.Recv(bytearray(), self._mpi.ANY_SOURCE, tag, status)
+            ranks.append(int(status.Get_source()))
+        return ranks
+
+    def _missing_ranks(self) -> list[int]:
+        """Ask all ranks, and return those that do not answer: they do not wait for anything."""
+        silent = set(range(self.size)) - {self.rank}
+        for other in silent:
+            self._comm.Isend(b"", other, _ASK).Free()
+        end, asked = time.monotonic() + _LISTEN, [self.rank]
+        while silent and time.monotonic() < end:
+            asked += self._answer()
+            silent -= set(self._received(_PRESENT))
+            time.sleep(0.001)
+        if min(asked) < self.rank:  # several ask at once: the lowest reports, and must not miss any
+            time.sleep(2 * _LISTEN)
+        return sorted(silent)
 
     # Objects
 
     def broadcast(self, value: Any, *, wait_forever: bool = False) -> Any:
-        """Return the value that rank 0 gives, pickled; `wait_forever` as in `barrier`."""
-        if self.single_process:
-            return value
+        """Return the value that rank 0 gives, pickled; `wait_forever` for what may last."""
         data = pickle.dumps(value, 5) if self.is_main else b""
-        self.barrier("broadcast", wait_forever=wait_forever)
+        self.barrier("broadcast", forever=wait_forever)
         found = self._broadcast(data, 0)
         return value if self.is_main else pickle.loads(found)
 
@@ -241,107 +336,12 @@ class ProcessGroup:
 
     def all_gather(self, value: Any) -> list[Any]:
         """Return the values of all ranks, pickled."""
-        if self.single_process:
-            return [value]
         data = pickle.dumps(value, 5)
         self.barrier("all_gather")
         return [pickle.loads(self._broadcast(data, rank)) for rank in range(self.size)]
 
-    def broadcast_generator(self, rng: HostGenerator) -> None:
-        """Set a generator to the state that it has on rank 0."""
-        state = self.broadcast(generator_state(rng) if self.is_main else None)
-        if not self.is_main:
-            restore_generator(rng, state)
-
-    def check_same_options(self, options: dict[str, str]) -> None:
-        """Raise a ValueError that names an option which is not that of rank 0."""
-        for name, value in self.broadcast(options).items():
-            if options.get(name) != value:
-                raise ValueError(
-                    f"rank {self.rank} was given other arguments than rank 0: {name} is "
-                    f"{options.get(name)}, there it is {value}; expected the same on all ranks"
-                )
-
-    def _broadcast(self, data: bytes, root: int) -> Any:
-        """Return the bytes of one rank; after a barrier, so that nothing may fail in between."""
-        size = host.asarray([len(data)], host.int64)
-        self._wait(self._comm.Ibcast(size, root), "broadcast")
-        buffer = data if self.rank == root else bytearray(int(size[0]))
-        for message in self._messages(buffer):
-            self._wait(self._comm.Ibcast(message, root), "broadcast")
-        return buffer
-
-    # Arrays
-
-    def all_reduce(self, vector: Array) -> Array:
-        """Return the sum of a vector over all ranks, as an array of its library and device."""
-        if self.single_process:
-            return vector
-        kind = (library_name(namespace(x=vector)), device_of(vector))
-        if self._transport is None or self._transport[0] != kind:
-            text, function = transport_for(self, vector)
-            self._transport = kind, function
-            if self.is_main:
-                log.info("arrays of %s are reduced %s", kind[0], text)
-        return self._transport[1](vector)
-
-    __call__ = all_reduce  # `xpnn.engine.Exchange`
-
-    def into(self, vector: Any, out: Any) -> None:
-        """Write the sum of a vector of NumPy over all ranks into `out`, or into itself.
-
-        Both are C-contiguous; they may also be CuPy's where MPI accepts GPU memory.
-        """
-        if self.single_process:
-            host.copyto(out, vector)
-            return
-        self.barrier("all_reduce", len(vector))
-        step = max(self.max_message_bytes // vector.dtype.itemsize, 1)
-        for start in range(0, len(vector), step):
-            part = slice(start, start + step)
-            given = self._mpi.IN_PLACE if out is vector else vector[part]
-            self._wait(self._comm.Iallreduce(given, out[part]), "all_reduce")
-
-    def all_reduce_numbers(self, numbers: list[float]) -> list[float]:
-        """Return the sums of a few numbers over all ranks, added in float64."""
-        return [float(n) for n in self.all_reduce(host.asarray(numbers, host.float64))]
-
-    def broadcast_array(self, array: Array) -> Array:
-        """Return the array of rank 0, with the library, device and dtype of one's own."""
-        if self.single_process:
-            return array
-        values = self.broadcast(to_host(array) if self.is_main else None)
-        xp, device = placement(x=array)
-        return to_device(values, xp, device, array.dtype)
-
-    def check_same_array(self, array: Array, what: str) -> None:
-        """Raise a RankError where an array has not the bits that it has on rank 0."""
-        if self.single_process:
-            return
-        checksum = crc32(host.ascontiguousarray(to_host(array)).tobytes())
-        if self.broadcast(checksum) != checksum:
-            raise RankError(
-                f"the {what} of rank {self.rank} are no longer those of rank 0. The ranks need the "
-                "same processors and the same versions of all packages"
-            )
-
-    def map_rows(self, function: Callable[[Array], Array], x: Array) -> Array:
-        """Return ``function(x)``, of which each rank computes some rows, on all ranks.
-
-        `x` is the same on all ranks; the function gives a row for each of its rows.
-        """
-        count = int(x.shape[0])
-        if self.single_process or count < self.size:
-            return function(x)
-        own = function(x[slice(*shard_bounds(count, self.rank, self.size)), ...])
-        xp, device = placement(x=own)
-        values = host.concatenate(self.all_gather(to_host(own)))
-        return to_device(values, xp, device, own.dtype)
-
     def all_to_all(self, values: list[Any]) -> list[Any]:
         """Send a value to each rank, and return those from each; they are pickled."""
-        if self.single_process:
-            return values
         data = [pickle.dumps(value, 5) for value in values]
         self.barrier("all_to_all")
         sizes = host.asarray([len(one) for one in data], host.int64)
@@ -358,7 +358,122 @@ class ProcessGroup:
             self._wait(request, "all_to_all")
         return [pickle.loads(buffer) for buffer in buffers]
 
+    def _broadcast(self, data: bytes, root: int) -> Any:
+        """Return the bytes of one rank; after a barrier, so that nothing may fail in between."""
+        size = host.asarray([len(data)], host.int64)
+        self._wait(self._comm.Ibcast(size, root), "broadcast")
+        buffer = data if self.rank == root else bytearray(int(size[0]))
+        for message in self._messages(buffer):
+            self._wait(self._comm.Ibcast(message, root), "broadcast")
+        return buffer
+
     def _messages(self, buffer: Any) -> Iterator[Any]:
         for start in range(0, len(buffer), self.max_message_bytes):
             part = memoryview(buffer)[start : start + self.max_message_bytes]
             yield [part, self._mpi.BYTE]
+
+    def broadcast_generator(self, rng: HostGenerator) -> None:
+        """Set a generator to the state that it has on rank 0."""
+        state = self.broadcast(generator_state(rng) if self.is_main else None)
+        if not self.is_main:
+            restore_generator(rng, state)
+
+    def check_same_options(self, options: dict[str, str]) -> None:
+        """Raise a ValueError that names an option which is not that of rank 0."""
+        for name, value in self.broadcast(options).items():
+            if options.get(name) != value:
+                raise ValueError(
+                    f"rank {self.rank} was given other arguments than rank 0: {name} is "
+                    f"{options.get(name)}, there it is {value}; expected the same on all ranks"
+                )
+
+    # Arrays
+
+    def all_reduce(self, vector: Array) -> Array:
+        """Return the sum of a vector over all ranks, as an array of its library and device."""
+        xp, device = placement(x=vector)
+        if library_name(xp) == "cupy" and self.options.transport == "cuda-aware":
+            found = xp.empty_like(vector)
+            with device:
+                device.synchronize()  # MPI knows nothing of streams
+            self.into(vector, found)
+            return found
+        ring = self._nccl_ring(vector) if library_name(xp) == "cupy" else None
+        if ring is not None:
+            self.barrier("all_reduce", len(vector))
+            return ring.sum(vector)
+        values = host.ascontiguousarray(to_host(vector))
+        found = host.empty_like(values)
+        self.into(values, found)
+        return to_device(found, xp, device, vector.dtype)
+
+    __call__ = all_reduce  # `xpnn.engine.Exchange`
+
+    def into(self, vector: Any, out: Any) -> None:
+        """Write the sum of a vector of NumPy over all ranks into `out`, or into itself.
+
+        Both are C-contiguous; they may also be CuPy's where MPI accepts GPU memory.
+        """
+        self.barrier("all_reduce", len(vector))
+        step = max(self.max_message_bytes // vector.dtype.itemsize, 1)
+        for start in range(0, len(vector), step):
+            part = slice(start, start + step)
+            given = self._mpi.IN_PLACE if out is vector else vector[part]
+            self._wait(self._comm.Iallreduce(given, out[part]), "all_reduce")
+
+    def _nccl_ring(self, like: Array) -> Any:
+        """Connect the ranks' GPUs at the first time; None where sums go through host memory."""
+        name, asked = device_name(device_of(like)), self.options.transport
+        if asked == "staged" or name in self._rings:
+            return self._rings.get(name)
+        from xpnn.backends.cuda import NcclRing
+
+        ranks = self.all_gather((NcclRing.place(like), NcclRing.missing()))
+        shared = "two ranks have the same GPU" if len(dict(ranks)) < self.size else ""
+        reason = next((missing for _, missing in ranks if missing), shared)
+        if reason and asked == "nccl":
+            raise RuntimeError(
+                f"transport='nccl' cannot be used: {reason}. Give each rank a GPU of its own "
+                'and install NCCL: python -m pip install "xpnn[nccl13]" (for CUDA 12: nccl12)'
+            )
+        ring = None
+        if not reason:
+            unique_id = self.broadcast(NcclRing.new_id() if self.is_main else None)
+            ring = NcclRing(self.size, unique_id, self.rank, like)
+        if self.is_main:
+            how = f"through host memory ({reason})" if reason else "by NCCL"
+            log.info("arrays of cupy are reduced %s", how)
+        self._rings[name] = ring
+        return ring
+
+    def all_reduce_numbers(self, numbers: list[float]) -> list[float]:
+        """Return the sums of a few numbers over all ranks, added in float64."""
+        return [float(n) for n in self.all_reduce(host.asarray(numbers, host.float64))]
+
+    def broadcast_array(self, array: Array) -> Array:
+        """Return the array of rank 0, with the library, device and dtype of one's own."""
+        values = self.broadcast(to_host(array) if self.is_main else None)
+        xp, device = placement(x=array)
+        return to_device(values, xp, device, array.dtype)
+
+    def check_same_array(self, array: Array, what: str) -> None:
+        """Raise a RankError where an array has not the bits that it has on rank 0."""
+        checksum = crc32(host.ascontiguousarray(to_host(array)).tobytes())
+        if self.broadcast(checksum) != checksum:
+            raise RankError(
+                f"the {what} of rank {self.rank} are no longer those of rank 0. The ranks need the "
+                "same processors and the same versions of all packages"
+            )
+
+    def map_rows(self, function: Callable[[Array], Array], x: Array) -> Array:
+        """Return ``function(x)``, of which each rank computes some rows, on all ranks.
+
+        `x` is the same on all ranks; the function gives a row for each of its rows.
+        """
+        count = int(x.shape[0])
+        if count < self.size:
+            return function(x)
+        own = function(x[slice(*shard_bounds(count, self.rank, self.size)), ...])
+        xp, device = placement(x=own)
+        values = host.concatenate(self.all_gather(to_host(own)))
+        return to_device(values, xp, device, own.dtype)

@@ -10,7 +10,6 @@ from xpnn.backends import (
     HOST_NAMESPACE,
     Array,
     BackendUnavailableError,
-    CupyDevice,
     Device,
     DType,
     Namespace,
@@ -156,6 +155,7 @@ def make_runner(
     on_host = any(isinstance(column, HostRows) for column in leaves(columns))
     feeder = feeder_for(xp, device) if on_host else None
     if mode in ("auto", "kernels") and name == "cupy":
+        from xpnn.backends.cuda import CupyDevice
         from xpnn.engine.cuda.run import CudaRunner
 
         return CudaRunner(

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from xpnn.backends import gemm, host
+from xpnn.backends import host
+from xpnn.backends.cublas import gemm
 from xpnn.engine.across import Exchange
 from xpnn.engine.cuda.groups import Group, group
 from xpnn.engine.cuda.products import check_dtypes, product

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from overlaps import ORDERS, overlap
 
 from xpnn import Network, select
-from xpnn.backends import dtype_name, matmul, matmul_precision, to_host
+from xpnn.backends import PRECISIONS, dtype_name, matmul, matmul_precision, to_host
 from xpnn.layers import Dense
+from xpnn.training import Callback, precision
 
 HALVES = [
     ("numpy", "float16"), ("cupy", "float16"), ("torch", "float16"), ("torch", "bfloat16"),
@@ -67,57 +69,52 @@ def test_a_dense_layer_adds_up_in_float32_both_ways(half):
 # The precision of float32
 
 
-@contextmanager
-def left_by_an_error(scope):
-    """Hold a scope that an error ends."""
-    with suppress(KeyError), scope:
-        yield
-        raise KeyError
+@pytest.fixture
+def torch(use_library):
+    use_library("torch")
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    yield torch
+    torch.set_float32_matmul_precision(before)
 
 
-def torch_now(torch):
-    products = torch.backends.cuda.matmul
-    return (
-        torch.get_float32_matmul_precision(), products.fp32_precision,
-        torch.backends.mkldnn.matmul.fp32_precision,
-        products.allow_fp16_reduced_precision_reduction,
-        products.allow_bf16_reduced_precision_reduction,
-    )  # fmt: skip
-
-
+@ORDERS
 @pytest.mark.parametrize("outside", ["highest", "medium"])
-@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-def test_pytorch_multiplies_as_it_is_told_and_then_as_before(precision, outside, use_library):
-    use_library("torch")
-    import torch
+@pytest.mark.parametrize("asked", [("highest", "medium"), ("medium", "highest"), ("high", "high")])
+def test_pytorch_multiplies_with_the_highest_precision_asked_for(asked, outside, order, torch):
+    products = torch.backends.cuda.matmul
 
-    first = torch_now(torch)
+    def look():
+        return (
+            torch.get_float32_matmul_precision(), products.fp32_precision,
+            torch.backends.mkldnn.matmul.fp32_precision,
+            products.allow_fp16_reduced_precision_reduction,
+            products.allow_bf16_reduced_precision_reduction,
+        )  # fmt: skip
+
     torch.set_float32_matmul_precision(outside)
-    try:
-        before = torch_now(torch)
-        with left_by_an_error(matmul_precision(precision, torch)):
-            assert torch.get_float32_matmul_precision() == precision
-            assert torch_now(torch)[3:] == (False, False)
-        assert torch_now(torch) == before
-    finally:
-        torch.set_float32_matmul_precision(first[0])
+    before = look()
+    scopes = [matmul_precision(one, torch) for one in asked]
+    first, *held, last = overlap(scopes, order, look, fails=True)
+    assert first == last == before
+    both = "highest" if "highest" in asked else "high"
+    assert [state[0] for state in held] == [asked[0], both, asked[order[1]]]
+    assert all(state[3:] == (False, False) for state in held)
 
 
-def test_pytorchs_newer_settings_come_back_too(use_library):
-    use_library("torch")
-    import torch
-
+def test_pytorchs_newer_settings_come_back_too(torch):
     products, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
     before = products.fp32_precision
     products.fp32_precision = "tf32"
     try:
         with pytest.raises(RuntimeError, match="mix"):
             torch.get_float32_matmul_precision()
-        for precision, kinds in {
+        for asked, kinds in {
             "highest": ("ieee", "ieee"), "high": ("tf32", "tf32"), "medium": ("tf32", "bf16"),
         }.items():  # fmt: skip
             own = cpu.fp32_precision
-            with matmul_precision(precision, torch):
+            with matmul_precision(asked, torch):
                 assert (products.fp32_precision, cpu.fp32_precision) == kinds
             assert (products.fp32_precision, cpu.fp32_precision) == ("tf32", own)
     finally:
@@ -126,24 +123,24 @@ def test_pytorchs_newer_settings_come_back_too(use_library):
 
 
 @pytest.mark.parametrize(
-    ("precision", "name"),
+    ("asked", "name"),
     [("highest", "float32"), ("high", "tensorfloat32"), ("medium", "bfloat16")],
 )
-def test_jax_multiplies_as_it_is_told_and_then_as_before(precision, name, use_library):
+def test_jax_multiplies_as_it_is_told_and_then_as_before(asked, name, use_library):
     use_library("jax")
     import jax
 
     before = jax.config.jax_default_matmul_precision
-    with matmul_precision(precision, jax.numpy):
+    with matmul_precision(asked, jax.numpy):
         assert jax.config.jax_default_matmul_precision == name
         shown = str(jax.make_jaxpr(jax.numpy.matmul)(np.ones((2, 2)), np.ones((2, 2))))
-    assert ("Precision.HIGHEST" in shown) == (precision == "highest")
+    assert ("Precision.HIGHEST" in shown) == (asked == "highest")
     assert jax.config.jax_default_matmul_precision == before
 
 
 @pytest.fixture
-def cupys_setting(monkeypatch):
-    """CuPy's switch for float32, without CuPy."""
+def cupy(monkeypatch):
+    """CuPy's switch for float32 without CuPy, ``now``, and its namespace."""
     now = {"float32": 1}
     linalg = SimpleNamespace(
         COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_TF32=7, get_compute_type=now.__getitem__,
@@ -152,27 +149,30 @@ def cupys_setting(monkeypatch):
     for name in ("cupy", "cupy._core"):
         monkeypatch.setitem(sys.modules, name, SimpleNamespace())
     monkeypatch.setitem(sys.modules, "cupy._core._routines_linalg", linalg)
-    return now
+    return SimpleNamespace(now=now, xp=type("Namespace", (), {"__name__": "cupy"})())
 
 
+@ORDERS
 @pytest.mark.parametrize("outside", [1, 7])  # as CUPY_TF32=1 makes it
-@pytest.mark.parametrize(("precision", "kind"), [("highest", 1), ("high", 7), ("medium", 7)])
-def test_cupy_multiplies_as_it_is_told_and_then_as_before(precision, kind, outside, cupys_setting):
-    cupys_setting["float32"] = outside
-    namespace = type("Namespace", (), {"__name__": "cupy"})()
-    with left_by_an_error(matmul_precision(precision, namespace)):
-        assert cupys_setting["float32"] == kind
-    assert cupys_setting["float32"] == outside
+@pytest.mark.parametrize(
+    ("asked", "kinds"),
+    [(("high", "highest"), (7, 1)), (("highest", "medium"), (1, 7)), (("medium", "high"), (7, 7))],
+)
+def test_cupys_switch_goes_to_tensorfloat_only_if_all_allow_it(asked, kinds, outside, order, cupy):
+    cupy.now["float32"] = outside
+    scopes = [matmul_precision(one, cupy.xp) for one in asked]
+    found = overlap(scopes, order, lambda: cupy.now["float32"], fails=True)
+    assert found == [outside, kinds[0], min(kinds), kinds[order[1]], outside]
 
 
 @pytest.mark.parametrize("name", ["numpy", "array_api_strict"])
-@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-def test_libraries_of_the_host_always_multiply_in_float32(name, precision, use_library):
+@pytest.mark.parametrize("asked", PRECISIONS)
+def test_libraries_of_the_host_always_multiply_in_float32(name, asked, use_library):
     use_library(name)
     here = select(name, dtype="float32")
     a = here.asarray(np.random.default_rng(0).normal(size=(4, 4)))
     expected = to_host(here.xp.matmul(a, a))
-    with matmul_precision(precision, here.xp):
+    with matmul_precision(asked, here.xp):
         assert to_host(here.xp.matmul(a, a)).tobytes() == expected.tobytes()
 
 
@@ -183,15 +183,12 @@ def test_an_unknown_precision_is_refused():
 
 def test_a_training_holds_it_while_steps_run_and_no_longer(monkeypatch):
     """Callbacks, and what the user's program does after, are left alone."""
-    from xpnn.backends import matmul_precision as own
-    from xpnn.training import Callback, precision
-
     seen = []
 
     @contextmanager
     def scope(asked, xp):
         seen.append(asked)
-        with own(asked, xp):
+        with matmul_precision(asked, xp):
             yield
         seen.append("over")
 
