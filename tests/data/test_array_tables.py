@@ -142,9 +142,9 @@ def test_the_checksum_of_a_member_is_looked_at(tmp_path):
 
 
 def test_a_bomb_of_zeros(tmp_path, monkeypatch):
-    from xpnn.data import array_tables
+    from xpnn.data import binary_tables
 
-    monkeypatch.setattr(array_tables, "FREE_BYTES", 1000)
+    monkeypatch.setattr(binary_tables, "FREE_BYTES", 1000)
     np.savez_compressed(tmp_path / "a.npz", np.zeros((20_000, 50)))
     with pytest.raises(DataFileError, match="over 200 times as many; if that is right"):
         read_table(tmp_path / "a.npz")
@@ -183,9 +183,9 @@ def test_parquet(tmp_path):
 def test_a_parquet_file_that_is_far_larger_than_it_looks(tmp_path, monkeypatch):
     import pandas
 
-    from xpnn.data import parquet_tables
+    from xpnn.data import binary_tables
 
-    monkeypatch.setattr(parquet_tables, "FREE_BYTES", 1000)
+    monkeypatch.setattr(binary_tables, "FREE_BYTES", 1000)
     pandas.DataFrame({"a": np.zeros(500_000)}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataFileError, match="hold 500,000 cells, over 200 times as many bytes"):
         read_table(tmp_path / "a.parquet")

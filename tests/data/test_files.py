@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from xpnn.data import DataFileError, atomic_write, open_compressed
-from xpnn.data.files import FREE_BYTES, is_compressed
+from xpnn.data.files import FREE_BYTES, compression
 
 
 def test_atomic_write_writes_a_new_file_in_a_new_folder(tmp_path):
@@ -175,7 +175,7 @@ def test_open_compressed_unpacks_all_parts(tmp_path, pack):
     path, parts = tmp_path / "two", [os.urandom(200_000), b"a" * 200_000]
     path.write_bytes(b"".join(map(pack, parts)))
     with open_compressed(path) as file:
-        assert is_compressed(file)
+        assert compression(file)
         assert file.read() == b"".join(parts)
 
 

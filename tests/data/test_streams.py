@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from xpnn.data import BlockShuffle, DataFileError, stream
-from xpnn.data.streams import Block, Source, Windows
-from xpnn.data.streams.source import bytes_of
+from xpnn.data.streams import Block, Source, Windows, bytes_of
 
 ROWS, FEATURES = 103, 3
 RNG = np.random.default_rng(0)

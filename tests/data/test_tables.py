@@ -7,7 +7,6 @@ from table_files import need_tables, people
 
 from xpnn.data import (
     DataFileError,
-    csv_records,
     csv_tables,
     line_of_row,
     read_table,
@@ -64,7 +63,7 @@ TEXT = {
 def test_text_comes_back_whole_and_in_chunks(tmp_path, monkeypatch, name, block):
     import pandas
 
-    monkeypatch.setattr(csv_records, "_BLOCK", block)
+    monkeypatch.setattr(csv_tables, "_BLOCK", block)
     given = people(50)
     given.loc[3, "city"] = 'a "quoted", one;\tand|two\nlines'
     path = write(tmp_path / name, TEXT[name](given))
@@ -159,7 +158,7 @@ def test_the_error_names_the_file_and_the_line(tmp_path, monkeypatch, case, bloc
     content, message = WRONG[case]
     if len(content) > 1000:
         block = 1 << 22
-    monkeypatch.setattr(csv_records, "_BLOCK", block)
+    monkeypatch.setattr(csv_tables, "_BLOCK", block)
     path = write(tmp_path / "wrong.csv", content)
     for read in (read_table, lambda p: list(stream_table(p, 1))):
         with pytest.raises(DataFileError) as error:
@@ -215,8 +214,8 @@ def test_a_bomb_takes_no_memory(tmp_path, monkeypatch):
 
 
 def test_a_record_without_an_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_records, "_BLOCK", 100)
-    monkeypatch.setattr(csv_records, "_LONGEST", 1000)
+    monkeypatch.setattr(csv_tables, "_BLOCK", 100)
+    monkeypatch.setattr(csv_tables, "_LONGEST", 1000)
     for text in ("a,b\n1,2\n" + "x" * 3000, 'a,b\n1,2\n"' + "x\n" * 3000 + '",1\n'):
         path = write(tmp_path / "a.csv", text)
         with pytest.raises(DataFileError, match=r"a\.csv, line 3: .*record of more than 1,000 b"):
@@ -311,7 +310,7 @@ def test_labels_beside_a_csv(tmp_path):
 
 @pytest.mark.parametrize("block", [8, 1 << 20])
 def test_the_line_of_a_row(tmp_path, monkeypatch, block):
-    monkeypatch.setattr("xpnn.data.csv_records._BLOCK", block)
+    monkeypatch.setattr("xpnn.data.csv_tables._BLOCK", block)
     path = tmp_path / "t.csv"
     path.write_text('\nname,"two\nlines"\r\na,1\n\n"b\n\nb",2\r\n\r\nc,3')
     assert read_table(path)["name"].tolist() == ["a", "b\n\nb", "c"]

@@ -9,12 +9,12 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "BlockShuffle": "xpnn.data.streams.source",
+    "BlockShuffle": "xpnn.data.streams",
     "Column": "xpnn.data.columns",
     "DataFileError": "xpnn.data.files",
     "Mnist": "xpnn.data.mnist",
     "MnistFiles": "xpnn.data.mnist",
-    "Source": "xpnn.data.streams.source",
+    "Source": "xpnn.data.streams",
     "ascii_digit": "xpnn.data.mnist",
     "describe": "xpnn.data.columns",
     "digit_targets": "xpnn.data.mnist",
@@ -30,7 +30,7 @@ _WHERE = {
     "atomic_write": "xpnn.data.files",
     "scale_pixels": "xpnn.data.mnist",
     "square_picture": "xpnn.data.mnist",
-    "stream": "xpnn.data.streams.open",
+    "stream": "xpnn.data.sources",
     "stream_table": "xpnn.data.tables",
     "table_format": "xpnn.data.tables",
     "write_idx": "xpnn.data.idx",

@@ -1,9 +1,10 @@
-"""Arrays as tables: NPY, NPZ and IDX files, row by row."""
+"""Tables in binary files, row by row: NPY, NPZ, IDX and Parquet, and the tutorial's digits."""
 
 from __future__ import annotations
 
 import errno
 import math
+import re
 import struct
 import tokenize
 import zipfile
@@ -16,10 +17,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from xpnn.backends import InputError
 from xpnn.data.columns import listed
-from xpnn.data.csv_records import MOST_COLUMNS
-from xpnn.data.files import FREE_BYTES, DataFileError
+from xpnn.data.csv_tables import MOST_COLUMNS, regroup
+from xpnn.data.files import FREE_BYTES, DataFileError, npy_header
 from xpnn.data.idx import iter_idx
 from xpnn.data.optional import import_optional
 
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_ROWS = 1 << 48
+_ROWS = 1 << 14  # of a Parquet file that are read at once
+# pandas keeps an index without a name under such a one.
+_INDEX = re.compile("__index_level_[0-9]+__")
+_NULLABLE = {
+    "bool": "boolean",
+    **{f"{sign}int{n}": f"{sign.upper()}Int{n}" for sign in ("", "u") for n in (8, 16, 32, 64)},
+}
 # What NumPy's reader of headers raises where they are damaged.
 _DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError,
@@ -62,22 +69,10 @@ class Header:
         return self.rows * self.width * int(self.dtype.itemsize)
 
 
-def read_header(where: str, file: BinaryIO) -> Header:
-    """Read and check the header of an NPY file.
-
-    Raises
-    ------
-    DataFileError
-        It is damaged, or holds Python objects or something else than a table.
-    """
-    form = np.lib.format
+def read_header(where: str, file: BinaryIO, length: int) -> Header:
+    """Read and check the header of an NPY file of so many bytes."""
     try:
-        version = form.read_magic(file)
-        if version not in ((1, 0), (2, 0), (3, 0)):
-            raise InputError(f"version {version}")
-        # Version 3 differs from 2 in the text of field names only, which no table has.
-        read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = npy_header(file)
     except _DAMAGE as error:
         said = str(error).partition("\n")[0][:120]
         raise DataFileError(f"{where}: a damaged NPY header: {said}") from error
@@ -97,6 +92,12 @@ def read_header(where: str, file: BinaryIO) -> Header:
         raise DataFileError(
             f"{where}: {header.width:,} columns; expected {MOST_COLUMNS:,} or fewer"
         )
+    found = length - file.tell()
+    if found != header.size:
+        raise DataFileError(
+            f"{where}: {found:,} bytes of numbers; expected {header.size:,} for shape "
+            f"{header.shape} of {header.dtype}"
+        )
     return header
 
 
@@ -109,7 +110,7 @@ def _plain(values: Any) -> Any:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _frame(arrays: dict[str, Any], start: int) -> pd.DataFrame:
+def _frame(arrays: dict[str, Any]) -> pd.DataFrame:
     """Arrays side by side: 'name' of a 1-d one; 'name0', 'name1', ... of another."""
     pandas = import_optional("pandas")
     parts = []
@@ -121,44 +122,28 @@ def _frame(arrays: dict[str, Any], start: int) -> pd.DataFrame:
         flat = values.reshape(len(values), -1)
         names = [f"{name}{i}" for i in range(flat.shape[1])]
         parts.append(pandas.DataFrame(flat, columns=names))
-    frame = parts[0] if len(parts) == 1 else pandas.concat(parts, axis=1)
-    frame.index = pandas.RangeIndex(start, start + len(frame))
-    return frame
+    return parts[0] if len(parts) == 1 else pandas.concat(parts, axis=1)
 
 
 def npy_chunks(path: Path, rows: int | None) -> Iterator[pd.DataFrame]:
     """Tables of the rows of an NPY file, which is mapped into memory."""
     with path.open("rb") as file:
-        header = read_header(str(path), file)
+        header = read_header(str(path), file, path.stat().st_size)
         at = file.tell()
-    found = path.stat().st_size - at
-    if found != header.size:
-        raise DataFileError(
-            f"{path}: {found:,} bytes of numbers; expected {header.size:,} for shape "
-            f"{header.shape} of {header.dtype}"
-        )
     order = "F" if header.fortran else "C"
     values = np.memmap(path, header.dtype, "r", at, header.shape, order)  # type: ignore[call-overload]
     step = header.rows if rows is None else rows
     for start in range(0, header.rows, step):
-        yield _frame({"x": np.array(values[start : start + step], order="C")}, start)
+        yield _frame({"x": np.array(values[start : start + step], order="C")})
 
 
 class _Member:
     """An array of an NPZ file, read row by row."""
 
     def __init__(self, path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> None:
-        self.where = f"{path}: {info.filename}"
-        self.name = info.filename.removesuffix(".npy")
-        self.file = file
-        self.header = read_header(self.where, self.file)
+        self.where, self.file = f"{path}: {info.filename}", file
+        self.header = read_header(self.where, file, info.file_size)
         self.whole: Any = None
-        found = info.file_size - self.file.tell()
-        if found != self.header.size:
-            raise DataFileError(
-                f"{self.where}: {found:,} bytes of numbers; expected {self.header.size:,} for "
-                f"shape {self.header.shape} of {self.header.dtype}"
-            )
 
     def take(self, start: int, rows: int) -> Any:
         """The next rows."""
@@ -183,18 +168,15 @@ def npz_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.Da
     """Tables of the rows of an NPZ file."""
     try:
         with zipfile.ZipFile(path) as archive, ExitStack() as stack:
-            infos = _members(path, archive, max_ratio)
             members = {}
-            for info in infos:
+            for info in _members(path, archive, max_ratio):
                 file = cast(BinaryIO, stack.enter_context(archive.open(info)))
-                member = _Member(path, file, info)
-                members[member.name] = member
+                members[info.filename.removesuffix(".npy")] = _Member(path, file, info)
             chosen = _choose(path, members)
             count = min(member.header.rows for member in chosen.values())
             step = count if rows is None else rows
             for start in range(0, count, step):
-                arrays = {name: m.take(start, step) for name, m in chosen.items()}
-                yield _frame(arrays, start)
+                yield _frame({name: m.take(start, step) for name, m in chosen.items()})
             for member in chosen.values():
                 member.file.read(1)  # at the end, the checksum is compared
     except _ZIP_DAMAGE as error:
@@ -289,7 +271,7 @@ def idx_chunks(path: Path, rows: int | None, labels: Path | None) -> Iterator[pd
                     f"{start + len(images)} of {path.name}; expected {len(images)} labels"
                 )
             arrays = {"label": own, **arrays}
-        yield _frame(arrays, start)
+        yield _frame(arrays)
         start += len(images)
     if next(tags, None) is not None:
         raise DataFileError(f"{labels}: more labels than there are entries in {path.name}")
@@ -297,20 +279,75 @@ def idx_chunks(path: Path, rows: int | None, labels: Path | None) -> Iterator[pd
 
 def digits_chunks(tables: Iterator[Any], rows: int | None) -> Iterator[pd.DataFrame]:
     """Tables of the tutorial's digits: 'label' and 'pixel0', ..., 'pixel783'."""
-    kept: list[Any] = []
-    count, start = 0, 0
-    for table in tables:
-        while rows is not None and count + len(table) >= rows:
-            cut = rows - count
-            yield _digits(np.concatenate([*kept, table[:cut]]), start)
-            kept, count, table = [], 0, table[cut:]
-            start += rows
-        if len(table):
-            kept.append(table)
-            count += len(table)
-    if kept:
-        yield _digits(np.concatenate(kept), start)
+    for table in regroup(tables, rows or math.inf, np.concatenate):
+        yield _frame({"label": table[:, 0].astype(np.int64), "pixel": table[:, 1:]})
 
 
-def _digits(table: Any, start: int) -> pd.DataFrame:
-    return _frame({"label": table[:, 0].astype(np.int64), "pixel": table[:, 1:]}, start)
+# Parquet
+
+
+def parquet_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.DataFrame]:
+    """Tables of the rows of a Parquet file, with the same types in each."""
+    pa, parquet = import_optional("pyarrow"), import_optional("pyarrow.parquet")
+    # Opened here, so that it is closed whatever the reader does.
+    with pa.OSFile(str(path)) as source:
+        try:
+            file = parquet.ParquetFile(source)
+            _check_parquet(path, file, max_ratio)
+            names = [name for name in file.schema_arrow.names if not _INDEX.fullmatch(name)]
+            may_miss = None if rows is None else _missing(file)
+            batches = file.iter_batches(batch_size=rows or _ROWS, use_threads=False)
+            tables = (pa.Table.from_batches([batch]).select(names) for batch in batches)
+            for table in [pa.concat_tables(tables)] if rows is None else tables:
+                yield _parquet_frame(table, may_miss)
+        except DataFileError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            said = str(error).strip().partition("\n")[0][:160]
+            raise DataFileError(f"{path}: a damaged Parquet file: {said}") from error
+
+
+def _check_parquet(path: Path, file: Any, max_ratio: float) -> None:
+    """Refuse names that are no table's, and a table that is far larger than its file."""
+    meta, names = file.metadata, file.schema_arrow.names
+    if len(set(names)) != len(names) or not names or len(names) > MOST_COLUMNS:
+        raise DataFileError(
+            f"{path}: columns {listed(names) or 'none'}; expected 1 to {MOST_COLUMNS:,} "
+            "different names"
+        )
+    if meta.num_rows < 1:
+        raise DataFileError(f"{path}: no rows")
+    cells, packed = meta.num_rows * meta.num_columns, path.stat().st_size
+    if 8 * cells > FREE_BYTES + max_ratio * packed:
+        raise DataFileError(
+            f"{path}: {packed:,} bytes hold {cells:,} cells, over {max_ratio:g} times as many "
+            "bytes; if that is right, read it with a larger max_ratio"
+        )
+
+
+def _missing(file: Any) -> set[str]:
+    """Whole numbers and truth values that are missing somewhere: these get nullable types.
+
+    The file's own statistics would say so at once, but where they are damaged, reading them
+    ends the process.
+    """
+    names = [field.name for field in file.schema_arrow if str(field.type) in _NULLABLE]
+    found: set[str] = set()
+    if names:
+        for batch in file.iter_batches(batch_size=_ROWS, columns=names, use_threads=False):
+            found |= {n for n in batch.schema.names if batch.column(n).null_count}
+    return found
+
+
+def _parquet_frame(table: Any, may_miss: set[str] | None) -> pd.DataFrame:
+    """A table in types that do not depend on what the others of the file hold."""
+    pa, pandas = import_optional("pyarrow"), import_optional("pandas")
+    made = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        missing = column.null_count > 0 if may_miss is None else name in may_miss
+        nullable = _NULLABLE.get(str(column.type)) if missing else None
+        mapper = None if nullable is None else {column.type: pandas.array([], nullable).dtype}.get
+        made[name] = column.to_pandas(types_mapper=mapper)
+    return pandas.DataFrame(made)
