@@ -5,8 +5,7 @@ import pytest
 from table_files import need_tables, people
 
 from xpnn.data import Column, describe, learn_columns
-from xpnn.data.cells import CellError, numbers_of, to_codes, yes_no_of
-from xpnn.data.dates import date_parts, dates_of
+from xpnn.data.cells import CellError, date_parts, dates_of, numbers_of, to_codes, yes_no_of
 
 RANDOM = np.random.default_rng(0)
 

@@ -7,8 +7,7 @@ import pytest
 from xpnn import TableModel
 from xpnn.backends import device_name
 from xpnn.estimators.table_scores import classification_scores, regression_scores
-from xpnn.estimators.table_split import hold_out
-from xpnn.estimators.table_target import Target, learn_target
+from xpnn.estimators.table_target import Target, learn_target, split_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 FAST = {"hidden_layer_sizes": (16,), "max_iter": 40, "learning_rate_init": 0.01}
@@ -212,23 +211,23 @@ def test_a_label_that_was_never_learned_is_misread(table):
 def test_what_is_set_apart(pandas):
     rows = pandas.DataFrame({"y": ["a"] * 80 + ["b"] * 20 + ["c"]})
     target = learn_target("y", rows["y"])
-    learned, held = hold_out(rows, target, 0.1, 0)
+    learned, held = split_rows(rows, target, 0.1, 0)
     assert held["y"].value_counts().to_dict() == {"a": 9, "b": 2}
     assert "c" in set(learned["y"])
     assert sorted([*learned.index, *held.index]) == list(range(101))
     assert list(held.index) == sorted(held.index)
     many = pandas.DataFrame({"y": [f"c{i // 2}" for i in range(30)]})
-    learned, held = hold_out(many, learn_target("y", many["y"]), 0.1, 0)
+    learned, held = split_rows(many, learn_target("y", many["y"]), 0.1, 0)
     assert set(held["y"]) <= set(learned["y"])
     for none in (0, None):
-        learned, held = hold_out(rows, target, none, 0)
+        learned, held = split_rows(rows, target, none, 0)
         assert learned is rows
         assert held is None
     for share in (1.0, -0.1, 2):
         with pytest.raises(ValueError, match="expected a share above 0 and below 1"):
-            hold_out(rows, target, share, 0)
+            split_rows(rows, target, share, 0)
     with pytest.raises(ValueError, match="too few to set some apart"):
-        hold_out(rows[:3], target, 0.5, 0)
+        split_rows(rows[:3], target, 0.5, 0)
 
 
 TARGETS = {
