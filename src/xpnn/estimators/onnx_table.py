@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpnn.data.cells import MISSING
-from xpnn.estimators.onnx_blocks import Block, Part
+from xpnn.estimators.onnx_steps import Block, Part
 from xpnn.export.onnx_graph import Graph
 
 NO_DATE = int(np.iinfo(np.int64).min)
