@@ -11,9 +11,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,60 +44,58 @@ _ZIP_DAMAGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Header:
-    """What an NPY file says that it holds."""
+class _Array:
+    """An NPY file of so many bytes, on its own or in an NPZ file, that is read row by row."""
 
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: Any
+    def __init__(self, where: str, file: Any, length: int) -> None:
+        self.where, self.file = where, file
+        try:
+            shape, fortran, self.dtype = npy_header(file)
+        except _DAMAGE as error:
+            said = str(error).partition("\n")[0][:120]
+            raise DataFileError(f"{where}: a damaged NPY header: {said}") from error
+        if self.dtype.hasobject:
+            raise DataFileError(
+                f"{where}: Python objects; expected numbers or text. Objects are pickles, which "
+                "could run code and are never read"
+            )
+        if self.dtype.kind not in "biufUS" or self.dtype.itemsize < 1:
+            raise DataFileError(
+                f"{where}: numbers of the type {self.dtype}; expected numbers or text"
+            )
+        if not 1 <= len(shape) <= 64 or not all(0 <= n <= _MOST_ROWS for n in shape):
+            raise DataFileError(f"{where}: an array of shape {shape}; expected a table")
+        self.shape = tuple(map(int, shape))
+        self.rows, self.width = self.shape[0], math.prod(self.shape[1:])
+        if not self.rows or not self.width:
+            raise DataFileError(f"{where}: an array of shape {shape} has no rows or no columns")
+        if self.width > MOST_COLUMNS:
+            raise DataFileError(
+                f"{where}: {self.width:,} columns; expected {MOST_COLUMNS:,} or fewer"
+            )
+        expected = self.rows * self.width * self.dtype.itemsize
+        if length - file.tell() != expected:
+            raise DataFileError(
+                f"{where}: {length - file.tell():,} bytes of numbers; expected {expected:,} for "
+                f"shape {self.shape} of {self.dtype}"
+            )
+        self.by_columns = bool(fortran) and len(self.shape) > 1
+        self.whole: Any = None  # an array that is stored by columns
 
-    @property
-    def rows(self) -> int:
-        """Length of the first axis."""
-        return self.shape[0]
+    def take(self, start: int, rows: int) -> Any:
+        """The next rows, in C order."""
+        if self.by_columns:
+            if self.whole is None:
+                self.whole = self._read(self.rows).reshape(self.shape, order="F")
+            return np.array(self.whole[start : start + rows], order="C")
+        rows = min(rows, self.rows - start)
+        return self._read(rows).reshape(rows, *self.shape[1:])
 
-    @property
-    def width(self) -> int:
-        """Numbers in a row."""
-        return math.prod(self.shape[1:])
-
-    @property
-    def size(self) -> int:
-        """Bytes of all numbers."""
-        return self.rows * self.width * int(self.dtype.itemsize)
-
-
-def read_header(where: str, file: BinaryIO, length: int) -> Header:
-    """Read and check the header of an NPY file of so many bytes."""
-    try:
-        shape, fortran, dtype = npy_header(file)
-    except _DAMAGE as error:
-        said = str(error).partition("\n")[0][:120]
-        raise DataFileError(f"{where}: a damaged NPY header: {said}") from error
-    if dtype.hasobject:
-        raise DataFileError(
-            f"{where}: Python objects; expected numbers or text. Objects are pickles, which "
-            "could run code and are never read"
-        )
-    if dtype.kind not in "biufUS" or dtype.itemsize < 1:
-        raise DataFileError(f"{where}: numbers of the type {dtype}; expected numbers or text")
-    if not 1 <= len(shape) <= 64 or not all(0 <= n <= _MOST_ROWS for n in shape):
-        raise DataFileError(f"{where}: an array of shape {shape}; expected a table")
-    header = Header(tuple(map(int, shape)), bool(fortran), dtype)
-    if not header.rows or not header.width:
-        raise DataFileError(f"{where}: an array of shape {shape} has no rows or no columns")
-    if header.width > MOST_COLUMNS:
-        raise DataFileError(
-            f"{where}: {header.width:,} columns; expected {MOST_COLUMNS:,} or fewer"
-        )
-    found = length - file.tell()
-    if found != header.size:
-        raise DataFileError(
-            f"{where}: {found:,} bytes of numbers; expected {header.size:,} for shape "
-            f"{header.shape} of {header.dtype}"
-        )
-    return header
+    def _read(self, rows: int) -> Any:
+        data = bytearray(rows * self.width * self.dtype.itemsize)
+        if self.file.readinto(data) < len(data):
+            raise DataFileError(f"{self.where}: cut off")
+        return np.frombuffer(data, self.dtype)
 
 
 def _plain(values: Any) -> Any:
@@ -126,42 +123,14 @@ def _frame(arrays: dict[str, Any]) -> pd.DataFrame:
 
 
 def npy_chunks(path: Path, rows: int | None) -> Iterator[pd.DataFrame]:
-    """Tables of the rows of an NPY file, which is mapped into memory."""
+    """Tables of the rows of an NPY file."""
     with path.open("rb") as file:
-        header = read_header(str(path), file, path.stat().st_size)
-        at = file.tell()
-    order = "F" if header.fortran else "C"
-    values = np.memmap(path, header.dtype, "r", at, header.shape, order)  # type: ignore[call-overload]
-    step = header.rows if rows is None else rows
-    for start in range(0, header.rows, step):
-        yield _frame({"x": np.array(values[start : start + step], order="C")})
-
-
-class _Member:
-    """An array of an NPZ file, read row by row."""
-
-    def __init__(self, path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> None:
-        self.where, self.file = f"{path}: {info.filename}", file
-        self.header = read_header(self.where, file, info.file_size)
-        self.whole: Any = None
-
-    def take(self, start: int, rows: int) -> Any:
-        """The next rows."""
-        header = self.header
-        if header.fortran and len(header.shape) > 1:
-            if self.whole is None:
-                flat = self._numbers(header.rows)
-                self.whole = flat.reshape(header.shape, order="F")
-            return np.ascontiguousarray(self.whole[start : start + rows])
-        rows = min(rows, header.rows - start)
-        return self._numbers(rows).reshape(rows, *header.shape[1:])
-
-    def _numbers(self, rows: int) -> Any:
-        size = rows * self.header.width * self.header.dtype.itemsize
-        data = self.file.read(size)
-        if len(data) < size:
-            raise DataFileError(f"{self.where}: cut off")
-        return np.frombuffer(data, self.header.dtype)
+        array = _Array(str(path), file, path.stat().st_size)
+        if array.by_columns:  # rows lie scattered; the system's pages are the best buffer
+            array.whole = np.memmap(path, array.dtype, "r", file.tell(), array.shape, "F")
+        step = array.rows if rows is None else rows
+        for start in range(0, array.rows, step):
+            yield _frame({"x": array.take(start, step)})
 
 
 def npz_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.DataFrame]:
@@ -170,10 +139,11 @@ def npz_chunks(path: Path, rows: int | None, max_ratio: float) -> Iterator[pd.Da
         with zipfile.ZipFile(path) as archive, ExitStack() as stack:
             members = {}
             for info in _members(path, archive, max_ratio):
-                file = cast(BinaryIO, stack.enter_context(archive.open(info)))
-                members[info.filename.removesuffix(".npy")] = _Member(path, file, info)
+                file, where = stack.enter_context(archive.open(info)), f"{path}: {info.filename}"
+                name = info.filename.removesuffix(".npy")
+                members[name] = _Array(where, file, info.file_size)
             chosen = _choose(path, members)
-            count = min(member.header.rows for member in chosen.values())
+            count = min(member.rows for member in chosen.values())
             step = count if rows is None else rows
             for start in range(0, count, step):
                 yield _frame({name: m.take(start, step) for name, m in chosen.items()})
@@ -209,9 +179,9 @@ def _members(path: Path, archive: zipfile.ZipFile, max_ratio: float) -> list[zip
     return infos
 
 
-def _choose(path: Path, members: dict[str, _Member]) -> dict[str, _Member]:
+def _choose(path: Path, members: dict[str, _Array]) -> dict[str, _Array]:
     """Which arrays make the table, and the names of their columns."""
-    shapes = {name: member.header.shape for name, member in members.items()}
+    shapes = {name: member.shape for name, member in members.items()}
     said = ", ".join(f"{name} {shape}" for name, shape in list(shapes.items())[:8])
     if len(members) == 1:
         (member,) = members.values()
@@ -220,11 +190,11 @@ def _choose(path: Path, members: dict[str, _Member]) -> dict[str, _Member]:
     targets = [name for name in members if name in ("Y", "y")]
     if len(tables) == len(targets) == 1:
         x, y = members[tables[0]], members[targets[0]]
-        if x.header.rows != y.header.rows:
+        if x.rows != y.rows:
             raise DataFileError(f"{path}: X and y have different numbers of rows: {said}")
-        width = y.header.width
-        if width > 1 and len(y.header.shape) > 1:
-            raise DataFileError(f"{path}: y has shape {y.header.shape}; expected one column")
+        width = y.width
+        if width > 1 and len(y.shape) > 1:
+            raise DataFileError(f"{path}: y has shape {y.shape}; expected one column")
         return {"x": x, "y": y}
     if all(len(shape) == 1 for shape in shapes.values()) and len(set(shapes.values())) == 1:
         return members

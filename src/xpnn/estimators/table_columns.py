@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -52,6 +53,16 @@ class ColumnCode:
         given = vars(self.column) | {k: v for k, v in vars(self).items() if k != "column"}
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
         return {k: v for k, v in plain.items() if v or k in ("name", "kind")}
+
+
+def scaling(codes: Sequence[ColumnCode]) -> tuple[list[float], list[float], list[float], list[int]]:
+    """Fills, means and scales of all numbers, and where those begin whose missing ones count."""
+    fill, mean, scale = (
+        list(chain.from_iterable(getattr(code, name) for code in codes))
+        for name in ("fill", "mean", "scale")
+    )
+    starts = accumulate((len(code.fill) for code in codes), initial=0)
+    return fill, mean, scale, [at for at, code in zip(starts, codes, strict=False) if code.flag]
 
 
 class TablePreprocessing:
@@ -176,10 +187,7 @@ class TablePreprocessing:
         """Write the numbers of some rows."""
         codes = self._numeric
         table = _numbers(frame, [code.column for code in codes])
-        fill, mean, scale = (
-            np.asarray([v for code in codes for v in getattr(code, name)])
-            for name in ("fill", "mean", "scale")
-        )
+        fill, mean, scale, flagged = scaling(codes)
         missing = np.isnan(table)
         np.copyto(table, np.broadcast_to(fill, table.shape), where=missing)
         with np.errstate(over="ignore"):
@@ -187,8 +195,6 @@ class TablePreprocessing:
             table /= scale
         at = table.shape[1]
         out[:, :at] = np.clip(table, -_LARGEST, _LARGEST, out=table)
-        starts = np.cumsum([0, *(len(code.fill) for code in codes)])
-        flagged = [start for start, code in zip(starts[:-1], codes, strict=True) if code.flag]
         out[:, at : at + len(flagged)] = missing[:, flagged]
         at += len(flagged)
         for code in self._categorical:

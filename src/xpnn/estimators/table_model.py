@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -293,14 +293,13 @@ class TableModel:
         """
         target = self._target()
         frames: Any = [frame] if isinstance(frame, import_optional("pandas").DataFrame) else frame
-        parts = list(self._outcomes(frames))
-        if not sum(len(truth) for truth, _, _ in parts):
+        tables = (with_target(part, target.name) for part in frames)
+        parts = [self._outcome(rows) for rows in tables if len(rows)]
+        if not parts:
             raise InputError(f"no row has a target in column {target.name!r}")
-        truth, predicted, proba = (
-            None if column[0] is None else np.concatenate(column)
-            for column in zip(*parts, strict=True)
-        )
-        assert truth is not None
+        truths, predictions, probas = zip(*parts, strict=True)
+        truth, predicted = np.concatenate(truths), np.concatenate(predictions)
+        proba = None if probas[0] is None else np.concatenate(probas)
         result: dict[str, Any] = {"task": target.task, "rows": len(truth)}
         if target.task == "regress":
             result |= regression_scores(truth, predicted)
@@ -311,23 +310,14 @@ class TableModel:
         result["baseline"] = baseline_scores(target, truth, proba is not None)
         return result
 
-    def _outcomes(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[Any, Any, Any]]:
-        """Truth, prediction and probabilities of each table's rows."""
-        target = self._target()
-        for frame in frames:
-            rows = with_target(frame, target.name)
-            x = self._numbers(rows)
-            if target.task == "regress":
-                truth = target.values(rows[target.name])
-                yield truth, self._in_units(self.estimator.predict(x)) if len(x) else truth, None
-                continue
-            truth = target.codes(rows[target.name])
-            if not len(x):
-                empty = np.empty((0, len(target.classes)))
-                yield truth, truth, empty if self.has_probabilities else None
-                continue
-            labels = np.searchsorted(target.labels, self.estimator.predict(x))
-            yield truth, labels, self.estimator.predict_proba(x) if self.has_probabilities else None
+    def _outcome(self, rows: pd.DataFrame) -> tuple[Any, Any, Any]:
+        """Truth, prediction and probabilities of rows that have a target."""
+        target, x = self._target(), self._numbers(rows)
+        found = self.estimator.predict(x)
+        if target.task == "regress":
+            return target.values(rows[target.name]), self._in_units(found), None
+        proba = self.estimator.predict_proba(x) if self.has_probabilities else None
+        return target.codes(rows[target.name]), np.searchsorted(target.labels, found), proba
 
     # As data
 
