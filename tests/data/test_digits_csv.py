@@ -46,27 +46,17 @@ FORMS = {
     "leading zeros": "\n".join(lines()).replace(",", ",0"),
     "byte order mark": "\ufeff" + "\n".join(lines()),
     "byte order mark and header": "\ufeff" + "\n".join([HEADER, *lines()]),
+    "gzip": gzip.compress("\n".join(lines()).encode()),
 }
+PARTS = {"one record": TABLE[3:4], "single digits": TABLE % 10}
 
 
 @pytest.mark.parametrize("size", [2, 1000, 1 << 21])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, *PARTS])
 def test_every_form_gives_the_same_numbers(tmp_path, monkeypatch, form, size):
     monkeypatch.setattr(module, "_BLOCK", size)
-    check(write(tmp_path / "a.csv", FORMS[form]))
-
-
-def test_a_gzip_file_is_known_by_its_content(tmp_path):
-    check(write(tmp_path / "a.csv", gzip.compress(FORMS["plain"].encode())))
-
-
-def test_one_record(tmp_path):
-    check(write(tmp_path / "a.csv", lines()[3]), TABLE[3:4])
-
-
-def test_records_of_single_digits(tmp_path):
-    table = TABLE % 10
-    check(write(tmp_path / "a.csv", "\n".join(lines(table))), table)
+    table = PARTS.get(form, TABLE)
+    check(write(tmp_path / "a.csv", FORMS.get(form, "\n".join(lines(table)))), table)
 
 
 def test_plain_records_take_the_fast_way(tmp_path, monkeypatch):
@@ -144,12 +134,6 @@ def test_lines_are_counted_with_header_and_blank_lines(tmp_path, last):
 def test_a_file_without_records_is_refused(tmp_path, text):
     path = write(tmp_path / "none.csv", text)
     with pytest.raises(DataFileError, match=r"none\.csv: no records; expected lines label,p0,"):
-        read_digits_csv(path)
-
-
-def test_a_broken_gzip_file_is_refused(tmp_path):
-    path = write(tmp_path / "a.csv.gz", gzip.compress(FORMS["plain"].encode())[:-20])
-    with pytest.raises(DataFileError, match=r"a\.csv\.gz: a broken gzip file"):
         read_digits_csv(path)
 
 

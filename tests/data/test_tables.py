@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 import pytest
-from table_files import need_tables, people
+from table_files import check_chunks, need_tables, people, write
 
 from xpnn.data import (
     DataFileError,
@@ -15,33 +15,14 @@ from xpnn.data import (
     write_idx,
 )
 
+pandas = need_tables()
 GENERATOR = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _tables():
-    need_tables()
 
 
 def zstd(data):
     import zstandard
 
     return zstandard.ZstdCompressor(write_checksum=True).compress(data)
-
-
-def write(path, content):
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-def check_chunks(path, table, rows=7, **options):
-    """The chunks of a file are the table: in values, order, types and index."""
-    import pandas
-
-    chunks = list(stream_table(path, rows, **options))
-    assert [len(c) for c in chunks[:-1]] == [rows] * (len(chunks) - 1)
-    assert all((c.dtypes == table.dtypes).all() for c in chunks)
-    pandas.testing.assert_frame_equal(pandas.concat(chunks), table)
 
 
 TEXT = {
@@ -61,8 +42,6 @@ TEXT = {
 @pytest.mark.parametrize("block", [64, 1 << 22])
 @pytest.mark.parametrize("name", TEXT)
 def test_text_comes_back_whole_and_in_chunks(tmp_path, monkeypatch, name, block):
-    import pandas
-
     monkeypatch.setattr(csv_tables, "_BLOCK", block)
     given = people(50)
     given.loc[3, "city"] = 'a "quoted", one;\tand|two\nlines'
@@ -70,11 +49,8 @@ def test_text_comes_back_whole_and_in_chunks(tmp_path, monkeypatch, name, block)
     table = read_table(path)
     assert table_format(path) == "csv"
     pandas.testing.assert_frame_equal(table, given, check_dtype=False)
-    assert table.dtypes[["id", "age", "price"]].astype(str).tolist() == [
-        "int64",
-        "float64",
-        "float64",
-    ]
+    types = table.dtypes[["id", "age", "price"]].astype(str).tolist()
+    assert types == ["int64", "float64", "float64"]
     assert table["zip"][2] == "00002"
     check_chunks(path, table)
 
@@ -128,6 +104,7 @@ def test_numbers_that_count_are_a_header(tmp_path, names):
     assert list(read_table(write(tmp_path / "a.csv", names + "\n5,5,5\n"))) == names.split(",")
 
 
+PACKED = zstd(b"a\n" + GENERATOR.integers(0, 256, 5000).astype("u1").tobytes().hex().encode())
 WRONG = {
     "empty": (b"", ": empty; expected a table"),
     "blank": (b"\n\r\n\n", ": empty; expected a line of column names"),
@@ -147,6 +124,9 @@ WRONG = {
     "space before": (b'a,b\n1, "2"\n', ", line 2: a quote in the middle of a field"),
     "carriage return": (b"a,b\r1,2\r3,4\r", ", line 1: a carriage return in the middle"),
     "gzip cut": (gzip.compress(b"a,b\n1,2\n" * 99)[:-6], ": a broken gzip file"),
+    "zstd cut": (PACKED[:-3], ": a broken zstd file"),
+    "zstd begun": (PACKED[:5], ": a broken zstd file"),
+    "zstd damaged": (PACKED[:40] + b"\xff\xff\xff" + PACKED[43:], ": a broken zstd file"),
     "zip": (b"PK\x05\x06" + bytes(18), ": a zip file with nothing in it; expected an NPZ"),
     "columns": (b"," * 50_001 + b"\n", ": 50,002 columns; expected 50,000 or fewer"),
 }
@@ -164,18 +144,6 @@ def test_the_error_names_the_file_and_the_line(tmp_path, monkeypatch, case, bloc
         with pytest.raises(DataFileError) as error:
             read(path)
         assert str(error.value).startswith(f"{path}{message}"), str(error.value)
-
-
-def test_a_broken_zstd_file(tmp_path):
-    packed = zstd(b"a\n" + GENERATOR.integers(0, 256, 5000).astype("u1").tobytes().hex().encode())
-    for content in (packed[:-3], packed[:5], packed[:40] + b"\xff\xff\xff" + packed[43:]):
-        with pytest.raises(DataFileError, match=r"a\.csv\.zst: a broken zstd file"):
-            read_table(write(tmp_path / "a.csv.zst", content))
-
-
-def test_frames_of_zstd_one_after_the_other(tmp_path):
-    path = write(tmp_path / "a.csv.zst", zstd(b"a\n1\n") + zstd(b"2\n") + zstd(b"3\n"))
-    assert read_table(path)["a"].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])
