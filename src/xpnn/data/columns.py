@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,11 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """Names as text, the first of many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that is there twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def learn_column(name: str, series: pd.Series, kind: str | None = None) -> Column:

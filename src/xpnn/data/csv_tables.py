@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import Array, host
 from xpnn.data.cells import MISSING, clean, is_padded, to_numbers
-from xpnn.data.columns import listed
+from xpnn.data.columns import listed, repeated
 from xpnn.data.files import DataFileError, open_compressed
 from xpnn.data.optional import import_optional
 
@@ -246,12 +246,8 @@ def _problem_of(names: tuple[str, ...]) -> str:
             f"found {listed(names, 5)}; expected a header: a line of column names. If the file "
             "has none, add one or read it with header=False"
         )
-    seen: set[str] = set()
-    for name in names:
-        if name and name in seen:
-            return f"two columns are called {name!r}"
-        seen.add(name)
-    return ""
+    twice = repeated(filter(None, names))
+    return f"two columns are called {twice!r}" if twice else ""
 
 
 def _filled(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnn.backends import InputError
 from xpnn.data.cells import FORMS, date_parts, dates_of, numbers_of, to_codes, yes_no_of
-from xpnn.data.columns import KINDS, PIXEL_MOST, Column, describe, learn_columns, listed
+from xpnn.data.columns import KINDS, PIXEL_MOST, Column, describe, learn_columns, listed, repeated
 from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
@@ -314,16 +314,15 @@ def _learn(frame: pd.DataFrame, column: Column) -> ColumnCode:
 
 
 def _learn_scaling(column: Column, table: Any) -> ColumnCode:
-    from sklearn.impute import MissingIndicator, SimpleImputer
-    from sklearn.pipeline import make_pipeline
+    from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import StandardScaler
 
     with np.errstate(over="ignore", invalid="ignore"):
-        learned = make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(table)
-    imputer, scaler = learned[0], learned[1]
+        imputer = SimpleImputer(strategy="median").fit(table)
+        scaler = StandardScaler().fit(imputer.transform(table))
     if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.scale_).all()):
         raise InputError(f"column {column.name!r} holds numbers that are too large to be scaled")
-    flag = len(MissingIndicator().fit(table[:, :1]).features_) > 0
+    flag = bool(np.isnan(table[:, 0]).any())
     fill, mean, scale = (
         tuple(map(float, values)) for values in (imputer.statistics_, scaler.mean_, scaler.scale_)
     )
@@ -359,8 +358,7 @@ def _one_hot(code: ColumnCode, series: pd.Series, out: Any, at: int) -> int:
 # What comes out of a file
 
 
-# The type of each field of a column and its code.
-_FIELDS = get_type_hints(Column) | get_type_hints(ColumnCode)
+_FIELDS = get_type_hints(Column) | get_type_hints(ColumnCode)  # their types
 del _FIELDS["column"]
 
 
@@ -461,9 +459,6 @@ def _codes_from_config(config: Any) -> tuple[ColumnCode, ...]:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Refuse two columns of one name."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise InputError(f"there are two columns {name!r}; expected different names")
-        seen.add(name)
+    name = repeated(names)
+    if name is not None:
+        raise InputError(f"there are two columns {name!r}; expected different names")
