@@ -151,9 +151,3 @@ def test_blocks_of_any_size_and_random_records(tmp_path, rows, size, ending, las
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BLOCK", size)
         check(path, table)
-
-
-def test_the_real_records(shared_data):
-    images, labels = read_digits_csv(shared_data / "mnist_csv" / "mnist_train_100.csv")
-    assert images.shape == (100, 784)
-    assert labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]

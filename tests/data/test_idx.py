@@ -139,11 +139,3 @@ def test_the_checksum_of_a_gzip_file_is_looked_at(tmp_path):
     path.write_bytes(packed[:-8] + bytes(4) + packed[-4:])
     with pytest.raises(DataFileError, match="broken gzip file: CRC check failed"):
         read_idx(path)
-
-
-def test_real_mnist(shared_data):
-    images = read_idx(shared_data / "mnist" / "t10k-images-idx3-ubyte.gz")
-    labels = read_idx(shared_data / "mnist" / "t10k-labels-idx1-ubyte.gz")
-    assert (images.shape, images.dtype) == ((10_000, 28, 28), "uint8")
-    assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert images[0].sum() == 18_454

@@ -184,7 +184,11 @@ def test_real_mnist(shared_data, tmp_path):
         shutil.copy(shared_data / "mnist_csv" / f"mnist_{name}.csv", tmp_path)
     whole, part = load_mnist(shared_data / "mnist"), load_mnist(tmp_path)
     assert isinstance(whole, Mnist)
-    assert (len(whole.train_images), len(whole.test_images)) == (60_000, 10_000)
+    assert (whole.train_images.shape, whole.test_images.shape) == ((60_000, 784), (10_000, 784))
+    assert part.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(whole.test_labels).tolist() == counts
+    assert whole.test_images[0].sum() == 18_454
     check(
         part,
         (whole.train_images[:100], whole.train_labels[:100]),

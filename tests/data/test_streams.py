@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import closing
 from itertools import pairwise
@@ -422,9 +421,3 @@ def test_bad_parquet(tmp_path):
     source = stream(write(tmp_path / "b.parquet", whole[:4] + bytes(196) + whole[200:]), "kind")
     with pytest.raises(DataFileError, match=r"b\.parquet, row group 0"):
         collect(source)
-
-
-def test_without_pyarrow(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r'pip install "xpnn\[tables\]"'):
-        stream(write(tmp_path / "x.parquet", b"PAR1"))
