@@ -1,5 +1,6 @@
 import gzip
 import io
+import warnings
 import zipfile
 
 import numpy as np
@@ -21,10 +22,12 @@ ARRAYS = {
 }
 
 
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 @pytest.mark.parametrize("name", ARRAYS)
-def test_an_array(tmp_path, name):
+def test_an_array(tmp_path, name, version):
     array = ARRAYS[name]
-    np.save(tmp_path / "a.npy", array)
+    with (tmp_path / "a.npy").open("wb") as file, warnings.catch_warnings(action="ignore"):
+        np.lib.format.write_array(file, array, version)
     table = read_table(tmp_path / "a.npy")
     width = array.size // len(array)
     assert list(table) == (["x"] if array.ndim == 1 else [f"x{i}" for i in range(width)])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from table_files import need_tables, people
 
+import xpnn.data
 from xpnn.data import Column, describe, learn_columns
 from xpnn.data.cells import CellError, date_parts, dates_of, numbers_of, to_codes, yes_no_of
 
@@ -173,6 +174,11 @@ def test_parts_of_dates():
     zoned = pandas.to_datetime(pandas.Series(texts), utc=True, format="ISO8601")
     again = date_parts(dates_of(zoned.dt.tz_convert("Asia/Tokyo"), "ISO8601"), True)
     assert np.array_equal(again, parts, equal_nan=True)
+
+
+def test_a_name_that_the_package_has_not():
+    with pytest.raises(AttributeError, match=r"module 'xpnn\.data' has no attribute 'nothing'"):
+        xpnn.data.nothing  # noqa: B018
 
 
 def test_dates_that_are_none_name_column_and_row():

@@ -81,6 +81,12 @@ def with_zarr(folder):
     return stream(x, T, weight=W)
 
 
+def chunked(chunks):
+    """Stands for Dask and zarr, which are seldom installed."""
+    x = X.view(type("Chunked", (np.ndarray,), {"chunks": chunks}))
+    return lambda folder: stream(x, T, weight=W)
+
+
 KINDS = {
     "arrays": lambda folder: stream(X, T, weight=W),
     "lists": lambda folder: stream(X, T.tolist(), weight=W.tolist()),
@@ -103,6 +109,8 @@ KINDS = {
     "parquet shards": with_parquet_shards,
     "dask": with_dask,
     "zarr": with_zarr,
+    "chunks of several sizes": chunked(((30, 5, 68), (2, 1))),
+    "chunks of one size": chunked((20, 2)),
     "list of batches": lambda folder: stream(list(batches())),
     "function": lambda folder: stream(batches),
     "generator": lambda folder: stream(batches()),
@@ -371,6 +379,9 @@ BAD = {
     ),
     "name for arrays": (lambda f: stream(X, "kind"), ValueError, "target is 'kind'; expected|t is"),
     "features": (lambda f: stream(X, T, features=["a"]), ValueError, "features names columns of P"),
+    "features of NPY": (
+        lambda f: stream(save(f / "x.npy", X), features=["a"]), ValueError, "features names colum",
+    ),
     "rows": (lambda f: stream(X, T, rows=5), ValueError, "rows is 5; x has 103"),
     "rows below 1": (lambda f: stream(batches, rows=0), ValueError, "rows is 0; expected a positi"),
     "shuffle": (lambda f: stream(X, T, shuffle=True), TypeError, "shuffle is a bool; expected a"),
