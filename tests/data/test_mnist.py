@@ -2,6 +2,7 @@ import doctest
 import gzip
 import shutil
 from types import SimpleNamespace
+from unittest.mock import Mock
 from urllib.error import URLError
 
 import numpy as np
@@ -144,15 +145,10 @@ def test_fetching_keeps_the_files(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_TEST_ROWS", 3)
     images = GENERATOR.integers(0, 256, (1_203, 784))
     labels = GENERATOR.integers(0, 10, 1_203).astype(str).astype(object)
-    asked = []
-
-    def fetch_openml(*args, **kwargs):
-        asked.append((args, kwargs))
-        return SimpleNamespace(data=images, target=labels)
-
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
+    openml = Mock(return_value=SimpleNamespace(data=images, target=labels))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", openml)
     found = fetch_mnist(tmp_path / "new")
-    assert asked == [(("mnist_784",), {"version": 1, "as_frame": False})]
+    openml.assert_called_once_with("mnist_784", version=1, as_frame=False)
     expected = labels.astype("int64")
     check(found, (images[:1_200], expected[:1_200]), (images[1_200:], expected[1_200:]))
     assert repr(found) == "Mnist(1,200 to train, 3 to test)"
@@ -162,19 +158,19 @@ def test_fetching_keeps_the_files(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_fetching_without_a_network(tmp_path, monkeypatch):
-    def fetch_openml(*_, **__):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
-    with pytest.raises(ConnectionError, match=r"no route to host.*copy the IDX files of the MNIST"):
-        fetch_mnist(tmp_path)
-
-
-def test_fetching_something_else(tmp_path, monkeypatch):
-    found = SimpleNamespace(data=np.zeros((5, 784)), target=np.zeros(5))
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: found)
-    with pytest.raises(DataFileError, match=r"shape \(5, 784\) and .*; expected \(70000, 784\)"):
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (URLError("no route"), ConnectionError, r"no route.*copy the IDX files of the MNIST"),
+        (
+            [SimpleNamespace(data=np.zeros((5, 784)), target=np.zeros(5))],
+            DataFileError, r"shape \(5, 784\) and .*; expected \(70000, 784\)",
+        ),
+    ],
+)  # fmt: skip
+def test_fetching_in_vain(tmp_path, monkeypatch, answer, error, message):
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", Mock(side_effect=answer))
+    with pytest.raises(error, match=message):
         fetch_mnist(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -68,26 +68,29 @@ def test_types_hold_for_the_whole_file(tmp_path):
     assert first.iloc[0].tolist() == ["1", "2", "3", "4", "5"]
 
 
-def test_whole_numbers_beyond_int64_and_numbers_of_all_forms(tmp_path):
-    path = write(tmp_path / "a.csv", "a,b,c\n9223372036854775808,+1.5,1e3\n1,.5,-inf\n")
-    table = read_table(path)
-    assert table["a"].tolist() == [2.0**63, 1.0]
-    assert table["b"].tolist() == [1.5, 0.5]
-    assert table["c"].tolist() == [1000.0, -np.inf]
+CONTENT = {
+    "beyond int64": ("a\n9223372036854775808\n1\n", {"a": [2.0**63, 1.0]}),
+    "numbers": ("a,b\n+1.5,1e3\n.5,-inf\n", {"a": [1.5, 0.5], "b": [1000.0, -np.inf]}),
+    "spaces, blank lines, no name": (
+        "\n\r\n,a ,b\n 1 , x y ,\n\n2,\tz,3\n\r\n",
+        {"column 1": [1, 2], "a": ["x y", "z"], "b": [None, 3]},
+    ),
+    **{
+        f"nothing: {word}": (f"a,b\nx,1\n{word},2\n", {"a": ["x", None], "b": [1, 2]})
+        for word in ("", "NA", " NaN ", "null", "?", '"N/A"', "None")
+    },
+    **{
+        f"names that count: {names}": (f"{names}\n5,5,5\n", {n: [5] for n in names.split(",")})
+        for names in ("0,1,2", "label,0,1", "2019,2020,2021", "7,a,8")
+    },
+}
 
 
-@pytest.mark.parametrize("word", ["", "NA", " NaN ", "null", "?", '"N/A"', "None"])
-def test_what_stands_for_nothing(tmp_path, word):
-    table = read_table(write(tmp_path / "a.csv", f"a,b\nx,1\n{word},2\n"))
-    assert table["a"].isna().tolist() == [False, True]
-
-
-def test_spaces_blank_lines_and_columns_without_a_name(tmp_path):
-    text = "\n\r\n,a ,b\n 1 , x y ,\n\n2,\tz,3\n\r\n"
-    table = read_table(write(tmp_path / "a.csv", text))
-    assert list(table) == ["column 1", "a", "b"]
-    assert table["column 1"].tolist() == [1, 2]
-    assert table["a"].tolist() == ["x y", "z"]
+@pytest.mark.parametrize("case", CONTENT)
+def test_what_text_is_taken_for(tmp_path, case):
+    text, columns = CONTENT[case]
+    table = read_table(write(tmp_path / "a.csv", text)).astype(object)
+    assert table.where(table.notna(), None).to_dict("list") == columns
 
 
 def test_without_a_header(tmp_path):
@@ -196,13 +199,13 @@ def test_wide_text_comes_in_shorter_chunks(tmp_path, monkeypatch):
     assert [len(c) for c in stream_table(path, 1000)] == [10, 10, 5]
 
 
-@pytest.mark.parametrize("rows", [0, -1, 2.0, True])
-def test_rows_of_a_chunk(tmp_path, rows):
-    with pytest.raises(ValueError, match=r"rows is .*; expected a positive integer"):
-        stream_table(write(tmp_path / "a.csv", "a\n1\n"), rows)
-
-
-def test_a_folder_and_a_missing_file(tmp_path):
+def test_wrong_calls(tmp_path):
+    path = write(tmp_path / "a.csv", "a\n1\n")
+    for rows in (0, -1, 2.0, True):
+        with pytest.raises(ValueError, match=r"rows is .*; expected a positive integer"):
+            stream_table(path, rows)
+    with pytest.raises(ValueError, match=r"labels is .*expected none beside a file that is no IDX"):
+        read_table(path, labels=path)
     with pytest.raises(DataFileError, match="a folder; expected a file"):
         read_table(tmp_path)
     with pytest.raises(FileNotFoundError):
@@ -268,12 +271,6 @@ def test_more_or_fewer_labels_than_pictures(tmp_path, count):
     for read in (read_table, lambda p: list(stream_table(p, 7))):
         with pytest.raises(DataFileError, match="labels"):
             read(path)
-
-
-def test_labels_beside_a_csv(tmp_path):
-    path = write(tmp_path / "a.csv", "a\n1\n")
-    with pytest.raises(ValueError, match=r"labels is .*expected none beside a file that is no IDX"):
-        read_table(path, labels=path)
 
 
 @pytest.mark.parametrize("block", [8, 1 << 20])
