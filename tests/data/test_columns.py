@@ -166,9 +166,7 @@ def test_parts_of_dates():
     texts = ["1970-01-01", "2024-02-29T18:00:00+06:00", None]
     parts = date_parts(dates_of(pandas.Series(texts), "ISO8601"), True)
     assert np.array_equal(
-        parts,
-        [[1970, 1, 3, 0, 0], [2024, 2, 3, 19782.5, 12], [np.nan] * 5],
-        equal_nan=True,
+        parts, [[1970, 1, 3, 0, 0], [2024, 2, 3, 19782.5, 12], [np.nan] * 5], equal_nan=True
     )
     zoned = pandas.to_datetime(pandas.Series(texts), utc=True, format="ISO8601")
     again = date_parts(dates_of(zoned.dt.tz_convert("Asia/Tokyo"), "ISO8601"), True)

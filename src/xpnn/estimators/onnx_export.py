@@ -15,13 +15,7 @@ from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.table_model import TableModel
-from xpnn.export.onnx_file import (
-    add_column,
-    add_mean,
-    add_scores,
-    check_dtype,
-    network_to_onnx,
-)
+from xpnn.export.onnx_file import add_column, add_mean, add_scores, check_dtype, network_to_onnx
 from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
 from xpnn.training import Network
 

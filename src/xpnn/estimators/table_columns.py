@@ -179,8 +179,7 @@ class TablePreprocessing:
         if extra and not self._said_extra:
             self._said_extra = True
             warnings.warn(
-                f"columns that the model has not learned are ignored: {listed(extra)}",
-                stacklevel=4,
+                f"columns that the model has not learned are ignored: {listed(extra)}", stacklevel=4
             )
 
     def _fill(self, frame: pd.DataFrame, out: Any) -> None:
