@@ -210,7 +210,7 @@ def test_what_is_set_apart():
     assert sorted([*learned.index, *held.index]) == list(range(101))
     assert list(held.index) == sorted(held.index)
     many = pandas.DataFrame({"y": [f"c{i // 2}" for i in range(30)]})
-    learned, held = split_rows(many, learn_target("y", many["y"]), 0.1, 0)
+    learned, held = split_rows(many, learn_target("y", many["y"]), 0.4, 0)
     assert set(held["y"]) <= set(learned["y"])
     for none in (0, None):
         learned, held = split_rows(rows, target, none, 0)
