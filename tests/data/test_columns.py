@@ -6,7 +6,7 @@ from table_files import need_tables, people
 
 import xpnn.data
 from xpnn.data import Column, describe, learn_columns
-from xpnn.data.cells import CellError, date_parts, dates_of, numbers_of, to_codes, yes_no_of
+from xpnn.data.cells import CellError, booleans_of, date_parts, dates_of, numbers_of, to_codes
 
 pandas = need_tables()
 RANDOM = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def test_text_is_read_as_the_same_number_as_python_reads():
 
 
 def test_yes_and_no_of_other_cells():
-    found = yes_no_of(pandas.Series(["YES", "f", "perhaps", None, "1"]))
+    found = booleans_of(pandas.Series(["YES", "f", "perhaps", None, "1"]))
     assert np.array_equal(found, [1, 0, np.nan, np.nan, 1], equal_nan=True)
 
 

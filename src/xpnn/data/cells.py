@@ -156,7 +156,7 @@ def _from_objects(series: pd.Series, words: frozenset[str]) -> Any:
     return values
 
 
-def yes_no_of(series: pd.Series) -> Any:
+def booleans_of(series: pd.Series) -> Any:
     """Read truth values, 0 and 1, and words of `YES` and `NO` as float64: NaN for all else."""
     codes, texts = to_codes(series)
     known = [1.0 if t.lower() in YES else 0.0 if t.lower() in NO else np.nan for t in texts]

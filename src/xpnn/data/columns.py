@@ -20,6 +20,7 @@ from xpnn.data.cells import (
     YES,
     CellError,
     arrow_text,
+    booleans_of,
     date_form,
     dates_of,
     has_hours,
@@ -28,7 +29,6 @@ from xpnn.data.cells import (
     numbers_of,
     to_codes,
     to_numbers,
-    yes_no_of,
 )
 from xpnn.data.optional import import_optional
 
@@ -199,7 +199,7 @@ def learn_column(name: str, series: pd.Series, kind: str | None = None) -> Colum
         dates = dates_of(series, ISO)
         missing = int(dates.isna().sum())
         return replace(base, kind="date", form=ISO, missing=missing, hours=has_hours(dates))
-    if types.is_bool_dtype(series.dtype) or _are_yes_and_no(texts):
+    if types.is_bool_dtype(series.dtype) or _are_boolean_words(texts):
         return replace(base, kind="yes/no")
     if is_text(series):
         return _learn_text(base, series, len(codes) - base.missing)
@@ -219,7 +219,7 @@ def _as_asked(name: str, series: pd.Series, kind: str) -> Column:
             values = dates_of(series, form)
             hours = has_hours(values)
         else:
-            values = yes_no_of(series) if kind == "yes/no" else numbers_of(series)
+            values = booleans_of(series) if kind == "yes/no" else numbers_of(series)
         missing = int(import_optional("pandas").isna(values).sum())
     except CellError as error:
         raise InputError(f"kinds[{name!r}] is {kind!r}, but {error}") from error
@@ -237,7 +237,7 @@ def _is_dates(series: pd.Series) -> bool:
     return False
 
 
-def _are_yes_and_no(texts: Sequence[str]) -> bool:
+def _are_boolean_words(texts: Sequence[str]) -> bool:
     """Whether there are one word for yes and the one for no that goes with it."""
     if len(texts) != 2:
         return False

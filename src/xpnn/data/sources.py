@@ -377,8 +377,6 @@ class BatchSource(Source):
         """Look at one batch."""
         where = f"batch {number} of {self.name}"
         parts = batch if isinstance(batch, tuple | list) else (batch,)
-        if isinstance(batch, Block):
-            parts = (batch.x, batch.t, batch.weight)
         if not 1 <= len(parts) <= 3 or not hasattr(parts[0], "shape"):
             raise TypeError(f"{where} is a {type(batch).__name__}; expected arrays (x, t)")
         block = Block(*(None if part is None else to_host(part) for part in parts))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from xpnn.backends import InputError
-from xpnn.data.cells import FORMS, date_parts, dates_of, numbers_of, to_codes, yes_no_of
+from xpnn.data.cells import FORMS, booleans_of, date_parts, dates_of, numbers_of, to_codes
 from xpnn.data.columns import KINDS, PIXEL_MOST, Column, describe, learn_columns, listed, repeated
 from xpnn.data.optional import import_optional
 
@@ -92,7 +92,7 @@ class TablePreprocessing:
     def __init__(self, kinds: Mapping[str, str] | None = None) -> None:
         self.kinds = dict(kinds or {})
         self.codes: tuple[ColumnCode, ...] = ()
-        self._said_extra = False
+        self._has_warned = False
 
     # Learning
 
@@ -120,7 +120,7 @@ class TablePreprocessing:
         if all(column.kind == "left out" for column in columns):
             raise InputError(f"no column to learn from:\n{describe(columns)}")
         self.codes = tuple(_learn(frame, column) for column in columns)
-        self._said_extra = False
+        self._has_warned = False
         return self
 
     @property
@@ -176,8 +176,8 @@ class TablePreprocessing:
             )
         known = {c.name for c in self.columns}
         extra = [name for name in given if name not in known]
-        if extra and not self._said_extra:
-            self._said_extra = True
+        if extra and not self._has_warned:
+            self._has_warned = True
             warnings.warn(
                 f"columns that the model has not learned are ignored: {listed(extra)}", stacklevel=4
             )
@@ -284,7 +284,7 @@ def _numbers(frame: pd.DataFrame, columns: Sequence[Column]) -> Any:
         if column.kind == "date":
             part[:] = date_parts(dates_of(frame[column.name], column.form), column.hours)
         elif column.kind == "yes/no":
-            part[:, 0] = yes_no_of(frame[column.name])
+            part[:, 0] = booleans_of(frame[column.name])
         elif isinstance(dtype, np.dtype) and dtype.kind in "biuf":
             plain[at] = column.name
         else:
@@ -331,24 +331,24 @@ def _learn_scaling(column: Column, table: Any) -> ColumnCode:
 def _learn_categories(column: Column, series: pd.Series) -> ColumnCode:
     from sklearn.preprocessing import OneHotEncoder
 
-    numbers, texts = to_codes(series)
-    values = np.asarray([*texts, ""], object)[numbers][:, None]
+    codes, texts = to_codes(series)
+    values = np.asarray([*texts, ""], object)[codes][:, None]
     least = max(2, min(20, len(values) // 1000))
     encoder = OneHotEncoder(
         handle_unknown="infrequent_if_exist", min_frequency=least, max_categories=MOST_CATEGORIES
     ).fit(values)
     (rare,) = encoder.infrequent_categories_
     names = set(encoder.categories_[0].tolist()) - set([] if rare is None else rare.tolist())
-    column = replace(column, missing=int((numbers < 0).sum()), distinct=len(texts))
+    column = replace(column, missing=int((codes < 0).sum()), distinct=len(texts))
     return ColumnCode(column, categories=tuple(sorted(names)), rare=rare is not None)
 
 
 def _one_hot(code: ColumnCode, series: pd.Series, out: Any, at: int) -> int:
     """Write a category's features from a place on; return the place after them."""
-    numbers, texts = to_codes(series)
+    codes, texts = to_codes(series)
     places = {value: i for i, value in enumerate(code.categories)}
     other = len(places) if code.rare else -1
-    found = np.asarray([places.get(text, other) for text in [*texts, ""]])[numbers]
+    found = np.asarray([places.get(text, other) for text in [*texts, ""]])[codes]
     for i in range(len(places) + code.rare):
         out[:, at + i] = found == i
     return at + len(places) + code.rare

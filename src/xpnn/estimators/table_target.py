@@ -50,13 +50,13 @@ class Target:
 
     def codes(self, series: pd.Series) -> Any:
         """Number of each row's class; `NOTHING` or `UNKNOWN` where there is none."""
-        numbers, texts = to_codes(series)
+        codes, texts = to_codes(series)
         known = {_text(value): i for i, value in enumerate(self.classes)}
         if self.dtype == "bool":  # a text file says it in many words
             words = dict.fromkeys(YES, known["true"]) | dict.fromkeys(NO, known["false"])
             known, texts = words, [text.lower() for text in texts]
         places = [known.get(text, UNKNOWN) for text in texts]
-        return np.asarray([*places, NOTHING], np.int64)[numbers]
+        return np.asarray([*places, NOTHING], np.int64)[codes]
 
     def values(self, series: pd.Series) -> Any:
         """Numbers of rows that have a target, in their units."""
