@@ -38,7 +38,7 @@ from rounds import (
 )
 from xpnn import Network
 from xpnn.data import stream
-from xpnn.data.streams.source import bytes_of
+from xpnn.data.streams import bytes_of
 
 SHARDS = 4
 BATCH = 256

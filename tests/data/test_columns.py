@@ -4,27 +4,15 @@ import numpy as np
 import pytest
 from table_files import need_tables, people
 
+import xpnn.data
 from xpnn.data import Column, describe, learn_columns
-from xpnn.data.cells import CellError, numbers_of, to_codes, yes_no_of
-from xpnn.data.dates import date_parts, dates_of
+from xpnn.data.cells import CellError, booleans_of, date_parts, dates_of, numbers_of, to_codes
 
+pandas = need_tables()
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def _tables():
-    need_tables()
-
-
-def frame(**columns):
-    import pandas
-
-    return pandas.DataFrame(columns)
-
-
 def said(cells, kind=None):
-    import pandas
-
     series = pandas.Series(cells, name="c")
     (column,) = learn_columns(series.to_frame(), {"c": kind} if kind else None)
     return column.taken_for
@@ -98,48 +86,43 @@ CELLS = {
     "American": (["12/31/2020", "01/02/2021"], "date (month/day/year), as year"),
     "English": (["31/12/2020", "01/02/2021"], "date (day/month/year), as year"),
     "no day": (["2020-02-30", "2020-01-01"] * 9, "category of 2"),
+    "categories": (pandas.Categorical([1, 2, 2, None], categories=[1, 2, 3]), "category of 2, 1 m"),
+}
+ASKED_FOR = {
+    "category": ([1, 2, 3, None], "category of 3, 1 missing"),
+    "left out": (["a", "b"], "left out, as was asked for"),
+    "number": (["1", "2", None], "number, 1 missing"),
+    "date": (["31.12.2020"], "date (day.month.year)"),
+    "yes/no": (["x", "yes", "no"], "yes/no, 1 missing"),
 }
 
 
-@pytest.mark.parametrize("case", CELLS)
+@pytest.mark.parametrize("case", [*CELLS, *ASKED_FOR])
 def test_what_cells_are_taken_for(case):
-    cells, expected = CELLS[case]
-    assert said(cells).startswith(expected)
-    if len(expected) < 15:
-        assert said(cells) == expected
+    cells, expected = (CELLS | ASKED_FOR)[case]
+    found = said(cells, case if case in ASKED_FOR else None)
+    assert found.startswith(expected)
+    assert found == expected or len(expected) >= 15
 
 
 def test_an_identifier_by_its_name():
     values = RANDOM.permutation(100) * 7
     for name in ("id", "customer_id", "Customer ID"):
-        (column,) = learn_columns(frame(**{name: values}))
+        (column,) = learn_columns(pandas.DataFrame({name: values}))
         assert column.reason == "each row its own"
-    assert learn_columns(frame(paid=values))[0].kind == "number"
+    assert learn_columns(pandas.DataFrame({"paid": values}))[0].kind == "number"
 
 
 def test_categories_of_pandas():
-    import pandas
-
-    assert said(pandas.Categorical([1, 2, 2, None], categories=[1, 2, 3])).startswith("category of")
     codes, texts = to_codes(pandas.Series(pandas.Categorical(["b", None], categories=["a", "b"])))
     assert (codes.tolist(), texts) == ([0, -1], ["b"])
 
 
 def test_a_value_is_the_same_in_every_type():
-    import pandas
-
     for cells in ([1, 2], [1.0, 2.0], ["1", " 2"], np.asarray([1, 2], "uint8")):
         assert to_codes(pandas.Series(cells))[1] == ["1", "2"]
     assert to_codes(pandas.Series([True, False]))[1] == ["true", "false"]
     assert to_codes(pandas.Series([0.5, np.nan]))[1] == ["0.5"]
-
-
-def test_kinds_that_are_asked_for():
-    assert said([1, 2, 3, None], "category") == "category of 3, 1 missing"
-    assert said(["a", "b"], "left out") == "left out, as was asked for"
-    assert said(["1", "2", None], "number") == "number, 1 missing"
-    assert said(["31.12.2020"], "date").startswith("date (day.month.year)")
-    assert said(["x", "yes", "no"], "yes/no") == "yes/no, 1 missing"
 
 
 @pytest.mark.parametrize(
@@ -154,12 +137,10 @@ def test_kinds_that_are_asked_for():
 )
 def test_kinds_that_do_not_fit(kinds, message):
     with pytest.raises(ValueError, match=message):
-        learn_columns(frame(c=["x", "z"]), kinds)
+        learn_columns(pandas.DataFrame({"c": ["x", "z"]}), kinds)
 
 
 def test_numbers_that_are_none_name_column_and_row():
-    import pandas
-
     series = pandas.Series(["1", "n.a.", "x" * 50], name="age", index=[10, 11, 12])
     with pytest.raises(
         CellError, match=r"column 'age', row 12: found 'x{37}\.\.\.'; expected a nu"
@@ -171,38 +152,33 @@ def test_numbers_that_are_none_name_column_and_row():
 
 
 def test_text_is_read_as_the_same_number_as_python_reads():
-    import pandas
-
     values = RANDOM.normal(size=500) * 10.0 ** RANDOM.integers(-300, 300, 500)
     texts = [repr(v) for v in values.tolist()]
     assert numbers_of(pandas.Series(texts)).tolist() == [float(t) for t in texts]
 
 
 def test_yes_and_no_of_other_cells():
-    import pandas
-
-    found = yes_no_of(pandas.Series(["YES", "f", "perhaps", None, "1"]))
+    found = booleans_of(pandas.Series(["YES", "f", "perhaps", None, "1"]))
     assert np.array_equal(found, [1, 0, np.nan, np.nan, 1], equal_nan=True)
 
 
 def test_parts_of_dates():
-    import pandas
-
     texts = ["1970-01-01", "2024-02-29T18:00:00+06:00", None]
     parts = date_parts(dates_of(pandas.Series(texts), "ISO8601"), True)
     assert np.array_equal(
-        parts,
-        [[1970, 1, 3, 0, 0], [2024, 2, 3, 19782.5, 12], [np.nan] * 5],
-        equal_nan=True,
+        parts, [[1970, 1, 3, 0, 0], [2024, 2, 3, 19782.5, 12], [np.nan] * 5], equal_nan=True
     )
     zoned = pandas.to_datetime(pandas.Series(texts), utc=True, format="ISO8601")
     again = date_parts(dates_of(zoned.dt.tz_convert("Asia/Tokyo"), "ISO8601"), True)
     assert np.array_equal(again, parts, equal_nan=True)
 
 
-def test_dates_that_are_none_name_column_and_row():
-    import pandas
+def test_a_name_that_the_package_has_not():
+    with pytest.raises(AttributeError, match=r"module 'xpnn\.data' has no attribute 'nothing'"):
+        xpnn.data.nothing  # noqa: B018
 
+
+def test_dates_that_are_none_name_column_and_row():
     with pytest.raises(CellError, match=r"row 1: found 'soon'; expected a date, day\.month\.year"):
         dates_of(pandas.Series(["1.1.2020", "soon"]), "%d.%m.%Y")
     with pytest.raises(CellError, match=r"row 0: found '5'; expected a date"):

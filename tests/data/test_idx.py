@@ -36,7 +36,7 @@ def test_the_bytes_are_those_of_the_format(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "letter", "name"), list(zip((8, 9, 11, 12, 13, 14), "BbhifdQ", NAMES, strict=False))
+    ("code", "letter", "name"), list(zip((8, 9, 11, 12, 13, 14), "Bbhifd", NAMES, strict=True))
 )
 def test_every_type_is_read_big_endian(tmp_path, code, letter, name):
     path = tmp_path / "a"
@@ -57,11 +57,8 @@ def test_writing_twice_gives_the_same_bytes_and_large_arrays_come_in_pieces(tmp_
 
 def test_writing_takes_any_library_and_any_order(backend, tmp_path):
     values = np.arange(6.0, dtype="float32").reshape(2, 3)
-    array = backend.asarray(values, "float32")
-    assert read_idx(write_idx(tmp_path / "a", array)).tolist() == values.tolist()
-    assert (
-        read_idx(write_idx(tmp_path / "b", np.asfortranarray(values))).tolist() == values.tolist()
-    )
+    for array in (backend.asarray(values, "float32"), np.asfortranarray(values)):
+        assert read_idx(write_idx(tmp_path / "a", array)).tolist() == values.tolist()
 
 
 @pytest.mark.parametrize(
@@ -142,11 +139,3 @@ def test_the_checksum_of_a_gzip_file_is_looked_at(tmp_path):
     path.write_bytes(packed[:-8] + bytes(4) + packed[-4:])
     with pytest.raises(DataFileError, match="broken gzip file: CRC check failed"):
         read_idx(path)
-
-
-def test_real_mnist(shared_data):
-    images = read_idx(shared_data / "mnist" / "t10k-images-idx3-ubyte.gz")
-    labels = read_idx(shared_data / "mnist" / "t10k-labels-idx1-ubyte.gz")
-    assert (images.shape, images.dtype) == ((10_000, 28, 28), "uint8")
-    assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert images[0].sum() == 18_454

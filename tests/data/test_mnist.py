@@ -2,6 +2,7 @@ import doctest
 import gzip
 import shutil
 from types import SimpleNamespace
+from unittest.mock import Mock
 from urllib.error import URLError
 
 import numpy as np
@@ -47,16 +48,10 @@ def write_table(path, rows):
 
 
 def check(found, train, test):
-    pairs = zip(
-        (found.train_images, found.train_labels, found.test_images, found.test_labels),
-        (*train, *test),
-        strict=True,
-    )
-    for own, expected in pairs:
-        assert own.shape == expected.shape
-        assert (own == expected).all()
-    assert found.train_images.dtype == found.test_images.dtype == "uint8"
-    assert found.train_labels.dtype == found.test_labels.dtype == "int64"
+    columns = (found.train_images, found.train_labels, found.test_images, found.test_labels)
+    for own, expected, dtype in zip(columns, (*train, *test), ["uint8", "int64"] * 2, strict=True):
+        assert own.dtype == dtype
+        np.testing.assert_array_equal(own, expected)
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
@@ -82,19 +77,20 @@ def test_idx_comes_before_csv_and_whole_files_before_parts(tmp_path):
     assert [p.name for p in find_mnist(tmp_path).train] == ["mnist_train.csv.gz"]
     write_part(tmp_path, "train", 2, ending=".gz")
     files = find_mnist(tmp_path)
-    assert [p.name for p in files.train] == [
-        "train-images-idx3-ubyte.gz",
-        "train-labels-idx1-ubyte.gz",
-    ]
+    assert files.train == (
+        tmp_path / "train-images-idx3-ubyte.gz", tmp_path / "train-labels-idx1-ubyte.gz",
+    )  # fmt: skip
     assert files.test == (tmp_path / "mnist_test_10.csv",)
 
 
-def test_pictures_without_labels_do_not_count(tmp_path):
-    write_part(tmp_path, "t10k", 2)
+def test_only_what_is_missing_is_named(tmp_path):
     write_part(tmp_path, "train", 2)
-    (tmp_path / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match="to train, expected"):
+    write_part(tmp_path, "t10k", 2)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()  # pictures alone do not count
+    with pytest.raises(FileNotFoundError) as error:
         find_mnist(tmp_path)
+    assert "to test, expected t10k" in str(error.value)
+    assert "to train" not in str(error.value)
 
 
 def test_an_empty_folder_says_what_was_looked_for_and_how_to_get_it(tmp_path):
@@ -113,14 +109,6 @@ def test_an_empty_folder_says_what_was_looked_for_and_how_to_get_it(tmp_path):
         "MNIST database (LeCun, Cortes, Burges)",
     ):
         assert part in message
-
-
-def test_only_what_is_missing_is_named(tmp_path):
-    write_part(tmp_path, "train", 2)
-    with pytest.raises(FileNotFoundError) as error:
-        find_mnist(tmp_path)
-    assert "to test, expected t10k" in str(error.value)
-    assert "to train" not in str(error.value)
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -157,54 +145,51 @@ def test_fetching_keeps_the_files(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_TEST_ROWS", 3)
     images = GENERATOR.integers(0, 256, (1_203, 784))
     labels = GENERATOR.integers(0, 10, 1_203).astype(str).astype(object)
-    asked = []
-
-    def fetch_openml(*args, **kwargs):
-        asked.append((args, kwargs))
-        return SimpleNamespace(data=images, target=labels)
-
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
+    openml = Mock(return_value=SimpleNamespace(data=images, target=labels))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", openml)
     found = fetch_mnist(tmp_path / "new")
-    assert asked == [(("mnist_784",), {"version": 1, "as_frame": False})]
+    openml.assert_called_once_with("mnist_784", version=1, as_frame=False)
     expected = labels.astype("int64")
     check(found, (images[:1_200], expected[:1_200]), (images[1_200:], expected[1_200:]))
     assert repr(found) == "Mnist(1,200 to train, 3 to test)"
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
-        "t10k-images-idx3-ubyte.gz",
-        "t10k-labels-idx1-ubyte.gz",
-        "train-images-idx3-ubyte.gz",
-        "train-labels-idx1-ubyte.gz",
-    ]
+        f"{part}-{what}-ubyte.gz" for part in ("t10k", "train")
+        for what in ("images-idx3", "labels-idx1")
+    ]  # fmt: skip
 
 
-def test_fetching_without_a_network(tmp_path, monkeypatch):
-    def fetch_openml(*_, **__):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
-    with pytest.raises(ConnectionError, match=r"no route to host.*copy the IDX files of the MNIST"):
-        fetch_mnist(tmp_path)
-
-
-def test_fetching_something_else(tmp_path, monkeypatch):
-    found = SimpleNamespace(data=np.zeros((5, 784)), target=np.zeros(5))
-    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: found)
-    with pytest.raises(DataFileError, match=r"shape \(5, 784\) and .*; expected \(70000, 784\)"):
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (URLError("no route"), ConnectionError, r"no route.*copy the IDX files of the MNIST"),
+        (
+            [SimpleNamespace(data=np.zeros((5, 784)), target=np.zeros(5))],
+            DataFileError, r"shape \(5, 784\) and .*; expected \(70000, 784\)",
+        ),
+    ],
+)  # fmt: skip
+def test_fetching_in_vain(tmp_path, monkeypatch, answer, error, message):
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", Mock(side_effect=answer))
+    with pytest.raises(error, match=message):
         fetch_mnist(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_real_mnist(shared_data, tmp_path):
-    for name in ("train", "test"):
-        count = {"train": 100, "test": 10}[name]
-        shutil.copy(shared_data / "mnist_csv" / f"mnist_{name}_{count}.csv", tmp_path)
+    for name in ("train_100", "test_10"):
+        shutil.copy(shared_data / "mnist_csv" / f"mnist_{name}.csv", tmp_path)
     whole, part = load_mnist(shared_data / "mnist"), load_mnist(tmp_path)
     assert isinstance(whole, Mnist)
-    assert (len(whole.train_images), len(whole.test_images)) == (60_000, 10_000)
-    assert (whole.train_images[:100] == part.train_images).all()
-    assert (whole.train_labels[:100] == part.train_labels).all()
-    assert (whole.test_images[:10] == part.test_images).all()
-    assert (whole.test_labels[:10] == part.test_labels).all()
+    assert (whole.train_images.shape, whole.test_images.shape) == ((60_000, 784), (10_000, 784))
+    assert part.train_labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(whole.test_labels).tolist() == counts
+    assert whole.test_images[0].sum() == 18_454
+    check(
+        part,
+        (whole.train_images[:100], whole.train_labels[:100]),
+        (whole.test_images[:10], whole.test_labels[:10]),
+    )
 
 
 def test_scaling_is_the_tutorials(backend, assert_close):

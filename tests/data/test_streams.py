@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import closing
 from itertools import pairwise
@@ -11,8 +10,7 @@ import numpy as np
 import pytest
 
 from xpnn.data import BlockShuffle, DataFileError, stream
-from xpnn.data.streams import Block, Source, Windows
-from xpnn.data.streams.source import bytes_of
+from xpnn.data.streams import Block, Source, Windows, bytes_of
 
 ROWS, FEATURES = 103, 3
 RNG = np.random.default_rng(0)
@@ -30,14 +28,17 @@ def save(path, array):
     return path
 
 
-def parquet(path, start=0, stop=ROWS, group=25):
+def write_parquet(path, columns, group=25):
     pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
-    part = slice(start, stop)
-    columns = {"a": X[part, 0], "kind": T[part], "b": X[part, 1], "c": X[part, 2], "w": W[part]}
     path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.table(columns), path, row_group_size=group)
     return path
+
+
+def parquet(path, start=0, stop=ROWS):
+    x, t, w = (column[start:stop] for column in (X, T, W))
+    return write_parquet(path, {"a": x[:, 0], "kind": t, "b": x[:, 1], "c": x[:, 2], "w": w})
 
 
 def batches():
@@ -51,17 +52,16 @@ def with_files(folder):
 
 
 def with_shards(folder):
-    names = []
     for name, whole in (("x", X), ("t", T), ("w", W)):
-        names.append(folder / name)
         for i, (a, b) in enumerate(SPANS):
             save(folder / name / f"{i}.npy", whole[a:b])
-    return stream(names[0], names[1], weight=names[2])
+    return stream(folder / "x", folder / "t", weight=folder / "w")
 
 
 def with_table_shards(folder):
-    for i, (a, b) in enumerate([*SPANS, (0, 0)]):  # the last file is empty
+    for i, (a, b) in enumerate(SPANS):
         save(folder / "part" / f"{i}.npy", TABLE[a:b])
+    save(folder / "part" / "none.npy", np.zeros((0, 2)))  # says nothing of the rows
     return stream(folder / "part", 1, weight=-1)
 
 
@@ -80,6 +80,12 @@ def with_zarr(folder):
     x = zarr.create_array(store={}, shape=X.shape, chunks=(20, 2), dtype="float32")
     x[:] = X
     return stream(x, T, weight=W)
+
+
+def chunked(chunks):
+    """Stands for Dask and zarr, which are seldom installed."""
+    x = X.view(type("Chunked", (np.ndarray,), {"chunks": chunks}))
+    return lambda folder: stream(x, T, weight=W)
 
 
 KINDS = {
@@ -104,6 +110,8 @@ KINDS = {
     "parquet shards": with_parquet_shards,
     "dask": with_dask,
     "zarr": with_zarr,
+    "chunks of several sizes": chunked(((30, 5, 68), (2, 1))),
+    "chunks of one size": chunked((20, 2)),
     "list of batches": lambda folder: stream(list(batches())),
     "function": lambda folder: stream(batches),
     "generator": lambda folder: stream(batches()),
@@ -168,13 +176,6 @@ def shown(seed, **options):
     return x[:, 0].astype(int)
 
 
-def test_the_seed_decides_the_order():
-    options = {"block_rows": 20, "buffer_blocks": 5}
-    first = shown(3, **options)
-    np.testing.assert_array_equal(first, shown(3, **options))
-    assert not np.array_equal(first, shown(4, **options))
-
-
 def test_blocks_are_mixed_and_rows_are_mixed_in_a_buffer():
     order = shown(0, block_rows=20, buffer_blocks=5)
     for start in range(0, 1000, 100):
@@ -184,6 +185,9 @@ def test_blocks_are_mixed_and_rows_are_mixed_in_a_buffer():
         assert sorted(buffer) == sorted((blocks[:, None] * 20 + np.arange(20)).ravel())
         assert not np.array_equal(buffer // 20, np.sort(buffer // 20))
     assert len(np.unique(order[:100] // 100)) > 2  # from everywhere
+    # The seed decides it.
+    np.testing.assert_array_equal(order, shown(0, block_rows=20, buffer_blocks=5))
+    assert not np.array_equal(order, shown(1, block_rows=20, buffer_blocks=5))
 
 
 def test_a_buffer_that_holds_everything_mixes_everything():
@@ -236,11 +240,9 @@ def test_labels_may_be_words(tmp_path):
 
 def test_words_in_parquet(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
     words = np.array(["no", "maybe", "yes"])[T % 3]
-    coded = pa.array(words).dictionary_encode()
-    pq.write_table(pa.table({"a": X[:, 0], "on": T > 1, "w": coded}), tmp_path / "x.parquet")
-    source = stream(tmp_path / "x.parquet", "w")
+    columns = {"a": X[:, 0], "on": T > 1, "w": pa.array(words).dictionary_encode()}
+    source = stream(write_parquet(tmp_path / "x.parquet", columns), "w")
     (x, t, _), _ = collect(source)
     np.testing.assert_array_equal(t, words)
     np.testing.assert_array_equal(x, np.column_stack([X[:, 0], T > 1]))
@@ -281,12 +283,11 @@ def test_the_thread_ends_with_the_pass_and_reads_no_further_than_the_buffers():
     assert source.asked <= 5 + 2  # in use, in the other buffer, waiting for one
 
 
-def failing():
-    yield X[:60], T[:60]
-    raise OSError("the disk is gone")
-
-
 def test_an_error_in_the_thread_comes_out():
+    def failing():
+        yield X[:60], T[:60]
+        raise OSError("the disk is gone")
+
     source = stream(failing, shuffle=BlockShuffle(7, 2))
     sizes = []
     passing = Windows(source, 7, "float32").go()
@@ -379,6 +380,9 @@ BAD = {
     ),
     "name for arrays": (lambda f: stream(X, "kind"), ValueError, "target is 'kind'; expected|t is"),
     "features": (lambda f: stream(X, T, features=["a"]), ValueError, "features names columns of P"),
+    "features of NPY": (
+        lambda f: stream(save(f / "x.npy", X), features=["a"]), ValueError, "features names colum",
+    ),
     "rows": (lambda f: stream(X, T, rows=5), ValueError, "rows is 5; x has 103"),
     "rows below 1": (lambda f: stream(batches, rows=0), ValueError, "rows is 0; expected a positi"),
     "shuffle": (lambda f: stream(X, T, shuffle=True), TypeError, "shuffle is a bool; expected a"),
@@ -412,8 +416,6 @@ def test_bad_input(name, tmp_path):
 
 
 def test_bad_parquet(tmp_path):
-    pa = pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs pyarrow")
     path = parquet(tmp_path / "x.parquet")
     with pytest.raises(DataFileError, match=r"x\.parquet: no column 'y'; expected one of a, kind"):
         stream(path, "y")
@@ -421,22 +423,13 @@ def test_bad_parquet(tmp_path):
         stream(path, 1)
     with pytest.raises(DataFileError, match=r"no\.parquet: not a readable Parquet file"):
         stream(write(tmp_path / "no.parquet", b"PAR1 and nothing else"))
-    pq.write_table(pa.table({"a": ["x"], "t": [1]}), tmp_path / "w.parquet")
+    words = write_parquet(tmp_path / "w.parquet", {"a": ["x"], "t": [1]})
     with pytest.raises(DataFileError, match=r"column 'a' holds string; expected numbers"):
-        stream(tmp_path / "w.parquet", "t")
-    table = pa.table({"a": [1.0, None, 2.0], "t": [1, 1, 1]})
-    pq.write_table(table, tmp_path / "n.parquet", row_group_size=1)
+        stream(words, "t")
+    gaps = {"a": [1.0, None, 2.0], "t": [1, 1, 1]}
     with pytest.raises(DataFileError, match=r"row group 1, column 'a': 1 missing values"):
-        collect(stream(tmp_path / "n.parquet", "t"))
+        collect(stream(write_parquet(tmp_path / "n.parquet", gaps, 1), "t"))
     whole = path.read_bytes()
-    broken = bytearray(whole)
-    broken[4:200] = bytes(196)
-    source = stream(write(tmp_path / "b.parquet", bytes(broken)), "kind")
+    source = stream(write(tmp_path / "b.parquet", whole[:4] + bytes(196) + whole[200:]), "kind")
     with pytest.raises(DataFileError, match=r"b\.parquet, row group 0"):
         collect(source)
-
-
-def test_without_pyarrow(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r'pip install "xpnn\[tables\]"'):
-        stream(write(tmp_path / "x.parquet", b"PAR1"))

@@ -3,11 +3,10 @@ import sys
 
 import numpy as np
 import pytest
-from table_files import need_tables, people
+from table_files import check_chunks, need_tables, people, write
 
 from xpnn.data import (
     DataFileError,
-    csv_records,
     csv_tables,
     line_of_row,
     read_table,
@@ -16,33 +15,14 @@ from xpnn.data import (
     write_idx,
 )
 
+pandas = need_tables()
 GENERATOR = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _tables():
-    need_tables()
 
 
 def zstd(data):
     import zstandard
 
     return zstandard.ZstdCompressor(write_checksum=True).compress(data)
-
-
-def write(path, content):
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
-def check_chunks(path, table, rows=7, **options):
-    """The chunks of a file are the table: in values, order, types and index."""
-    import pandas
-
-    chunks = list(stream_table(path, rows, **options))
-    assert [len(c) for c in chunks[:-1]] == [rows] * (len(chunks) - 1)
-    assert all((c.dtypes == table.dtypes).all() for c in chunks)
-    pandas.testing.assert_frame_equal(pandas.concat(chunks), table)
 
 
 TEXT = {
@@ -62,20 +42,15 @@ TEXT = {
 @pytest.mark.parametrize("block", [64, 1 << 22])
 @pytest.mark.parametrize("name", TEXT)
 def test_text_comes_back_whole_and_in_chunks(tmp_path, monkeypatch, name, block):
-    import pandas
-
-    monkeypatch.setattr(csv_records, "_BLOCK", block)
+    monkeypatch.setattr(csv_tables, "_BLOCK", block)
     given = people(50)
     given.loc[3, "city"] = 'a "quoted", one;\tand|two\nlines'
     path = write(tmp_path / name, TEXT[name](given))
     table = read_table(path)
     assert table_format(path) == "csv"
     pandas.testing.assert_frame_equal(table, given, check_dtype=False)
-    assert table.dtypes[["id", "age", "price"]].astype(str).tolist() == [
-        "int64",
-        "float64",
-        "float64",
-    ]
+    types = table.dtypes[["id", "age", "price"]].astype(str).tolist()
+    assert types == ["int64", "float64", "float64"]
     assert table["zip"][2] == "00002"
     check_chunks(path, table)
 
@@ -93,26 +68,29 @@ def test_types_hold_for_the_whole_file(tmp_path):
     assert first.iloc[0].tolist() == ["1", "2", "3", "4", "5"]
 
 
-def test_whole_numbers_beyond_int64_and_numbers_of_all_forms(tmp_path):
-    path = write(tmp_path / "a.csv", "a,b,c\n9223372036854775808,+1.5,1e3\n1,.5,-inf\n")
-    table = read_table(path)
-    assert table["a"].tolist() == [2.0**63, 1.0]
-    assert table["b"].tolist() == [1.5, 0.5]
-    assert table["c"].tolist() == [1000.0, -np.inf]
+CONTENT = {
+    "beyond int64": ("a\n9223372036854775808\n1\n", {"a": [2.0**63, 1.0]}),
+    "numbers": ("a,b\n+1.5,1e3\n.5,-inf\n", {"a": [1.5, 0.5], "b": [1000.0, -np.inf]}),
+    "spaces, blank lines, no name": (
+        "\n\r\n,a ,b\n 1 , x y ,\n\n2,\tz,3\n\r\n",
+        {"column 1": [1, 2], "a": ["x y", "z"], "b": [None, 3]},
+    ),
+    **{
+        f"nothing: {word}": (f"a,b\nx,1\n{word},2\n", {"a": ["x", None], "b": [1, 2]})
+        for word in ("", "NA", " NaN ", "null", "?", '"N/A"', "None")
+    },
+    **{
+        f"names that count: {names}": (f"{names}\n5,5,5\n", {n: [5] for n in names.split(",")})
+        for names in ("0,1,2", "label,0,1", "2019,2020,2021", "7,a,8")
+    },
+}
 
 
-@pytest.mark.parametrize("word", ["", "NA", " NaN ", "null", "?", '"N/A"', "None"])
-def test_what_stands_for_nothing(tmp_path, word):
-    table = read_table(write(tmp_path / "a.csv", f"a,b\nx,1\n{word},2\n"))
-    assert table["a"].isna().tolist() == [False, True]
-
-
-def test_spaces_blank_lines_and_columns_without_a_name(tmp_path):
-    text = "\n\r\n,a ,b\n 1 , x y ,\n\n2,\tz,3\n\r\n"
-    table = read_table(write(tmp_path / "a.csv", text))
-    assert list(table) == ["column 1", "a", "b"]
-    assert table["column 1"].tolist() == [1, 2]
-    assert table["a"].tolist() == ["x y", "z"]
+@pytest.mark.parametrize("case", CONTENT)
+def test_what_text_is_taken_for(tmp_path, case):
+    text, columns = CONTENT[case]
+    table = read_table(write(tmp_path / "a.csv", text)).astype(object)
+    assert table.where(table.notna(), None).to_dict("list") == columns
 
 
 def test_without_a_header(tmp_path):
@@ -129,6 +107,7 @@ def test_numbers_that_count_are_a_header(tmp_path, names):
     assert list(read_table(write(tmp_path / "a.csv", names + "\n5,5,5\n"))) == names.split(",")
 
 
+PACKED = zstd(b"a\n" + GENERATOR.integers(0, 256, 5000).astype("u1").tobytes().hex().encode())
 WRONG = {
     "empty": (b"", ": empty; expected a table"),
     "blank": (b"\n\r\n\n", ": empty; expected a line of column names"),
@@ -148,6 +127,9 @@ WRONG = {
     "space before": (b'a,b\n1, "2"\n', ", line 2: a quote in the middle of a field"),
     "carriage return": (b"a,b\r1,2\r3,4\r", ", line 1: a carriage return in the middle"),
     "gzip cut": (gzip.compress(b"a,b\n1,2\n" * 99)[:-6], ": a broken gzip file"),
+    "zstd cut": (PACKED[:-3], ": a broken zstd file"),
+    "zstd begun": (PACKED[:5], ": a broken zstd file"),
+    "zstd damaged": (PACKED[:40] + b"\xff\xff\xff" + PACKED[43:], ": a broken zstd file"),
     "zip": (b"PK\x05\x06" + bytes(18), ": a zip file with nothing in it; expected an NPZ"),
     "columns": (b"," * 50_001 + b"\n", ": 50,002 columns; expected 50,000 or fewer"),
 }
@@ -159,24 +141,12 @@ def test_the_error_names_the_file_and_the_line(tmp_path, monkeypatch, case, bloc
     content, message = WRONG[case]
     if len(content) > 1000:
         block = 1 << 22
-    monkeypatch.setattr(csv_records, "_BLOCK", block)
+    monkeypatch.setattr(csv_tables, "_BLOCK", block)
     path = write(tmp_path / "wrong.csv", content)
     for read in (read_table, lambda p: list(stream_table(p, 1))):
         with pytest.raises(DataFileError) as error:
             read(path)
         assert str(error.value).startswith(f"{path}{message}"), str(error.value)
-
-
-def test_a_broken_zstd_file(tmp_path):
-    packed = zstd(b"a\n" + GENERATOR.integers(0, 256, 5000).astype("u1").tobytes().hex().encode())
-    for content in (packed[:-3], packed[:5], packed[:40] + b"\xff\xff\xff" + packed[43:]):
-        with pytest.raises(DataFileError, match=r"a\.csv\.zst: a broken zstd file"):
-            read_table(write(tmp_path / "a.csv.zst", content))
-
-
-def test_frames_of_zstd_one_after_the_other(tmp_path):
-    path = write(tmp_path / "a.csv.zst", zstd(b"a\n1\n") + zstd(b"2\n") + zstd(b"3\n"))
-    assert read_table(path)["a"].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])
@@ -215,8 +185,8 @@ def test_a_bomb_takes_no_memory(tmp_path, monkeypatch):
 
 
 def test_a_record_without_an_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_records, "_BLOCK", 100)
-    monkeypatch.setattr(csv_records, "_LONGEST", 1000)
+    monkeypatch.setattr(csv_tables, "_BLOCK", 100)
+    monkeypatch.setattr(csv_tables, "_LONGEST", 1000)
     for text in ("a,b\n1,2\n" + "x" * 3000, 'a,b\n1,2\n"' + "x\n" * 3000 + '",1\n'):
         path = write(tmp_path / "a.csv", text)
         with pytest.raises(DataFileError, match=r"a\.csv, line 3: .*record of more than 1,000 b"):
@@ -229,13 +199,13 @@ def test_wide_text_comes_in_shorter_chunks(tmp_path, monkeypatch):
     assert [len(c) for c in stream_table(path, 1000)] == [10, 10, 5]
 
 
-@pytest.mark.parametrize("rows", [0, -1, 2.0, True])
-def test_rows_of_a_chunk(tmp_path, rows):
-    with pytest.raises(ValueError, match=r"rows is .*; expected a positive integer"):
-        stream_table(write(tmp_path / "a.csv", "a\n1\n"), rows)
-
-
-def test_a_folder_and_a_missing_file(tmp_path):
+def test_wrong_calls(tmp_path):
+    path = write(tmp_path / "a.csv", "a\n1\n")
+    for rows in (0, -1, 2.0, True):
+        with pytest.raises(ValueError, match=r"rows is .*; expected a positive integer"):
+            stream_table(path, rows)
+    with pytest.raises(ValueError, match=r"labels is .*expected none beside a file that is no IDX"):
+        read_table(path, labels=path)
     with pytest.raises(DataFileError, match="a folder; expected a file"):
         read_table(tmp_path)
     with pytest.raises(FileNotFoundError):
@@ -303,15 +273,9 @@ def test_more_or_fewer_labels_than_pictures(tmp_path, count):
             read(path)
 
 
-def test_labels_beside_a_csv(tmp_path):
-    path = write(tmp_path / "a.csv", "a\n1\n")
-    with pytest.raises(ValueError, match=r"labels is .*expected none beside a file that is no IDX"):
-        read_table(path, labels=path)
-
-
 @pytest.mark.parametrize("block", [8, 1 << 20])
 def test_the_line_of_a_row(tmp_path, monkeypatch, block):
-    monkeypatch.setattr("xpnn.data.csv_records._BLOCK", block)
+    monkeypatch.setattr("xpnn.data.csv_tables._BLOCK", block)
     path = tmp_path / "t.csv"
     path.write_text('\nname,"two\nlines"\r\na,1\n\n"b\n\nb",2\r\n\r\nc,3')
     assert read_table(path)["name"].tolist() == ["a", "b\n\nb", "c"]

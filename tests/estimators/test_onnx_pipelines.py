@@ -29,15 +29,11 @@ from xpnn import MLPClassifier, MLPRegressor
 from xpnn.estimators import to_onnx
 from xpnn.export import OPSETS, OnnxError
 
+runtime()
 every_opset = pytest.mark.parametrize("opset", OPSETS)
 ROWS = 120
 NUMBERS = ["age", "income"]
 TEXTS = ["town", "size"]
-
-
-@pytest.fixture(autouse=True)
-def _installed():
-    runtime()
 
 
 @pytest.fixture
@@ -94,6 +90,20 @@ def assert_same(pipeline, frame, names=None, **options):
     assert_values(found["probabilities"], expected, "float64")
 
 
+def assert_same_array(pipeline, x, used=None, **options):
+    """As `assert_same`, for an array whose columns have no names."""
+    feeds = {"X": x} if used is None else {f"X{i}": x[:, [i]] for i in used}
+    found = run(to_onnx(pipeline, **options), feeds)
+    assert found["label"].tolist() == pipeline.predict(x).tolist()
+    assert_values(found["probabilities"], pipeline.predict_proba(x), "float64")
+
+
+def numbers_and(encoder, columns):
+    """Numbers filled in and scaled, beside encoded columns."""
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    return ColumnTransformer([("n", numbers, NUMBERS), ("c", encoder, columns)])
+
+
 def strange(frame):
     """The same rows with values that were never seen."""
     other = frame.copy()
@@ -125,10 +135,7 @@ def test_scalers(name, opset):
     x, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(SCALERS[name], MLPClassifier((5,), random_state=0, max_iter=3))
     quietly(pipeline.fit, x, y)
-    x = x * 2 - 1  # out of the range that was learned
-    found = run(to_onnx(pipeline, opset=known(opset)), {"X": x})
-    assert found["label"].tolist() == pipeline.predict(x).tolist()
-    assert_values(found["probabilities"], pipeline.predict_proba(x), "float64")
+    assert_same_array(pipeline, x * 2 - 1, opset=known(opset))  # beyond what was learned
 
 
 IMPUTERS = {
@@ -182,11 +189,7 @@ ENCODERS = {
 def test_encoders(name, frame, opset):
     """Text, integers and truth values, known ones and others."""
     columns = [*TEXTS, "rooms", "new"]
-    preprocessing = ColumnTransformer(
-        [("n", make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS),
-         ("c", ENCODERS[name], columns)]
-    )  # fmt: skip
-    pipeline = fitted(preprocessing, frame)
+    pipeline = fitted(numbers_and(ENCODERS[name], columns), frame)
     for rows in (frame, strange(frame)):
         assert_same(pipeline, rows, [*NUMBERS, *columns], opset=known(opset))
 
@@ -215,8 +218,9 @@ def test_rare_missing_categories(frame):
     frame.loc[:2, "rooms"], frame.loc[3:5, "size"] = np.nan, None
     columns = ["rooms", "size", "town"]
     rare = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10)
-    assert_same(fitted(ColumnTransformer([("c", rare, columns)]), frame), frame)
-    assert_same(fitted(ColumnTransformer([("c", rare, columns)]), frame), strange(frame))
+    pipeline = fitted(ColumnTransformer([("c", rare, columns)]), frame)
+    assert_same(pipeline, frame)
+    assert_same(pipeline, strange(frame))
     coded = OrdinalEncoder(min_frequency=10, encoded_missing_value=-3)
     assert_same(fitted(ColumnTransformer([("c", coded, columns)]), frame), frame)
 
@@ -238,15 +242,10 @@ def test_columns_nested_reordered_dropped_and_passed_on(frame):
         [("a", "passthrough", ["rooms"]), ("s", StandardScaler(), ["income"])]
     )
     preprocessing = ColumnTransformer(
-        [
-            ("t", OneHotEncoder(handle_unknown="ignore"), ["town"]),
-            ("inner", inner, ["income", "rooms"]),
-            ("again", MinMaxScaler(), ["rooms", "income"]),
-            ("none", StandardScaler(), []),
-            ("gone", "drop", ["age"]),
-        ],
-        remainder="drop",
-    )
+        [("t", OneHotEncoder(handle_unknown="ignore"), ["town"]),
+         ("inner", inner, ["income", "rooms"]), ("again", MinMaxScaler(), ["rooms", "income"]),
+         ("none", StandardScaler(), []), ("gone", "drop", ["age"])],
+    )  # fmt: skip
     pipeline = fitted(preprocessing, frame)
     assert_same(pipeline, frame, ["town", "income", "rooms"])
     rest = ColumnTransformer([("gone", "drop", [*TEXTS, "age"])], remainder=StandardScaler())
@@ -261,63 +260,46 @@ def test_columns_of_an_array():
     x, y = load_iris(return_X_y=True)
     columns = ColumnTransformer([("s", StandardScaler(), slice(0, 2)), ("m", MinMaxScaler(), [3])])
     pipeline = quietly(make_pipeline(columns, MLPClassifier((4,), max_iter=2)).fit, x, y)
-    found = run(to_onnx(pipeline), {f"X{i}": x[:, [i]] for i in (0, 1, 3)})
-    assert_values(found["probabilities"], pipeline.predict_proba(x), "float64")
+    assert_same_array(pipeline, x, (0, 1, 3))
 
 
 def test_text_alone(frame):
     table = frame[TEXTS].to_numpy(object)
     pipeline = make_pipeline(OneHotEncoder(), MLPClassifier((4,), max_iter=2, random_state=0))
-    quietly(pipeline.fit, table, target(frame))
-    found = run(to_onnx(pipeline), {"X": table})
-    assert_values(found["probabilities"], pipeline.predict_proba(table), "float64")
+    assert_same_array(quietly(pipeline.fit, table, target(frame)), table)
 
 
 def test_dtypes(frame):
-    preprocessing = ColumnTransformer(
-        [("n", make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS),
-         ("c", OneHotEncoder(), TEXTS)]
-    )  # fmt: skip
-    single = fitted(preprocessing, frame, dtype="float32")
-    names = [*NUMBERS, *TEXTS]
-    given = {name: feeds(frame)[name] for name in names}
+    frame = frame[[*NUMBERS, *TEXTS]]
+    single = fitted(numbers_and(OneHotEncoder(), TEXTS), frame, dtype="float32")
     expected = single.predict_proba(frame)
-    assert_values(run(to_onnx(single), given)["probabilities"], expected, "float32")
-    given = {name: feeds(frame, "float32")[name] for name in names}
-    model = to_onnx(single, input_dtype="float32")
-    assert_values(run(model, given)["probabilities"], expected, "float32")
+    for dtype in ("float64", "float32"):
+        found = run(to_onnx(single, input_dtype=dtype), feeds(frame, dtype))
+        assert_values(found["probabilities"], expected, "float32")
     with pytest.raises(OnnxError, match="input_dtype is 'float16'; preprocessing needs"):
         to_onnx(single, input_dtype="float16")
 
 
-@pytest.mark.parametrize(
-    ("step", "message"),
-    [
-        (Normalizer(), "a step of the class sklearn.preprocessing.*Normalizer cannot be written"),
-        (FunctionTransformer(np.tanh), "FunctionTransformer with the function .* it is code"),
-        (
-            ColumnTransformer([("a", StandardScaler(), ["age"])], transformer_weights={"a": 2}),
-            "with transformer_weights cannot be written",
-        ),
-        (
-            ColumnTransformer(
-                [("a", OneHotEncoder(), ["town"]), ("b", "passthrough", ["town", "age"])]
-            ),
-            "column 2 is taken for text by one step and for numbers by another",
-        ),
-    ],
-)  # fmt: skip
+REFUSED = [
+    (Normalizer(), "a step of the class sklearn.preprocessing.*Normalizer cannot be written"),
+    (FunctionTransformer(np.tanh), "FunctionTransformer with the function .* it is code"),
+    (
+        ColumnTransformer([("a", StandardScaler(), [0])], transformer_weights={"a": 2}),
+        "with transformer_weights cannot be written",
+    ),
+    (
+        ColumnTransformer([("a", OneHotEncoder(), [2]), ("b", "passthrough", [2, 0])]),
+        "column 2 is taken for text by one step and for numbers by another",
+    ),
+]
+
+
+@pytest.mark.parametrize(("step", "message"), REFUSED)
 def test_steps_that_are_refused(step, message, frame, tmp_path):
-    frame["age"] = frame["age"].fillna(20.0)
-    pipeline = make_pipeline(step, MLPClassifier(max_iter=1))
-    used = frame[NUMBERS] if not isinstance(step, ColumnTransformer) else frame
-    if "text by one" in message:
-        pipeline.steps[0][1].fit(frame)
-        quietly(pipeline.steps[1][1].fit, np.ones((4, 6)), [0, 1, 0, 1])
-    else:
-        quietly(pipeline.fit, used, target(frame))
+    step.fit(frame if isinstance(step, ColumnTransformer) else frame[["rooms", "income"]])
+    model = quietly(MLPClassifier(max_iter=1).fit, np.ones((4, 6)), [0, 1, 0, 1])
     with pytest.raises(OnnxError, match=message):
-        to_onnx(pipeline, tmp_path / "model.onnx")
+        to_onnx(make_pipeline(step, model), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 

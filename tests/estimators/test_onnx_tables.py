@@ -15,12 +15,8 @@ from xpnn.estimators.onnx_table import NO_DATE, add_table
 from xpnn.export import OPSETS, OnnxError
 from xpnn.export.onnx_graph import Graph
 
+runtime()
 every_opset = pytest.mark.parametrize("opset", OPSETS)
-
-
-@pytest.fixture(autouse=True)
-def _installed():
-    runtime()
 
 
 def date_code(hours):

@@ -191,8 +191,7 @@ def _dtype_of(model: Any) -> str:
 
 def _target(name: str, classes: Any, frame: pd.DataFrame | None) -> Target:
     """What such a model predicts; the baseline is learned from the rows, if there are any."""
-    from xpnn.estimators.table_split import with_target
-    from xpnn.estimators.table_target import Target, with_rows
+    from xpnn.estimators.table_target import Target, with_rows, with_target
 
     target = Target(name, "regress")
     if classes is not None:

@@ -162,7 +162,7 @@ def make_figure(
 
 def _with_rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any, Any]:
     """Rows and targets as the pictures take them."""
-    from xpnn.estimators.table_split import with_target
+    from xpnn.estimators.table_target import with_target
 
     target, y = model.target, None
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)

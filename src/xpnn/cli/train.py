@@ -294,7 +294,7 @@ class _Describe:
         assert model.target is not None
         self.screen.say(model.preprocessing.describe(joined=True))
         self.screen.say(model.target.describe())
-        from xpnn.estimators.table_record import layer_widths
+        from xpnn.estimators.table_model import layer_widths
 
         shape = layer_widths(run.model)
         self.screen.say(f"network: {' - '.join(f'{width:,}' for width in shape)}")

@@ -8,33 +8,20 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_WHERE = {
-    "BlockShuffle": "xpnn.data.streams.source",
-    "Column": "xpnn.data.columns",
-    "DataFileError": "xpnn.data.files",
-    "Mnist": "xpnn.data.mnist",
-    "MnistFiles": "xpnn.data.mnist",
-    "Source": "xpnn.data.streams.source",
-    "ascii_digit": "xpnn.data.mnist",
-    "describe": "xpnn.data.columns",
-    "digit_targets": "xpnn.data.mnist",
-    "fetch_mnist": "xpnn.data.mnist",
-    "find_mnist": "xpnn.data.mnist",
-    "learn_columns": "xpnn.data.columns",
-    "line_of_row": "xpnn.data.tables",
-    "load_mnist": "xpnn.data.mnist",
-    "read_digits_csv": "xpnn.data.digits_csv",
-    "read_idx": "xpnn.data.idx",
-    "read_table": "xpnn.data.tables",
-    "open_compressed": "xpnn.data.files",
-    "atomic_write": "xpnn.data.files",
-    "scale_pixels": "xpnn.data.mnist",
-    "square_picture": "xpnn.data.mnist",
-    "stream": "xpnn.data.streams.open",
-    "stream_table": "xpnn.data.tables",
-    "table_format": "xpnn.data.tables",
-    "write_idx": "xpnn.data.idx",
-}
+_NAMES = {
+    "columns": ("Column", "describe", "learn_columns"),
+    "digits_csv": ("read_digits_csv",),
+    "files": ("DataFileError", "atomic_write", "open_compressed"),
+    "idx": ("read_idx", "write_idx"),
+    "mnist": (
+        "Mnist", "MnistFiles", "ascii_digit", "digit_targets", "fetch_mnist", "find_mnist",
+        "load_mnist", "scale_pixels", "square_picture",
+    ),
+    "sources": ("stream",),
+    "streams": ("BlockShuffle", "Source"),
+    "tables": ("line_of_row", "read_table", "stream_table", "table_format"),
+}  # fmt: skip
+_WHERE = {name: f"xpnn.data.{module}" for module, names in _NAMES.items() for name in names}
 
 __all__ = [*_WHERE]
 

@@ -21,7 +21,6 @@ import numpy as np
 
 from xpnn import __version__
 from xpnn.backends import InputError, is_array, to_host
-from xpnn.data.files import atomic_write
 
 # safetensors' names of the dtypes that are read. It knows more, which NumPy does not.
 _DTYPES = {
@@ -35,16 +34,8 @@ _HEADER_BYTES = 90_000_000  # safetensors reads no header above 100 million
 class FileKind:
     """What a file of arrays is for.
 
-    Parameters
-    ----------
-    key : str
-        Name of the JSON text in safetensors' metadata; tells such files from others.
-    name : str
-        What errors call it.
-    format : int
-        The format that is read and written.
-    error : type
-        Raised where such a file cannot be read or written.
+    `key` names the JSON text in safetensors' metadata, which tells such files from others; `name`
+    is what errors call it; `error` is raised where such a file cannot be read or written.
     """
 
     key: str
@@ -92,24 +83,20 @@ def write_arrays(
 ) -> Path:
     """Write a file of arrays, whole or not at all; see `atomic_write`.
 
-    Raises TypeError or ValueError where JSON cannot hold something in the header, whose arrays
-    become lists.
+    Raises TypeError or ValueError where JSON cannot hold something in the header.
     """
+    # Not needed before: a network that is not saved loads none of it.
     from safetensors.numpy import save
+
+    from xpnn.data.files import atomic_write
 
     # safetensors writes the memory as it lies, so it must lie in C order.
     tensors = {
         name: np.array(a, a.dtype.newbyteorder("="), order="C", copy=None)
         for name, a in arrays.items()
     }
-    text = seal(
-        {
-            "format": kind.format,
-            "xpnn": __version__,
-            **header,
-            "arrays_sha256": _digest(tensors),
-        }
-    )
+    about = {"format": kind.format, "xpnn": __version__}
+    text = seal({**about, **header, "arrays_sha256": _digest(tensors)})
     if len(text) > _HEADER_BYTES:
         raise kind.error(
             f"{path}: its values beside the arrays take {len(text):,} bytes; a {kind.name} has "

@@ -28,17 +28,7 @@ _PADDED = r"^[+-]?0[0-9xX]"
 
 
 def clean(cells: Any) -> Any:
-    """Strip text, and make nothing of what stands for nothing.
-
-    Parameters
-    ----------
-    cells : pyarrow.Array or ChunkedArray of string
-        Raw text.
-
-    Returns
-    -------
-    pyarrow.Array or ChunkedArray of string
-    """
+    """Strip Arrow strings, and make null of what stands for nothing."""
     pa, pc = import_optional("pyarrow"), import_optional("pyarrow.compute")
     cells = pc.utf8_trim_whitespace(cells)
     nothing = pc.is_in(cells, value_set=pa.array(MISSING, cells.type))
@@ -68,21 +58,9 @@ def is_padded(cells: Any) -> bool:
 
 
 def to_numbers(cells: Any, kind: str = "float64") -> tuple[Any, Any]:
-    """Read numbers.
+    """Read cleaned Arrow strings as numbers of an Arrow type.
 
-    Parameters
-    ----------
-    cells : pyarrow.Array or ChunkedArray of string
-        Cleaned text.
-    kind : str, default 'float64'
-        Arrow's type of the result.
-
-    Returns
-    -------
-    numbers : pyarrow array
-        Null where there is nothing, or a word.
-    words : pyarrow array of string
-        The words, each once: cells that are no numbers.
+    Null where there is nothing, or a word; second, the different words: cells that are no numbers.
     """
     pa, pc = import_optional("pyarrow"), import_optional("pyarrow.compute")
     try:
@@ -111,59 +89,24 @@ def _written(value: Any) -> str | None:
 
 
 def to_codes(series: pd.Series) -> tuple[Any, list[str]]:
-    """Number the different values of a column.
+    """Number the different values of a column: its codes (int64, -1 for nothing), and the values.
 
-    Parameters
-    ----------
-    series : pandas.Series
-        Raw cells.
-
-    Returns
-    -------
-    codes : numpy.ndarray of int64, shape (n,)
-        Place in the list; -1 where there is nothing.
-    texts : list of str
-        The different values as text: 1, 1.0 and "1" are one value.
-
-    Raises
-    ------
-    TypeError
-        The cells are lists or the like.
+    These are text: 1, 1.0 and "1" are one value. Cells that are lists or the like raise TypeError.
     """
-    pandas = import_optional("pandas")
-    if isinstance(series.dtype, pandas.CategoricalDtype):
-        found = series.cat.categories.astype(object)
-        codes = series.cat.codes.to_numpy().astype(np.int64)
-    else:
-        codes, found = pandas.factorize(series)
-    texts = [_written(value) for value in found]
-    places: dict[str | None, int] = {}
-    for text in texts:
-        if text is not None:
-            places.setdefault(text, len(places))
-    numbers = np.asarray([places.get(text, -1) for text in texts] + [-1], np.int64)
-    kept = numbers[codes]
-    # A category that no row has does not count.
-    used = np.unique(kept[kept >= 0])
-    names = [str(text) for text in places]
-    if len(used) == len(names):
-        return kept, names
-    again = np.full(len(names) + 1, -1, np.int64)
-    again[used] = np.arange(len(used))
-    return again[kept], [names[i] for i in used]
+    codes, found = import_optional("pandas").factorize(series)
+    places: dict[str, int] = {}
+    numbers = []
+    for value in found:
+        text = _written(value)
+        numbers.append(-1 if text is None else places.setdefault(text, len(places)))
+    return np.asarray([*numbers, -1], np.int64)[codes], list(places)
 
 
 class CellError(InputError):
     """A cell is not of its column's kind.
 
-    Attributes
-    ----------
-    row : object
-        Its row in the index of the table.
-    column : str
-        The name of its column.
-    problem : str
-        What was found, and what was expected.
+    `row` is its place in the table's index, `column` the name of its column, `problem` what was
+    found and what was expected.
     """
 
     def __init__(self, series: pd.Series, place: int, expected: str) -> None:
@@ -175,24 +118,9 @@ class CellError(InputError):
 
 
 def numbers_of(series: pd.Series, words: Iterable[str] = ()) -> Any:
-    """Read a column of numbers.
+    """Read a column of numbers, or of text of numbers, as float64.
 
-    Parameters
-    ----------
-    series : pandas.Series
-        Raw cells: numbers, or text of numbers.
-    words : iterable of str
-        Text that counts as missing.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n,)
-        NaN where there is nothing, or no finite number.
-
-    Raises
-    ------
-    CellError
-        A cell holds something else.
+    NaN where there is nothing, one of `words`, or no finite number. Other cells raise `CellError`.
     """
     types = import_optional("pandas.api.types")
     if is_text(series):
@@ -228,19 +156,106 @@ def _from_objects(series: pd.Series, words: frozenset[str]) -> Any:
     return values
 
 
-def yes_no_of(series: pd.Series) -> Any:
-    """Read a column of yes and no.
-
-    Parameters
-    ----------
-    series : pandas.Series
-        Raw cells: truth values, 0 and 1, or words of `YES` and `NO`.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n,)
-        1 for yes, 0 for no, NaN where there is nothing or something else.
-    """
+def booleans_of(series: pd.Series) -> Any:
+    """Read truth values, 0 and 1, and words of `YES` and `NO` as float64: NaN for all else."""
     codes, texts = to_codes(series)
     known = [1.0 if t.lower() in YES else 0.0 if t.lower() in NO else np.nan for t in texts]
     return np.asarray([*known, np.nan])[codes]
+
+
+# Dates
+
+ISO = "ISO8601"
+# pandas' format of each way, and what it looks like; where two fit, the first is taken.
+_DAY = {
+    "%Y/%m/%d": ("year/month/day", r"[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}"),
+    "%d.%m.%Y": ("day.month.year", r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}"),
+    "%m/%d/%Y": ("month/day/year", r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}"),
+    "%d/%m/%Y": ("day/month/year", r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}"),
+    "%d-%m-%Y": ("day-month-year", r"[0-9]{1,2}-[0-9]{1,2}-[0-9]{4}"),
+}
+_TIME = {"": "", " %H:%M": " [0-9]{1,2}:[0-9]{2}", " %H:%M:%S": " [0-9]{1,2}:[0-9]{2}:[0-9]{2}"}
+_ISO = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?"
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+# Ways to write a date: name for people, regular expression.
+FORMS: dict[str, tuple[str, str]] = {
+    ISO: ("year-month-day", f"^{_ISO}$"),
+    **{
+        day + time: (name, f"^{shape}{clock}$")
+        for day, (name, shape) in _DAY.items()
+        for time, clock in _TIME.items()
+    },
+}
+PARTS = ("year", "month", "weekday", "days since 1970")
+HOUR = "hour"
+
+
+def _parse(cells: Any, form: str) -> Any:
+    """Dates as naive UTC; NaT where a cell is not written that way."""
+    pandas, pc = import_optional("pandas"), import_optional("pyarrow.compute")
+    fits = pc.match_substring_regex(cells, FORMS[form][1])
+    texts = np.asarray(pc.if_else(fits, cells, None).to_numpy(zero_copy_only=False), object)
+    dates = pandas.to_datetime(pandas.Series(texts), format=form, errors="coerce", utc=True)
+    return dates.dt.tz_localize(None)
+
+
+def date_form(cells: Any) -> str | None:
+    """Find the form of `FORMS` in which all cells are written, Arrow strings without nulls.
+
+    None where they are not all dates.
+    """
+    pc = import_optional("pyarrow.compute")
+    for form, (_, shape) in FORMS.items():
+        if not pc.all(pc.match_substring_regex(cells, shape)).as_py():
+            continue
+        if _parse(cells, form).notna().all():
+            return form
+    return None
+
+
+def dates_of(series: pd.Series, form: str) -> pd.Series:
+    """Read a column of dates, or of text in one of `FORMS`, as naive UTC.
+
+    NaT where there is nothing; other cells raise `CellError`.
+    """
+    pandas = import_optional("pandas")
+    if pandas.api.types.is_datetime64_any_dtype(series.dtype):
+        dates = series.reset_index(drop=True)
+        return dates.dt.tz_convert(None) if dates.dt.tz is not None else dates
+    expected = f"a date, {FORMS[form][0]}"
+    if is_text(series):
+        cells = arrow_text(series)
+        dates = _parse(cells, form)
+        empty = np.asarray(cells.is_null())
+    else:
+        empty = series.isna().to_numpy()
+        if pandas.api.types.is_numeric_dtype(series.dtype) and not empty.all():
+            raise CellError(series, int(np.argmin(empty)), expected)
+        plain = series.astype(object).reset_index(drop=True)
+        dates = pandas.to_datetime(plain, errors="coerce", utc=True).dt.tz_localize(None)
+    strange = dates.isna().to_numpy() & ~empty
+    if strange.any():
+        raise CellError(series, int(np.argmax(strange)), expected)
+    return dates
+
+
+def has_hours(dates: pd.Series) -> bool:
+    """Whether the time of day is more than midnight everywhere."""
+    known = dates.dropna()
+    return bool((known != known.dt.normalize()).any())
+
+
+def date_parts(dates: pd.Series, hours: bool) -> Any:
+    """Turn dates into numbers, float64 of shape (n, 4 or 5), NaN where there is nothing.
+
+    Year, month, weekday (Monday is 0), days since 1970 with their fraction, and the hour with its
+    fraction if `hours`.
+    """
+    pandas = import_optional("pandas")
+    days = (dates - pandas.Timestamp(0)) / pandas.Timedelta(days=1)
+    parts = [dates.dt.year, dates.dt.month, dates.dt.day_of_week, days]
+    if hours:
+        parts.append((days - np.floor(days)) * 24)
+    return np.column_stack([part.to_numpy(np.float64, na_value=np.nan) for part in parts])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,18 +12,24 @@ import numpy as np
 
 from xpnn.backends import InputError
 from xpnn.data.cells import (
+    FORMS,
+    HOUR,
+    ISO,
     NO,
+    PARTS,
     YES,
     CellError,
     arrow_text,
+    booleans_of,
+    date_form,
+    dates_of,
+    has_hours,
     is_padded,
     is_text,
     numbers_of,
     to_codes,
     to_numbers,
-    yes_no_of,
 )
-from xpnn.data.dates import FORMS, HOUR, ISO, PARTS, date_form, dates_of, has_hours
 from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
@@ -54,7 +61,7 @@ class Column:
     words : tuple of str
         Text among the numbers that counts as missing.
     form : str
-        How dates are written; a key of `xpnn.data.dates.FORMS`.
+        How dates are written; a key of `xpnn.data.cells.FORMS`.
     hours : bool
         Whether dates have a time of day.
     reason : str
@@ -161,6 +168,11 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that is there twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
 def learn_column(name: str, series: pd.Series, kind: str | None = None) -> Column:
     """Decide what one column is; see `learn_columns`."""
     types = import_optional("pandas.api.types")
@@ -187,7 +199,7 @@ def learn_column(name: str, series: pd.Series, kind: str | None = None) -> Colum
         dates = dates_of(series, ISO)
         missing = int(dates.isna().sum())
         return replace(base, kind="date", form=ISO, missing=missing, hours=has_hours(dates))
-    if types.is_bool_dtype(series.dtype) or _are_yes_and_no(texts):
+    if types.is_bool_dtype(series.dtype) or _are_boolean_words(texts):
         return replace(base, kind="yes/no")
     if is_text(series):
         return _learn_text(base, series, len(codes) - base.missing)
@@ -202,18 +214,13 @@ def _as_asked(name: str, series: pd.Series, kind: str) -> Column:
     form, hours = "", False
     try:
         if kind == "date":
-            known = (
-                import_optional("pyarrow.compute").drop_null(arrow_text(series))
-                if is_text(series)
-                else []
-            )
+            known = arrow_text(series).drop_null() if is_text(series) else []
             form = (date_form(known) if len(known) else None) or ISO
-            dates = dates_of(series, form)
-            hours, values = has_hours(dates), dates
-            missing = int(dates.isna().sum())
+            values = dates_of(series, form)
+            hours = has_hours(values)
         else:
-            values = yes_no_of(series) if kind == "yes/no" else numbers_of(series)
-            missing = int(np.isnan(values).sum())
+            values = booleans_of(series) if kind == "yes/no" else numbers_of(series)
+        missing = int(import_optional("pandas").isna(values).sum())
     except CellError as error:
         raise InputError(f"kinds[{name!r}] is {kind!r}, but {error}") from error
     if missing == len(series):
@@ -230,7 +237,7 @@ def _is_dates(series: pd.Series) -> bool:
     return False
 
 
-def _are_yes_and_no(texts: Sequence[str]) -> bool:
+def _are_boolean_words(texts: Sequence[str]) -> bool:
     """Whether there are one word for yes and the one for no that goes with it."""
     if len(texts) != 2:
         return False
@@ -240,14 +247,13 @@ def _are_yes_and_no(texts: Sequence[str]) -> bool:
 
 
 def _learn_text(base: Column, series: pd.Series, known: int) -> Column:
-    pc = import_optional("pyarrow.compute")
     cells = arrow_text(series)
-    held = pc.drop_null(cells)
-    form = date_form(held)
+    filled = cells.drop_null()
+    form = date_form(filled)
     if form is not None:
         return replace(base, kind="date", form=form, hours=has_hours(dates_of(series, form)))
     numbers, words = to_numbers(cells)
-    if not is_padded(held):
+    if not is_padded(filled):
         odd = len(numbers) - numbers.null_count
         among = len(words) <= _MOST_WORDS and base.distinct - len(words) > _FEW / 2
         if not len(words) or (among and known - odd <= _WORD_SHARE * known):

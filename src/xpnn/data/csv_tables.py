@@ -1,83 +1,233 @@
-"""CSV and TSV files as tables: types that hold for the whole file, chunk by chunk."""
+"""CSV and TSV files as tables: types that hold for the whole file, chunk by chunk.
+
+Text is cut into blocks of whole records, each checked before it is parsed. A parser that only
+has good records to read makes no guesses: a short record is not filled up, a long one not cut,
+and each error names its line.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xpnn.backends import Array, host
 from xpnn.data.cells import MISSING, clean, is_padded, to_numbers
-from xpnn.data.columns import listed
-from xpnn.data.csv_records import (
-    MOST_COLUMNS,
-    Block,
-    blocks,
-    check_records,
-    guess_separator,
-    lines_of,
-    may_be_padded,
-)
-from xpnn.data.files import DataFileError
+from xpnn.data.columns import listed, repeated
+from xpnn.data.files import DataFileError, open_compressed
 from xpnn.data.optional import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SEPARATORS = (",", "\t", ";", "|")
+MOST_COLUMNS = 50_000
+
+_BLOCK = 1 << 22  # bytes that are read at once
+_LONGEST = 1 << 24  # bytes of a record
 _CELLS = 1 << 22  # cells of text in a chunk: the rest of its rows come in the next
+_QUOTE, _NEWLINE, _RETURN = b'"\n\r'
+_ZERO, _NINE, _POINT, _SMALL_X, _LARGE_X = b"09.xX"
+_MARK = b"\xef\xbb\xbf"  # that Windows programs put before UTF-8 text
+
+
+# Blocks of records
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a text table is written.
+class Block:
+    """Whole records: UTF-8 that ends in a newline, and the number of its first line."""
 
-    Parameters
-    ----------
-    separator : str
-        What stands between fields.
-    names : tuple of str
-        Names of the columns.
-    skip : int
-        Bytes of the first block before the first record.
-    lines : int
-        Lines of them.
-    """
+    path: Path
+    content: bytes
+    line: int
 
-    separator: str
-    names: tuple[str, ...]
-    skip: int
-    lines: int
+    def error(self, at: int, problem: str) -> DataFileError:
+        """Say what is wrong at one of its bytes."""
+        line = self.line + self.content.count(b"\n", 0, at)
+        return DataFileError(f"{self.path}, line {line}: {problem}")
 
 
-def _layout(path: Path, block: Block, ending: str, header: bool) -> Layout:
-    """Read the header of a table."""
+def blocks(path: Path, max_ratio: float | None) -> Iterator[Block]:
+    """Cut a file, plain or packed, into blocks of records that are not yet checked."""
+    with open_compressed(path, max_ratio) as file:
+        kept = file.read(len(_MARK))
+        if kept[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataFileError(f"{path}: UTF-16 text; expected UTF-8, so save it as that")
+        kept = kept.removeprefix(_MARK)
+        line, last = 1, False
+        while not last:
+            piece = file.read(_BLOCK)
+            kept, last = kept + piece, not piece
+            if last and kept and not kept.endswith(b"\n"):
+                kept += b"\n"
+            cut = _end_of_records(kept)
+            if len(kept) - cut > _LONGEST or (last and cut < len(kept)):
+                what = "is never closed" if last else f"or record of more than {_LONGEST:,} bytes"
+                raise Block(path, kept, line).error(cut, f"a quoted field {what}")
+            block, kept = Block(path, kept[:cut], line), kept[cut:]
+            if block.content:
+                _check_text(block)
+                yield block
+            line += block.content.count(b"\n")
+
+
+def _end_of_records(text: bytes) -> int:
+    """Place after the last newline that is not inside quotes."""
+    if b'"' not in text:
+        return text.rfind(b"\n") + 1
+    data = host.frombuffer(text, dtype="uint8")
+    quotes = host.flatnonzero(data == _QUOTE)
+    ends = host.flatnonzero(data == _NEWLINE)
+    outside = ends[host.searchsorted(quotes, ends) % 2 == 0]
+    return int(outside[-1]) + 1 if outside.size else 0
+
+
+def _check_text(block: Block) -> None:
+    at, what = block.content.find(b"\0"), "a NUL byte"
+    if at < 0:
+        try:
+            block.content.decode()
+            return
+        except UnicodeDecodeError as error:
+            at = error.start
+            what = f"the byte {block.content[at]:02x}, which is not UTF-8"
+    raise block.error(at, f"{what}; expected text in UTF-8")
+
+
+def check_records(block: Block, separator: str, fields: int) -> int:
+    """Check that each record has its fields, and count the records; blank lines are none."""
+    data = host.frombuffer(block.content, dtype="uint8")
+    mark = ord(separator)
+    _check_returns(block, data)
+    quotes = host.flatnonzero(data == _QUOTE) if b'"' in block.content else None
+    if quotes is not None:
+        _check_quotes(block, data, quotes, mark)
+    starts, counts, blank = _records(data, quotes, mark)
+    wrong = (counts != fields) & ~blank
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise block.error(
+            int(starts[place]),
+            f"{int(counts[place])} fields; expected {fields}, as many as there are columns",
+        )
+    return int(len(counts) - blank.sum())
+
+
+def _check_returns(block: Block, data: Array) -> None:
+    """Refuse a carriage return that ends no line: parsers do not agree on what it is."""
+    if b"\r" not in block.content:
+        return
+    returns = host.flatnonzero(data == _RETURN)
+    alone = returns[data[returns + 1] != _NEWLINE]
+    if alone.size:
+        raise block.error(
+            int(alone[0]),
+            "a carriage return in the middle of a line; expected lines that end in a newline",
+        )
+
+
+def _check_quotes(block: Block, data: Array, quotes: Array, mark: int) -> None:
+    """Refuse a quote that neither begins nor ends a field, nor is doubled in a quoted one."""
+    opens, closes = quotes[::2], quotes[1::2]
+    begins = host.isin(data[opens - 1], [mark, _NEWLINE, _QUOTE]) | (opens == 0)
+    ends = host.isin(data[closes + 1], [mark, _NEWLINE, _RETURN, _QUOTE])
+    wrong = host.sort(host.concatenate([opens[~begins], closes[~ends]]))
+    if wrong.size:
+        raise block.error(
+            int(wrong[0]),
+            'a quote in the middle of a field; expected fields with quotes as "so ""quoted""", '
+            "without spaces around them",
+        )
+
+
+def _records(data: Array, quotes: Array | None, mark: int) -> tuple[Array, Array, Array]:
+    """Where records begin, how many fields each has, and which are blank lines."""
+    marks = host.flatnonzero((data == mark) | (data == _NEWLINE))
+    if quotes is not None:
+        marks = marks[host.searchsorted(quotes, marks) % 2 == 0]
+    ends = host.flatnonzero(data[marks] == _NEWLINE)
+    stops = marks[ends]
+    starts = host.concatenate([host.zeros(1, stops.dtype), stops[:-1] + 1])
+    lengths = stops - starts
+    blank = lengths == 0
+    blank |= (lengths == 1) & (data[starts] == _RETURN)
+    return starts, host.diff(ends, prepend=-1), blank
+
+
+def lines_of(block: Block, separator: str) -> Array:
+    """Number of the line that each record of checked text begins in; blank lines are none."""
+    data = host.frombuffer(block.content, dtype="uint8")
+    starts, _, blank = _records(data, host.flatnonzero(data == _QUOTE), ord(separator))
+    newlines = host.flatnonzero(data == _NEWLINE)
+    return block.line + host.searchsorted(newlines, starts[~blank])
+
+
+def _may_be_padded(content: bytes) -> bool:
+    """Whether a field may be a number with a zero before it: seldom so, and dear to look for."""
+    data = host.frombuffer(content, dtype="uint8")
+    zeros = host.flatnonzero(data[:-1] == _ZERO)
+    # A block ends in a newline, which stands before its first byte here.
+    before, after = data[zeros - 1], data[zeros + 1]
+    inside = ((before >= _ZERO) & (before <= _NINE)) | (before == _POINT)
+    follows = ((after >= _ZERO) & (after <= _NINE)) | (after == _SMALL_X) | (after == _LARGE_X)
+    return bool((~inside & follows).any())
+
+
+def _may_have_space(content: bytes, separator: str, records: int) -> bool:
+    """Whether a cell may begin or end with white space; most tables have none anywhere."""
+    if not content.isascii() or content.count(b"\n") != records:
+        return True
+    spaces = [space for space in (b" ", b"\t", b"\x0b", b"\x0c") if space != separator.encode()]
+    return any(space in content for space in spaces)
+
+
+# The header
+
+
+def _read_header(block: Block, ending: str, named: bool) -> tuple[str, tuple[str, ...], Block]:
+    """Separator, names of the columns, and the records of the first block without the header."""
     content = block.content
     start = len(content) - len(content.lstrip(b"\r\n"))
-    if start == len(content):
-        raise DataFileError(f"{path}: empty; expected a line of column names")
-    line = block.line + content.count(b"\n", 0, start)
     end = content.index(b"\n", start) + 1
     while content.count(b'"', start, end) % 2:
         end = content.index(b"\n", end) + 1
+    line = block.line + content.count(b"\n", 0, start)
     first = content[start:end].decode()
-    separator = guess_separator(first, ending)
+    separator = _guess_separator(first, ending)
     fields = 1 + "".join(first.split('"')[::2]).count(separator)
     if fields > MOST_COLUMNS:
-        raise DataFileError(f"{path}: {fields:,} columns; expected {MOST_COLUMNS:,} or fewer")
-    check_records(path, Block(content[start:end], line), separator, fields)
-    if not header:
+        raise DataFileError(f"{block.path}: {fields:,} columns; expected {MOST_COLUMNS:,} or fewer")
+    check_records(Block(block.path, content[start:end], line), separator, fields)
+    if not named:
         names = tuple(f"x{i}" for i in range(fields))
-        return Layout(separator, names, start, line - block.line)
+        return separator, names, Block(block.path, content[start:], line)
     # The csv module takes a whole list of lines; a name may hold a newline.
     try:
         (given,) = csv.reader([first], delimiter=separator)
     except csv.Error as error:
-        raise DataFileError(f"{path}, line {line}: the column names: {error}") from error
+        raise block.error(start, f"the column names: {error}") from error
     names = tuple(name.strip() for name in given)
-    _check_header(path, line, names)
-    return Layout(separator, _filled(names), end, line - block.line + first.count("\n"))
+    problem = _problem_of(names)
+    if problem:
+        raise block.error(start, problem)
+    return separator, _filled(names), Block(block.path, content[end:], line + first.count("\n"))
+
+
+def _guess_separator(first: str, ending: str) -> str:
+    """Guess what separates the fields of the first record.
+
+    A tab for '.tsv' and '.tab', a comma where none is more frequent outside quotes, else the most
+    frequent one.
+    """
+    if ending in (".tsv", ".tab"):
+        return "\t"
+    outside = "".join(first.split('"')[::2])
+    return max(SEPARATORS, key=outside.count)  # the first of several, so the comma
 
 
 def _as_number(name: str) -> float | None:
@@ -87,20 +237,17 @@ def _as_number(name: str) -> float | None:
         return None
 
 
-def _check_header(path: Path, line: int, names: tuple[str, ...]) -> None:
-    """Refuse a first line that holds data, and names that are there twice."""
+def _problem_of(names: tuple[str, ...]) -> str:
+    """What is wrong with a first line that holds data, or a name twice."""
     numbers = [number for name in names if (number := _as_number(name)) is not None]
     counted = all(b == a + 1 for a, b in pairwise(numbers))
     if numbers and not (counted and all(n.is_integer() for n in numbers)):
-        raise DataFileError(
-            f"{path}, line {line}: found {listed(names, 5)}; expected a header: a line of column "
-            "names. If the file has none, add one or read it with header=False"
+        return (
+            f"found {listed(names, 5)}; expected a header: a line of column names. If the file "
+            "has none, add one or read it with header=False"
         )
-    seen: set[str] = set()
-    for name in names:
-        if name and name in seen:
-            raise DataFileError(f"{path}, line {line}: two columns are called {name!r}")
-        seen.add(name)
+    twice = repeated(filter(None, names))
+    return f"two columns are called {twice!r}" if twice else ""
 
 
 def _filled(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -114,16 +261,19 @@ def _filled(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(made)
 
 
+# Tables
+
+
 @dataclass
-class _Kind:
-    """What a column can still be, after what was read of it."""
+class _ColumnType:
+    """What a column can still be, after what was read of it: int64, float64 or text."""
 
     can: str = "int64"
     missing: bool = False
     seen: bool = False
 
     def look(self, cells: Any, padded: bool) -> None:
-        """Look at more of it."""
+        """Look at more of it; `padded` says whether zeros may stand before numbers."""
         pa = import_optional("pyarrow")
         self.missing = self.missing or cells.null_count > 0
         if self.can == "text" or cells.null_count == len(cells):
@@ -142,57 +292,57 @@ class _Kind:
 
     def convert(self, cells: Any) -> pd.Series:
         """Cells of the column in the type that all of it has."""
-        pandas = import_optional("pandas")
+        pa, pandas = import_optional("pyarrow"), import_optional("pandas")
         if not self.seen or self.can == "text":
             return cells.to_pandas()
-        if self.can == "int64":
-            numbers = to_numbers(cells, "int64")[0]
-            if not self.missing:
-                return pandas.Series(numbers.to_numpy())
-            return numbers.to_pandas(
-                types_mapper={import_optional("pyarrow").int64(): pandas.Int64Dtype()}.get
-            )
-        return pandas.Series(to_numbers(cells)[0].to_numpy())
+        numbers, _ = to_numbers(cells, self.can)
+        if self.can == "int64" and self.missing:
+            return numbers.to_pandas(types_mapper={pa.int64(): pandas.Int64Dtype()}.get)
+        return pandas.Series(numbers.to_numpy())
+
+
+def regroup(parts: Iterable[Any], rows: float, join: Callable[[list[Any]], Any]) -> Iterator[Any]:
+    """Put tables together and cut them anew: each has so many rows, but for the last."""
+    kept: list[Any] = []
+    count = 0
+    for part in parts:
+        while count + len(part) >= rows:
+            cut = int(rows) - count
+            yield join([*kept, part[:cut]])
+            kept, count, part = [], 0, part[cut:]
+        if len(part):
+            kept.append(part)
+            count += len(part)
+    if kept:
+        yield join(kept)
 
 
 class TextTable:
-    """A CSV or TSV file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    ending : str
-        Such as '.csv'.
-    header : bool
-        Whether the first line holds names.
-    max_ratio : float or None
-        See `open_compressed`.
-    """
+    """A CSV or TSV file; `ending`, such as '.csv', decides where several separators would do."""
 
     def __init__(self, path: Path, ending: str, header: bool, max_ratio: float | None) -> None:
         self.path, self.ending, self.header = path, ending, header
         self.max_ratio = max_ratio
-        self.layout: Layout | None = None
+        self.separator = ""
+        self.names: tuple[str, ...] = ()
 
-    def _blocks(self) -> Iterator[tuple[Block, Layout]]:
-        """Blocks of records without the header, and what it says."""
-        found: Layout | None = None
+    def _blocks(self) -> Iterator[Block]:
+        """Blocks of records without the header, which tells the separator and the names."""
+        self.names = ()
         for block in blocks(self.path, self.max_ratio):
-            if found is None:
+            if not self.names:
                 if not block.content.strip(b"\r\n"):
                     continue
-                found = self.layout = _layout(self.path, block, self.ending, self.header)
-                block = Block(block.content[found.skip :], block.line + found.lines)
+                self.separator, self.names, block = _read_header(block, self.ending, self.header)
             if block.content:
-                yield block, found
-        if found is None:
+                yield block
+        if not self.names:
             raise DataFileError(f"{self.path}: empty; expected a line of column names")
 
     def line_of(self, row: int) -> int | None:
         """Line of the file that a row begins in; None where there are fewer rows."""
-        for block, layout in self._blocks():
-            lines = lines_of(block, layout.separator)
+        for block in self._blocks():
+            lines = lines_of(block, self.separator)
             if row < len(lines):
                 return int(lines[row])
             row -= len(lines)
@@ -200,24 +350,22 @@ class TextTable:
 
     def _parts(self) -> Iterator[tuple[Any, bool]]:
         """Tables of cleaned text, a block's records in each; and whether zeros may lead."""
-        for block, layout in self._blocks():
-            yield from self._parse(block, layout)
+        for block in self._blocks():
+            count = check_records(block, self.separator, len(self.names))
+            if count:
+                yield self._parse(block, count), _may_be_padded(block.content)
 
-    def _parse(self, block: Block, layout: Layout) -> Iterator[tuple[Any, bool]]:
+    def _parse(self, block: Block, count: int) -> Any:
+        """Text of a block of so many records, as an Arrow table."""
         pa, text = import_optional("pyarrow"), import_optional("pyarrow.csv")
-        names = list(layout.names)
-        count = check_records(self.path, block, layout.separator, len(names))
-        if not count:
-            return
+        names, content = list(self.names), block.content
         try:
             table = text.read_csv(
-                pa.BufferReader(block.content),
+                pa.BufferReader(content),
                 read_options=text.ReadOptions(
-                    column_names=names, use_threads=False, block_size=len(block.content) + 1
+                    column_names=names, use_threads=False, block_size=len(content) + 1
                 ),
-                parse_options=text.ParseOptions(
-                    delimiter=layout.separator, newlines_in_values=True
-                ),
+                parse_options=text.ParseOptions(delimiter=self.separator, newlines_in_values=True),
                 convert_options=text.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.large_string()),
                     strings_can_be_null=True,
@@ -231,72 +379,29 @@ class TextTable:
                 f"{self.path}, from line {block.line}: read {table.num_rows} records; there are "
                 f"{count}"
             )
-        if _may_have_space(block.content, layout.separator, count):
+        if _may_have_space(content, self.separator, count):
             table = pa.table([clean(column) for column in table.columns], names=names)
-        yield table, may_be_padded(block)
+        return table
 
-    def _kinds(self, tables: Iterator[tuple[Any, bool]]) -> list[_Kind]:
-        kinds: list[_Kind] = []
-        rows = 0
-        for table, padded in tables:
-            kinds = kinds or [_Kind() for _ in table.columns]
-            rows += table.num_rows
-            for kind, cells in zip(kinds, table.columns, strict=True):
-                kind.look(cells, padded)
-        if not rows:
+    def chunks(self, rows: int | None, as_text: bool) -> Iterator[pd.DataFrame]:
+        """Tables of so many rows, or one of all.
+
+        In chunks the file is read twice, unless all columns shall be text.
+        """
+        pa, pandas = import_optional("pyarrow"), import_optional("pandas")
+        whole = list(self._parts()) if rows is None else None
+        types: list[_ColumnType] = []
+        for table, padded in () if as_text else whole or self._parts():
+            types = types or [_ColumnType() for _ in table.columns]
+            for type_, cells in zip(types, table.columns, strict=True):
+                type_.look(cells, padded)
+        tables = (table for table, _ in whole or self._parts())
+        first = next(tables, None)
+        if first is None:
             raise DataFileError(f"{self.path}: no rows after the line of column names")
-        return kinds
-
-    def read(self) -> pd.DataFrame:
-        """Read the whole table."""
-        pa = import_optional("pyarrow")
-        parts = list(self._parts())
-        kinds = self._kinds(iter(parts))
-        return _frame(pa.concat_tables([table for table, _ in parts]), kinds, 0)
-
-    def chunks(self, rows: int, as_text: bool) -> Iterator[pd.DataFrame]:
-        """Read the table chunk by chunk: twice, unless all columns shall be text."""
-        kinds = None if as_text else self._kinds(self._parts())
-        start = 0
-        for table in self._regrouped(rows):
-            kinds = kinds or [_Kind("text") for _ in table.columns]
-            yield _frame(table, kinds, start)
-            start += table.num_rows
-        if not start:
-            raise DataFileError(f"{self.path}: no rows after the line of column names")
-
-    def _regrouped(self, rows: int) -> Iterator[Any]:
-        pa = import_optional("pyarrow")
-        kept: list[Any] = []
-        count, most = 0, rows
-        for table, _ in self._parts():
-            most = max(1, min(rows, _CELLS // table.num_columns))
-            while count + table.num_rows >= most:
-                cut = most - count
-                yield pa.concat_tables([*kept, table.slice(0, cut)])
-                kept, count, table = [], 0, table.slice(cut)
-            if table.num_rows:
-                kept.append(table)
-                count += table.num_rows
-        if kept:
-            yield pa.concat_tables(kept)
-
-
-def _may_have_space(content: bytes, separator: str, records: int) -> bool:
-    """Whether a cell may begin or end with white space; most tables have none anywhere."""
-    if not content.isascii() or content.count(b"\n") != records:
-        return True
-    spaces = [space for space in (b" ", b"\t", b"\x0b", b"\x0c") if space != separator.encode()]
-    return any(space in content for space in spaces)
-
-
-def _frame(table: Any, kinds: list[_Kind], start: int) -> pd.DataFrame:
-    """A table in its types; rows are numbered on from chunk to chunk."""
-    pandas = import_optional("pandas")
-    made = {
-        name: kind.convert(column)
-        for name, column, kind in zip(table.column_names, table.columns, kinds, strict=True)
-    }
-    frame = pandas.DataFrame(made)
-    frame.index = pandas.RangeIndex(start, start + table.num_rows)
-    return frame
+        types = types or [_ColumnType("text")] * first.num_columns
+        most = math.inf if rows is None else max(1, min(rows, _CELLS // first.num_columns))
+        for table in regroup(chain([first], tables), most, pa.concat_tables):
+            cells = zip(types, table.columns, strict=True)
+            made = [type_.convert(column) for type_, column in cells]
+            yield pandas.DataFrame(dict(zip(table.column_names, made, strict=True)))

@@ -116,30 +116,14 @@ def read_digits_csv(path: str | Path) -> tuple[Array, Array]:
     DataFileError
         A record is not of this form (the message names line and column), or there is none.
     """
-    tables = list(iter_digits(path))
-    table = host.concatenate(tables)
+    table = host.concatenate(list(iter_digits(path)))
     return table[:, 1:].copy(), table[:, 0].astype("int64")
 
 
 def iter_digits(path: str | Path, max_ratio: float | None = None) -> Iterator[Array]:
-    """Read handwritten digits from a CSV file piece by piece.
+    """Read handwritten digits piece by piece: uint8 (n, 785), labels in the first column.
 
-    Parameters
-    ----------
-    path : path
-        As in `read_digits_csv`.
-    max_ratio : float, optional
-        As in `open_compressed`.
-
-    Yields
-    ------
-    numpy.ndarray of uint8, shape (n, 785)
-        Labels in the first column.
-
-    Raises
-    ------
-    DataFileError
-        As in `read_digits_csv`.
+    See `read_digits_csv`, and `open_compressed` for `max_ratio`.
     """
     empty = True
     for number, block in _blocks(path, max_ratio):

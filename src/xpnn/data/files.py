@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import numpy as np
+
 from xpnn.backends import InputError
 from xpnn.data.optional import import_optional
 
@@ -42,7 +44,7 @@ def open_compressed(path: str | Path, max_ratio: float | None = None) -> Iterato
     Yields
     ------
     binary file
-        `is_compressed` tells whether it is unpacked on its way. zstd needs the extra `tables`.
+        Its unpacked content. zstd needs the extra `tables`.
 
     Raises
     ------
@@ -67,9 +69,10 @@ def open_compressed(path: str | Path, max_ratio: float | None = None) -> Iterato
             raise DataFileError(f"{path}: a broken {kind} file: {error}") from error
 
 
-def is_compressed(file: BinaryIO) -> bool:
-    """Whether a file that `open_compressed` opened is unpacked on its way."""
-    return isinstance(getattr(file, "raw", None), _Limited)
+def compression(file: BinaryIO) -> str | None:
+    """How a file that `open_compressed` opened is packed: 'gzip', 'zstd' or None."""
+    raw = getattr(file, "raw", None)
+    return raw.kind if isinstance(raw, _Limited) else None
 
 
 class _BrokenFile(ValueError):
@@ -83,7 +86,7 @@ class _Limited(io.RawIOBase):
         self, unpacked: Any, file: BinaryIO, path: object, kind: str, ratio: float | None
     ) -> None:
         self._unpacked, self._file, self._path = unpacked, file, path
-        self._kind, self._ratio, self._count = kind, ratio, 0
+        self.kind, self._ratio, self._count = kind, ratio, 0
 
     def readable(self) -> bool:
         return True
@@ -106,6 +109,17 @@ class _Limited(io.RawIOBase):
             )
         buffer[: len(data)] = data
         return len(data)
+
+
+def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, Any]:
+    """Read an NPY file's shape, whether it is in Fortran's order, and dtype; damage raises."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version} is not known")
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    # Version 3 differs from 2 in the text of field names only, which no table has.
+    return np.lib.format.read_array_header_2_0(file)
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xpnn.backends import Array, ArrayLike, InputError, host, to_host
-from xpnn.data.files import DataFileError, atomic_write, is_compressed, open_compressed
+from xpnn.data.files import DataFileError, atomic_write, compression, open_compressed
 
 TYPES = {
     0x08: "uint8",
@@ -23,8 +23,8 @@ TYPES = {
 
 _PIECE = 1 << 20  # bytes that are unpacked at once
 _MOST_DIMENSIONS = 64  # of a NumPy array
-_BEST_RATIO = 1040  # deflate packs at most 1032 bytes into one
-_BEST_ZSTD_RATIO = 33_000  # zstd 128 KiB into four
+# deflate packs at most 1032 bytes into one, zstd 128 KiB into four
+_BEST_RATIO = {"gzip": 1040, "zstd": 33_000}
 
 
 def _read_header(path: str | Path, file: BinaryIO) -> tuple[str, tuple[int, ...]]:
@@ -84,24 +84,10 @@ def read_idx(path: str | Path) -> Array:
 
 
 def iter_idx(path: str | Path, rows: int | None = None) -> Iterator[Array]:
-    """Read an IDX file piece by piece.
+    """Read an IDX file piece by piece, `rows` entries of its first axis at a time; see `read_idx`.
 
-    Parameters
-    ----------
-    path : path
-        As in `read_idx`.
-    rows : int, optional
-        Entries of the first axis in a piece. Default: all of them, in one.
-
-    Yields
-    ------
-    numpy.ndarray
-        The next entries; a file without any gives one empty array.
-
-    Raises
-    ------
-    DataFileError
-        As in `read_idx`; what only the end of a packed file shows comes at its end.
+    By default it comes in one piece; a file without entries gives one empty array. What only the
+    end of a packed file shows is raised at its end.
     """
     with open_compressed(path) as file:
         name, shape = _read_header(path, file)
@@ -124,10 +110,10 @@ def iter_idx(path: str | Path, rows: int | None = None) -> Iterator[Array]:
 def _check_header(path: str | Path, file: BinaryIO, shape: tuple[int, ...], expected: int) -> None:
     """Refuse sizes that the file cannot hold before memory is taken for them."""
     length = Path(path).stat().st_size
-    best = _BEST_RATIO if isinstance(file, gzip.GzipFile) else _BEST_ZSTD_RATIO
-    if not is_compressed(file):
+    packed = compression(file)
+    if packed is None:
         _check_size(path, length - 4 - 4 * len(shape), expected, shape)
-    elif expected > length * best:
+    elif expected > length * _BEST_RATIO[packed]:
         raise DataFileError(
             f"{path}: cut off: {length:,} packed bytes cannot hold the {expected:,} bytes of "
             f"numbers of shape {shape}"

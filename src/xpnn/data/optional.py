@@ -9,24 +9,7 @@ from xpnn.backends import MissingExtraError
 
 
 def import_optional(module: str, extra: str = "tables") -> Any:
-    """Import a module of an extra.
-
-    Parameters
-    ----------
-    module : str
-        Its full name, such as 'pyarrow.csv'.
-    extra : str, default 'tables'
-        The extra of xpnn that brings it.
-
-    Returns
-    -------
-    module
-
-    Raises
-    ------
-    MissingExtraError
-        It is not installed; the message says how to install it.
-    """
+    """Import a module of an extra; where it is missing, the error says how to install the extra."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

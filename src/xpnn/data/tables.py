@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xpnn.backends import InputError
-from xpnn.data.array_tables import digits_chunks, idx_chunks, npy_chunks, npz_chunks
+from xpnn.data.binary_tables import (
+    digits_chunks,
+    idx_chunks,
+    npy_chunks,
+    npz_chunks,
+    parquet_chunks,
+)
 from xpnn.data.csv_tables import TextTable
 from xpnn.data.digits_csv import PIXELS, iter_digits
-from xpnn.data.files import MAX_RATIO, DataFileError, is_compressed, open_compressed
+from xpnn.data.files import MAX_RATIO, DataFileError, compression, open_compressed
 from xpnn.data.idx import TYPES
 from xpnn.data.optional import import_optional
-from xpnn.data.parquet_tables import parquet_chunks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +52,7 @@ def table_format(path: str | Path) -> str:
         raise DataFileError(f"{path}: a folder; expected a file")
     with open_compressed(path, MAX_RATIO) as file:
         begin = file.read(_PEEK)
-        packed = is_compressed(file)
+        packed = compression(file) is not None
     if not begin:
         raise DataFileError(f"{path}: empty; expected a table")
     magics = {b"PAR1": "parquet", b"\x93NUMPY": "npy", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
@@ -77,11 +82,6 @@ def _ending(path: Path) -> str:
     while suffixes and suffixes[-1] in _PACKED_ENDINGS:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
-
-
-def _text_table(path: Path, header: bool, max_ratio: float) -> TextTable:
-    import_optional("pandas")
-    return TextTable(path, _ending(path), header, max_ratio)
 
 
 def read_table(
@@ -120,15 +120,11 @@ def read_table(
     ImportError
         pandas or pyarrow is not installed: they come with the extra `tables`.
     """
-    path, form = Path(path), table_format(path)
-    _check_labels(form, labels)
-    if form == "csv":
-        return _text_table(path, header, max_ratio).read()
-    pandas = import_optional("pandas")
-    chunks = list(_chunks(path, form, None, labels, max_ratio))
-    if not chunks:
+    frames = list(_frames(path, None, False, header, labels, max_ratio))
+    if not frames:
         raise DataFileError(f"{path}: no rows")
-    return chunks[0] if len(chunks) == 1 else pandas.concat(chunks, ignore_index=True)
+    pandas = import_optional("pandas")
+    return frames[0] if len(frames) == 1 else pandas.concat(frames, ignore_index=True)
 
 
 def stream_table(
@@ -166,11 +162,16 @@ def stream_table(
     """
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise InputError(f"rows is {rows!r}; expected a positive integer")
-    path, form = Path(path), table_format(path)
-    _check_labels(form, labels)
-    if form == "csv":
-        return _text_table(path, header, max_ratio).chunks(rows, text)
-    return _chunks(path, form, rows, labels, max_ratio)
+    return _numbered(_frames(path, rows, text, header, labels, max_ratio))
+
+
+def _numbered(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Tables whose rows are numbered on from one to the next."""
+    start = 0
+    for frame in frames:
+        frame.index = import_optional("pandas").RangeIndex(start, start + len(frame))
+        start += len(frame)
+        yield frame
 
 
 def line_of_row(path: str | Path, row: int, *, header: bool = True) -> int | None:
@@ -190,18 +191,19 @@ def line_of_row(path: str | Path, row: int, *, header: bool = True) -> int | Non
     """
     if table_format(path) != "csv":
         return None
-    return _text_table(Path(path), header, MAX_RATIO).line_of(row)
+    return TextTable(Path(path), _ending(Path(path)), header, MAX_RATIO).line_of(row)
 
 
-def _check_labels(form: str, labels: str | Path | None) -> None:
+def _frames(
+    path: str | Path, rows: int | None, text: bool, header: bool, labels: Any, max_ratio: float
+) -> Iterator[pd.DataFrame]:
+    """Tables of `rows` rows each, or one of all."""
+    path, form = Path(path), table_format(path)
     if labels is not None and form != "idx":
         raise InputError(f"labels is {str(labels)!r}; expected none beside a file that is no IDX")
-
-
-def _chunks(
-    path: Path, form: str, rows: int | None, labels: str | Path | None, max_ratio: float
-) -> Iterator[pd.DataFrame]:
     import_optional("pandas")
+    if form == "csv":
+        return TextTable(path, _ending(path), header, max_ratio).chunks(rows, text)
     if form == "npy":
         return npy_chunks(path, rows)
     if form == "npz":

@@ -12,17 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnn.backends import dtype_name, to_host
 from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.onnx_table import add_table, table_inputs
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.table_model import TableModel
-from xpnn.export.onnx_file import (
-    add_column,
-    add_mean,
-    add_scores,
-    check_dtype,
-    network_to_onnx,
-)
+from xpnn.export.onnx_file import add_column, add_mean, add_scores, check_dtype, network_to_onnx
 from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
 from xpnn.training import Network
 
@@ -268,6 +261,9 @@ def to_onnx(
 
 def _table_to_onnx(model: Any, path: Any, opset: int, dtype: str | None, doc: str) -> Any:
     """A `TableModel`; see `to_onnx`."""
+    # Not needed before, and neither are scikit-learn's modules that come with it.
+    from xpnn.estimators.onnx_table import add_table, table_inputs
+
     if model.target is None:
         raise OnnxError("the table's model has learned nothing yet; call fit")
     _, last = _unwrap(model.estimator)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from xpnn.data.cells import MISSING
-from xpnn.estimators.onnx_blocks import Block, Part
+from xpnn.estimators.onnx_steps import Block, Part
+from xpnn.estimators.table_columns import scaling
 from xpnn.export.onnx_graph import Graph
 
 NO_DATE = int(np.iinfo(np.int64).min)
@@ -50,16 +51,12 @@ def _add_numbers(graph: Graph, codes: Sequence[Any], values: dict[str, str]) -> 
     block = Block(graph, "float64", tuple(raw))
     table = block.matrix()
     missing = graph.add("Or", graph.add("IsNaN", table), graph.add("IsInf", table))
-    fill, mean, scale = (
-        block.row([v for code in codes for v in getattr(code, name)])
-        for name in ("fill", "mean", "scale")
-    )
+    *numbers, flagged = scaling(codes)
+    fill, mean, scale = map(block.row, numbers)
     table = graph.add("Where", missing, fill, table)
     table = graph.add("Div", graph.add("Sub", table, mean), scale)
     table = graph.add("Clip", table, block.number(-_LARGEST), block.number(_LARGEST))
     parts = [Part(graph.cast(table, np.float32), block.width)]
-    starts = np.cumsum([0, *(len(code.fill) for code in codes)]).tolist()
-    flagged = [start for start, code in zip(starts[:-1], codes, strict=True) if code.flag]
     if flagged:
         flags = Block(graph, "float32", (Part(graph.cast(missing, np.float32), block.width),))
         parts += flags.take(flagged).parts

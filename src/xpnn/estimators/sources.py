@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -40,21 +41,9 @@ def _check_finite(window: Window) -> None:
 
 
 def encoder(model: Any, source: Source, class_weight: Any = None) -> Callable[[Window], Window]:
-    """Make what checks a window and turns its targets into what the loss wants.
+    """Make what checks a window and turns its targets into what the loss of a model wants.
 
-    Parameters
-    ----------
-    model : Any
-        Knows the labels.
-    source : Source
-        Has the targets.
-    class_weight : numpy.ndarray, optional
-        Weight of each class.
-
-    Returns
-    -------
-    callable
-        ``encode(window) -> window``; called in the reading thread.
+    It is called in the reading thread. `class_weight` has a weight for each class.
     """
 
     def encode(window: Window) -> Window:
@@ -77,16 +66,10 @@ def encoder(model: Any, source: Source, class_weight: Any = None) -> Callable[[W
 def predict_dataset(
     model: Any, source: Source, look: Callable[[Window], None] | None = None
 ) -> StreamDataset:
-    """Make a dataset of a source to predict; targets and weights stay where they are.
+    """Make a dataset of a source to predict.
 
-    Parameters
-    ----------
-    model : BaseMLP
-        Fitted.
-    source : Source
-        Has the rows.
-    look : callable, optional
-        Is shown each window with its targets and weights, in the reading thread.
+    Targets and weights stay on the host: `look` is shown each window with them, in the reading
+    thread.
     """
 
     def encode(window: Window) -> Window:
@@ -99,23 +82,16 @@ def predict_dataset(
 
 
 def count_labels(source: Source) -> tuple[Any, Any]:
-    """Go through the targets once: the labels, sorted, and how often each comes.
-
-    Raises
-    ------
-    ValueError
-        The targets are not labels.
-    """
-    seen: dict[Any, int] = {}
+    """Go through the targets once: the labels, sorted, and how often each comes."""
+    seen: Counter[Any] = Counter()
     names: Any = None
-    for number, block in enumerate(source.targets()):
+    for block in source.targets():
         labels = flat_targets(block)
-        if number == 0:
+        if names is None:
             check_classification_targets(labels)
         found, counts = np.unique(labels, return_counts=True)
         names = found if names is None else np.union1d(names, found)
-        for label, count in zip(found.tolist(), counts.tolist(), strict=True):
-            seen[label] = seen.get(label, 0) + count
+        seen.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
     check_classification_targets(names)
     return names, np.asarray([seen[name] for name in names.tolist()])
 
@@ -125,30 +101,8 @@ def find_targets(
 ) -> tuple[Any, int, Any]:
     """Check a source to learn from, and find its labels.
 
-    Parameters
-    ----------
-    model : Any
-        What is about to learn.
-    source : Source
-        Rows, targets and weights.
-    incremental, first : bool
-        Whether this is `partial_fit`; whether the model starts anew.
-    group : ProcessGroup, optional
-        Processes that learn together; one goes through the labels for all.
-
-    Returns
-    -------
-    x : numpy.ndarray
-        The first row.
-    outputs : int
-        Columns of the scores.
-    class_weight : numpy.ndarray or None
-        Weight of each class.
-
-    Raises
-    ------
-    ValueError
-        Something does not go with a source.
+    `incremental` is whether this is `partial_fit`, `first` whether the model starts anew. Returns
+    the first row, the number of columns of the scores, and a weight for each class or None.
     """
     source.check_once(1 if incremental else model.max_iter)
     row = source.sample()

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpnn.backends import InputError
+from xpnn.data.columns import listed
 from xpnn.data.optional import import_optional
 from xpnn.distributed import ProcessGroup, process_group
+from xpnn.estimators.classifier import MLPClassifier
+from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.table_columns import TablePreprocessing
-from xpnn.estimators.table_estimator import check_estimator, make_estimator
-from xpnn.estimators.table_record import KeepHistory, plain, summary
 from xpnn.estimators.table_scores import (
     baseline_scores,
     classification_scores,
     confusion,
     regression_scores,
 )
-from xpnn.estimators.table_split import check_held, hold_out, with_target
 from xpnn.estimators.table_target import (
     UNKNOWN,
     Target,
+    check_validation,
     learn_target,
+    split_rows,
     target_from_config,
     with_rows,
+    with_target,
 )
+from xpnn.training import Callback, History, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,11 +136,11 @@ class TableModel:
     ) -> None:  # fmt: skip
         """Do the work of `fit`."""
         began, first = time.perf_counter(), group is None or group.is_main
-        keep, held = KeepHistory(), None
+        keep, validation_rows = _KeepHistory(), None
         counts: dict[str, int] = {}
         arrays: list[Any] = [None] * 4
         if first:
-            counts, held, arrays = self._prepare(*given)
+            counts, validation_rows, arrays = self._prepare(*given)
         if group is not None:
             made = (self.preprocessing, self.target, self.estimator)
             made = group.broadcast(made, wait_forever=True)
@@ -155,9 +159,9 @@ class TableModel:
             **counts,
             "features": len(self.preprocessing.feature_names),
             "seconds": time.perf_counter() - began,
-            "options": {"seed": given[3], **{k: plain(v) for k, v in given[4].items()}},
+            "options": {"seed": given[3], **{k: _plain(v) for k, v in given[4].items()}},
             "history": keep.as_plain(),
-            "validation": None if held is None else self.evaluate(held),
+            "validation": None if validation_rows is None else self.evaluate(validation_rows),
         }
 
     def _prepare(
@@ -167,23 +171,23 @@ class TableModel:
         rows = with_target(frame, target)
         found = learn_target(target, rows[target], self.task)
         if validation is None or isinstance(validation, int | float):
-            train, held = hold_out(rows, found, validation, seed)
+            train, validation_rows = split_rows(rows, found, validation, seed)
         else:
-            train, held = rows, with_target(validation, target)
-            check_held(found, held)
-        estimator = make_estimator(found.task, seed, options)
+            train, validation_rows = rows, with_target(validation, target)
+            check_validation(found, validation_rows)
+        estimator = _make_estimator(found.task, seed, options)
         scaled = found.task == "regress" and getattr(estimator, "loss", "") != "poisson"
         found = with_rows(found, train[target], scaled)
         preprocessing = TablePreprocessing(self.kinds).fit(train.drop(columns=target))
         self.preprocessing, self.target, self.estimator = preprocessing, found, estimator
         lbfgs = estimator.solver == "lbfgs"
-        pair = (None, None) if held is None or lbfgs else self._arrays(held)
+        pair = (None, None) if validation_rows is None or lbfgs else self._arrays(validation_rows)
         counts = {
             "rows": len(train),
-            "validation_rows": 0 if held is None else len(held),
+            "validation_rows": 0 if validation_rows is None else len(validation_rows),
             "rows_without_target": len(frame) - len(rows),
         }
-        return counts, held, [*self._arrays(train), *pair]
+        return counts, validation_rows, [*self._arrays(train), *pair]
 
     def _arrays(self, rows: pd.DataFrame) -> tuple[Any, Any]:
         """Numbers and targets as the estimator takes them."""
@@ -289,14 +293,13 @@ class TableModel:
         """
         target = self._target()
         frames: Any = [frame] if isinstance(frame, import_optional("pandas").DataFrame) else frame
-        parts = list(self._outcomes(frames))
-        if not sum(len(truth) for truth, _, _ in parts):
+        tables = (with_target(part, target.name) for part in frames)
+        parts = [self._outcome(rows) for rows in tables if len(rows)]
+        if not parts:
             raise InputError(f"no row has a target in column {target.name!r}")
-        truth, predicted, proba = (
-            None if column[0] is None else np.concatenate(column)
-            for column in zip(*parts, strict=True)
-        )
-        assert truth is not None
+        truths, predictions, probas = zip(*parts, strict=True)
+        truth, predicted = np.concatenate(truths), np.concatenate(predictions)
+        proba = None if probas[0] is None else np.concatenate(probas)
         result: dict[str, Any] = {"task": target.task, "rows": len(truth)}
         if target.task == "regress":
             result |= regression_scores(truth, predicted)
@@ -307,23 +310,14 @@ class TableModel:
         result["baseline"] = baseline_scores(target, truth, proba is not None)
         return result
 
-    def _outcomes(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[Any, Any, Any]]:
-        """Truth, prediction and probabilities of each table's rows."""
-        target = self._target()
-        for frame in frames:
-            rows = with_target(frame, target.name)
-            x = self._numbers(rows)
-            if target.task == "regress":
-                truth = target.values(rows[target.name])
-                yield truth, self._in_units(self.estimator.predict(x)) if len(x) else truth, None
-                continue
-            truth = target.codes(rows[target.name])
-            if not len(x):
-                empty = np.empty((0, len(target.classes)))
-                yield truth, truth, empty if self.has_probabilities else None
-                continue
-            labels = np.searchsorted(target.labels, self.estimator.predict(x))
-            yield truth, labels, self.estimator.predict_proba(x) if self.has_probabilities else None
+    def _outcome(self, rows: pd.DataFrame) -> tuple[Any, Any, Any]:
+        """Truth, prediction and probabilities of rows that have a target."""
+        target, x = self._target(), self._numbers(rows)
+        found = self.estimator.predict(x)
+        if target.task == "regress":
+            return target.values(rows[target.name]), self._in_units(found), None
+        proba = self.estimator.predict_proba(x) if self.has_probabilities else None
+        return target.codes(rows[target.name]), np.searchsorted(target.labels, found), proba
 
     # As data
 
@@ -376,15 +370,99 @@ class TableModel:
         made.target, made.estimator = target, estimator
         made.preprocessing = TablePreprocessing.from_config(config["preprocessing"])
         made.record = dict(config["record"])
-        check_estimator(target, estimator, len(made.preprocessing.feature_names))
+        _check_estimator(target, estimator, len(made.preprocessing.feature_names))
         return made
 
     def describe(self, *, joined: bool = True) -> str:
         """Say what each column is taken for, what is learned, and what was measured."""
         lines = [self.preprocessing.describe(joined=joined), self._target().describe()]
-        return "\n".join([*lines, *summary(self.estimator, self.record)])
+        return "\n".join([*lines, *_summary(self.estimator, self.record)])
 
     def __repr__(self) -> str:
         if self.target is None:
             return f"TableModel({self.task!r}, nothing learned)"
         return f"TableModel({self.target.task} {self.target.name!r}, {self.preprocessing!r})"
+
+
+# The network and what is remembered of its training
+
+
+def _make_estimator(task: str, seed: int, options: dict[str, Any]) -> Any:
+    """Make a network; the error names parameters that it has not."""
+    kind = MLPClassifier if task == "classify" else MLPRegressor
+    known = kind().get_params()
+    wrong = [name for name in options if name not in known]
+    if wrong:
+        raise InputError(
+            f"{listed(wrong)} is no parameter of {kind.__name__} for task {task!r}; expected some "
+            f"of {', '.join(sorted(known))}"
+        )
+    return kind(**{"random_state": seed, **options})
+
+
+def _check_estimator(target: Target, estimator: Any, features: int) -> None:
+    """Refuse a network that is not of this table."""
+    kind = MLPClassifier if target.task == "classify" else MLPRegressor
+    if not isinstance(estimator, kind) or not hasattr(estimator, "coefs_"):
+        raise InputError(f"estimator is {estimator!r}; expected a fitted {kind.__name__}")
+    if estimator.n_features_in_ != features:
+        raise InputError(
+            f"the network takes {estimator.n_features_in_} features; the preprocessing gives "
+            f"{features}"
+        )
+    if target.task == "classify" and list(estimator.classes_) != list(target.classes):
+        raise InputError(
+            f"the network tells the classes {listed(list(estimator.classes_))}; the target "
+            f"has {listed(list(target.classes))}"
+        )
+
+
+class _KeepHistory(Callback):
+    """Keep the history of a training."""
+
+    def __init__(self) -> None:
+        self.history: History | None = None
+
+    def on_train_begin(self, run: Run) -> None:
+        """Remember where it is written."""
+        self.history = run.history
+
+    def as_plain(self) -> dict[str, Any] | None:
+        """The history as plain values; None where the solver keeps none."""
+        return None if self.history is None else _plain(self.history.to_dict())
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it; the text of what it does not know."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return repr(value)
+
+
+def layer_widths(estimator: Any) -> list[int]:
+    """Features, hidden layers and outputs of a fitted estimator."""
+    return [estimator.n_features_in_, *(int(b.shape[0]) for b in estimator.intercepts_)]
+
+
+def _summary(estimator: Any, record: dict[str, Any]) -> list[str]:
+    """Lines about the network and what was measured."""
+    widths = layer_widths(estimator)
+    lines = [f"network: {' - '.join(map(str, widths))}, {estimator.n_iter_} epochs"]
+    if record.get("rows"):
+        lines.append(
+            f"learned from {record['rows']:,} rows, measured on {record['validation_rows']:,}"
+        )
+    measured = record.get("validation") or {}
+    baseline = measured.get("baseline", {})
+    for name, value in measured.items():
+        if isinstance(value, float):
+            other = baseline.get(name)
+            beside = "" if other is None else f" ({baseline['name']}: {other:.4f})"
+            lines.append(f"{name}: {value:.4f}{beside}")
+    return lines

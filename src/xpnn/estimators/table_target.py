@@ -1,11 +1,11 @@
-"""The column that is learned: classes or numbers, decided by a stated rule."""
+"""The column that is learned, classes or numbers, and the rows that are set apart by it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
@@ -25,26 +25,12 @@ UNKNOWN, NOTHING = -2, -1
 
 @dataclass(frozen=True)
 class Target:
-    """What a table's model learns to tell.
+    """What a table's model learns to predict: the classes or the numbers of a column.
 
-    Parameters
-    ----------
-    name : str
-        The column.
-    task : {'classify', 'regress'}
-        Telling classes apart, or telling a number.
-    reason : str
-        Why it is that.
-    dtype : str
-        Of the labels, or of the numbers: 'bool', 'int64', 'float64' or 'str'.
-    classes : tuple
-        The labels in the order of the model's outputs.
-    counts : tuple of int
-        Rows of each class that were learned from.
-    mean, scale : float
-        What is taken off a number and divided by before it is learned.
-    baseline : float
-        Mean of the numbers that were learned from.
+    `task` is 'classify' or 'regress', and `reason` says why. `dtype` is that of the labels or
+    numbers, a key of `_DTYPES`. `classes` are in the order of the model's outputs, `counts` are
+    their training rows. A number is learned less `mean`, divided by `scale`; `baseline` is the
+    mean of the training rows.
     """
 
     name: str
@@ -64,13 +50,13 @@ class Target:
 
     def codes(self, series: pd.Series) -> Any:
         """Number of each row's class; `NOTHING` or `UNKNOWN` where there is none."""
-        numbers, texts = to_codes(series)
+        codes, texts = to_codes(series)
         known = {_text(value): i for i, value in enumerate(self.classes)}
         if self.dtype == "bool":  # a text file says it in many words
             words = dict.fromkeys(YES, known["true"]) | dict.fromkeys(NO, known["false"])
             known, texts = words, [text.lower() for text in texts]
         places = [known.get(text, UNKNOWN) for text in texts]
-        return np.asarray([*places, NOTHING], np.int64)[numbers]
+        return np.asarray([*places, NOTHING], np.int64)[codes]
 
     def values(self, series: pd.Series) -> Any:
         """Numbers of rows that have a target, in their units."""
@@ -101,27 +87,10 @@ def _text(value: Any) -> str:
 
 
 def learn_target(name: str, series: pd.Series, task: str = "auto") -> Target:
-    """Decide what a target column is.
+    """Decide what a target column is, from all rows that have a target; see `TableModel`.
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-    series : pandas.Series
-        Its cells, without missing ones, of all rows that there are.
-    task : {'auto', 'classify', 'regress'}, default 'auto'
-        'auto' takes text, truth values, and whole numbers of at most 20 different values
-        with two rows each on average, for classes; other numbers are told as numbers.
-
-    Returns
-    -------
-    Target
-        Without what is learned from the training rows alone: see `with_rows`.
-
-    Raises
-    ------
-    ValueError
-        The column is neither classes nor numbers, or not what `task` says.
+    What only the training rows may say is not in it yet: see `with_rows`. A ValueError says why a
+    column is neither classes nor numbers, or not what `task` says.
     """
     if task not in TASKS:
         raise InputError(f"task is {task!r}; expected one of {', '.join(TASKS)}")
@@ -191,18 +160,7 @@ def _decide(dtype: str, values: Any, count: int) -> tuple[str, str]:
 def with_rows(target: Target, rows: pd.Series, scaled: bool = True) -> Target:
     """Learn what only the training rows may say: counts of classes, or mean and scale.
 
-    Parameters
-    ----------
-    target : Target
-        What `learn_target` found.
-    rows : pandas.Series
-        The training rows' cells.
-    scaled : bool, default True
-        Whether numbers are standardised.
-
-    Returns
-    -------
-    Target
+    `scaled` is whether numbers are standardised.
     """
     if target.task == "classify":
         counts = np.bincount(target.codes(rows), minlength=len(target.classes))
@@ -218,37 +176,30 @@ def with_rows(target: Target, rows: pd.Series, scaled: bool = True) -> Target:
 
 
 def target_from_config(config: Any) -> Target:
-    """Make a target from what `Target.to_config` gave.
-
-    Raises
-    ------
-    ValueError
-        It is something else.
-    """
+    """Make a target from what `Target.to_config` gave."""
     names = set(Target("", "").to_config())
     if not isinstance(config, Mapping) or set(config) != names:
         raise InputError(f"target is {str(config)[:80]}; expected {', '.join(sorted(names))}")
-    for name in ("name", "task", "reason", "dtype"):
-        if not isinstance(config[name], str):
-            raise InputError(f"target: {name} is {config[name]!r}; expected text")
+    numbers = {}
+    for name, hint in get_type_hints(Target).items():
+        value = config[name]
+        if hint is str and not isinstance(value, str):
+            raise InputError(f"target: {name} is {value!r}; expected text")
+        if hint is float:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"target: {name} is {value!r}; expected a number")
+            numbers[name] = float(value) if abs(value) < 1e308 else math.inf
     if config["task"] not in TASKS[1:] or config["dtype"] not in _DTYPES:
         raise InputError(
             f"target: task {config['task']!r} and dtype {config['dtype']!r}; expected "
             f"{' or '.join(TASKS[1:])}, and one of {', '.join(_DTYPES)}"
         )
-    numbers = {}
-    for name in ("mean", "scale", "baseline"):
-        value = config[name]
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"target: {name} is {value!r}; expected a number")
-        numbers[name] = float(value) if abs(value) < 1e308 else math.inf
     if not all(map(math.isfinite, numbers.values())) or numbers["scale"] <= 0:
         raise InputError(f"target: {numbers}; expected finite numbers, and a scale above 0")
     classes, counts = config["classes"], config["counts"]
     _check_classes(config["task"], config["dtype"], classes, counts)
-    plain: dict[str, Any] = {name: config[name] for name in ("name", "task", "reason", "dtype")}
-    plain |= numbers
-    return Target(**plain, classes=tuple(classes), counts=tuple(counts))
+    lists = {"classes": tuple(classes), "counts": tuple(counts)}
+    return Target(**{**config, **numbers, **lists})
 
 
 def _check_classes(task: str, dtype: str, classes: Any, counts: Any) -> None:
@@ -268,3 +219,77 @@ def _check_classes(task: str, dtype: str, classes: Any, counts: Any) -> None:
         raise InputError(f"target: its classes are not different, sorted {dtype} values")
     if not all(type(n) is int and n >= 0 for n in counts) or not sum(counts):
         raise InputError("target: its counts are no numbers of rows")
+
+
+# Rows
+
+
+def split_rows(
+    rows: pd.DataFrame, target: Target, share: float | None, seed: int
+) -> tuple[pd.DataFrame, Any]:
+    """Set a share of the rows apart for validation, in their order: the same for the same seed.
+
+    Classes are spread evenly; one of a single row stays with the training rows. Without a share,
+    the second table is None.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if not share:
+        return rows, None
+    if not 0 < share < 1:
+        raise InputError(f"validation is {share!r}; expected a share above 0 and below 1")
+    if len(rows) < 4:
+        raise InputError(f"{len(rows)} rows with a target are too few to set some apart")
+    indices = np.arange(len(rows))
+    count = min(max(1, math.ceil(len(rows) * share)), len(rows) - 1)
+    if target.task != "classify":
+        train, apart = train_test_split(indices, test_size=count, random_state=seed)
+        return rows.iloc[np.sort(train)], rows.iloc[np.sort(apart)]
+    codes = target.codes(rows[target.name])
+    alone = np.bincount(codes)[codes] == 1
+    free = indices[~alone]
+    classes = len(np.unique(codes[free]))
+    even = codes[free] if classes <= min(count, len(free) - count) else None
+    if not 0 < count < len(free):
+        raise InputError(f"{len(free)} rows of classes with 2 rows are too few to set some apart")
+    train, apart = train_test_split(free, test_size=count, random_state=seed, stratify=even)
+    train = np.concatenate([train, indices[alone]])
+    # Every class is learned: what would only be measured goes back.
+    strange = ~np.isin(codes[apart], codes[train])
+    train, apart = np.concatenate([train, apart[strange]]), apart[~strange]
+    if not len(apart):
+        return rows, None
+    return rows.iloc[np.sort(train)], rows.iloc[np.sort(apart)]
+
+
+def with_target(frame: Any, name: str) -> pd.DataFrame:
+    """Rows of a table that have a target; a ValueError where there is no such column."""
+    pandas = import_optional("pandas")
+    if not isinstance(frame, pandas.DataFrame):
+        raise InputError(f"a table is a {type(frame).__name__}; expected a pandas.DataFrame")
+    names = [str(column) for column in frame.columns]
+    if names.count(name) != 1:
+        said = "no column" if name not in names else "more than one column"
+        raise InputError(f"the table has {said} {name!r} to be the target; it has {listed(names)}")
+    frame = frame.set_axis(names, axis=1)
+    try:
+        codes = Target(name, "classify").codes(frame[name])
+    except TypeError as error:
+        raise InputError(
+            f"target {name!r} holds cells that are neither text nor numbers: {error}"
+        ) from error
+    return frame[codes != NOTHING]
+
+
+def check_validation(target: Target, rows: pd.DataFrame) -> None:
+    """Refuse validation rows of other classes than the training rows'."""
+    if not len(rows):
+        raise InputError(f"validation has no row with a target in column {target.name!r}")
+    if target.task != "classify":
+        return
+    strange = rows[target.name][target.codes(rows[target.name]) == UNKNOWN].unique()
+    if len(strange):
+        raise InputError(
+            f"validation has classes that the training rows have not: "
+            f"{listed([str(value) for value in strange])}"
+        )
