@@ -21,7 +21,6 @@ from xpnn.distributed import (
     ProcessGroup,
     Shard,
     ShardedWindows,
-    check_single_process,
     group,
     process_group,
     shard_bounds,
@@ -148,10 +147,6 @@ def test_a_source_with_fewer_rows_than_it_says_is_an_error():
             lambda x: Network(2, [2]).fit(x, [0, 1, 0, 1], gradient_accumulation_steps=0),
             "gradient_accumulation_steps is 0; expected a positive",
         ),
-        (
-            lambda x: check_single_process(True, Alike(2)),
-            "deterministic is True, and the batches are sharded over processes",
-        ),
     ],
 )
 def test_options_out_of_range(call, message):
@@ -160,10 +155,15 @@ def test_options_out_of_range(call, message):
 
 
 def test_a_single_process_is_no_group(monkeypatch):
-    check_single_process(True, None)
     assert process_group(None) is None
     monkeypatch.setattr(group, "_world", [SimpleNamespace(Get_size=lambda: 1)])
-    assert process_group("mpi") is None
+    assert process_group("mpi", deterministic=True) is None
+
+
+def test_several_processes_are_not_deterministic(monkeypatch):
+    monkeypatch.setattr(group, "_world", [SimpleNamespace(Get_size=lambda: 2)])
+    with pytest.raises(ValueError, match="deterministic is True, and the batches are sharded"):
+        Network(2, [2]).fit(np.zeros((4, 2)), [0, 1, 0, 1], distributed="mpi", deterministic=True)
 
 
 def test_without_mpi4py_the_extra_is_named(monkeypatch):

@@ -4,7 +4,6 @@ from xpnn.distributed.group import (
     MPIOptions,
     ProcessGroup,
     RankError,
-    check_single_process,
     process_group,
     shard_bounds,
     started_by_mpi,
@@ -12,6 +11,6 @@ from xpnn.distributed.group import (
 from xpnn.distributed.shard import Shard, ShardedWindows
 
 __all__ = [
-    "MPIOptions", "ProcessGroup", "RankError", "Shard", "ShardedWindows", "check_single_process",
+    "MPIOptions", "ProcessGroup", "RankError", "Shard", "ShardedWindows",
     "process_group", "shard_bounds", "started_by_mpi",
 ]  # fmt: skip

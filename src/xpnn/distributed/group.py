@@ -106,13 +106,16 @@ _groups: dict[MPIOptions, ProcessGroup] = {}
 _world: list[Any] = []  # the communicator: one for all trainings, as MPI has few
 
 
-def process_group(distributed: str | MPIOptions | None) -> ProcessGroup | None:
+def process_group(
+    distributed: str | MPIOptions | None, deterministic: bool = False
+) -> ProcessGroup | None:
     """The processes to train on for ``'mpi'`` or its options; None for None, and for one only.
 
     Raises
     ------
     ValueError
-        `distributed` is something else.
+        `distributed` is something else, or there are several processes and `deterministic` is
+        True.
     ImportError
         MPI is not installed.
     """
@@ -125,6 +128,11 @@ def process_group(distributed: str | MPIOptions | None) -> ProcessGroup | None:
         _world.append(_communicator(options.timeout))
     if _world[0].Get_size() == 1:
         return None
+    if deterministic:
+        raise ValueError(
+            "deterministic is True, and the batches are sharded over processes, whose sums "
+            "have no fixed order on every machine; expected one process"
+        )
     if options not in _groups:
         _groups[options] = ProcessGroup(options, _world[0])
     return _groups[options]
@@ -164,15 +172,6 @@ def _end_job(text: str) -> None:
 
 
 # What they do together
-
-
-def check_single_process(deterministic: bool, group: ProcessGroup | None) -> None:
-    """Raise a ValueError where `deterministic` is True for several processes."""
-    if deterministic and group is not None:
-        raise ValueError(
-            "deterministic is True, and the batches are sharded over processes, whose sums "
-            "have no fixed order on every machine; expected one process"
-        )
 
 
 def shard_bounds(rows: int, rank: int, size: int) -> tuple[int, int]:

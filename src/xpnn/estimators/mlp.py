@@ -36,7 +36,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import MPIOptions, ProcessGroup, check_single_process, process_group
+from xpnn.distributed import MPIOptions, ProcessGroup, process_group
 from xpnn.engine import HostRows
 from xpnn.engine.trees import map_tree
 from xpnn.estimators.callbacks import ScikitLearnCallbacks
@@ -323,9 +323,7 @@ class BaseMLP(
     ) -> Any:
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
-        group = process_group(self.distributed)
-        check_single_process(self.deterministic, group)
-        group = None if group is None or group.size == 1 else group
+        group = process_group(self.distributed, self.deterministic)
         weights_of = "the model keeps the weights of its last epoch"
         with nullcontext() if group is None else group.session(), device_errors(weights_of):
             hidden, calls = hidden_widths(self.hidden_layer_sizes), as_callbacks(callbacks)

@@ -120,7 +120,7 @@ class TableModel:
         """
         group = process_group(options.get("distributed"))
         given = (frame, target, validation, seed, options)
-        if group is None or group.size == 1:
+        if group is None:
             self._learn(None, given, callbacks, checkpoint, resume)
             return self
         with group.session():

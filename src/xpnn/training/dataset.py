@@ -134,7 +134,7 @@ class StreamDataset:
         group: ProcessGroup | None = None,
     ) -> None:
         self.source, self.backend, self.group = source, backend, group
-        self.rows, self.sharded = source.rows or 0, group is not None and group.size > 1
+        self.rows, self.sharded = source.rows or 0, group is not None
         self._feeder: Feeder | None = None  # the first row is not sent that way: it stays
         row = source.sample()
         self.first = encode(Window(row.x, row.t, row.weight, None, 0))

@@ -18,7 +18,7 @@ from xpnn.backends import (
     to_float,
 )
 from xpnn.data.streams import Source
-from xpnn.distributed import ProcessGroup, check_single_process, process_group
+from xpnn.distributed import ProcessGroup, process_group
 from xpnn.optimizers import Constant
 from xpnn.training.callbacks import Callback, EarlyStopping, as_callbacks, as_early_stopping
 from xpnn.training.checkpoint import CheckpointManager
@@ -52,9 +52,7 @@ def fit_network(
     """Train a network; see `Network.fit`, whose arguments these are."""
     if network.size == 0:
         raise InputError("the network has no parameters to learn; add a Dense layer")
-    group = process_group(distributed)
-    check_single_process(options.deterministic, group)
-    group = None if group is None or group.size == 1 else group
+    group = process_group(distributed, options.deterministic)
     rng = network.generator if seed is None else generator(seed)
     stopping = as_early_stopping(early_stopping)
     calls = _callbacks(stopping, callbacks, progress and (group is None or group.is_main))

@@ -221,7 +221,7 @@ class Trainer:
                 while diverged is None and not self._over():
                     diverged = self._report()
             except KeyboardInterrupt:
-                if self.group is not None and self.group.size > 1:
+                if self.group is not None:
                     raise  # the others do not know; the checkpoint is what remains
                 self._interrupted()
             finally:
