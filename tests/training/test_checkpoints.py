@@ -373,10 +373,9 @@ def test_a_full_disk_is_a_warning_and_the_last_good_checkpoint_survives(tmp_path
     path, expected = tmp_path / "c", outcome(*train())
     message = r"c could not be written: .*No space left.* The training goes on"
     with pytest.warns(CheckpointWarning, match=message) as caught:
-        net = network()
-        history = net.fit(X, T, checkpoint=path, callbacks=[Full(monkeypatch, 3)], **OPTIONS)
+        found = train(checkpoint=path, callbacks=[Full(monkeypatch, 3)])
     assert [warning.filename for warning in caught] == [__file__]
-    assert outcome(net, history) == expected
+    assert outcome(*found) == expected
     assert epochs(path) == 2
     assert list(tmp_path.iterdir()) == [path]
     monkeypatch.undo()
