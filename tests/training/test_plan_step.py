@@ -41,15 +41,6 @@ def test_a_scale_of_ones_own_is_no_state():
     assert " 1024)" in text
 
 
-def test_what_is_wrong_is_named():
-    with pytest.raises(ValueError, match="compute_dtype is 'float8'"):
-        plan(compute_dtype="float8")
-    with pytest.raises(ValueError, match=r"loss_scale is 2\.0; it needs compute_dtype"):
-        plan(loss_scale=2.0)
-    with pytest.raises(ValueError, match="precision is 'low'"):
-        plan(precision="low")
-
-
 @dataclass(frozen=True)
 class Sorted(Layer):
     """A layer with an operation that the engine has no rule for."""

@@ -7,6 +7,8 @@ import pickle
 
 import numpy as np
 import pytest
+from resuming import KEY, header
+from safetensors.numpy import load_file
 
 import sealing
 import xpnn
@@ -14,7 +16,6 @@ from xpnn import MLPClassifier, Network, select
 from xpnn.files import read_record
 from xpnn.optimizers import SGD, Adam, LossScaler, RMSprop
 from xpnn.training import CheckpointError, History
-from xpnn.training.checkpoint import CHECKPOINT, read_checkpoint
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(60, 5))
@@ -42,7 +43,7 @@ def test_each_epoch_says_how_many_were_skipped(name, engine, use_library, tmp_pa
     if name != "cupy":  # where the pure step rounds weights' gradients to 16 bits, it skips more
         assert sum(history.skipped) < 12
     # Nothing else changes the scale here: each skipped step halved it.
-    scale = read_checkpoint(path).arrays["carry.1"]
+    scale = load_file(path)["carry.1"]
     assert sum(history.skipped) == round(np.log2(2.0**30 / scale))
 
 
@@ -79,61 +80,58 @@ def test_accumulated_batches_count_too():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_estimators(tmp_path):
     histories = []
+    options = {"hidden_layer_sizes": (8,), "batch_size": 20, "random_state": 0} | HALF
 
     def keep(run):
         histories.append(run.history)
 
-    options = {"hidden_layer_sizes": (8,), "batch_size": 20, "max_iter": 4, "random_state": 0}
-    model = MLPClassifier(**options, **HALF).fit(X, LABELS, callbacks=[keep])
+    def fit(epochs, **given):
+        return MLPClassifier(max_iter=epochs, **options).fit(X, LABELS, callbacks=keep, **given)
+
+    assert np.isfinite(fit(4).loss_)
     skipped = histories[-1].skipped
     assert skipped[0] == 3
     assert len(skipped) == 4
-    resumed = MLPClassifier(**options | {"max_iter": 2}, **HALF)
-    resumed.fit(X, LABELS, checkpoint=tmp_path / "c")
-    MLPClassifier(**options, **HALF).fit(
-        X, LABELS, checkpoint=tmp_path / "c", resume=True, callbacks=[keep]
-    )
+    fit(2, checkpoint=tmp_path / "c")
+    fit(4, checkpoint=tmp_path / "c", resume=True)
     assert histories[-1].skipped == skipped
-    # partial_fit goes on with the optimizer's count, and tells only what is new.
-    other = MLPClassifier(**options, **HALF)
+    # Each call of partial_fit has a history of its own, which goes on where the optimizer was.
+    model = MLPClassifier(**options)
     for _ in range(2):
-        other.partial_fit(X, LABELS, classes=[0, 1, 2], callbacks=[keep])
-        other = pickle.loads(pickle.dumps(other))
-    # Each call has a history of its own, which goes on where the optimizer was.
+        model.partial_fit(X, LABELS, classes=[0, 1, 2], callbacks=keep)
+        model = pickle.loads(pickle.dumps(model))
     assert [h.skipped for h in histories[-2:]] == [skipped[:1], skipped[1:2]]
-    assert np.isfinite(model.loss_)
 
 
 # Files
 
 
-def test_a_checkpoint_without_the_list_is_read(tmp_path):
-    path, resumed = tmp_path / "c", tmp_path / "before"
-    train(checkpoint=path, epochs=2, **HALF)
+@pytest.fixture
+def path(tmp_path):
+    train(checkpoint=tmp_path / "c", epochs=2, **HALF)
+    return tmp_path / "c"
+
+
+def test_a_checkpoint_without_the_list_is_read(path, tmp_path):
+    def change(values):
+        return values | {"history": {k: v for k, v in values["history"].items() if k != "skipped"}}
+
     expected, history = train(epochs=4, **HALF)
-
-    def change(header):
-        assert header["history"].pop("skipped") == history.skipped[:2]
-        return header
-
-    sealing.edited(path, resumed, change, key=CHECKPOINT.key)
-    assert read_checkpoint(resumed).history().skipped == []
-    network, again = train(epochs=4, resume=resumed, **HALF)
+    assert header(path)["history"]["skipped"] == history.skipped[:2]
+    before = sealing.edited(path, tmp_path / "before", change, key=KEY)
+    network, again = train(epochs=4, resume=before, **HALF)
     assert network.theta.tobytes() == expected.theta.tobytes()
     assert again.skipped == [0, 0, *history.skipped[2:]]
 
 
 @pytest.mark.parametrize("wrong", [[-1, 0], [0.5, 0], [1], "no", [True, 0], None])
-def test_a_checkpoint_with_a_wrong_list_is_refused(tmp_path, wrong):
-    path = tmp_path / "c"
-    train(checkpoint=path, epochs=2, **HALF)
+def test_a_checkpoint_with_a_wrong_list_is_refused(path, tmp_path, wrong):
+    def change(values):
+        return values | {"history": values["history"] | {"skipped": wrong}}
 
-    def change(header):
-        return header | {"history": header["history"] | {"skipped": wrong}}
-
-    other = sealing.edited(path, tmp_path / "other", change, key=CHECKPOINT.key)
+    other = sealing.edited(path, tmp_path / "other", change, key=KEY)
     with pytest.raises(CheckpointError, match="its history is not what a checkpoint has there"):
-        read_checkpoint(other)
+        train(resume=other, **HALF)
 
 
 def test_a_model_file_keeps_it(tmp_path):
