@@ -9,11 +9,11 @@ import pytest
 
 from xpnn import Network, select
 from xpnn.backends import MixedArraysError, backend_of, to_host
-from xpnn.engine import predict as engine_predict
 from xpnn.layers import Activation, Dense, Dropout
 from xpnn.training import Loss
 
 X = np.random.default_rng(0).normal(size=(7, 4))
+LABELS = [0, 1, 2, 0, 1, 2, 0]
 
 # loss, outputs -> shape of predict for many rows, for one row
 SHAPES = [
@@ -45,17 +45,16 @@ def test_shapes_for_many_rows_and_for_one(loss, outputs, many, one, backend64):
         assert tuple(network.predict_proba(x[0, :]).shape) == (outputs,)
 
 
-@pytest.mark.parametrize(("loss", "outputs"), [(row[0], row[1]) for row in SHAPES])
+@pytest.mark.parametrize(("loss", "outputs"), [row[:2] for row in SHAPES])
 def test_what_predict_means(loss, outputs):
     network = make(loss, outputs)
     scores = network.scores(X)
-    expected = {
+    rules = {
         "softmax_cross_entropy": lambda: scores.argmax(axis=1),
-        "binary_cross_entropy": lambda: (scores > 0).astype(int),
-        "hinge": lambda: (scores > 0).astype(int),
-        "mean_squared_error": lambda: scores,
         "poisson": lambda: np.exp(scores),
-    }[loss]()
+        "mean_squared_error": lambda: scores,
+    }
+    expected = rules.get(loss, lambda: (scores > 0).astype(int))()
     np.testing.assert_allclose(network.predict(X).reshape(expected.shape), expected, rtol=1e-14)
     assert network.predict(X[2]) == pytest.approx(network.predict(X)[2])
 
@@ -64,26 +63,27 @@ def test_probabilities_add_up_to_one():
     np.testing.assert_allclose(make().predict_proba(X).sum(axis=1), 1.0)
 
 
-@pytest.mark.parametrize("loss", ["mean_squared_error", "poisson"])
-def test_values_have_no_probabilities(loss):
-    with pytest.raises(ValueError, match=f"the loss '{loss}' has no probabilities; use predict"):
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("mean_squared_error", "the loss 'mean_squared_error' has no probabilities; use predict"),
+        ("poisson", "the loss 'poisson' has no probabilities; use predict"),
+        ("hinge", "scores of the loss 'hinge' do not stand for probabilit"),
+    ],
+)
+def test_values_and_margins_have_no_probabilities(loss, message):
+    with pytest.raises(ValueError, match=message):
         make(loss).predict_proba(X)
 
 
-def test_hinge_has_no_probabilities():
-    with pytest.raises(ValueError, match="scores of the loss 'hinge' do not stand for probabilit"):
-        make("hinge").predict_proba(X)
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 100])
-def test_many_rows_go_through_in_chunks(chunk, monkeypatch):
-    network = make()
-    expected = network.scores(X)
-    monkeypatch.setattr(engine_predict, "CHUNK_BYTES", 0)
-    monkeypatch.setattr(engine_predict, "FEWEST", chunk)
-    network = make()
-    np.testing.assert_allclose(network.scores(X), expected, rtol=1e-14)
-    np.testing.assert_array_equal(network.predict(X), expected.argmax(axis=1))
+@pytest.mark.parametrize("rows", [255, 256, 257, 600])
+def test_many_rows_go_through_in_chunks(rows):
+    """Of so wide a layer 256 rows go through at once."""
+    network = Network(4, [4096, "tanh", 3], seed=0)
+    x = np.random.default_rng(1).normal(size=(600, 4))
+    expected = np.vstack([network.scores(x[i : i + 60]) for i in range(0, 600, 60)])[:rows]
+    np.testing.assert_allclose(network.scores(x[:rows]), expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(network.predict(x[:rows]), expected.argmax(axis=1))
 
 
 def test_predictions_do_not_remember_earlier_ones():
@@ -120,7 +120,7 @@ def test_backward_gives_gradients_by_name(backend64, assert_close):
 
 
 def test_evaluate_and_accuracy(backend64):
-    network, labels = make(), np.array([0, 1, 2, 0, 1, 2, 0])
+    network, labels = make(), np.array(LABELS)
     x, t = backend64.asarray(X), backend64.asarray(labels)
     loss, accuracy = network.evaluate(x, t)
     right = np.mean(to_host(network.predict(x)) == labels)
@@ -158,17 +158,11 @@ def test_repr_and_summary():
     assert network.summary().endswith("on device1, float32")
 
 
-def test_sizes():
-    network = make()
-    assert (network.inputs, network.outputs, network.size) == (4, 3, 43)
-    assert network.theta.shape == (43,)
-
-
 def test_parameters_are_slices_of_one_vector(backend64):
     network = make(backend=backend64)
-    parameters = network.parameters()
-    joined = np.concatenate([to_host(a).reshape(-1) for a in parameters.values()])
-    np.testing.assert_array_equal(joined, to_host(network.theta))
+    assert (network.inputs, network.outputs, network.size) == (4, 3, 43)
+    joined = [to_host(array).reshape(-1) for array in network.parameters().values()]
+    np.testing.assert_array_equal(np.concatenate(joined), to_host(network.theta))
 
 
 def test_assign(backend64, assert_close):
@@ -197,10 +191,13 @@ def test_assign_says_what_is_wrong(arrays, message):
 
 def test_theta_can_be_set_whole():
     network = make()
-    network.theta = np.zeros(43)
+    network.theta = [0.0] * 43
+    assert network.theta.dtype == np.float64
     assert not network.scores(X).any()
     with pytest.raises(ValueError, match=r"theta has shape \(42,\); expected \(43,\)"):
         network.theta = np.zeros(42)
+    with pytest.raises(ValueError, match="theta has dtype int64; expected floating-point numbers"):
+        network.theta = np.zeros(43, "int64")
 
 
 def test_networks_move_between_libraries(backend64, assert_close):
@@ -238,23 +235,22 @@ def test_data_elsewhere_than_the_network_is_an_error_that_names_both():
 def test_a_copy_draws_what_the_network_would_draw():
     """Also one with dropout: its generator stands where the network's does, and neither moves
     the other."""
-    labels = [0, 1, 2, 0, 1, 2, 0]
     network = Network(4, [5, Dropout(0.5), 3], seed=0)
-    network.fit(X, labels, epochs=1, batch_size=2)
+    network.fit(X, LABELS, epochs=1, batch_size=2)
     one, two = network.copy(), network.copy()
     for other in (one, network, two):
-        other.fit(X, labels, epochs=2, batch_size=2)
+        other.fit(X, LABELS, epochs=2, batch_size=2)
     np.testing.assert_array_equal(one.theta, network.theta)
     np.testing.assert_array_equal(two.theta, network.theta)
 
 
 def test_copies_and_pickles_are_independent():
     network = make()
-    network.fit(X, [0, 1, 2, 0, 1, 2, 0], epochs=1)
+    network.fit(X, LABELS, epochs=1)
     scores = network.scores(X)
     for other in (network.copy(), pickle.loads(pickle.dumps(network))):
         np.testing.assert_array_equal(other.scores(X), scores)
-        other.fit(X, [0, 1, 2, 0, 1, 2, 0], epochs=1)
+        other.fit(X, LABELS, epochs=1)
         np.testing.assert_array_equal(network.scores(X), scores)
         assert (other.scores(X) != scores).any()
 
@@ -263,14 +259,6 @@ def test_layers_may_be_written_out_or_in_short():
     short = Network(4, [5, "relu", 3], seed=0)
     long = Network(4, [Dense(5, init="he_uniform"), Activation("relu"), Dense(3)], seed=0)
     np.testing.assert_array_equal(short.theta, long.theta)
-
-
-def test_parameters_are_numbers_with_a_point():
-    network = Network(3, [2], seed=0)
-    with pytest.raises(ValueError, match="theta has dtype int64; expected floating-point numbers"):
-        network.theta = np.zeros(8, "int64")
-    network.theta = [0.5] * 8
-    assert network.theta.tolist() == [0.5] * 8
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
