@@ -10,14 +10,7 @@ from xpnn import MLPClassifier, MLPRegressor, Network, select
 from xpnn.data import BlockShuffle, stream
 from xpnn.functional import LOSSES
 from xpnn.layers import Dropout
-from xpnn.optimizers import (
-    SGD,
-    Adam,
-    CosineWarmup,
-    add_decayed_weights,
-    chain,
-    clip_by_global_norm,
-)
+from xpnn.optimizers import SGD, Adam, CosineWarmup, add_decayed_weights, chain, clip_by_global_norm
 
 strict = pytest.importorskip("array_api_strict")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

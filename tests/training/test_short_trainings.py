@@ -39,15 +39,14 @@ COMMON = {"epochs": 3, "batch_size": 16, "l2": 1e-3, "validation_fraction": 0.2}
 
 
 def train(name, backend, loss="softmax_cross_entropy"):
-    options = dict(RECIPES[name])
-    if "sample_weight" in options:
-        options["sample_weight"] = backend.asarray(options["sample_weight"])
     labels = loss == "softmax_cross_entropy"
+    options = {
+        key: backend.asarray(value) if key == "sample_weight" else value
+        for key, value in (COMMON | RECIPES[name]).items()
+    }
     network = Network(4, [6, "tanh", Dropout(0.3), 3 if labels else 2], loss=loss, seed=3)
-    history = network.fit(
-        backend.asarray(X), backend.asarray(LABELS if labels else VALUES), **COMMON, **options
-    )
-    return network, history
+    x, t = backend.asarray(X), backend.asarray(LABELS if labels else VALUES)
+    return network, network.fit(x, t, **options)
 
 
 @cache
