@@ -1,21 +1,26 @@
-"""Forward and backward in 16 bits, parameters in float32."""
+"""Forward and backward in 16 bits, parameters in float32; steps that overflow are skipped."""
 
 from __future__ import annotations
 
+import json
+import pickle
 import sys
 
 import numpy as np
 import pytest
-from resuming import Stop, header, outcome
+from resuming import KEY, Stop, header, outcome
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 
-from xpnn import Network, select
+import sealing
+import xpnn
+from xpnn import MLPClassifier, Network, select
 from xpnn.backends import dtype_name, to_host
 from xpnn.engine import NumpyRunner
+from xpnn.files import read_record
 from xpnn.layers import Dense, Dropout
-from xpnn.optimizers import SGD, Adam, LossScaler, chain, clip_by_global_norm
-from xpnn.training import CheckpointError
+from xpnn.optimizers import SGD, Adam, LossScaler, RMSprop, chain, clip_by_global_norm
+from xpnn.training import CheckpointError, History
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(60, 5))
@@ -250,6 +255,113 @@ def test_a_fixed_scale_that_overflows_is_an_error():
     assert np.geterr() == settings
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_plan_shows_what_a_step_computes_in(dtype):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="bfloat16 on NumPy needs ml_dtypes")
+
+    def plan(**options):
+        return network(NUMPY).plan_step(X, LABELS, **options).describe()
+
+    text = plan(compute_dtype=dtype)
+    assert f" {dtype}[" in text
+    assert "theta        float32[" in text
+    # A scale that adapts itself is state: scale, good steps, skipped steps.
+    assert ("state 4 " in text) == (dtype == "float16")
+    assert "float16" not in plan()
+    own = plan(compute_dtype=dtype, loss_scale=1024.0)
+    assert "state 2 " not in own
+    assert " 1024)" in own
+
+
+# Steps that are skipped
+
+# Far too large: halved by each of the first steps until the gradients fit.
+SKIPPING = HALF | {"loss_scale": LossScaler(2.0**30, growth_interval=1000)}
+
+
+def skip(name="numpy", **options):
+    """A training of three steps an epoch, the first of which are skipped."""
+    here = select(name, dtype="float32")
+    net = Network(5, [8, "tanh", 3], seed=3)
+    return train(here, net, **{"epochs": 4, "batch_size": 20} | options)
+
+
+@pytest.mark.parametrize("name", ["numpy", "cupy", "torch", "jax"])
+@pytest.mark.parametrize("engine", ["auto", "pure"])
+def test_each_epoch_says_how_many_were_skipped(name, engine, use_library, tmp_path):
+    use_library(name)
+    path = tmp_path / "c"
+    _, history = skip(name, engine=engine, checkpoint=path, epochs=6, **SKIPPING)
+    assert len(history.skipped) == history.epochs == 6
+    assert history.skipped[0] == 3  # all steps of the first epoch
+    assert history.skipped[-1] == 0
+    if name != "cupy":  # where the pure step rounds weights' gradients to 16 bits, it skips more
+        assert sum(history.skipped) < 12
+    # Nothing else changes the scale here: each skipped step halved it.
+    scale = load_file(path)["carry.1"]
+    assert sum(history.skipped) == round(np.log2(2.0**30 / scale))
+
+
+def test_reports_of_several_epochs_add_up():
+    _, one = skip(**SKIPPING)
+    _, two = skip(report_every=3, **SKIPPING)
+    assert two.epoch == [3, 4]
+    assert two.skipped == [sum(one.skipped[:3]), one.skipped[3]]
+
+
+@pytest.mark.parametrize("options", [{}, {"compute_dtype": "float16", "loss_scale": 8.0}])
+def test_nothing_is_said_where_no_step_can_be_skipped(options):
+    _, history = skip(**options)
+    assert history.skipped == []
+    assert "skipped" not in history.to_dict()
+    assert "skipped" not in repr(history) + history._repr_html_()
+
+
+def test_skipped_steps_are_shown_where_there_are_any():
+    _, history = skip(**SKIPPING)
+    count = sum(history.skipped)
+    assert f"{count} steps skipped" in repr(history)
+    assert "steps skipped</th>" in history._repr_html_()
+    assert json.loads(json.dumps(history.to_dict()))["skipped"] == history.skipped
+    none = History(loss=[1.0], epoch=[1], skipped=[0])
+    assert "skipped" not in repr(none) + none._repr_html_()
+    assert none.to_dict()["skipped"] == [0]
+
+
+def test_accumulated_batches_count_too():
+    assert skip(gradient_accumulation_steps=2, **SKIPPING)[1].skipped[0] == 3
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators(tmp_path):
+    histories = []
+    options = {"hidden_layer_sizes": (8,), "batch_size": 20, "random_state": 0} | SKIPPING
+
+    def keep(run):
+        histories.append(run.history)
+
+    def fit(epochs, **given):
+        return MLPClassifier(max_iter=epochs, **options).fit(X, LABELS, callbacks=keep, **given)
+
+    assert np.isfinite(fit(4).loss_)
+    skipped = histories[-1].skipped
+    assert skipped[0] == 3
+    assert len(skipped) == 4
+    fit(2, checkpoint=tmp_path / "c")
+    fit(4, checkpoint=tmp_path / "c", resume=True)
+    assert histories[-1].skipped == skipped
+    # Each call of partial_fit has a history of its own, which goes on where the optimizer was.
+    model = MLPClassifier(**options)
+    for _ in range(2):
+        model.partial_fit(X, LABELS, classes=[0, 1, 2], callbacks=keep)
+        model = pickle.loads(pickle.dumps(model))
+    assert [h.skipped for h in histories[-2:]] == [skipped[:1], skipped[1:2]]
+
+
+# Checkpoints and files
+
+
 @pytest.mark.parametrize("engine", ["plan", "pure"])
 def test_a_crash_changes_no_byte(tmp_path, engine):
     options = {
@@ -267,6 +379,49 @@ def test_a_crash_changes_no_byte(tmp_path, engine):
     for changed in ({"compute_dtype": None, "loss_scale": None}, {"precision": "high"}):
         with pytest.raises(CheckpointError, match=next(iter(changed))):
             train(NUMPY, resume=path, **options | changed)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    skip(checkpoint=tmp_path / "c", epochs=2, **SKIPPING)
+    return tmp_path / "c"
+
+
+def test_a_checkpoint_without_the_list_is_read(checkpoint, tmp_path):
+    def change(values):
+        return values | {"history": {k: v for k, v in values["history"].items() if k != "skipped"}}
+
+    expected, history = skip(epochs=4, **SKIPPING)
+    assert header(checkpoint)["history"]["skipped"] == history.skipped[:2]
+    before = sealing.edited(checkpoint, tmp_path / "before", change, key=KEY)
+    network, again = skip(epochs=4, resume=before, **SKIPPING)
+    assert network.theta.tobytes() == expected.theta.tobytes()
+    assert again.skipped == [0, 0, *history.skipped[2:]]
+
+
+@pytest.mark.parametrize("wrong", [[-1, 0], [0.5, 0], [1], "no", [True, 0], None])
+def test_a_checkpoint_with_a_wrong_list_is_refused(checkpoint, tmp_path, wrong):
+    def change(values):
+        return values | {"history": values["history"] | {"skipped": wrong}}
+
+    other = sealing.edited(checkpoint, tmp_path / "other", change, key=KEY)
+    with pytest.raises(CheckpointError, match="its history is not what a checkpoint has there"):
+        skip(resume=other, **SKIPPING)
+
+
+def test_a_model_file_keeps_it(tmp_path):
+    network, history = skip(**SKIPPING)
+    xpnn.save(network, tmp_path / "m", history.to_dict())
+    assert read_record(tmp_path / "m")["skipped"] == history.skipped
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.01), Adam(0.01), RMSprop(0.01)], ids=repr)
+def test_engines_count_the_same_skipped_steps(optimizer):
+    """What only the count is made from is kept on a plan too."""
+    options = SKIPPING | {"optimizer": optimizer, "epochs": 6}
+    pure, planned = (skip(engine=engine, **options)[1].skipped for engine in ("pure", "plan"))
+    assert planned == pure
+    assert sum(pure) > 0
 
 
 # Errors

@@ -9,7 +9,7 @@ import pytest
 
 from xpnn import Network, select
 from xpnn.backends import MixedArraysError, backend_of, to_host
-from xpnn.layers import Activation, Dense, Dropout
+from xpnn.layers import Activation, Dense, Dropout, Layer
 from xpnn.training import Loss
 
 X = np.random.default_rng(0).normal(size=(7, 4))
@@ -267,3 +267,24 @@ def test_labels_may_be_narrower_than_the_classes(dtype):
     network.theta = np.where(np.arange(900) == 600 + 261, 100.0, 0.0)
     assert network.predict(np.zeros((4, 2))).tolist() == [261] * 4
     assert network.accuracy(np.zeros((4, 2)), np.full(4, 5, dtype)) == 0.0
+
+
+class Sorted(Layer):
+    """A layer with an operation that the engine has no rule for."""
+
+    def forward(self, params, x, noise, *, xp):
+        return xp.sort(x), ()
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        return dy, ()
+
+
+def test_steps_that_have_no_plan(backend64):
+    network = Network(4, [5, Sorted(), 3], seed=0)
+    x, t = backend64.asarray(X), backend64.asarray(LABELS, "int64")
+    before = to_host(network.theta).copy()
+    planned = backend64.name in ("numpy", "torch", "cupy")
+    message = "the step has no plan: .* no rule for sort"
+    with pytest.raises(ValueError, match=message if planned else "only steps on arrays of NumPy"):
+        network.plan_step(x, t)
+    np.testing.assert_array_equal(to_host(network.theta), before)
