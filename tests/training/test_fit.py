@@ -9,7 +9,7 @@ import pytest
 
 from xpnn import Dense, EarlyStopping, Network, select
 from xpnn.layers import Dropout
-from xpnn.optimizers import SGD, Adam, StepDecay
+from xpnn.optimizers import SGD, Adam, InverseScaling, StepDecay
 from xpnn.training import Callback, DivergenceError
 
 GENERATOR = np.random.default_rng(0)
@@ -334,3 +334,72 @@ def test_a_training_can_move_on_to_another_library():
     network.to(strict)
     network.fit(strict.asarray(X), strict.asarray(LABELS), epochs=1)
     np.testing.assert_allclose(strict.to_host(network.theta), stays.theta, rtol=1e-12)
+
+
+# Reports every few epochs: the same training, looked at less often
+
+
+def report(backend, layers, **options):
+    network = Network(3, layers, seed=1)
+    options = {
+        k: backend.asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()
+    }
+    x, t = backend.asarray(X), backend.asarray(LABELS)
+    history = network.fit(x, t, **{"epochs": 7, "seed": 2} | options)
+    return backend.to_host(network.theta), history
+
+
+TRAININGS = {
+    "all rows at once": {"batch_size": None, "optimizer": SGD(0.1)},
+    "all rows, Adam": {"batch_size": None, "optimizer": Adam(0.05)},
+    "all rows, changing rate": {"batch_size": None, "optimizer": SGD(InverseScaling(0.1))},
+    "batches": {"batch_size": 12, "optimizer": Adam(0.05)},
+    "weights": {"batch_size": 12, "optimizer": SGD(0.1), "sample_weight": np.arange(1.0, 41.0)},
+}
+
+
+@pytest.mark.parametrize("layers", [[4, "tanh", 2], [4, "tanh", Dropout(0.3), 2]], ids=len)
+@pytest.mark.parametrize("name", TRAININGS)
+def test_fewer_reports_are_the_same_training(name, layers, backend, assert_close):
+    theta, whole = report(backend, layers, **TRAININGS[name])
+    again, some = report(backend, layers, report_every=3, **TRAININGS[name])
+    assert_close(backend.asarray(again), theta, backend)
+    assert some.epoch == [3, 6, 7]
+    assert some.epochs == whole.epochs == 7
+    assert whole.epoch == whole.numbers == list(range(1, 8))
+    assert some.loss == pytest.approx([whole.loss[i - 1] for i in some.epoch], rel=1e-4)
+    assert some.learning_rate == [whole.learning_rate[i - 1] for i in some.epoch]
+    assert len(some.seconds) == 3
+
+
+def test_callbacks_and_early_stopping_hear_of_reports_only(backend64):
+    heard = []
+    stopping = EarlyStopping(2, min_delta=1e9, monitor="loss")
+    options = {"epochs": 100, "report_every": 10, "early_stopping": stopping}
+    _, history = report(
+        backend64, [2], callbacks=lambda run: heard.append(run.history.epochs), **options
+    )
+    assert heard == history.epoch == [10, 20, 30]
+    assert history.best_epoch == 10
+    assert history.stopped == "early stopping"
+
+
+@pytest.mark.parametrize("engine", ["auto", "plan", "kernels", "pure"])
+def test_tensors_on_the_cpu_train_in_their_own_memory(engine, use_library):
+    """PyTorch's are NumPy's to the last bit, and what the user gave stays as it was."""
+    use_library("torch")
+    if engine == "kernels":
+        pytest.importorskip("numba", reason="kernels need Numba")
+    import torch
+
+    x, t = torch.from_numpy(X.copy()), torch.from_numpy(LABELS.copy())
+    network, twin = classifier(), classifier()
+    options = {"epochs": 5, "batch_size": 12, "seed": 2, "engine": engine}
+    network.fit(x, t, **options)
+    twin.fit(X, LABELS, **options)
+    assert isinstance(network.theta, torch.Tensor)
+    assert isinstance(network.scores(x), torch.Tensor)
+    limit = 1e-12 if engine == "pure" else 0.0
+    np.testing.assert_allclose(network.theta.numpy(), twin.theta, rtol=limit)
+    np.testing.assert_array_equal(x.numpy(), X)
+    np.testing.assert_array_equal(t.numpy(), LABELS)
