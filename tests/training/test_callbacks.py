@@ -19,19 +19,26 @@ def classifier():
 
 
 class Recorder(Callback):
-    def __init__(self, name, calls, stop_at=None):
-        self.name, self.calls, self.stop_at = name, calls, stop_at
+    """Writes down what it is told; may stop after an epoch, or fail at some point."""
+
+    def __init__(self, name, calls, stop_at=None, fails=None):
+        self.name, self.calls, self.stop_at, self.fails = name, calls, stop_at, fails
+
+    def told(self, what, *more):
+        self.calls.append((self.name, what, *more))
+        if what == self.fails:
+            raise RuntimeError(f"no {what}")
 
     def on_train_begin(self, run):
-        self.calls.append((self.name, "begin", run.history.epochs, run.epochs))
+        self.told("begin", run.history.epochs, run.epochs)
 
     def on_epoch_end(self, run):
-        self.calls.append((self.name, "epoch", run.history.epochs))
+        self.told("epoch", run.history.epochs)
         if run.history.epochs == self.stop_at:
             run.stop(f"enough for {self.name}")
 
     def on_train_end(self, run):
-        self.calls.append((self.name, "end", run.history.stopped))
+        self.told("end", run.history.stopped)
 
 
 def test_callbacks_are_called_in_order_and_the_first_reason_to_stop_counts():
@@ -99,36 +106,13 @@ def test_a_reason_to_stop_is_a_text(reason):
         classifier().fit(X, LABELS, callbacks=lambda run: run.stop(reason))
 
 
-def test_every_callback_that_began_hears_of_the_end():
-    told = []
-
-    class Told(Callback):
-        def __init__(self, name, fails=()):
-            self.name, self.fails = name, fails
-
-        def fail(self, when):
-            if when in self.fails:
-                raise RuntimeError(f"no {when}")
-
-        def on_train_begin(self, run):
-            self.fail("beginning")
-
-        def on_epoch_end(self, run):
-            self.fail("epoch")
-
-        def on_train_end(self, run):
-            told.append(self.name)
-            self.fail("end")
-
-    for number, fails in enumerate([["beginning"], ["epoch"]]):
-        calls = [Told("a"), Told("b"), Told("c", fails=fails)]
-        with pytest.raises(RuntimeError, match=f"no {fails[0]}"):
-            classifier().fit(X, LABELS, callbacks=calls)
-        assert told == ["a", "b", "c"][: 2 + number]
-        told.clear()
-    with pytest.raises(RuntimeError, match="no end"):
-        classifier().fit(X, LABELS, callbacks=[Told(name, ["end"]) for name in "ab"])
-    assert told == ["a", "b"]
+@pytest.mark.parametrize(("fails", "heard"), [("begin", "ab"), ("epoch", "abc"), ("end", "abc")])
+def test_every_callback_that_began_hears_of_the_end(fails, heard):
+    calls = []
+    others = [Recorder(name, calls, fails=fails if fails == "end" else None) for name in "ab"]
+    with pytest.raises(RuntimeError, match=f"no {fails}"):
+        classifier().fit(X, LABELS, callbacks=[*others, Recorder("c", calls, fails=fails)])
+    assert [name for name, what, *_ in calls if what == "end"] == list(heard)
 
 
 def test_a_callback_sees_the_network_after_the_epoch():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -314,22 +315,16 @@ def door(monkeypatch):
     def feeder_for(xp, device):
         return backends.Feeder(found) if xp is strict and device == DEVICE else None
 
-    replace_everywhere(monkeypatch, "feeder_for", feeder_for)
-    for name in ("take", "matmul", "astype"):
-        _read_by(monkeypatch, name, found)
-    return found
-
-
-def _read_by(monkeypatch, name, door):
-    own = getattr(strict, name)
-
-    def reading(x, *others, **options):
+    def reading(own, x, *others, **options):
         for array in (x, *others):
             if isinstance(array, ARRAY):
-                door.reads(array)
+                found.reads(array)
         return own(x, *others, **options)
 
-    monkeypatch.setattr(strict, name, reading)
+    replace_everywhere(monkeypatch, "feeder_for", feeder_for)
+    for name in ("take", "matmul", "astype"):
+        monkeypatch.setattr(strict, name, partial(reading, getattr(strict, name)))
+    return found
 
 
 def copies(door):

@@ -52,16 +52,10 @@ def fit(device, layers=LAYERS, loss="softmax_cross_entropy", **options):
     assert history.epochs == options.get("epochs", 3)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_no_loss_reads(loss, device, reads):
-    options = {"loss": loss, "sample_weight": device.asarray(WEIGHT)}
-    few, many = (reads.during(fit, device, batch_size=size, **options) for size in (FEW, MANY))
-    assert many == few > 0
-
-
 @pytest.mark.parametrize(
     "options",
     [
+        *({"loss": loss} for loss in LOSSES),
         {"validation_fraction": 0.2},
         {"validation_fraction": 0.2, "early_stopping": 4},
         {"report_every": 3},
@@ -74,9 +68,12 @@ def test_no_loss_reads(loss, device, reads):
             )
         },
     ],
-    ids=lambda options: ", ".join(options),
+    ids=str,
 )
-def test_no_option_reads(options, device, reads):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_option_reads(options, weighted, device, reads):
+    if weighted:
+        options = options | {"sample_weight": device.asarray(WEIGHT)}
     sizes = (None, FEW, MANY)
     whole, few, many = (reads.during(fit, device, batch_size=b, **options) for b in sizes)
     assert many == few == whole > 0
