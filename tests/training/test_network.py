@@ -63,19 +63,6 @@ def test_probabilities_add_up_to_one():
     np.testing.assert_allclose(make().predict_proba(X).sum(axis=1), 1.0)
 
 
-@pytest.mark.parametrize(
-    ("loss", "message"),
-    [
-        ("mean_squared_error", "the loss 'mean_squared_error' has no probabilities; use predict"),
-        ("poisson", "the loss 'poisson' has no probabilities; use predict"),
-        ("hinge", "scores of the loss 'hinge' do not stand for probabilit"),
-    ],
-)
-def test_values_and_margins_have_no_probabilities(loss, message):
-    with pytest.raises(ValueError, match=message):
-        make(loss).predict_proba(X)
-
-
 @pytest.mark.parametrize("rows", [255, 256, 257, 600])
 def test_many_rows_go_through_in_chunks(rows):
     """Of so wide a layer 256 rows go through at once."""
@@ -139,11 +126,6 @@ def test_accuracy_of_binary_labels(outputs):
     assert network.accuracy(X, 1 - labels) == 0.0
 
 
-def test_values_have_no_accuracy():
-    with pytest.raises(ValueError, match="the loss 'huber' is a regression's: it has no accuracy"):
-        make("huber").accuracy(X, np.ones((7, 3)))
-
-
 def test_repr_and_summary():
     network = Network(4, [5, "relu", Dropout(0.1), 3], loss=Loss("huber", delta=2.0))
     assert repr(network) == (
@@ -169,24 +151,11 @@ def test_assign(backend64, assert_close):
     network = make(backend=backend64)
     before = to_host(network.parameters()["2.weights"])
     weights = np.arange(20.0).reshape(4, 5)
-    assert network.assign(
-        **{"0.weights": weights.tolist(), "0.bias": backend64.asarray(np.ones(5))}
-    )
+    bias = backend64.asarray(np.ones(5))
+    assert network.assign(**{"0.weights": weights.tolist(), "0.bias": bias}) is network
     assert_close(network.parameters()["0.weights"], weights, backend64)
     assert_close(network.parameters()["0.bias"], np.ones(5), backend64)
     assert_close(network.parameters()["2.weights"], before, backend64)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"9.weights": [1.0]}, r"'9\.weights' is not a parameter; expected one of 0\.weights, 0\."),
-        ({"0.bias": [1.0, 2.0]}, r"0\.bias has shape \(2,\); expected \(5,\)"),
-    ],
-)
-def test_assign_says_what_is_wrong(arrays, message):
-    with pytest.raises(ValueError, match=message):
-        make().assign(**arrays)
 
 
 def test_theta_can_be_set_whole():
@@ -194,10 +163,6 @@ def test_theta_can_be_set_whole():
     network.theta = [0.0] * 43
     assert network.theta.dtype == np.float64
     assert not network.scores(X).any()
-    with pytest.raises(ValueError, match=r"theta has shape \(42,\); expected \(43,\)"):
-        network.theta = np.zeros(42)
-    with pytest.raises(ValueError, match="theta has dtype int64; expected floating-point numbers"):
-        network.theta = np.zeros(43, "int64")
 
 
 def test_networks_move_between_libraries(backend64, assert_close):
@@ -232,27 +197,20 @@ def test_data_elsewhere_than_the_network_is_an_error_that_names_both():
         network.predict(far)
 
 
-def test_a_copy_draws_what_the_network_would_draw():
-    """Also one with dropout: its generator stands where the network's does, and neither moves
-    the other."""
+def test_copies_and_pickles_are_independent():
+    """And draw what the network would draw: neither moves the generator of the other."""
     network = Network(4, [5, Dropout(0.5), 3], seed=0)
     network.fit(X, LABELS, epochs=1, batch_size=2)
-    one, two = network.copy(), network.copy()
-    for other in (one, network, two):
-        other.fit(X, LABELS, epochs=2, batch_size=2)
-    np.testing.assert_array_equal(one.theta, network.theta)
-    np.testing.assert_array_equal(two.theta, network.theta)
-
-
-def test_copies_and_pickles_are_independent():
-    network = make()
-    network.fit(X, LABELS, epochs=1)
     scores = network.scores(X)
-    for other in (network.copy(), pickle.loads(pickle.dumps(network))):
+    others = [network.copy(), pickle.loads(pickle.dumps(network)), network.copy()]
+    for other in others:
         np.testing.assert_array_equal(other.scores(X), scores)
-        other.fit(X, LABELS, epochs=1)
+        other.fit(X, LABELS, epochs=2, batch_size=2)
         np.testing.assert_array_equal(network.scores(X), scores)
         assert (other.scores(X) != scores).any()
+    network.fit(X, LABELS, epochs=2, batch_size=2)
+    for other in others:
+        np.testing.assert_array_equal(other.theta, network.theta)
 
 
 def test_layers_may_be_written_out_or_in_short():

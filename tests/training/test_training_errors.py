@@ -11,8 +11,12 @@ from xpnn.backends import MixedArraysError
 X, LABELS = np.ones((6, 4)), np.array([0, 1, 2, 0, 1, 2])
 
 
-def fit(X=X, y=LABELS, loss="softmax_cross_entropy", outputs=3, **options):
-    return Network(4, [3, "tanh", outputs], loss=loss).fit(X, y, **{"epochs": 1} | options)
+def network(loss="softmax_cross_entropy", outputs=3):
+    return Network(4, [3, "tanh", outputs], loss=loss)
+
+
+def fit(X=X, y=LABELS, loss="softmax_cross_entropy", **options):
+    return network(loss).fit(X, y, **{"epochs": 1} | options)
 
 
 VALUES = [
@@ -70,28 +74,38 @@ TYPES = [
     ({"learning_rate": "fast"}, "learning_rate is 'fast'; expected a number or a Schedule"),
 ]
 
-OTHERS = {
-    "no rows to predict": (
-        lambda: Network(4, [3]).predict(np.ones((0, 4))),
-        r"X has shape \(0, 4\); expected at least one row",
+ROWLESS = np.ones((0, 4))
+OTHERS = [
+    (lambda: network().predict(ROWLESS), r"X has shape \(0, 4\); expected at least one row"),
+    (lambda: network().predict(np.ones(5)), r"X has shape \(5,\); expected \(n, 4\)"),
+    (lambda: network("poisson").predict_proba(X), "the loss 'poisson' has no probabilities; use p"),
+    (lambda: network("huber").predict_proba(X), "the loss 'huber' has no probabilities; use predi"),
+    (lambda: network("hinge").predict_proba(X), "scores of the loss 'hinge' do not stand for prob"),
+    (
+        lambda: network("huber").accuracy(X, X[:, :3]),
+        "'huber' is a regression's: it has no accurac",
     ),
-    "one row for many": (
-        lambda: Network(4, [3]).predict(np.ones(5)), r"X has shape \(5,\); expected \(n, 4\)"
+    (
+        lambda: network().assign(**{"9.weights": [1.0]}),
+        r"'9\.weights' is not a parameter; expected one of 0\.weights, 0\.",
     ),
-    "inputs": (lambda: Network(0, [3]), "inputs is 0; expected a positive integer"),
-    "float inputs": (lambda: Network(4.0, [3]), r"inputs is 4\.0; expected a positive integer"),
-    "dtype": (lambda: Network(4, [3], dtype="float8"), "dtype='float8' is not known; expected one"),
-    "backend": (lambda: Network(4, [3], backend="np"), "name='np' is not a backend; expected auto"),
-    "no parameters": (
-        lambda: Network(4, ["tanh"]).fit(X, LABELS), "the network has no parameters to learn"
-    ),
-    "smoothing": (lambda: Loss("softmax_cross_entropy", 1.0), r"label_smoothing is 1\.0; expected"),
-    "delta": (lambda: Loss("huber", delta=0.0), r"delta is 0\.0; expected a number above 0"),
-    "smoothing of values": (
-        lambda: Loss("huber", 0.1), "label_smoothing goes with a cross-entropy, not with 'huber'"
-    ),
-    "delta of labels": (lambda: Loss("hinge", delta=2.0), "delta goes with 'huber', not with"),
-}  # fmt: skip
+    (lambda: network().assign(**{"0.bias": [1.0]}), r"0\.bias has shape \(1,\); expected \(3,\)"),
+    (lambda: set_theta(np.zeros(26)), r"theta has shape \(26,\); expected \(27,\)"),
+    (lambda: set_theta(np.zeros(27, int)), "theta has dtype int64; expected floating-point number"),
+    (lambda: Network(0, [3]), "inputs is 0; expected a positive integer"),
+    (lambda: Network(4.0, [3]), r"inputs is 4\.0; expected a positive integer"),
+    (lambda: Network(4, [3], dtype="float8"), "dtype='float8' is not known; expected one"),
+    (lambda: Network(4, [3], backend="np"), "name='np' is not a backend; expected auto"),
+    (lambda: Network(4, ["tanh"]).fit(X, LABELS), "the network has no parameters to learn"),
+    (lambda: Loss("softmax_cross_entropy", 1.0), r"label_smoothing is 1\.0; expected"),
+    (lambda: Loss("huber", delta=0.0), r"delta is 0\.0; expected a number above 0"),
+    (lambda: Loss("huber", 0.1), "label_smoothing goes with a cross-entropy, not with 'huber'"),
+    (lambda: Loss("hinge", delta=2.0), "delta goes with 'huber', not with"),
+]
+
+
+def set_theta(values):
+    network().theta = values
 
 
 @pytest.mark.parametrize(
@@ -103,9 +117,8 @@ def test_arguments_of_fit(error, options, message):
         fit(**options)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_arguments(name):
-    call, message = OTHERS[name]
+@pytest.mark.parametrize(("call", "message"), OTHERS)
+def test_other_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
