@@ -479,27 +479,25 @@ def test_other_data_and_networks_are_refused(path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("error", "call", "message"),
     [
-        ({"every_epochs": 0}, "every_epochs is 0; expected a positive integer"),
-        ({"every_epochs": 1.5}, "every_epochs is 1.5; expected a positive integer"),
-        ({"every_minutes": -1}, "every_minutes is -1; expected a number above 0"),
-        ({"every_minutes": math.nan}, "every_minutes is nan; expected a number"),
-        ({"on_error": "ignore"}, "on_error is 'ignore'; expected 'warn' or 'stop'"),
+        (ValueError, lambda: Checkpoint("c", 0), "every_epochs is 0; expected a positive integer"),
+        (ValueError, lambda: Checkpoint("c", 1.5), "every_epochs is 1.5; expected a positive inte"),
+        (ValueError, lambda: Checkpoint("c", None, -1), "every_minutes is -1; expected a number a"),
+        (ValueError, lambda: Checkpoint("c", None, math.nan), "every_minutes is nan; expected a n"),
+        (
+            ValueError,
+            lambda: Checkpoint("c", on_error="ignore"),
+            "on_error is 'ignore'; expected 'warn' or 'stop'",
+        ),
+        (ValueError, lambda: train(resume=True), "resume=True goes on from the file of checkpoint"),
+        (TypeError, lambda: train(resume=3), "resume is 3; expected True, False or a path"),
+        (TypeError, lambda: train(checkpoint=3), "checkpoint is 3; expected a Checkpoint or a pat"),
     ],
 )
-def test_wrong_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Checkpoint("c", **arguments)
-
-
-def test_wrong_arguments_of_fit():
-    with pytest.raises(ValueError, match=r"resume=True goes on from the file of checkpoint"):
-        train(resume=True)
-    with pytest.raises(TypeError, match="resume is 3; expected True, False or a path"):
-        train(resume=3)
-    with pytest.raises(TypeError, match="checkpoint is 3; expected a Checkpoint or a path"):
-        train(checkpoint=3)
+def test_wrong_arguments(error, call, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 @pytest.mark.parametrize(

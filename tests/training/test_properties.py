@@ -59,16 +59,6 @@ def test_training_works(problem):
 
 
 @given(problems())
-def test_fast_training_is_pure_training(problem):
-    network, x, t, options = problem
-    other = network.copy()
-    network.fit(x, t, epochs=2, seed=0, **options)
-    other.fit(x, t, epochs=2, seed=0, engine="pure", **options)
-    limit = 1e-4 if x.dtype == np.float32 else 1e-10
-    np.testing.assert_allclose(network.theta, other.theta, rtol=limit, atol=limit)
-
-
-@given(problems())
 def test_gradient_is_the_slope(problem):
     network, x, t, options = problem
     x, weight, l2 = x.astype("float64"), options["sample_weight"], options["l2"]
