@@ -36,6 +36,12 @@ def no_thread_stays():
     assert [t.name for t in threading.enumerate() if t.name.startswith("xpnn")] == []
 
 
+@pytest.fixture
+def path(tmp_path):
+    """Where a training writes its checkpoints."""
+    return tmp_path / "c"
+
+
 def network(backend=None, seed=3):
     return Network(3, [8, "tanh", Dropout(0.3), 2], seed=seed, backend=backend)
 
@@ -84,25 +90,26 @@ OF_ARRAYS = {
     ("case", "source"),
     [*((case, False) for case in CASES | OF_ARRAYS), *((case, True) for case in CASES)],
 )
-def test_a_crash_changes_no_byte(tmp_path, case, source):
+def test_a_crash_changes_no_byte(path, case, source):
+    """Also where other weights are there at first: what counts is in the file."""
     if case == "engine kernels":
         pytest.importorskip("numba", reason="engine='kernels' needs Numba")
     held = {"X_val": stream(X[:50] + 1, T[:50])} if source else FRACTION
     options = held | (CASES | OF_ARRAYS)[case]
     data = [mixed()] if source else []
     expected = outcome(*train(*data, **options))
-    path = crash(tmp_path / "c", *data, at=4, **options)
+    crash(path, *data, at=4, **options)
     assert epochs(path) == (2 if case == "reports" else 3)
-    found = train(*data, checkpoint=path, resume=True, **options)
+    other = network(seed=3 if "seed" in options else 99)
+    found = train(*data, net=other, checkpoint=path, resume=True, **options)
     assert outcome(*found) == expected
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("source", [False, True], ids=["arrays", "source"])
-def test_every_library(tmp_path, backend, source):
+def test_every_library(path, backend, source):
     data = [mixed()] if source else [backend.asarray(X), backend.asarray(T, "int64")]
     options = {} if source else FRACTION | {"early_stopping": EarlyStopping(2)}
-    path = tmp_path / "c"
     expected = train(*data, net=network(backend), **options)
     crash(path, *data, net=network(backend), **options)
     found = train(*data, net=network(backend), checkpoint=path, resume=True, **options)
@@ -110,15 +117,15 @@ def test_every_library(tmp_path, backend, source):
     assert backends.device_of(found[0].theta) == backends.device_of(expected[0].theta)
 
 
-def test_another_engine_is_no_other_training(tmp_path):
+def test_another_engine_is_no_other_training(path):
     """It goes on as it began, so that its bytes do not change."""
     expected = outcome(*train(engine="pure"))
-    path = crash(tmp_path / "c", engine="pure")
+    crash(path, engine="pure")
     assert outcome(*train(checkpoint=path, resume=True, engine="plan")) == expected
     assert header(path)["engine"] == "pure"
 
 
-def test_the_choice_of_kernels_is_kept(tmp_path):
+def test_the_choice_of_kernels_is_kept(path, tmp_path):
     """A longer training would choose them, and end with other digits."""
     pytest.importorskip("numba", reason="kernels need Numba")
 
@@ -131,16 +138,9 @@ def test_the_choice_of_kernels_is_kept(tmp_path):
 
     expected = outcome(*train())
     long(tmp_path / "new", 1)
-    path = crash(tmp_path / "c")
+    crash(path)
     assert outcome(*long(path, 6, resume=True)) == expected
     assert [header(p)["engine"] for p in (tmp_path / "new", path)] == ["kernels", "plan"]
-
-
-def test_a_network_with_other_start_weights_goes_on_just_the_same(tmp_path):
-    """What counts is in the file, also the generator that the validation rows come from."""
-    expected = outcome(*train(**FRACTION))
-    path = crash(tmp_path / "c", **FRACTION)
-    assert outcome(*train(net=network(seed=99), resume=path, **FRACTION)) == expected
 
 
 def test_resume_begins_anew_where_there_is_nothing(tmp_path):
@@ -151,15 +151,14 @@ def test_resume_begins_anew_where_there_is_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("early", [None, EarlyStopping(1, monitor="loss", min_delta=10.0)])
-def test_a_finished_training_comes_back_as_it_ended(tmp_path, early):
-    options = {"early_stopping": early, "checkpoint": tmp_path / "c"}
+def test_a_finished_training_comes_back_as_it_ended(path, early):
+    options = {"early_stopping": early, "checkpoint": path}
     expected = train(**options)
     assert expected[1].stopped == ("finished" if early is None else "early stopping")
     assert outcome(*train(resume=True, **options)) == outcome(*expected)
 
 
-def test_more_epochs_go_on_from_the_end(tmp_path):
-    path = tmp_path / "c"
+def test_more_epochs_go_on_from_the_end(path):
     train(checkpoint=path)
     assert outcome(*train(resume=path, epochs=9)) == outcome(*train(epochs=9))
     with pytest.raises(CheckpointError, match="4 epochs are asked for, the checkpoint is after 6"):
@@ -211,10 +210,10 @@ class StopInEpoch(Callback):
 
 @pytest.mark.parametrize("make", [arrays, npy_files, parquet, unknown_length])
 @pytest.mark.parametrize("seed", [None, 7])
-def test_every_source_in_the_middle_of_an_epoch(tmp_path, make, seed):
+def test_every_source_in_the_middle_of_an_epoch(path, tmp_path, make, seed):
+    folder = tmp_path / "data"
     for name in ("x", "t"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    path, folder = tmp_path / "c", tmp_path / "data"
+        (folder / name).mkdir(parents=True)
     expected = outcome(*train(make(folder, seed)))
     stop = StopInEpoch(2 * 7 + 3, RuntimeError("crash"))
     with pytest.raises(RuntimeError, match="crash"):
@@ -224,7 +223,7 @@ def test_every_source_in_the_middle_of_an_epoch(tmp_path, make, seed):
     assert outcome(*train(make(folder, seed), checkpoint=path, resume=True)) == expected
 
 
-def test_a_source_that_fails_while_it_is_read(tmp_path):
+def test_a_source_that_fails_while_it_is_read(path):
     """The thread that reads ahead is windows before the step when the disk gives up."""
     passes = []
 
@@ -235,7 +234,7 @@ def test_a_source_that_fails_while_it_is_read(tmp_path):
                 raise OSError("the disk is gone")
             yield batch
 
-    path, expected = tmp_path / "c", outcome(*train(mixed(batches)))
+    expected = outcome(*train(mixed(batches)))
     with pytest.raises(OSError, match="the disk is gone"):
         train(mixed(failing), checkpoint=path)
     assert 0 < epochs(path) < OPTIONS["epochs"]
@@ -243,8 +242,8 @@ def test_a_source_that_fails_while_it_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("steps", [3, 2 * 7 + 3])
-def test_ctrl_c_within_an_epoch_of_a_source(tmp_path, steps):
-    path, expected = tmp_path / "c", outcome(*train(mixed()))
+def test_ctrl_c_within_an_epoch_of_a_source(path, steps):
+    expected = outcome(*train(mixed()))
     stop = StopInEpoch(steps, KeyboardInterrupt())
     _, history = train(mixed(), checkpoint=path, callbacks=[stop])
     assert history.stopped == "interrupted"
@@ -260,8 +259,8 @@ def test_ctrl_c_within_an_epoch_of_a_source(tmp_path, steps):
         (lambda: mixed(X + 1, T), "X is float64 1x3 [0-9a-f]*, the checkpoint has float64 1x3"),
     ],
 )
-def test_another_source_is_refused(tmp_path, other, message):
-    path = crash(tmp_path / "c", mixed())
+def test_another_source_is_refused(path, other, message):
+    crash(path, mixed())
     with pytest.raises(CheckpointError, match=f"a checkpoint of another training: .*{message}"):
         train(other(), checkpoint=path, resume=True)
 
@@ -293,24 +292,24 @@ class Look(Callback):
         ({"every_minutes": 1e9, "every_epochs": 5}, {}, {5, 6}),
     ],
 )
-def test_how_often(tmp_path, every, options, expected):
-    look = Look(tmp_path / "c")
-    train(checkpoint=Checkpoint(look.path, **every), callbacks=look, **options)
+def test_how_often(path, every, options, expected):
+    look = Look(path)
+    train(checkpoint=Checkpoint(path, **every), callbacks=look, **options)
     assert look.epochs == expected
 
 
-def test_ctrl_c_writes_the_last_whole_epoch(tmp_path):
+def test_ctrl_c_writes_the_last_whole_epoch(path):
     expected = outcome(*train(**FRACTION))
-    options = FRACTION | {"checkpoint": Checkpoint(tmp_path / "c", every_epochs=100)}
+    options = FRACTION | {"checkpoint": Checkpoint(path, every_epochs=100)}
     _, history = train(callbacks=[Stop(5, KeyboardInterrupt())], **options)
     assert history.stopped == "interrupted"
-    assert header(tmp_path / "c")["history"]["stopped"] == "interrupted"
-    assert epochs(tmp_path / "c") == 4
+    assert header(path)["history"]["stopped"] == "interrupted"
+    assert epochs(path) == 4
     assert outcome(*train(resume=True, **options)) == expected
 
 
 @pytest.mark.parametrize("on_error", ["warn", "stop"])
-def test_ctrl_c_while_a_checkpoint_is_written_writes_it_again(tmp_path, monkeypatch, on_error):
+def test_ctrl_c_while_a_checkpoint_is_written_writes_it_again(path, monkeypatch, on_error):
     real, calls = Path.replace, []
 
     def replace(self, target):
@@ -320,21 +319,21 @@ def test_ctrl_c_while_a_checkpoint_is_written_writes_it_again(tmp_path, monkeypa
         return real(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    _, history = train(checkpoint=Checkpoint(tmp_path / "c", on_error=on_error))
+    _, history = train(checkpoint=Checkpoint(path, on_error=on_error))
     assert (history.stopped, history.epochs) == ("interrupted", 3)
-    assert epochs(tmp_path / "c") == 3
+    assert epochs(path) == 3
     assert len(calls) == 4
 
 
-def test_a_loss_that_runs_away_leaves_the_last_good_checkpoint(tmp_path):
+def test_a_loss_that_runs_away_leaves_the_last_good_checkpoint(path):
     def ruin(run):
         if run.history.epochs == 3:
             x[:] = np.nan
 
     x = X.copy()
     with pytest.raises(FloatingPointError):
-        train(x, T, checkpoint=tmp_path / "c", callbacks=[ruin])
-    assert epochs(tmp_path / "c") == 3
+        train(x, T, checkpoint=path, callbacks=[ruin])
+    assert epochs(path) == 3
 
 
 # What goes wrong while writing
@@ -359,43 +358,39 @@ class Full(Callback):
 
 
 @pytest.mark.parametrize("on_error", ["warn", "stop"])
-def test_ctrl_c_on_a_full_disk_is_a_warning(tmp_path, monkeypatch, on_error):
-    checkpoint = Checkpoint(tmp_path / "c", every_epochs=100, on_error=on_error)
+def test_ctrl_c_on_a_full_disk_is_a_warning(path, monkeypatch, on_error):
+    checkpoint = Checkpoint(path, every_epochs=100, on_error=on_error)
     with pytest.warns(CheckpointWarning, match="No space left"):
-        train(
-            checkpoint=checkpoint,
-            callbacks=[Full(monkeypatch, 1), Stop(3, KeyboardInterrupt())],
-        )
-    assert not list(tmp_path.iterdir())
+        train(checkpoint=checkpoint, callbacks=[Full(monkeypatch, 1), Stop(3, KeyboardInterrupt())])
+    assert not list(path.parent.iterdir())
 
 
-def test_a_full_disk_is_a_warning_and_the_last_good_checkpoint_survives(tmp_path, monkeypatch):
-    path, expected = tmp_path / "c", outcome(*train())
+def test_a_full_disk_is_a_warning_and_the_last_good_checkpoint_survives(path, monkeypatch):
+    expected = outcome(*train())
     message = r"c could not be written: .*No space left.* The training goes on"
     with pytest.warns(CheckpointWarning, match=message) as caught:
         found = train(checkpoint=path, callbacks=[Full(monkeypatch, 3)])
     assert [warning.filename for warning in caught] == [__file__]
     assert outcome(*found) == expected
     assert epochs(path) == 2
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
     monkeypatch.undo()
     assert outcome(*train(checkpoint=path, resume=True)) == expected
 
 
-def test_room_on_the_disk_is_used_again(tmp_path, monkeypatch):
-    path = tmp_path / "c"
+def test_room_on_the_disk_is_used_again(path, monkeypatch):
     with pytest.warns(CheckpointWarning):
         train(checkpoint=path, callbacks=[Full(monkeypatch, 1, 4)])
     assert epochs(path) == 6
 
 
-def test_on_error_stop_ends_the_training_cleanly(tmp_path, monkeypatch):
-    checkpoint = Checkpoint(tmp_path / "c", on_error="stop")
+def test_on_error_stop_ends_the_training_cleanly(path, monkeypatch):
+    checkpoint = Checkpoint(path, on_error="stop")
     net, history = train(checkpoint=checkpoint, callbacks=[Full(monkeypatch, 3)])
     assert history.epochs == 3
     assert "c could not be written: " in history.stopped
     assert np.isfinite(net.theta).all()
-    assert epochs(tmp_path / "c") == 2
+    assert epochs(path) == 2
 
 
 def test_places_where_nothing_can_be_written(tmp_path):
@@ -429,8 +424,8 @@ def test_a_folder_that_is_removed_is_made_again(tmp_path):
 
 
 @pytest.fixture
-def path(tmp_path):
-    return crash(tmp_path / "c", **FRACTION)
+def crashed(path):
+    return crash(path, **FRACTION)
 
 
 WEIGHTS = np.linspace(0.5, 1.5, 9)
@@ -456,17 +451,17 @@ WEIGHTS = np.linspace(0.5, 1.5, 9)
         ),
     ],
 )
-def test_other_options_are_refused_with_what_differs(path, options, message):
+def test_other_options_are_refused_with_what_differs(crashed, options, message):
     net = network()
     before, start = net.theta.copy(), backends.generator_state(net.generator)
     with pytest.raises(CheckpointError, match="c: a checkpoint of another training: .*" + message):
-        train(net=net, checkpoint=path, resume=True, **FRACTION | options)
+        train(net=net, resume=crashed, **FRACTION | options)
     assert (net.theta == before).all()
     assert backends.generator_state(net.generator) == start
 
 
-def test_other_data_and_networks_are_refused(path):
-    options = FRACTION | {"resume": path}
+def test_other_data_and_networks_are_refused(crashed):
+    options = FRACTION | {"resume": crashed}
     other = X + np.array([1.0, 0.0, 0.0])
     with pytest.raises(CheckpointError, match=r"X is float64 82x3 .*, the checkpoint has float64"):
         train(other, T, **options)
@@ -521,21 +516,21 @@ def test_wrong_arguments(error, call, message):
         ),
     ],
 )
-def test_a_checkpoint_that_contradicts_itself(path, tmp_path, change, arrays, message):
-    other = sealing.edited(path, tmp_path / "other", change, arrays, KEY)
+def test_a_checkpoint_that_contradicts_itself(crashed, tmp_path, change, arrays, message):
+    other = sealing.edited(crashed, tmp_path / "other", change, arrays, KEY)
     with pytest.raises(CheckpointError, match=message) as error:
         train(resume=other, **FRACTION)
     assert str(error.value).startswith(f"{other}: ")
 
 
-def test_model_files_and_checkpoints_are_not_mixed_up(path, tmp_path):
+def test_model_files_and_checkpoints_are_not_mixed_up(crashed, tmp_path):
     with pytest.raises(ModelFileError, match="but not a model file that xpnn wrote"):
-        load(path)
+        load(crashed)
     with pytest.raises(CheckpointError, match="but not a checkpoint that xpnn wrote"):
         train(resume=save(network(), tmp_path / "net"))
 
 
-def test_a_callback_of_the_users_own_can_keep_something(tmp_path):
+def test_a_callback_of_the_users_own_can_keep_something(path):
     class Sum(Callback):
         def on_train_begin(self, run):
             self.losses, self.thetas = [], np.zeros(run.network.size)
@@ -552,7 +547,7 @@ def test_a_callback_of_the_users_own_can_keep_something(tmp_path):
 
     whole, again = Sum(), Sum()
     train(callbacks=[whole])
-    train(resume=crash(tmp_path / "c", callbacks=[Sum()]), callbacks=[again])
+    train(resume=crash(path, callbacks=[Sum()]), callbacks=[again])
     assert again.losses == whole.losses
     assert (again.thetas == whole.thetas).all()
 
@@ -570,9 +565,8 @@ def zeros(x, *rest, xp):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_descriptions_are_the_same_in_every_process(tmp_path):
+def test_descriptions_are_the_same_in_every_process(path):
     """Functions by their names, and objects of unknown classes by their class."""
-    path = tmp_path / "c"
     net = Network(3, [4, CustomActivation(zeros, zeros), Own(), 2], seed=0)
     stop = EarlyStopping(2, monitor="loss")
     train(net=net, checkpoint=path, early_stopping=stop, l2=np.float64(0.5), epochs=1)
