@@ -160,13 +160,6 @@ def test_a_step_of_float16_that_overflows_is_skipped(library, tmp_path):
     assert [carry[f"carry.{i}"] for i in (1, 2, 3)] == [2.0**39, 0.0, 1.0]
 
 
-def test_a_scale_that_is_too_large_comes_down_by_itself(library):
-    options = {"epochs": 20, "batch_size": 20, "learning_rate": 0.02}
-    net, history = train(library, loss_scale=LossScaler(2.0**30), **HALF, **options)
-    assert dtype_name(net.theta.dtype) == "float32"
-    assert history.loss[-1] < 0.7 * history.loss[0]
-
-
 @pytest.fixture(scope="module")
 def digits():
     x, t = load_digits(return_X_y=True)
@@ -270,6 +263,7 @@ def test_each_epoch_says_how_many_were_skipped(engine, library, tmp_path):
     assert len(history.skipped) == history.epochs == 6
     assert history.skipped[0] == 3  # all steps of the first epoch
     assert history.skipped[-1] == 0
+    assert history.loss[-1] < history.loss[0]
     # Where CuPy's pure step rounds weights' gradients to 16 bits, it skips more.
     assert sum(history.skipped) < 12 or library.name == "cupy"
     # Nothing else changes the scale here: each skipped step halved it.

@@ -9,7 +9,7 @@ import pytest
 
 from xpnn import Network, select
 from xpnn.backends import MixedArraysError, backend_of, to_host
-from xpnn.layers import Activation, Dense, Dropout, Layer
+from xpnn.layers import Dropout, Layer
 from xpnn.training import Loss
 
 X = np.random.default_rng(0).normal(size=(7, 4))
@@ -211,12 +211,6 @@ def test_copies_and_pickles_are_independent():
     network.fit(X, LABELS, epochs=2, batch_size=2)
     for other in others:
         np.testing.assert_array_equal(other.theta, network.theta)
-
-
-def test_layers_may_be_written_out_or_in_short():
-    short = Network(4, [5, "relu", 3], seed=0)
-    long = Network(4, [Dense(5, init="he_uniform"), Activation("relu"), Dense(3)], seed=0)
-    np.testing.assert_array_equal(short.theta, long.theta)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
