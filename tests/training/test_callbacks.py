@@ -83,8 +83,10 @@ class Duck:
 
 def test_any_object_with_one_of_the_methods_is_a_callback():
     duck = Duck()
-    classifier().fit(X, LABELS, epochs=2, batch_size=10, callbacks=duck)
+    history = classifier().fit(X, LABELS, epochs=2, batch_size=10, callbacks=duck)
     assert (duck.batches, duck.ended) == (8, True)
+    plain = classifier().fit(X, LABELS, epochs=2, batch_size=10, callbacks=None)
+    assert history.loss == pytest.approx(plain.loss, rel=1e-12)
 
 
 @pytest.mark.parametrize(

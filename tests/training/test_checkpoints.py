@@ -568,12 +568,12 @@ def zeros(x, *rest, xp):
 def test_descriptions_are_the_same_in_every_process(path):
     """Functions by their names, and objects of unknown classes by their class."""
     net = Network(3, [4, CustomActivation(zeros, zeros), Own(), 2], seed=0)
-    stop = EarlyStopping(2, monitor="loss")
+    stop = EarlyStopping(2, np.asarray(0.0), monitor="loss")
     train(net=net, checkpoint=path, early_stopping=stop, l2=np.float64(0.5), epochs=1)
     was = header(path)["identity"]
     names = f"forward_function={__name__}.zeros, backward_function={__name__}.zeros"
     assert f"CustomActivation({names}), Own, Dense(" in was["layers"]
-    assert was["early_stopping"].startswith("EarlyStopping(patience=2, min_delta=0.0")
+    assert was["early_stopping"].startswith("EarlyStopping(patience=2, min_delta=float64 , mon")
     assert (was["l2"], was["sample_weight"]) == ("0.5", "None")
     model = MLPClassifier((3,), max_iter=1, class_weight={0: 1.0, 1: 2.0})
     model.fit(X, T, checkpoint=path)
