@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from xpnn.functional import l2_penalty, l2_penalty_backward
+from xpnn.layers import flatten, unflatten
+
 ACTIVATIONS = {
     "identity": lambda z: z.copy(),
     "heaviside": lambda z: np.heaviside(z, 1.0),
@@ -89,9 +92,15 @@ def relative(found, expected):
 
 
 def loss_and_gradient(layers, tree, loss, l2, *, xp):
-    """``(theta, x, t, weight, noise) -> (loss, gradient)`` of a training step."""
-    from xpnn.optimizers import SGD
-    from xpnn.training.step import Batch, Step
+    """``(theta, x, t, weight, noise) -> (loss, gradient)`` of layers, a loss and a penalty."""
 
-    gradient = Step(layers, tree, loss, SGD(), l2).gradient(xp)
-    return lambda theta, *columns: gradient(theta, Batch(*columns))
+    def function(theta, x, t, weight, noise):
+        params = unflatten(tree, theta, xp=xp)
+        scores, saved = layers.forward(params, x, noise, xp=xp)
+        value, kept = loss.forward(scores, t, weight, xp=xp)
+        _, gradients = layers.backward(params, saved, loss.backward(kept, xp=xp), xp=xp)
+        penalty, theta = l2_penalty(theta, l2, xp=xp)
+        gradient = flatten(gradients, xp=xp) + l2_penalty_backward(theta, l2, xp=xp)
+        return value + penalty, gradient
+
+    return function

@@ -13,6 +13,7 @@ import xpnn
 
 SOURCE = Path(xpnn.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
+INSIDE = [path for path in FILES if path.parent != SOURCE]
 
 # From the ground up; packages on one floor do not know each other.
 FLOORS = [
@@ -43,52 +44,43 @@ ARRAY_LIBRARIES = {
 NUMPY_TOO = {"data", "plots", "export", "demos", "checks", "estimators", "cli", "files"}
 HOST_READS = {"item", "cpu", "numpy", "detach"}
 
-# Function bodies that are longer, or fork more often, than a reader can hold. Each mended one
-# leaves the list; none comes in.
+# A function body that is longer, or forks more often, is more than a reader can hold.
 LINES, BRANCHES = 60, 12
-TOO_LONG: set[str] = set()
-
-# Imports that close a circle: the first module is imported by the second, directly or not, and
-# names it all the same, be it only for its types. Each mended one leaves the list.
-CIRCLES: set[tuple[str, str]] = set()
 LOADED = 97  # modules of ours that `from xpnn import Network` loads; the goal is 60
 
 
-def without_type_checking(tree):
-    """Drop ``if TYPE_CHECKING:`` blocks: they are for the type checker, not for the machine."""
+class WithoutTypes(ast.NodeTransformer):
+    """Drops ``if TYPE_CHECKING:`` blocks: they are for the type checker, not for the machine."""
 
-    class Drop(ast.NodeTransformer):
-        def visit_If(self, node):
-            self.generic_visit(node)
-            name = getattr(node.test, "id", getattr(node.test, "attr", None))
-            return node.orelse if name == "TYPE_CHECKING" else node
-
-    return Drop().visit(tree)
+    def visit_If(self, node):
+        self.generic_visit(node)
+        name = getattr(node.test, "id", getattr(node.test, "attr", None))
+        return node.orelse if name == "TYPE_CHECKING" else node
 
 
-def imports(source):
-    """Every module that a source imports, wherever it does, with the line."""
-    for node in ast.walk(without_type_checking(ast.parse(source))):
+def imports(tree):
+    """Every import wherever it stands: the module, the name that comes from it, and the line."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name, node.lineno
+                yield alias.name, "", node.lineno
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: a relative import hides its floor"
-            module = node.module or ""
             for alias in node.names:
                 # `from xpnn import Network` means the package that Network comes from.
-                where = xpnn._WHERE.get(alias.name, f"xpnn.{alias.name}")
-                yield (where if module == "xpnn" else module), node.lineno
+                where = xpnn._WHERE.get(alias.name) if node.module == "xpnn" else None
+                yield where or node.module, "" if where else alias.name, node.lineno
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name in ("import_module", "__import__"):
-                yield str(node.args[0].value), node.lineno
+                yield str(node.args[0].value), "", node.lineno
 
 
 def violations(source, package):
     """What a source file of a package may not do, as text."""
     found = []
-    for module, line in imports(source):
+    for module, name, line in imports(WithoutTypes().visit(ast.parse(source))):
+        module = f"xpnn.{name}" if module == "xpnn" else module
         top, _, rest = module.partition(".")
         other = rest.partition(".")[0]
         if top == "xpnn" and other in LEVEL:
@@ -113,15 +105,14 @@ def host_copies(source):
                 yield f"line {node.lineno}: .{name}()"
 
 
+def where(check):
+    """The files inside packages that a check finds something in, and what."""
+    found = {path.relative_to(SOURCE): check(path) for path in INSIDE}
+    return {str(name): lines for name, lines in found.items() if lines}
+
+
 def package_of(path):
     return path.relative_to(SOURCE).parts[0]
-
-
-INSIDE = [path for path in FILES if path.parent != SOURCE]
-
-
-def name_of(path):
-    return str(path.relative_to(SOURCE))
 
 
 def test_every_package_has_a_floor():
@@ -130,13 +121,12 @@ def test_every_package_has_a_floor():
 
 
 def test_a_floor_imports_only_the_floors_below_it():
-    found = {name_of(path): violations(path.read_text(), package_of(path)) for path in INSIDE}
-    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert where(lambda path: violations(path.read_text(), package_of(path))) == {}
 
 
 def test_host_and_device_meet_in_one_module():
-    found = {name_of(path): list(host_copies(path.read_text())) for path in INSIDE}
-    assert [name for name, lines in found.items() if lines] == ["backends/transfer.py"]
+    found = where(lambda path: list(host_copies(path.read_text())))
+    assert list(found) == ["backends/transfer.py"]
 
 
 def own_nodes(function):
@@ -163,14 +153,13 @@ def sizes(source):
 
 
 def test_functions_are_short():
-    found = {
-        f"{name_of(path)} {name}"
+    found = [
+        f"{path.relative_to(SOURCE)} {name}"
         for path in FILES
         for name, lines, branches in sizes(path.read_text())
         if lines > LINES or branches > BRANCHES
-    }
-    assert found - TOO_LONG == set()
-    assert TOO_LONG - found == set(), "mended: take it out of the list"
+    ]
+    assert found == []
 
 
 def module_name(path):
@@ -178,37 +167,20 @@ def module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def named_modules(source, known):
-    """Modules of ours that a source imports: anywhere, for types too."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                if node.module == "xpnn":
-                    inner = xpnn._WHERE.get(alias.name, inner)
-                yield from [inner] if inner in known else {node.module} & known
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if name in ("import_module", "__import__") and node.args[0].value in known:
-                yield node.args[0].value
-
-
 def import_graph(sources):
-    """For each module the modules that it names; `xpnn` itself is a door and names none."""
-    known = set(sources)
-    graph = {name: set(named_modules(text, known)) - {name} for name, text in sources.items()}
+    """For each module the modules that it names, be it only for its types.
+
+    `xpnn` itself is a door and names none.
+    """
+    graph = {}
+    for name, text in sources.items():
+        found = imports(ast.parse(text))
+        named = {
+            f"{module}.{what}" if f"{module}.{what}" in sources else module
+            for module, what, _ in found
+        }
+        graph[name] = (named & set(sources)) - {name}
     return graph | {"xpnn": set()}
-
-
-def circles(graph):
-    """Sets of modules, each of which leads to every other."""
-    reached = {name: reachable(graph, name) for name in graph}
-    together = {
-        frozenset(other for other in reached[name] if name in reached[other]) for name in graph
-    }
-    return [sorted(names) for names in together if len(names) > 1]
 
 
 def reachable(graph, start):
@@ -220,17 +192,17 @@ def reachable(graph, start):
     return found
 
 
-def test_no_two_modules_import_each_other():
-    graph = import_graph({module_name(path): path.read_text() for path in FILES})
-    stale = {
-        (first, second)
-        for first, second in CIRCLES
-        if second not in graph.get(first, ()) or first not in reachable(graph, second)
+def circles(graph):
+    """Sets of modules, each of which leads to every other."""
+    reached = {name: reachable(graph, name) for name in graph}
+    together = {
+        frozenset(other for other in reached[name] if name in reached[other]) for name in graph
     }
-    assert stale == set(), "mended: take it out of the list"
-    for first, second in CIRCLES:
-        graph[first].discard(second)
-    assert circles(graph) == []
+    return [sorted(names) for names in together if len(names) > 1]
+
+
+def test_no_two_modules_import_each_other():
+    assert circles(import_graph({module_name(path): path.read_text() for path in FILES})) == []
 
 
 def test_a_network_loads_few_modules():
@@ -268,21 +240,21 @@ def test_circles_are_seen(sources, expected):
     assert circles(import_graph(sources)) == expected
 
 
+SIZED = '''
+def f(a):
+    """Two lines
+    that do not count."""
+    for b in a:
+        x = 1 if b else 2
+    def g():
+        if a: pass
+    try: pass
+    except ValueError: pass
+'''
+
+
 def test_sizes_are_counted():
-    source = "\n".join(
-        [
-            "def f(a):",
-            '    """Two lines',
-            '    that do not count."""',
-            "    for b in a:",
-            "        x = 1 if b else 2",
-            "    def g():",
-            "        if a: pass",
-            "    try: pass",
-            "    except ValueError: pass",
-        ]
-    )
-    assert sorted(sizes(source)) == [("f", 6, 3), ("g", 1, 1)]
+    assert sorted(sizes(SIZED)) == [("f", 6, 3), ("g", 1, 1)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Makes every way to read an array's value on the host an error while steps run.
+"""Sees every way to read an array's value on the host.
 
-On a GPU each of them would wait until everything that is queued is done.
+On a GPU each of them waits until everything that is queued is done.
 """
 
 from __future__ import annotations
@@ -31,26 +31,48 @@ class Peeking(Layer):
         return dy, ()
 
 
+def replace(monkeypatch, owner, names, wrap):
+    """Put ``wrap(name, method)`` in the place of those methods that a class has."""
+    for name in names:
+        if hasattr(owner, name):
+            own = getattr(owner, name)
+            monkeypatch.setattr(owner, name, functools.wraps(own)(wrap(name, own)))
+
+
+class Reads:
+    """Counts the reads of a library's arrays."""
+
+    def __init__(self, monkeypatch, library, array):
+        self.count = 0
+        replace(monkeypatch, array, READS + MORE[library], self._counting)
+
+    def _counting(self, name, own):
+        def counting(*args, **kwargs):
+            self.count += 1
+            return own(*args, **kwargs)
+
+        return counting
+
+    def during(self, call, *args, **kwargs):
+        """How many there are while something is called."""
+        before = self.count
+        call(*args, **kwargs)
+        return self.count - before
+
+
 class ReadError(AssertionError):
     """A value was read while an epoch ran."""
 
 
 class Epochs:
-    """Knows whether steps run.
-
-    Parameters
-    ----------
-    monkeypatch : pytest.MonkeyPatch
-        Puts everything back.
-    """
+    """Knows whether steps run, and can make reads raise there."""
 
     def __init__(self, monkeypatch):
         self.patch, self.depth, self.count = monkeypatch, 0, 0
-        for owner, name in ((CompiledStep, "run"), (StreamDataset, "_sent")):
-            monkeypatch.setattr(owner, name, self._inside(getattr(owner, name)))
+        replace(monkeypatch, CompiledStep, ["run"], self._inside)
+        replace(monkeypatch, StreamDataset, ["_sent"], self._inside)
 
-    def _inside(self, function):
-        @functools.wraps(function)
+    def _inside(self, name, function):
         def inside(*args, **kwargs):
             self.depth, self.count = self.depth + 1, self.count + 1
             try:
@@ -60,20 +82,17 @@ class Epochs:
 
         return inside
 
-    def forbid(self, owner, *names):
-        """Make methods raise while an epoch runs; those that a class lacks are left out."""
-        for name in names:
-            if hasattr(owner, name):
-                self.patch.setattr(owner, name, self._raising(name, getattr(owner, name)))
-
     def _raising(self, name, own):
-        @functools.wraps(own)
         def raising(*args, **kwargs):
             if self.depth:
                 raise ReadError(f"{name} was called in an epoch")
             return own(*args, **kwargs)
 
         return raising
+
+    def forbid(self, owner, *names):
+        """Make methods raise while an epoch runs; those that a class lacks are ignored."""
+        replace(self.patch, owner, names, self._raising)
 
     def forbid_reads(self, library, array):
         """Make reading an array of this library an error while an epoch runs."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_models import KINDS, fit, make, rows, targets
-
-from xpnn import MLPClassifier, MLPRegressor
+from small_models import KINDS, fit, learn_more, make, rows, targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -32,33 +30,22 @@ class Lazy(OnlyArray):
         return len(self.values)
 
 
-FOREIGN = pytest.mark.parametrize("foreign", [OnlyArray, Lazy])
-
-
-@FOREIGN
+@pytest.mark.parametrize("foreign", [OnlyArray, Lazy])
 @pytest.mark.parametrize("kind", KINDS)
 def test_arrays_that_are_computed_when_asked_for(kind, foreign):
     x = rows()
     y = targets(kind, x)
-    expected = fit(make(kind), x, y).predict(x)
-    model = fit(make(kind), foreign(x), foreign(y))
-    np.testing.assert_array_equal(model.predict(foreign(x)), expected)
+    plain, model = fit(make(kind), x, y), fit(make(kind), foreign(x), foreign(y))
+    expected = plain.predict(x)
+    for one in (plain, model):
+        np.testing.assert_array_equal(one.predict(foreign(x)), expected)
     np.testing.assert_array_equal(model.predict(x), expected)
     assert type(model.predict(foreign(x))) is np.ndarray
-    # The same by turns.
-    np.testing.assert_array_equal(fit(make(kind), x, y).predict(foreign(x)), expected)
-
-
-@FOREIGN
-@pytest.mark.parametrize("make_model", [MLPClassifier, MLPRegressor])
-def test_they_can_be_scored_and_learned_from_in_parts(make_model, foreign):
-    x = rows()
-    y = targets(make_model.__name__, x)
-    model = make_model(random_state=0)
-    for part in (slice(0, 40), slice(40, None)):
-        options = {"classes": [0, 1, 2]} if make_model is MLPClassifier else {}
-        model.partial_fit(foreign(x[part]), foreign(y[part]), **options)
-    assert model.score(foreign(x), foreign(y)) == model.score(x, y)
+    if kind != "Network":
+        parts = make(kind)
+        for part in (slice(0, 40), slice(40, None)):
+            learn_more(parts, foreign(x[part]), foreign(y[part]))
+        assert parts.score(foreign(x), foreign(y)) == parts.score(x, y)
 
 
 @pytest.fixture
@@ -74,28 +61,34 @@ def tensor(use_library):
 
 def labels_or_values(kind, x, tensor):
     """Targets beside a tensor."""
-    y = targets(kind, x)
-    return tensor(y) if kind == "MLPRegressor" else tensor(y).detach().long()
+    y = tensor(targets(kind, x))
+    return y if kind == "MLPRegressor" else y.detach().long()
 
 
-CALLS = [
-    *(("Network", call) for call in ("predict", "predict_proba", "scores")),
-    *(("MLPClassifier", call) for call in ("predict", "predict_proba", "predict_log_proba")),
-    ("MLPRegressor", "predict"),
-]
+METHODS = {
+    "Network": ("predict", "predict_proba", "scores"),
+    "MLPClassifier": ("predict", "predict_proba", "predict_log_proba"),
+    "MLPRegressor": ("predict",),
+}
 
 
 @pytest.mark.parametrize("engine", ["plan", "pure"])
-@pytest.mark.parametrize(("kind", "call"), CALLS)
-def test_results_have_no_gradients(kind, call, engine, tensor):
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_results_nor_parameters_have_gradients(kind, engine, tensor):
+    """Each epoch's operations would hang on those of the epoch before."""
     x = rows()
-    model = make(kind) if kind == "Network" else make(kind, engine=engine)
-    options = {"engine": engine} if kind == "Network" else {}
-    given = tensor(x)
-    fit(model, given, labels_or_values(kind, x, tensor), **options)
-    result = getattr(model, call)(given)
-    assert not result.requires_grad
-    assert np.isfinite(np.asarray(result)).all()
+    given, y = tensor(x), labels_or_values(kind, x, tensor)
+    if kind == "Network":
+        model = fit(make(kind), given, y, engine=engine)
+        learned = [model.theta]
+    else:
+        model = fit(make(kind, engine=engine), given, y)
+        learned = [*model.coefs_, *model.intercepts_]
+    assert [p.grad_fn for p in learned] == [None] * len(learned)
+    results = [getattr(model, method)(given) for method in METHODS[kind]]
+    assert not any(array.requires_grad for array in (*learned, *results))
+    for result in results:
+        assert np.isfinite(np.asarray(result)).all()
     assert given.requires_grad
     assert given.grad is None
 
@@ -110,17 +103,3 @@ def test_a_training_on_them_is_that_on_plain_ones(kind, tensor):
     np.testing.assert_array_equal(
         np.asarray(model.predict(plain)), np.asarray(expected.predict(plain))
     )
-
-
-@pytest.mark.parametrize("engine", ["plan", "pure"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_parameters_do_not_drag_a_graph_along(kind, engine, tensor):
-    # Each epoch's operations would hang on those of the epoch before.
-    x = rows()
-    own = {} if kind == "Network" else {"engine": engine}
-    model = make(kind, **own)
-    y = labels_or_values(kind, x, tensor)
-    fit(model, tensor(x), y, **({"engine": engine} if kind == "Network" else {}))
-    learned = [model.theta] if kind == "Network" else [*model.coefs_, *model.intercepts_]
-    assert [p.grad_fn for p in learned] == [None] * len(learned)
-    assert not any(p.requires_grad for p in learned)

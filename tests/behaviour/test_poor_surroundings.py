@@ -79,13 +79,6 @@ def ascii_only():
     return io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict", write_through=True)
 
 
-def close(stream):
-    """Close for good, also what cannot be written any more."""
-    if stream is not None:
-        with contextlib.suppress(BrokenPipeError):
-            stream.close()
-
-
 OUTPUTS = {"gone": gone, "none": lambda: None, "ascii": ascii_only}
 
 
@@ -95,14 +88,14 @@ def test_no_training_is_lost_over_a_line(kind, output, monkeypatch):
     x = rows()
     y = targets(kind, x)
     quiet = fit(make(kind), x, y)
-    with contextlib.ExitStack() as stack:
-        for name in ("stdout", "stderr"):
-            stream = OUTPUTS[output]()
-            monkeypatch.setattr(sys, name, stream)
-            stack.callback(close, stream)
-        stack.callback(monkeypatch.undo)
-        if kind == "Network":
-            model = fit(make(kind), x, y, progress=True)
-        else:
-            model = fit(make(kind, verbose=True, progress=True), x, y)
+    own = {} if kind == "Network" else {"verbose": True, "progress": True}
+    given = {"progress": True} if kind == "Network" else {}
+    streams = [OUTPUTS[output]() for _ in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", streams[0])
+        patch.setattr(sys, "stderr", streams[1])
+        model = fit(make(kind, **own), x, y, **given)
+    for stream in streams:
+        with contextlib.suppress(AttributeError, BrokenPipeError):  # what cannot be written
+            stream.close()
     assert (model.predict(x) == quiet.predict(x)).all()

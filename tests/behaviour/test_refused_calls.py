@@ -21,19 +21,18 @@ def network():
 
 
 @pytest.mark.parametrize(
-    "refused",
+    ("y", "options", "message"),
     [
-        lambda n: n.fit(SMALL, LABELS + 5),
-        lambda n: n.fit(SMALL, LABELS, early_stopping=True),
-        lambda n: n.fit(SMALL, LABELS, validation_fraction=0.2, engine="none"),
-        lambda n: n.fit(SMALL, LABELS, X_val=stream(iter([(X, LABELS)])), epochs=3),
+        (LABELS + 5, {}, "label"),
+        (LABELS, {"early_stopping": True}, "early stopping"),
+        (LABELS, {"validation_fraction": 0.2, "engine": "none"}, "engine"),
+        (LABELS, {"X_val": stream(iter([(X, LABELS)])), "epochs": 3}, "once"),
     ],
-    ids=["labels", "nothing to monitor", "engine", "a source that comes once"],
 )
-def test_a_network(refused):
+def test_a_network(y, options, message):
     here, expected = network(), network()
-    with pytest.raises(ValueError, match=r"label|early stopping|engine|once"):
-        refused(here)
+    with pytest.raises(ValueError, match=message):
+        here.fit(SMALL, y, **options)
     histories = [n.fit(X, LABELS, epochs=2) for n in (here, expected)]
     assert here.dtype == "float64"
     assert histories[0].loss == histories[1].loss
@@ -49,30 +48,21 @@ def test_planning_a_step_changes_nothing():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
-    ("change", "refused"),
+    ("change", "refused", "message"),
     [
-        ({"compute_dtype": "float16", "dtype": "float16"}, lambda m: m.fit(X, CLASSES)),
-        ({}, lambda m: m.initialize(X[:, :2], X[:, 0])),
-        ({}, lambda m: m.partial_fit(X, TABLE)),
-        ({"warm_start": True}, lambda m: m.fit(X, TABLE)),
-        ({}, lambda m: m.fit(X, CLASSES, X_val=X, y_val=TABLE)),
-        ({}, lambda m: m.fit(X, CLASSES, X_val=stream(iter([(X, CLASSES)])))),
-        ({"solver": "lbfgs"}, lambda m: m.fit(stream(X, CLASSES))),
-    ],
-    ids=[
-        "precision",
-        "initialize",
-        "several labels",
-        "warm start",
-        "validation rows",
-        "a source that comes once",
-        "a source and lbfgs",
+        ({"compute_dtype": "float16", "dtype": "float16"}, lambda m: m.fit(X, CLASSES), "float16"),
+        ({}, lambda m: m.initialize(X[:, :2], X[:, 0]), "label"),
+        ({}, lambda m: m.partial_fit(X, TABLE), "label"),
+        ({"warm_start": True}, lambda m: m.fit(X, TABLE), "label"),
+        ({}, lambda m: m.fit(X, CLASSES, X_val=X, y_val=TABLE), "label"),
+        ({}, lambda m: m.fit(X, CLASSES, X_val=stream(iter([(X, CLASSES)]))), "once"),
+        ({"solver": "lbfgs"}, lambda m: m.fit(stream(X, CLASSES)), "lbfgs"),
     ],
 )
-def test_an_estimator(change, refused):
+def test_an_estimator(change, refused, message):
     model = MLPClassifier((4,), max_iter=5, random_state=0).fit(X, CLASSES)
     before, classes = model.predict_proba(X), model.classes_
-    with pytest.raises(ValueError, match=r"float16|label|classes|once|lbfgs"):
+    with pytest.raises(ValueError, match=message):
         refused(model.set_params(**change))
     assert model.classes_ is classes
     assert model.n_iter_ == 5

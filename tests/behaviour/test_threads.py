@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -21,27 +23,21 @@ from xpnn import MLPClassifier, MLPRegressor, Network
 THREADS = 8
 
 
-def umask():
-    """The process's umask, read where nobody can change it meanwhile."""
-    with open("/proc/self/status") as status:
-        return next(line for line in status if line.startswith("Umask"))
-
-
 def settings():
     """What belongs to the process and not to a training; of warnings see below."""
-    blas = {
-        (lib["filepath"], lib["num_threads"])
-        for lib in threadpoolctl.threadpool_info()
-        if lib["user_api"] == "blas"
-    }
+    status = Path("/proc/self/status")  # where nobody can change the umask meanwhile
     return {
-        "BLAS threads": blas,
+        "BLAS threads": {
+            (lib["filepath"], lib["num_threads"])
+            for lib in threadpoolctl.threadpool_info()
+            if lib["user_api"] == "blas"
+        },
         "NumPy's errors": np.geterr(),
         "showwarning": warnings.showwarning,
         "excepthook": sys.excepthook,
         "threading.excepthook": threading.excepthook,
         "switch interval": sys.getswitchinterval(),
-        "umask": umask() if os.path.exists("/proc/self/status") else None,
+        "umask": re.findall("Umask.*", status.read_text()) if status.exists() else None,
         "working directory": os.getcwd(),
         "environment": dict(os.environ),
         "recursion limit": sys.getrecursionlimit(),
@@ -80,14 +76,13 @@ def answer(number):
     x = rows(150 + 37 * (number % THREADS), seed=number)
     kind = KINDS[number % 3]
     y = targets(kind, x)
-    batch_size = 16 if number % 4 == 3 else 1
+    batch_size, epochs = 16 if number % 4 == 3 else 1, 3 + number % 5
     if kind == "Network":
         model = Network(3, [5, "relu", 3], seed=number)
-        model.fit(x, y, epochs=3 + number % 5, batch_size=batch_size)
+        model.fit(x, y, epochs=epochs, batch_size=batch_size)
         learned = [model.theta]
     else:
-        model = make(kind, batch_size=batch_size, max_iter=3 + number % 5, random_state=number)
-        model.fit(x, y)
+        model = make(kind, batch_size=batch_size, max_iter=epochs, random_state=number).fit(x, y)
         learned = [*model.coefs_, *model.intercepts_]
     predicted = [model.predict(x[: 10 + i]) for i in (0, 0, 5)]
     return [np.asarray(array).tobytes() for array in (*learned, *predicted)]
@@ -164,50 +159,47 @@ PARTS = 40
 WIDE = 5000  # an update that takes a while
 
 
-def learner(kind):
-    """A model that has seen the first part, and what it learns in one more."""
-    x = rows(32)
-    y = targets(kind, x)
-    if kind == "Network":
-        model = Network(3, [WIDE, "relu", 3], seed=0)
-    else:
-        model = make(kind, hidden_layer_sizes=(WIDE,), learning_rate_init=0.1)
-
-    def learn():
-        learn_more(model, x, y)
-
-    learn()
-    return model, learn
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_predicting_beside_learning_gives_a_state_that_was(kind):
-    x = rows(20, seed=1)
-    method = "predict" if kind == "MLPRegressor" else "predict_proba"
-    model, learn = learner(kind)
-    states = {getattr(model, method)(x).tobytes()}
-    for _ in range(PARTS):
-        learn()
-        states.add(getattr(model, method)(x).tobytes())
-    assert len(states) == PARTS + 1
+    x, others = rows(32), rows(20, seed=1)
+    y = targets(kind, x)
 
-    model, learn = learner(kind)
-    done = threading.Event()
-    found = set()
+    def learner():
+        """A model that has seen the rows once."""
+        if kind == "Network":
+            model = Network(3, [WIDE, "relu", 3], seed=0)
+        else:
+            model = make(kind, hidden_layer_sizes=(WIDE,), learning_rate_init=0.1)
+        learn_more(model, x, y)
+        return model
+
+    def predicted(model):
+        method = "predict" if kind == "MLPRegressor" else "predict_proba"
+        return getattr(model, method)(others).tobytes()
+
+    model = learner()
+    states = [predicted(model)]
+    for _ in range(PARTS):
+        learn_more(model, x, y)
+        states.append(predicted(model))
+    assert len(set(states)) == PARTS + 1
+
+    model, done, found = learner(), threading.Event(), set()
 
     def predict():
         while not done.is_set():
-            found.add(getattr(model, method)(x).tobytes())
-        found.add(getattr(model, method)(x).tobytes())
+            found.add(predicted(model))
+        found.add(predicted(model))
 
     with ThreadPoolExecutor(2) as pool:
-        others = [pool.submit(predict) for _ in range(2)]
+        running = [pool.submit(predict) for _ in range(2)]
         try:
             for _ in range(PARTS):
-                learn()
+                learn_more(model, x, y)
         finally:
             done.set()
-        for other in others:
-            other.result()
-    assert found <= states
-    assert getattr(model, method)(x).tobytes() in found
+        for one in running:
+            one.result()
+    assert found <= set(states)
+    assert predicted(model) == states[-1]
+    assert states[-1] in found

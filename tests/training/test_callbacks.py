@@ -8,7 +8,6 @@ import pytest
 from xpnn import EarlyStopping, Network
 from xpnn.data import BlockShuffle, stream
 from xpnn.training import Callback, History, Run
-from xpnn.training.callbacks import as_callbacks
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(40, 3))
@@ -20,35 +19,36 @@ def classifier():
 
 
 class Recorder(Callback):
-    def __init__(self, name, calls, stop_at=None):
-        self.name, self.calls, self.stop_at = name, calls, stop_at
+    """Writes down what it is told; may stop after an epoch, or fail at some point."""
+
+    def __init__(self, name, calls, stop_at=None, fails=None):
+        self.name, self.calls, self.stop_at, self.fails = name, calls, stop_at, fails
+
+    def told(self, what, *more):
+        self.calls.append((self.name, what, *more))
+        if what == self.fails:
+            raise RuntimeError(f"no {what}")
 
     def on_train_begin(self, run):
-        self.calls.append((self.name, "begin", run.history.epochs, run.epochs))
+        self.told("begin", run.history.epochs, run.epochs)
 
     def on_epoch_end(self, run):
-        self.calls.append((self.name, "epoch", run.history.epochs))
+        self.told("epoch", run.history.epochs)
         if run.history.epochs == self.stop_at:
             run.stop(f"enough for {self.name}")
 
     def on_train_end(self, run):
-        self.calls.append((self.name, "end", run.history.stopped))
+        self.told("end", run.history.stopped)
 
 
 def test_callbacks_are_called_in_order_and_the_first_reason_to_stop_counts():
     calls = []
-    history = classifier().fit(
-        X, LABELS, epochs=9, callbacks=[Recorder("a", calls, 2), Recorder("b", calls, 2)]
-    )
+    both = iter([Recorder("a", calls, 2), Recorder("b", calls, 2)])
+    history = classifier().fit(X, LABELS, epochs=9, callbacks=both)
     assert calls == [
-        ("a", "begin", 0, 9),
-        ("b", "begin", 0, 9),
-        ("a", "epoch", 1),
-        ("b", "epoch", 1),
-        ("a", "epoch", 2),
-        ("b", "epoch", 2),
-        ("a", "end", "enough for a"),
-        ("b", "end", "enough for a"),
+        *(("a", "begin", 0, 9), ("b", "begin", 0, 9)),
+        *(("a", "epoch", 1), ("b", "epoch", 1), ("a", "epoch", 2), ("b", "epoch", 2)),
+        *(("a", "end", "enough for a"), ("b", "end", "enough for a")),
     ]
     assert history.stopped == "enough for a"
 
@@ -83,16 +83,10 @@ class Duck:
 
 def test_any_object_with_one_of_the_methods_is_a_callback():
     duck = Duck()
-    classifier().fit(X, LABELS, epochs=2, batch_size=10, callbacks=duck)
+    history = classifier().fit(X, LABELS, epochs=2, batch_size=10, callbacks=duck)
     assert (duck.batches, duck.ended) == (8, True)
-
-
-def test_one_callback_or_several_or_none():
-    calls = []
-    one, several = Recorder("a", calls), [print, Recorder("b", calls)]
-    assert as_callbacks(None) == []
-    assert as_callbacks(one) == [one]
-    assert as_callbacks(iter(several))[1] is several[1]
+    plain = classifier().fit(X, LABELS, epochs=2, batch_size=10, callbacks=None)
+    assert history.loss == pytest.approx(plain.loss, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -114,15 +108,13 @@ def test_a_reason_to_stop_is_a_text(reason):
         classifier().fit(X, LABELS, callbacks=lambda run: run.stop(reason))
 
 
-def test_callbacks_hear_of_the_end_also_when_one_fails():
+@pytest.mark.parametrize(("fails", "heard"), [("begin", "ab"), ("epoch", "abc"), ("end", "abc")])
+def test_every_callback_that_began_hears_of_the_end(fails, heard):
     calls = []
-
-    def fail(run):
-        raise RuntimeError("mine")
-
-    with pytest.raises(RuntimeError, match="mine"):
-        classifier().fit(X, LABELS, callbacks=[Recorder("a", calls), fail])
-    assert calls[-1][:2] == ("a", "end")
+    others = [Recorder(name, calls, fails=fails if fails == "end" else None) for name in "ab"]
+    with pytest.raises(RuntimeError, match=f"no {fails}"):
+        classifier().fit(X, LABELS, callbacks=[*others, Recorder("c", calls, fails=fails)])
+    assert [name for name, what, *_ in calls if what == "end"] == list(heard)
 
 
 def test_a_callback_sees_the_network_after_the_epoch():
@@ -182,14 +174,19 @@ def test_a_batch_can_end_a_training_in_the_middle_of_an_epoch():
     history = network.fit(X, LABELS, epochs=9, batch_size=10, shuffle=False, callbacks=batches)
     assert (history.stopped, history.epochs, len(batches.seen)) == ("a batch", 2, 6)
     assert history.loss[1] == pytest.approx(np.mean([row[3] for row in batches.seen[4:]]))
-    steps.fit(
-        np.vstack([X, X[:20]]),
-        np.append(LABELS, LABELS[:20]),
-        batch_size=10,
-        shuffle=False,
-        epochs=1,
-    )
+    more = np.vstack([X, X[:20]]), np.append(LABELS, LABELS[:20])
+    steps.fit(*more, batch_size=10, shuffle=False, epochs=1)
     np.testing.assert_array_equal(network.theta, steps.theta)
+
+
+@pytest.mark.parametrize("report_every", [1, 5, 10])
+def test_a_stop_in_the_middle_of_an_epoch_is_one_whatever_is_reported(report_every):
+    batches = Batches(stop_after=3)
+    options = {"epochs": 20, "batch_size": 5, "report_every": report_every}
+    history = classifier().fit(X, LABELS, callbacks=[batches], **options)
+    assert len(batches.seen) == 3
+    assert np.isfinite([row[3] for row in batches.seen]).all()
+    assert (history.epoch, history.stopped) == ([1], "a batch")
 
 
 # Early stopping
@@ -250,14 +247,9 @@ def test_early_stopping_restores_the_weights_of_the_best_epoch(backend64):
     held = backend64.asarray(x[20:]), backend64.asarray(t[20:])
     network = classifier()
     history = network.fit(
-        backend64.asarray(x[:20]),
-        backend64.asarray(t[:20]),
-        epochs=100,
-        learning_rate=0.05,
-        X_val=held[0],
-        y_val=held[1],
-        early_stopping=3,
-    )
+        backend64.asarray(x[:20]), backend64.asarray(t[:20]), X_val=held[0], y_val=held[1],
+        epochs=100, learning_rate=0.05, early_stopping=3,
+    )  # fmt: skip
     best = int(np.argmin(history.validation_loss))
     assert history.stopped == "early stopping"
     assert (history.best_epoch, history.epochs) == (best + 1, best + 4)
@@ -266,11 +258,11 @@ def test_early_stopping_restores_the_weights_of_the_best_epoch(backend64):
 
 
 def test_early_stopping_takes_true_for_the_defaults():
-    history = classifier().fit(X, LABELS, epochs=2, validation_fraction=0.2, early_stopping=True)
+    options = {"epochs": 2, "validation_fraction": 0.2}
+    history = classifier().fit(X, LABELS, early_stopping=True, **options)
     assert history.stopped == "finished"
     assert history.best_epoch is not None
-    history = classifier().fit(X, LABELS, epochs=2, validation_fraction=0.2, early_stopping=False)
-    assert history.best_epoch is None
+    assert classifier().fit(X, LABELS, early_stopping=False, **options).best_epoch is None
 
 
 @pytest.mark.parametrize(
@@ -290,58 +282,13 @@ def test_early_stopping_says_what_is_wrong(make, message):
         make()
 
 
-@pytest.mark.parametrize("report_every", [1, 5, 10])
-def test_a_stop_in_the_middle_of_an_epoch_is_one_whatever_is_reported(report_every):
-    losses = []
-
-    class StopAtTheThirdBatch(Callback):
-        def on_batch_end(self, run):
-            losses.append(run.batch_loss)
-            if len(losses) == 3:
-                run.stop("enough")
-
-    x = np.random.default_rng(0).normal(size=(500, 3))
-    network = Network(3, [4, "tanh", 2], seed=0)
-    history = network.fit(
-        x, (x[:, 0] > 0).astype(int), epochs=20, batch_size=50, report_every=report_every,
-        callbacks=[StopAtTheThirdBatch()],
-    )  # fmt: skip
-    assert len(losses) == 3
-    assert np.isfinite(losses).all()
-    assert (history.epoch, history.stopped) == ([1], "enough")
-
-
-def test_every_callback_that_began_hears_of_the_end():
-    told = []
-
-    class Told(Callback):
-        def __init__(self, name, fails=False):
-            self.name, self.fails = name, fails
-
-        def on_train_begin(self, run):
-            if self.fails:
-                raise RuntimeError("no beginning")
-
-        def on_train_end(self, run):
-            told.append(self.name)
-            raise RuntimeError("no end")
-
-    with pytest.raises(RuntimeError, match="no end"):
-        Network(3, [2], seed=0).fit(
-            np.ones((4, 3)), [0, 1, 0, 1], callbacks=[Told("a"), Told("b"), Told("c", fails=True)]
-        )
-    assert told == ["a", "b"]
-
-
 @pytest.mark.parametrize("engine", ["pure", "auto", "plan"])
 def test_what_a_callback_writes_into_theta_is_no_part_of_the_steps(engine):
     """With any engine the network's parameters after a report are a copy."""
-    x = np.random.default_rng(0).normal(size=(60, 3))
-    y = (x[:, 0] > 0).astype(int)
 
     def write(run):
         run.network.theta[...] = 0.0
 
-    found, expected = (Network(3, [4, "tanh", 2], seed=0) for _ in range(2))
-    losses = found.fit(x, y, epochs=4, callbacks=[write], engine=engine).loss
-    assert losses == expected.fit(x, y, epochs=4, engine=engine).loss
+    options = {"epochs": 4, "engine": engine}
+    losses = classifier().fit(X, LABELS, callbacks=[write], **options).loss
+    assert losses == classifier().fit(X, LABELS, **options).loss

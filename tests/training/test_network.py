@@ -9,11 +9,11 @@ import pytest
 
 from xpnn import Network, select
 from xpnn.backends import MixedArraysError, backend_of, to_host
-from xpnn.engine import predict as engine_predict
-from xpnn.layers import Activation, Dense, Dropout
+from xpnn.layers import Dropout, Layer
 from xpnn.training import Loss
 
 X = np.random.default_rng(0).normal(size=(7, 4))
+LABELS = [0, 1, 2, 0, 1, 2, 0]
 
 # loss, outputs -> shape of predict for many rows, for one row
 SHAPES = [
@@ -45,17 +45,16 @@ def test_shapes_for_many_rows_and_for_one(loss, outputs, many, one, backend64):
         assert tuple(network.predict_proba(x[0, :]).shape) == (outputs,)
 
 
-@pytest.mark.parametrize(("loss", "outputs"), [(row[0], row[1]) for row in SHAPES])
+@pytest.mark.parametrize(("loss", "outputs"), [row[:2] for row in SHAPES])
 def test_what_predict_means(loss, outputs):
     network = make(loss, outputs)
     scores = network.scores(X)
-    expected = {
+    rules = {
         "softmax_cross_entropy": lambda: scores.argmax(axis=1),
-        "binary_cross_entropy": lambda: (scores > 0).astype(int),
-        "hinge": lambda: (scores > 0).astype(int),
-        "mean_squared_error": lambda: scores,
         "poisson": lambda: np.exp(scores),
-    }[loss]()
+        "mean_squared_error": lambda: scores,
+    }
+    expected = rules.get(loss, lambda: (scores > 0).astype(int))()
     np.testing.assert_allclose(network.predict(X).reshape(expected.shape), expected, rtol=1e-14)
     assert network.predict(X[2]) == pytest.approx(network.predict(X)[2])
 
@@ -64,26 +63,14 @@ def test_probabilities_add_up_to_one():
     np.testing.assert_allclose(make().predict_proba(X).sum(axis=1), 1.0)
 
 
-@pytest.mark.parametrize("loss", ["mean_squared_error", "poisson"])
-def test_values_have_no_probabilities(loss):
-    with pytest.raises(ValueError, match=f"the loss '{loss}' has no probabilities; use predict"):
-        make(loss).predict_proba(X)
-
-
-def test_hinge_has_no_probabilities():
-    with pytest.raises(ValueError, match="scores of the loss 'hinge' do not stand for probabilit"):
-        make("hinge").predict_proba(X)
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 100])
-def test_many_rows_go_through_in_chunks(chunk, monkeypatch):
-    network = make()
-    expected = network.scores(X)
-    monkeypatch.setattr(engine_predict, "CHUNK_BYTES", 0)
-    monkeypatch.setattr(engine_predict, "FEWEST", chunk)
-    network = make()
-    np.testing.assert_allclose(network.scores(X), expected, rtol=1e-14)
-    np.testing.assert_array_equal(network.predict(X), expected.argmax(axis=1))
+@pytest.mark.parametrize("rows", [255, 256, 257, 600])
+def test_many_rows_go_through_in_chunks(rows):
+    """Of so wide a layer 256 rows go through at once."""
+    network = Network(4, [4096, "tanh", 3], seed=0)
+    x = np.random.default_rng(1).normal(size=(600, 4))
+    expected = np.vstack([network.scores(x[i : i + 60]) for i in range(0, 600, 60)])[:rows]
+    np.testing.assert_allclose(network.scores(x[:rows]), expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(network.predict(x[:rows]), expected.argmax(axis=1))
 
 
 def test_predictions_do_not_remember_earlier_ones():
@@ -120,7 +107,7 @@ def test_backward_gives_gradients_by_name(backend64, assert_close):
 
 
 def test_evaluate_and_accuracy(backend64):
-    network, labels = make(), np.array([0, 1, 2, 0, 1, 2, 0])
+    network, labels = make(), np.array(LABELS)
     x, t = backend64.asarray(X), backend64.asarray(labels)
     loss, accuracy = network.evaluate(x, t)
     right = np.mean(to_host(network.predict(x)) == labels)
@@ -139,11 +126,6 @@ def test_accuracy_of_binary_labels(outputs):
     assert network.accuracy(X, 1 - labels) == 0.0
 
 
-def test_values_have_no_accuracy():
-    with pytest.raises(ValueError, match="the loss 'huber' is a regression's: it has no accuracy"):
-        make("huber").accuracy(X, np.ones((7, 3)))
-
-
 def test_repr_and_summary():
     network = Network(4, [5, "relu", Dropout(0.1), 3], loss=Loss("huber", delta=2.0))
     assert repr(network) == (
@@ -158,49 +140,29 @@ def test_repr_and_summary():
     assert network.summary().endswith("on device1, float32")
 
 
-def test_sizes():
-    network = make()
-    assert (network.inputs, network.outputs, network.size) == (4, 3, 43)
-    assert network.theta.shape == (43,)
-
-
 def test_parameters_are_slices_of_one_vector(backend64):
     network = make(backend=backend64)
-    parameters = network.parameters()
-    joined = np.concatenate([to_host(a).reshape(-1) for a in parameters.values()])
-    np.testing.assert_array_equal(joined, to_host(network.theta))
+    assert (network.inputs, network.outputs, network.size) == (4, 3, 43)
+    joined = [to_host(array).reshape(-1) for array in network.parameters().values()]
+    np.testing.assert_array_equal(np.concatenate(joined), to_host(network.theta))
 
 
 def test_assign(backend64, assert_close):
     network = make(backend=backend64)
     before = to_host(network.parameters()["2.weights"])
     weights = np.arange(20.0).reshape(4, 5)
-    assert network.assign(
-        **{"0.weights": weights.tolist(), "0.bias": backend64.asarray(np.ones(5))}
-    )
+    bias = backend64.asarray(np.ones(5))
+    assert network.assign(**{"0.weights": weights.tolist(), "0.bias": bias}) is network
     assert_close(network.parameters()["0.weights"], weights, backend64)
     assert_close(network.parameters()["0.bias"], np.ones(5), backend64)
     assert_close(network.parameters()["2.weights"], before, backend64)
 
 
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({"9.weights": [1.0]}, r"'9\.weights' is not a parameter; expected one of 0\.weights, 0\."),
-        ({"0.bias": [1.0, 2.0]}, r"0\.bias has shape \(2,\); expected \(5,\)"),
-    ],
-)
-def test_assign_says_what_is_wrong(arrays, message):
-    with pytest.raises(ValueError, match=message):
-        make().assign(**arrays)
-
-
 def test_theta_can_be_set_whole():
     network = make()
-    network.theta = np.zeros(43)
+    network.theta = [0.0] * 43
+    assert network.theta.dtype == np.float64
     assert not network.scores(X).any()
-    with pytest.raises(ValueError, match=r"theta has shape \(42,\); expected \(43,\)"):
-        network.theta = np.zeros(42)
 
 
 def test_networks_move_between_libraries(backend64, assert_close):
@@ -235,42 +197,20 @@ def test_data_elsewhere_than_the_network_is_an_error_that_names_both():
         network.predict(far)
 
 
-def test_a_copy_draws_what_the_network_would_draw():
-    """Also one with dropout: its generator stands where the network's does, and neither moves
-    the other."""
-    labels = [0, 1, 2, 0, 1, 2, 0]
-    network = Network(4, [5, Dropout(0.5), 3], seed=0)
-    network.fit(X, labels, epochs=1, batch_size=2)
-    one, two = network.copy(), network.copy()
-    for other in (one, network, two):
-        other.fit(X, labels, epochs=2, batch_size=2)
-    np.testing.assert_array_equal(one.theta, network.theta)
-    np.testing.assert_array_equal(two.theta, network.theta)
-
-
 def test_copies_and_pickles_are_independent():
-    network = make()
-    network.fit(X, [0, 1, 2, 0, 1, 2, 0], epochs=1)
+    """And draw what the network would draw: neither moves the generator of the other."""
+    network = Network(4, [5, Dropout(0.5), 3], seed=0)
+    network.fit(X, LABELS, epochs=1, batch_size=2)
     scores = network.scores(X)
-    for other in (network.copy(), pickle.loads(pickle.dumps(network))):
+    others = [network.copy(), pickle.loads(pickle.dumps(network)), network.copy()]
+    for other in others:
         np.testing.assert_array_equal(other.scores(X), scores)
-        other.fit(X, [0, 1, 2, 0, 1, 2, 0], epochs=1)
+        other.fit(X, LABELS, epochs=2, batch_size=2)
         np.testing.assert_array_equal(network.scores(X), scores)
         assert (other.scores(X) != scores).any()
-
-
-def test_layers_may_be_written_out_or_in_short():
-    short = Network(4, [5, "relu", 3], seed=0)
-    long = Network(4, [Dense(5, init="he_uniform"), Activation("relu"), Dense(3)], seed=0)
-    np.testing.assert_array_equal(short.theta, long.theta)
-
-
-def test_parameters_are_numbers_with_a_point():
-    network = Network(3, [2], seed=0)
-    with pytest.raises(ValueError, match="theta has dtype int64; expected floating-point numbers"):
-        network.theta = np.zeros(8, "int64")
-    network.theta = [0.5] * 8
-    assert network.theta.tolist() == [0.5] * 8
+    network.fit(X, LABELS, epochs=2, batch_size=2)
+    for other in others:
+        np.testing.assert_array_equal(other.theta, network.theta)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64"])
@@ -279,3 +219,24 @@ def test_labels_may_be_narrower_than_the_classes(dtype):
     network.theta = np.where(np.arange(900) == 600 + 261, 100.0, 0.0)
     assert network.predict(np.zeros((4, 2))).tolist() == [261] * 4
     assert network.accuracy(np.zeros((4, 2)), np.full(4, 5, dtype)) == 0.0
+
+
+class Sorted(Layer):
+    """A layer with an operation that the engine has no rule for."""
+
+    def forward(self, params, x, noise, *, xp):
+        return xp.sort(x), ()
+
+    def backward(self, params, saved, dy, *, xp, input_gradient=True):
+        return dy, ()
+
+
+def test_steps_that_have_no_plan(backend64):
+    network = Network(4, [5, Sorted(), 3], seed=0)
+    x, t = backend64.asarray(X), backend64.asarray(LABELS, "int64")
+    before = to_host(network.theta).copy()
+    planned = backend64.name in ("numpy", "torch", "cupy")
+    message = "the step has no plan: .* no rule for sort"
+    with pytest.raises(ValueError, match=message if planned else "only steps on arrays of NumPy"):
+        network.plan_step(x, t)
+    np.testing.assert_array_equal(to_host(network.theta), before)

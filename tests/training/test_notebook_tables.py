@@ -143,11 +143,10 @@ def test_a_network_of_every_library(backend):
 
 
 def test_no_picture_library_is_imported():
-    script = """
-import sys
-from xpnn import History, Network
-History([2.0, 1.0])._repr_html_(), Network(2, [2])._repr_html_()
-print("matplotlib" in sys.modules)
-"""
+    script = (
+        "import sys; from xpnn import History, Network; "
+        "History([2.0, 1.0])._repr_html_(), Network(2, [2])._repr_html_(); "
+        "print('matplotlib' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

@@ -21,15 +21,10 @@ from xpnn.data import BlockShuffle, stream
 from xpnn.demos import mcculloch_pitts, neuron, perceptron, weighted_sum
 from xpnn.functional import ACTIVATIONS, LOSSES
 from xpnn.layers import Dropout
-from xpnn.optimizers import (
-    SGD,
-    Adam,
-    CosineWarmup,
-    chain,
-    clip_by_global_norm,
-)
+from xpnn.optimizers import SGD, Adam, CosineWarmup, chain, clip_by_global_norm
 
 strict = pytest.importorskip("array_api_strict")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 ARRAY = type(strict.zeros(1))
 DEVICES = ("device1", "device2", "no_float64")
 
@@ -45,7 +40,7 @@ class Made:
     """Where arrays are made, and which device is current then."""
 
     def __init__(self):
-        self.free, self.count = 0, 0
+        self.free, self.count, self.moving = 0, 0, False
         self.only: str | None = None
         self.current = ["CPU_DEVICE"]
 
@@ -74,8 +69,6 @@ class Made:
             raise AssertionError(f"an array was made on {name}, and not on {self.only}")
         if self.current[-1] != name and not self.free and values.base is None:
             raise AssertionError(f"an array was made on {name} while it was not current")
-
-    moving = False
 
 
 @pytest.fixture(params=DEVICES)
@@ -116,9 +109,8 @@ def here(request, monkeypatch):
     return backend
 
 
-def is_here(array, here):
-    assert device_of(array) == here.device
-    return to_host(array)
+def are_here(here, *arrays):
+    assert {device_of(array) for array in arrays} == {here.device}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -130,17 +122,15 @@ def test_a_network_stays_on_its_device(loss, here):
         l2=0.01, early_stopping=1,
         optimizer=chain(clip_by_global_norm(0.5), Adam(CosineWarmup(0.01, warmup=1))),
     )  # fmt: skip
-    found = [
-        network.theta, network.copy_theta(), *network.parameters().values(), network.scores(x),
-        network.predict(x), network.scores(X[0].tolist()),
-    ]  # fmt: skip
+    are_here(
+        here, network.theta, network.copy_theta(), *network.parameters().values(),
+        network.scores(x), network.predict(x), network.scores(X[0].tolist()),
+    )  # fmt: skip
     if "cross_entropy" in loss:
-        found.append(network.predict_proba(x))
-    for array in found:
-        is_here(array, here)
+        are_here(here, network.predict_proba(x))
     network.evaluate(x, t)
     network.assign(**{"0.weights": np.zeros((4, 6))})
-    is_here(network.theta, here)
+    are_here(here, network.theta)
 
 
 def test_a_source_and_a_checkpoint_stay_there_too(here, tmp_path):
@@ -151,7 +141,8 @@ def test_a_source_and_a_checkpoint_stay_there_too(here, tmp_path):
             rows, epochs=epochs, batch_size=8, checkpoint=tmp_path / "run", resume=resume,
             X_val=stream(X, LABELS), optimizer=SGD(0.1, momentum=0.9),
         )  # fmt: skip
-        return is_here(network.theta, here)
+        are_here(here, network.theta)
+        return to_host(network.theta)
 
     train(1, False)
     np.testing.assert_array_equal(train(3, True), train(3, False))
@@ -172,7 +163,6 @@ CASES += [("classes", "a source"), ("values", "a source")]
 
 
 @pytest.mark.parametrize(("name", "where"), CASES)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_an_estimator_stays_on_its_device(name, where, here):
     make, y, options = ESTIMATORS[name]
     x = here.asarray(X) if where == "follows" else X
@@ -184,8 +174,7 @@ def test_an_estimator_stays_on_its_device(name, where, here):
         model.fit(stream(X, y, shuffle=BlockShuffle(11, 3)))
     else:
         model.fit(x, y, sample_weight=WEIGHT)
-    for array in (*model.coefs_, *model.intercepts_):
-        is_here(array, here)
+    are_here(here, *model.coefs_, *model.intercepts_)
     results = [model.predict(x), model.transform(x)]
     results += [model.predict_proba(x)] if make is MLPClassifier else []
     for result in results:
@@ -209,8 +198,7 @@ def test_all_else_that_a_network_does_stays_there(here):
     scores, saved = network.forward(x)
     dx, gradients = network.backward(saved, scores)
     loss, gradient = network.loss_and_gradient(x, t, here.asarray(WEIGHT), l2=0.1)
-    for array in (scores, dx, *gradients.values(), loss, gradient, network.copy().theta):
-        is_here(array, here)
+    are_here(here, scores, dx, *gradients.values(), loss, gradient, network.copy().theta)
     rows = stream(X, LABELS)
     for found in (network.predict(rows), network.predict_proba(rows), network.scores(rows)):
         assert type(found) is np.ndarray
@@ -218,7 +206,6 @@ def test_all_else_that_a_network_does_stays_there(here):
     assert network.accuracy(rows) == network.accuracy(x, t)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_all_else_that_an_estimator_does_stays_there(here, tmp_path):
     x, options = here.asarray(X), OPTIONS | {"dtype": "float32"}
     model = MLPClassifier(**options, dropout=0.2)
@@ -226,8 +213,9 @@ def test_all_else_that_an_estimator_does_stays_there(here, tmp_path):
     model.fit(x, LABELS, X_val=x, y_val=LABELS, callbacks=[lambda run: None], **kept)
     again = MLPClassifier(**options, dropout=0.2)
     again.fit(x, LABELS, X_val=x, y_val=LABELS, **kept, resume=True)
+    are_here(here, *model.coefs_, *again.coefs_)
     for a, b in zip(model.coefs_, again.coefs_, strict=True):
-        np.testing.assert_array_equal(is_here(a, here), is_here(b, here))
+        np.testing.assert_array_equal(to_host(a), to_host(b))
     for _ in range(2):
         model.partial_fit(x, LABELS)
     model.predict_log_proba(x)
@@ -238,7 +226,7 @@ def test_all_else_that_an_estimator_does_stays_there(here, tmp_path):
     model.to(here.name, device_name(here.device)).predict(x)
     for stops in (False, True):
         unit = Perceptron(max_iter=3, random_state=0, early_stopping=stops).fit(x, LABELS)
-        is_here(unit.coef_, here)
+        are_here(here, unit.coef_)
         assert unit.score(x, LABELS) > 0
 
 
@@ -246,16 +234,14 @@ def test_all_else_that_an_estimator_does_stays_there(here, tmp_path):
 def test_activations_stay_there(name, here):
     rule, z = ACTIVATIONS[name], here.asarray(X)
     a = rule.forward(z)
-    is_here(a, here)
-    is_here(rule.backward(a if rule.saves_output else z, z), here)
+    are_here(here, a, rule.backward(a if rule.saves_output else z, z))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_stay_there(name, here):
     rule, t = LOSSES[name], here.asarray(TARGETS[LOSSES[name].kind])
     loss, saved = rule.forward(here.asarray(VALUES), t, here.asarray(WEIGHT))
-    is_here(loss, here)
-    is_here(rule.backward(saved), here)
+    are_here(here, loss, rule.backward(saved))
 
 
 def test_other_formulas_stay_there(here):
@@ -264,24 +250,23 @@ def test_other_formulas_stay_there(here):
     noise = here.asarray(RNG.random((45, 4)))
     dropped, mask = F.dropout(x, noise, 0.2)
     penalty, saved = F.l2_penalty(x, 0.1)
-    for array in (
-        F.one_hot(labels, 3), F.accuracy(labels, labels), F.linear(x, w, b), dropped,
+    are_here(
+        here, F.one_hot(labels, 3), F.accuracy(labels, labels), F.linear(x, w, b), dropped,
         *F.linear_backward(x, w, here.asarray(VALUES)), F.dropout_backward(mask, x), penalty,
         F.l2_penalty_backward(saved, 0.1), F.clip_by_norm(x, 0.5),
-    ):  # fmt: skip
-        is_here(array, here)
+    )  # fmt: skip
 
 
 def test_units_stay_there(here):
     x, row = here.asarray(X), here.asarray(X[0])
     unit = Neuron(row, 0.5, "tanh")
-    is_here(unit(x), here)
-    is_here(unit(here.asarray([1, 0, 2, 1], "int64")), here)
-    is_here(McCullochPitts.or_()(here.asarray([[0, 1]], "int64")), here)
-    is_here(unit.score(x), here)
+    are_here(
+        here, unit(x), unit(here.asarray([1, 0, 2, 1], "int64")), unit.score(x),
+        McCullochPitts.or_()(here.asarray([[0, 1]], "int64")),
+        Neuron.random(4, seed=0, backend=here)(x),
+    )  # fmt: skip
     explained = unit.explain(row)
     assert explained.contributions == pytest.approx((X[0] ** 2).tolist(), rel=1e-6)
-    is_here(Neuron.random(4, seed=0, backend=here)(x), here)
 
 
 @pytest.mark.parametrize("demo", [weighted_sum, mcculloch_pitts, neuron, perceptron])
