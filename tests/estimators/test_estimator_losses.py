@@ -7,37 +7,17 @@ import re
 
 import numpy as np
 import pytest
+import small
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.metrics import mean_poisson_deviance, mean_squared_error
-from small import (
-    COMMON,
-    COUNTS,
-    LABELS,
-    SCORES,
-    SEVERAL,
-    TWO,
-    WEIGHT,
-    X,
-    assert_same_bytes,
-    classifier,
-    regressor,
-)
+from small import COMMON, COUNTS, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, classifier, regressor
 
 import references
-from xpnn import MLPClassifier, MLPRegressor, optimizers
+import xpnn.optimizers as opt
+from xpnn import MLPClassifier, MLPRegressor
 from xpnn.data import stream
 from xpnn.functional import LOSSES, CustomLoss, sigmoid, softmax
-from xpnn.optimizers import (
-    SGD,
-    Adam,
-    AdamW,
-    RMSprop,
-    StepDecay,
-    add_decayed_weights,
-    chain,
-    clip_by_global_norm,
-)
 from xpnn.training import Loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -155,34 +135,26 @@ def test_training_and_validation_loss_are_on_one_scale(name):
     assert model.validation_loss_curve_ == pytest.approx(model.loss_curve_, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"loss": "absolute_error"}, {"loss": "mean_absolute_error"}),
-        ({"loss": "absolute_error"}, {"loss": Loss("mean_absolute_error")}),
-        ({"loss": "huber", "delta": 0.3}, {"loss": Loss("huber", delta=0.3)}),
-        ({"loss": "sum_squared_errors"}, {"loss": Loss("sum_squared_errors")}),
-    ],
-)
-def test_a_regressors_losses_by_other_names(one, other):
-    assert clone(MLPRegressor(**other)).get_params()["loss"] == other["loss"]
-    assert_same_bytes(regressor(**one), regressor(**other))
-
-
 SMOOTH = Loss("softmax_cross_entropy", label_smoothing=0.1)
 
 
 @pytest.mark.parametrize(
-    ("y", "one", "other"),
+    ("fit", "y", "one", "other"),
     [
-        (LABELS, {"loss": "softmax_cross_entropy"}, {}),
-        (TWO, {"loss": Loss("binary_cross_entropy")}, {}),
-        (SEVERAL, {"loss": "binary_cross_entropy"}, {}),
-        (LABELS, {"loss": SMOOTH}, {"label_smoothing": 0.1}),
+        (regressor, SCORES, {"loss": "absolute_error"}, {"loss": "mean_absolute_error"}),
+        (regressor, SCORES, {"loss": "absolute_error"}, {"loss": Loss("mean_absolute_error")}),
+        (regressor, SCORES, {"loss": "huber", "delta": 0.3}, {"loss": Loss("huber", delta=0.3)}),
+        (regressor, SCORES, {"loss": "sum_squared_errors"}, {"loss": Loss("sum_squared_errors")}),
+        (classifier, LABELS, {}, {"loss": "softmax_cross_entropy"}),
+        (classifier, TWO, {}, {"loss": Loss("binary_cross_entropy")}),
+        (classifier, SEVERAL, {}, {"loss": "binary_cross_entropy"}),
+        (classifier, LABELS, {"label_smoothing": 0.1}, {"loss": SMOOTH}),
     ],
 )
-def test_a_cross_entropy_by_other_names(y, one, other):
-    assert_same_bytes(classifier(y, **one), classifier(y, **other))
+def test_losses_by_other_names(fit, y, one, other):
+    model = fit(y, **other)
+    assert clone(model).loss == other["loss"]
+    small.assert_same_bytes(model, fit(y, **one))
 
 
 def test_two_classes_through_a_softmax():
@@ -232,20 +204,14 @@ def cross_entropy_backward(scores, targets, *, xp):
     return softmax(scores, xp=xp) - targets
 
 
-def logistic(scores, targets, *, xp):
-    return xp.sum(xp.log1p(xp.exp(scores)) - targets * scores, axis=1)
-
-
-def logistic_backward(scores, targets, *, xp):
-    return sigmoid(scores, xp=xp) - targets
-
-
-def log_cosh(scores, targets, *, xp):
-    return xp.sum(xp.log(xp.cosh(scores - targets)), axis=1)
-
-
-def log_cosh_backward(scores, targets, *, xp):
-    return xp.tanh(scores - targets)
+LOGISTIC = (
+    lambda scores, targets, *, xp: xp.sum(xp.log1p(xp.exp(scores)) - targets * scores, axis=1),
+    lambda scores, targets, *, xp: sigmoid(scores, xp=xp) - targets,
+)
+LOG_COSH = (
+    lambda scores, targets, *, xp: xp.sum(xp.log(xp.cosh(scores - targets)), axis=1),
+    lambda scores, targets, *, xp: xp.tanh(scores - targets),
+)
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weighted"])
@@ -254,8 +220,8 @@ def log_cosh_backward(scores, targets, *, xp):
     ("y", "pair"),
     [
         (LABELS, (cross_entropy, cross_entropy_backward)),
-        (np.array(["no", "yes"])[TWO], (logistic, logistic_backward)),
-        (SEVERAL.astype(int), (logistic, logistic_backward)),
+        (np.array(["no", "yes"])[TWO], LOGISTIC),
+        (SEVERAL.astype(int), LOGISTIC),
     ],
     ids=["classes", "two classes", "several labels"],
 )
@@ -274,9 +240,9 @@ def test_a_classifiers_own_pair_of_functions(y, pair, solver, weight):
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_a_regressors_own_pair_of_functions(solver, y):
     options = {"solver": solver, "max_iter": 50, "learning_rate_init": 0.01}
-    model = regressor(y, WEIGHT, loss=(log_cosh, log_cosh_backward), **options)
+    model = regressor(y, WEIGHT, loss=LOG_COSH, **options)
     scores = np.reshape(model.predict(X), (40, -1))
-    rows = log_cosh(scores, np.reshape(y, scores.shape), xp=np)
+    rows = LOG_COSH[0](scores, np.reshape(y, scores.shape), xp=np)
     squares = sum(np.sum(w**2) for w in model.coefs_)
     value = np.average(rows, weights=WEIGHT) + 0.5 * model.alpha * squares / WEIGHT.sum()
     if solver == "lbfgs":
@@ -307,7 +273,7 @@ def test_a_custom_loss_says_what_its_scores_mean(make):
 def test_two_classes_may_have_any_names(names, loss):
     """A network's losses take 0 and 1; a classifier's classes are what they are called."""
     model = classifier(np.array(names)[TWO], loss=loss)
-    assert_same_bytes(model, classifier(TWO, loss=loss))
+    small.assert_same_bytes(model, classifier(TWO, loss=loss))
     assert_array_equal(model.predict(X), np.array(names)[classifier(TWO, loss=loss).predict(X)])
 
 
@@ -336,16 +302,17 @@ def test_weights_are_0_or_more(make, wrong, message):
 
 
 OPTIMIZERS = [
-    SGD(0.1), SGD(0.1, momentum=0.9), SGD(0.1, momentum=0.9, nesterov=True), Adam(0.01),
-    AdamW(0.01, weight_decay=0.3), RMSprop(0.01), chain(clip_by_global_norm(0.01), RMSprop(0.01)),
-    chain(add_decayed_weights(0.3), SGD(0.1)),
+    opt.SGD(0.1), opt.SGD(0.1, momentum=0.9), opt.SGD(0.1, momentum=0.9, nesterov=True),
+    opt.Adam(0.01), opt.AdamW(0.01, weight_decay=0.3), opt.RMSprop(0.01),
+    opt.chain(opt.clip_by_global_norm(0.01), opt.RMSprop(0.01)),
+    opt.chain(opt.add_decayed_weights(0.3), opt.SGD(0.1)),
 ]  # fmt: skip
 
 
 def test_every_optimizer_is_in_the_list():
-    every = {getattr(optimizers, name) for name in optimizers.__all__}
-    every = {c for c in every if inspect.isclass(c) and issubclass(c, optimizers.Optimizer)}
-    assert every - {optimizers.Optimizer} == {type(o) for o in OPTIMIZERS}
+    every = {getattr(opt, name) for name in opt.__all__}
+    every = {c for c in every if inspect.isclass(c) and issubclass(c, opt.Optimizer)}
+    assert every - {opt.Optimizer} == {type(o) for o in OPTIMIZERS}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -357,17 +324,17 @@ def test_an_optimizer_takes_the_steps(optimizer):
 @pytest.mark.parametrize(
     ("options", "optimizer"),
     [
-        ({"learning_rate_init": 0.02, "beta_1": 0.8}, Adam(0.02, beta1=0.8)),
-        ({"solver": "sgd"}, SGD(0.001, momentum=0.9, nesterov=True)),
-        ({"weight_decay": 0.2}, AdamW(0.001, weight_decay=0.2)),
-        ({"clip_norm": 0.1}, chain(clip_by_global_norm(0.1), Adam(0.001))),
+        ({"learning_rate_init": 0.02, "beta_1": 0.8}, opt.Adam(0.02, beta1=0.8)),
+        ({"solver": "sgd"}, opt.SGD(0.001, momentum=0.9, nesterov=True)),
+        ({"weight_decay": 0.2}, opt.AdamW(0.001, weight_decay=0.2)),
+        ({"clip_norm": 0.1}, opt.chain(opt.clip_by_global_norm(0.1), opt.Adam(0.001))),
     ],
 )
 def test_a_solver_is_the_optimizer_of_its_name(options, optimizer):
-    assert_same_bytes(classifier(**options), classifier(optimizer=optimizer))
+    small.assert_same_bytes(classifier(**options), classifier(optimizer=optimizer))
 
 
-@pytest.mark.parametrize("optimizer", [None, RMSprop(0.01)], ids=repr)
+@pytest.mark.parametrize("optimizer", [None, opt.RMSprop(0.01)], ids=repr)
 def test_weight_decay_is_apart_from_the_gradient(optimizer):
     decay, rate = 0.3, 0.01
     options = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": rate, "max_iter": 1}
@@ -386,7 +353,7 @@ def test_a_long_gradient_is_cut():
     assert np.linalg.norm(flat(plain) - theta) > 0.5e-2
     step = flat(model.fit(X, SCORES)) - theta
     assert np.linalg.norm(step) == pytest.approx(0.5e-3, rel=1e-9)
-    assert_same_bytes(regressor(clip_norm=1e6), regressor())
+    small.assert_same_bytes(regressor(clip_norm=1e6), regressor())
 
 
 def rates_of(learn, **given):
@@ -395,7 +362,7 @@ def rates_of(learn, **given):
     return seen
 
 
-SCHEDULE = StepDecay(0.1, every=1, factor=0.5)
+SCHEDULE = opt.StepDecay(0.1, every=1, factor=0.5)
 
 
 @pytest.mark.parametrize(
@@ -403,17 +370,18 @@ SCHEDULE = StepDecay(0.1, every=1, factor=0.5)
     [
         {"solver": "sgd", "learning_rate": SCHEDULE},
         {"solver": "adam", "learning_rate": SCHEDULE},
-        {"optimizer": RMSprop(0.7), "learning_rate": SCHEDULE},
-        {"optimizer": RMSprop(SCHEDULE)},
-        {"optimizer": chain(clip_by_global_norm(0.5), SGD(SCHEDULE)), "weight_decay": 0.1},
+        {"optimizer": opt.RMSprop(0.7), "learning_rate": SCHEDULE},
+        {"optimizer": opt.RMSprop(SCHEDULE)},
+        {"optimizer": opt.chain(opt.clip_by_global_norm(0.5), opt.SGD(SCHEDULE))},
+        {"optimizer": opt.SGD(SCHEDULE), "weight_decay": 0.1},
     ],
-    ids=["sgd", "adam", "rate of learning_rate", "rate of the optimizer", "wrapped"],
+    ids=["sgd", "adam", "rate of learning_rate", "rate of the optimizer", "clipped", "decay"],
 )
 def test_a_schedule_goes_with_every_solver(options):
     assert rates_of(MLPClassifier(**COMMON | options).fit) == pytest.approx([0.1, 0.05, 0.025])
 
 
-PLATEAU = optimizers.ReduceOnPlateau(1e-9, factor=0.5, patience=2, min_delta=0.1)
+PLATEAU = opt.ReduceOnPlateau(1e-9, factor=0.5, patience=2, min_delta=0.1)
 
 
 @pytest.mark.parametrize(

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import pickle
-import sys
 
 import numpy as np
 import pytest
-from small import COMMON, LABELS, SCORES, WEIGHT, X, assert_same_bytes, classifier, regressor
-from small import weights as weights_of
+from small import COMMON, LABELS, WEIGHT, X, assert_same_bytes, classifier, regressor, weights
 
+import sealing
 import xpnn
 from xpnn import MLPClassifier
 from xpnn.backends import dtype_name, select
-from xpnn.estimators.files import estimator_content, estimator_from
-from xpnn.estimators.plain import write
 from xpnn.export import ModelFileError
 from xpnn.optimizers import LossScaler
 from xpnn.training import Callback, CheckpointError
-from xpnn.training.precision import Precision
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-SCALE = LossScaler(2.0**22, growth_interval=4)
-HALF = {"compute_dtype": "float16", "loss_scale": SCALE}
+HALF = {"compute_dtype": "float16", "loss_scale": LossScaler(2.0**22, growth_interval=4)}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -34,29 +29,28 @@ def test_16_bits_learn_what_float64_learns(dtype, solver):
     options = {"solver": solver, "max_iter": 30, "learning_rate_init": 0.02, "weight": WEIGHT}
     for make in (classifier, regressor):
         full, half = make(**options), make(**options, compute_dtype=dtype, loss_scale=2.0**8)
-        assert all(w.dtype == "float64" for w in weights_of(half))
+        assert all(w.dtype == "float64" for w in weights(half))
         assert half.loss_ == pytest.approx(full.loss_, rel=0.05)
         assert not np.array_equal(half.coefs_[0], full.coefs_[0])
 
 
-def test_other_libraries(use_library):
-    for name in ("torch", "jax"):
-        use_library(name)
-        here = select(name, dtype="float32")
-        model = MLPClassifier(**COMMON, compute_dtype="bfloat16")
-        model.fit(here.asarray(X), LABELS)
-        assert dtype_name(model.coefs_[0].dtype) == "float32"
-        assert model.loss_ == pytest.approx(classifier().loss_, rel=0.05)
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_other_libraries(name, use_library):
+    use_library(name)
+    x = select(name, dtype="float32").asarray(X)
+    model = MLPClassifier(**COMMON, compute_dtype="bfloat16").fit(x, LABELS)
+    assert dtype_name(model.coefs_[0].dtype) == "float32"
+    assert model.loss_ == pytest.approx(classifier().loss_, rel=0.05)
+
+
+def step(model):
+    return model.partial_fit(X, LABELS, classes=[0, 1, 2])
 
 
 def test_partial_fit_goes_on_with_the_scale(tmp_path):
-    def step(model):
-        return model.partial_fit(X, LABELS, classes=[0, 1, 2])
-
-    expected = MLPClassifier(**COMMON, **HALF)
-    model = step(step(MLPClassifier(**COMMON, **HALF)))
-    for _ in range(3):
-        step(expected)
+    expected, model = MLPClassifier(**COMMON, **HALF), MLPClassifier(**COMMON, **HALF)
+    step(step(model))
+    step(step(step(expected)))
     loaded = xpnn.load(xpnn.save(model, tmp_path / "m.safetensors"))
     unpickled = pickle.loads(pickle.dumps(model))
     for other in (model, loaded, unpickled):
@@ -65,12 +59,16 @@ def test_partial_fit_goes_on_with_the_scale(tmp_path):
     assert not np.array_equal(model.coefs_[0], step(MLPClassifier(**COMMON, **HALF)).coefs_[0])
 
 
-def test_a_file_whose_parts_contradict_each_other():
-    model = MLPClassifier(**COMMON, **HALF).partial_fit(X, LABELS, classes=[0, 1, 2])
-    content, arrays = estimator_content(model)
-    content["solver"]["precision"] = write(Precision(), "precision", {})
+def test_a_file_whose_parts_contradict_each_other(tmp_path):
+    def in_full_precision(header):
+        fields = header["estimator"]["solver"]["precision"]["fields"]
+        fields.update(compute_dtype=None, loss_scale=None)
+        return header
+
+    path = xpnn.save(step(MLPClassifier(**COMMON, **HALF)), tmp_path / "m.safetensors")
+    other = sealing.edited(path, tmp_path / "n.safetensors", in_full_precision)
     with pytest.raises(ModelFileError, match=r"state\.\d"):
-        estimator_from(content, arrays)
+        xpnn.load(other)
 
 
 class Crash(Callback):
@@ -80,30 +78,32 @@ class Crash(Callback):
 
 
 def test_a_crash_changes_no_byte(tmp_path):
-    options = COMMON | HALF | {"max_iter": 5}
-    expected = MLPClassifier(**options).fit(X, LABELS)
+    def fit(**more):
+        return MLPClassifier(**COMMON | HALF | {"max_iter": 5}).fit(X, LABELS, **more)
+
     path = tmp_path / "c"
     with pytest.raises(RuntimeError, match="crash"):
-        MLPClassifier(**options).fit(X, LABELS, checkpoint=path, callbacks=[Crash()])
-    found = MLPClassifier(**options).fit(X, LABELS, checkpoint=path, resume=True)
-    assert_same_bytes(found, expected)
+        fit(checkpoint=path, callbacks=Crash())
+    assert_same_bytes(fit(checkpoint=path, resume=True), fit())
     with pytest.raises(CheckpointError, match="compute_dtype is None, the checkpoint has 'float1"):
         MLPClassifier(**COMMON).fit(X, LABELS, resume=path)
 
 
-def test_the_precision_of_products_reaches_every_solver(monkeypatch):
-    seen = []
-    for module in (sys.modules["xpnn.estimators.mlp"], sys.modules["xpnn.training.precision"]):
-        own = module.matmul_precision
-        monkeypatch.setattr(
-            module,
-            "matmul_precision",
-            lambda asked, xp, own=own: seen.append(asked) or own(asked, xp),
-        )
-    classifier(precision="medium", max_iter=1)
-    assert seen == ["medium"]
-    classifier(precision="high", solver="lbfgs")
-    assert seen == ["medium", "high"]
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_the_precision_of_products_reaches_every_solver(solver, use_library):
+    use_library("torch")
+    import torch
+
+    def looking(z, *, xp):
+        seen.add(torch.get_float32_matmul_precision())
+        return xp.tanh(z)
+
+    seen, before = set(), torch.get_float32_matmul_precision()
+    activation = (looking, lambda z, a, da, *, xp: da * (1.0 - a * a))
+    options = {"solver": solver, "precision": "medium", "engine": "pure", "activation": activation}
+    MLPClassifier(**COMMON | options).fit(select("torch", dtype="float32").asarray(X), LABELS)
+    assert seen == {"medium"}
+    assert torch.get_float32_matmul_precision() == before
 
 
 @pytest.mark.parametrize(
@@ -119,4 +119,4 @@ def test_the_precision_of_products_reaches_every_solver(monkeypatch):
 )
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
-        regressor(SCORES, **options)
+        regressor(**options)
