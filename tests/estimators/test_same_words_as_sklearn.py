@@ -5,18 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 
+import beside_sklearn as beside
 import numpy as np
 import pytest
-from beside_sklearn import (
-    TASKS,
-    assert_numbers,
-    assert_same,
-    assert_same_use,
-    each,
-    fitted,
-    pair,
-    problem,
-)
+from beside_sklearn import TASKS, assert_same, assert_same_use, each, fitted, pair, problem
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnn.training import Callback
@@ -244,7 +236,7 @@ def test_weights_of_another_library_version_are_taken():
         [np.zeros_like(w) for w in ours.coefs_],
         [np.zeros_like(b) for b in ours.intercepts_],
     )
-    assert_numbers(ours.predict_proba(x), np.full((40, 3), 1.0 / 3.0), "all alike")
+    beside.assert_numbers(ours.predict_proba(x), np.full((40, 3), 1.0 / 3.0), "all alike")
     ours.coefs_, ours.intercepts_ = theirs.coefs_, theirs.intercepts_
     assert_same_use((theirs, ours), x, y)
 
