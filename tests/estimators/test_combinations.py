@@ -33,6 +33,7 @@ LBFGS = {
     "optimizer": {"optimizer": SGD(0.1)},
     "monitor": {"monitor": no_scorer, "early_stopping": True},
     "progress": {"progress": True},
+    "compute_dtype": {"compute_dtype": "float16"},
 }
 OF_BOTH = [
     (options | {"solver": "lbfgs"}, f"solver='lbfgs' .* does not go with {name}; take")
@@ -67,6 +68,10 @@ OF_BOTH = [
     ({"weight_decay": -0.1}, "The 'weight_decay' parameter .* must be"),
     ({"clip_norm": 0.0}, "The 'clip_norm' parameter .* must be"),
     ({"dropout": 1.0}, "The 'dropout' parameter .* must be"),
+    ({"compute_dtype": "float32"}, "The 'compute_dtype' parameter .* must be"),
+    ({"compute_dtype": "float16", "loss_scale": 0}, "The 'loss_scale' parameter .* must be"),
+    ({"precision": "low"}, "The 'precision' parameter .* must be"),
+    ({"loss_scale": "dynamic"}, "loss_scale is 'dynamic'; it needs compute_dtype='float16'"),
 ]
 OF_CLASSIFIERS = [
     ({"loss": "hinge", "label_smoothing": 0.1}, "goes with a cross-entropy, not with 'hinge'"),
@@ -85,6 +90,8 @@ OF_REGRESSORS = [
     ({"delta": 0.5, "loss": Loss("huber")}, "delta is 0.5 beside Loss.*; give it to the Loss"),
     ({"loss": Loss("hinge")}, "loss is Loss.*; expected one of absolute_error, huber"),
     ({"loss": "hinge"}, "The 'loss' parameter of MLPRegressor must be"),
+    ({"loss": "poisson"}, "y holds values below 0; loss='poisson' needs counts"),
+    ({"loss": Loss("poisson")}, "y holds values below 0; loss='poisson' needs counts"),
 ]
 REFUSED = [(MLPClassifier, *case) for case in OF_BOTH + OF_CLASSIFIERS]
 REFUSED += [(MLPRegressor, *case) for case in OF_BOTH + OF_REGRESSORS]

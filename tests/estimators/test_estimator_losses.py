@@ -16,7 +16,6 @@ from small import COMMON, COUNTS, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, class
 import references
 import xpnn.optimizers as opt
 from xpnn import MLPClassifier, MLPRegressor
-from xpnn.data import stream
 from xpnn.functional import LOSSES, CustomLoss, sigmoid, softmax
 from xpnn.training import Loss
 
@@ -265,9 +264,6 @@ def test_a_custom_loss_says_what_its_scores_mean(make):
         assert_allclose(flat(model), flat(classifier()), rtol=1e-9)
 
 
-# Targets and weights that no loss can take, or that a classifier makes fit
-
-
 @pytest.mark.parametrize("loss", ["log_loss", "binary_cross_entropy", "hinge"])
 @pytest.mark.parametrize("names", [[1, 2], [-1, 1], [-1.0, 1.0], [False, True]], ids=str)
 def test_two_classes_may_have_any_names(names, loss):
@@ -275,27 +271,6 @@ def test_two_classes_may_have_any_names(names, loss):
     model = classifier(np.array(names)[TWO], loss=loss)
     small.assert_same_bytes(model, classifier(TWO, loss=loss))
     assert_array_equal(model.predict(X), np.array(names)[classifier(TWO, loss=loss).predict(X)])
-
-
-@pytest.mark.parametrize("loss", ["poisson", Loss("poisson")])
-def test_counts_are_0_or_more(loss):
-    y = np.where(np.arange(40) == 25, -1.0, COUNTS[:, 0])
-    for given in ((X, y), (stream(X, y),)):
-        with pytest.raises(ValueError, match="y holds values below 0; loss='poisson' needs counts"):
-            MLPRegressor(**COMMON, loss=loss).fit(*given)
-
-
-@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
-@pytest.mark.parametrize(
-    ("wrong", "message"), [(-1.0, "Negative values"), (np.nan, "NaN"), (np.inf, "infinity")]
-)
-def test_weights_are_0_or_more(make, wrong, message):
-    weight = np.where(np.arange(40) == 25, wrong, 1.0)
-    for given in ((X, LABELS, weight), (stream(X, LABELS, weight=weight),)):
-        with pytest.raises(ValueError, match=message):
-            make(**COMMON).fit(*given)
-    with pytest.raises(ValueError, match=message):
-        make(**COMMON).fit(X, LABELS, X_val=X, y_val=LABELS, sample_weight_val=weight)
 
 
 # Optimizers, rates, decay, clipping

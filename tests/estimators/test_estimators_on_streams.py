@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from small import COMMON, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, assert_same_bytes
+from small import COMMON, COUNTS, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, assert_same_bytes
 
 from xpnn import Callback, MLPClassifier, MLPRegressor
 from xpnn.backends import dtype_name
@@ -184,7 +184,10 @@ def test_every_library(backend):
 
 
 def put(array, value):
-    return np.where(np.arange(40)[:, None] == 20, value, array)
+    """A copy with another 21st row."""
+    array = np.array(array)
+    array[20] = value
+    return array
 
 
 BAD = [
@@ -201,6 +204,13 @@ BAD = [
         lambda: MLPRegressor(**ORDERED).fit(small(X, put(SCORES, np.inf))),
         "rows 14 to 20: Input y contains NaN or infinity",
     ),
+    (
+        lambda: MLPRegressor(**ORDERED, loss="poisson").fit(small(X, put(COUNTS, -1.0))),
+        "y holds values below 0; loss='poisson' needs counts",
+    ),
+    (lambda: fit(small(X, LABELS, weight=put(WEIGHT, -1.0))), "Negative values"),
+    (lambda: fit(small(X, LABELS, weight=put(WEIGHT, np.nan))), "NaN"),
+    (lambda: fit(small(X, LABELS, weight=put(WEIGHT, np.inf))), "infinity"),
     (
         lambda: fit(SOURCE, early_stopping=True, monitor="f1_macro", X_val=SOURCE),
         "monitor is 'f1_macro'; on validation rows from a source it can be 'score' or 'loss'",

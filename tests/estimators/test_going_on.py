@@ -64,12 +64,15 @@ def test_a_warm_start_goes_on_with_another_solver_or_way_to_stop(before, after):
     assert (model.best_loss_ is None) is model.early_stopping
 
 
+TEXT = r"became (inf|nan) in epoch 1; the model keeps the weights"
+
+
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_a_training_that_ran_away_can_go_on(solver):
     options = {"solver": solver, "learning_rate_init": 1e-3, "random_state": 0}
     model = xpnn.MLPRegressor(hidden_layer_sizes=(6,), **options).partial_fit(X, VALUES)
     before = [w.copy() for w in model.coefs_]
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"became (inf|nan) in epoch 1"):
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=TEXT):
         model.partial_fit(X * 1e200, VALUES)
     for weights, expected in zip(model.coefs_, before, strict=True):
         assert_array_equal(weights, expected)

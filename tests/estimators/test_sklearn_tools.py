@@ -12,7 +12,7 @@ import pytest
 import sklearn
 from beside_sklearn import kind, pair, problem
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingRegressor, VotingClassifier
 from sklearn.inspection import permutation_importance
@@ -117,34 +117,11 @@ def test_grid_search(task, jobs, monkeypatch):
     assert ours.best_estimator_.score(x, y) == ours.score(x, y)
 
 
-def test_a_model_in_the_middle_of_a_pipeline_hands_its_hidden_layer_on():
-    x, y = problem("values")
-    chain = make_pipeline(xpnn.MLPRegressor(random_state=0, **FAST), Ridge()).fit(x, y)
-    hidden = chain[0].transform(x)
-    assert hidden.shape == (40, 4)
-    assert_allclose(hidden, np.maximum(x @ chain[0].coefs_[0] + chain[0].intercepts_[0], 0.0))
-    assert_allclose(chain.predict(x), chain[1].predict(hidden))
-
-
 def test_calibration_of_a_hinge_loss_takes_its_scores():
     x, y = problem("binary", rows=90)
     model = xpnn.MLPClassifier(random_state=0, max_iter=60, loss="hinge")
     assert not hasattr(model, "predict_proba")
     assert_allclose(calibrated(model, x, y).sum(axis=1), 1.0)
-
-
-@pytest.mark.parametrize("task", ["words", "values"])
-def test_clone_and_parameters(task):
-    model = pair(task, alpha=0.25, **FAST)[1]
-    model.fit(*problem(task))
-    twin = clone(model)
-    assert not hasattr(twin, "coefs_")
-    assert twin.get_params() == model.get_params()
-    assert model.set_params(alpha=0.5, activation="tanh") is model
-    assert model.get_params()["alpha"] == 0.5
-    assert twin.alpha == 0.25
-    with pytest.raises(ValueError, match="Invalid parameter 'alfa' for estimator MLP"):
-        model.set_params(alfa=1.0)
 
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
@@ -297,13 +274,10 @@ def test_weights_are_routed_through_a_pipeline():
 def test_how_a_model_looks(task):
     theirs, ours = pair(task, alpha=0.5)
     assert repr(ours) == repr(theirs)
-    html = ours._repr_html_()
-    assert kind(task) in html
-    assert "alpha" in html
+    assert kind(task) in ours._repr_html_()
+    assert "alpha" in ours._repr_html_()
     ours.fit(*problem(task))
     assert "fitted" in ours._repr_html_()
-    assert is_classifier(ours) == is_classifier(theirs)
-    assert is_regressor(ours) == is_regressor(theirs)
 
 
 @pytest.mark.parametrize("task", ["words", "values"])
