@@ -1,7 +1,5 @@
 """The same trainings by scikit-learn's estimators and by the library's, held side by side."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Small data and short trainings for the tests of the estimators."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from xpnn import MLPClassifier, MLPRegressor

@@ -1,7 +1,5 @@
 """The estimators on every array library: what comes in as one goes out as one."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 

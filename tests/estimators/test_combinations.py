@@ -1,7 +1,5 @@
 """Parameters that do not go together are refused, and nothing is ignored in silence."""
 
-from __future__ import annotations
-
 import pytest
 from small import COMMON, LABELS, SCORES, SEVERAL, X, assert_same_bytes, classifier
 

@@ -1,7 +1,5 @@
 """Callbacks of the estimators: ours, scikit-learn's, and the progress bar."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from sklearn.callback import ProgressBar, ScoringMonitor

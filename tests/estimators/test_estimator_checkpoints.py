@@ -1,7 +1,5 @@
 """Checkpoints of the estimators' `fit`: going on from one changes no byte."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from small import COMMON, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, assert_same_b
 import sealing
 from xpnn import Callback, Checkpoint, MLPClassifier, MLPRegressor
 from xpnn.data import BlockShuffle, stream
-from xpnn.optimizers import RMSprop, StepDecay
+from xpnn.optimizers import LossScaler, RMSprop, StepDecay
 from xpnn.training import CheckpointError, CheckpointWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -96,6 +94,10 @@ CASES = {
     "inverse scaling": (SCORES, {"solver": "sgd", "learning_rate": "invscaling"}),
     "own optimizer": (SEVERAL, {"optimizer": RMSprop(StepDecay(0.05, 2, 0.5))}),
     "decay, clipped": (SCORES[:, 0], {"weight_decay": 0.1, "clip_norm": 0.1}),
+    "half precision": (
+        LABELS,
+        {"compute_dtype": "float16", "loss_scale": LossScaler(2.0**22, growth_interval=4)},
+    ),
     "in order": (SCORES, {"shuffle": False}),
     "loss monitored": (SCORES, EARLY | {"monitor": "loss"}),
 }  # fmt: skip
@@ -230,6 +232,7 @@ def test_a_full_disk_is_a_warning(tmp_path, monkeypatch):
         ({}, X, LABELS + 1, r"classes is \[1, 2, 3\], the checkpoint has \[0, 1, 2\]$"),
         ({}, X, LABELS[::-1], "y is int32 40 [0-9a-f]*, the checkpoint has int32 40"),
         ({"early_stopping": True}, X, LABELS, "X_val is float64 4x4.* has None"),
+        ({"compute_dtype": "float16"}, X, LABELS, "compute_dtype is 'float16', .* has None"),
         ({"max_iter": 1}, X, LABELS, "1 epochs are asked for, the checkpoint is after 6"),
     ],
 )

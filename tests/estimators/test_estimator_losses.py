@@ -1,7 +1,5 @@
 """Losses, optimizers, learning rates, weight decay and clipping of the estimators."""
 
-from __future__ import annotations
-
 import inspect
 import re
 

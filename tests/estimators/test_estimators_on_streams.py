@@ -1,7 +1,5 @@
 """The estimators learn from sources as from arrays."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What rows and labels may look like."""
 
-from __future__ import annotations
-
 import beside_sklearn as beside
 import numpy as np
 import pytest

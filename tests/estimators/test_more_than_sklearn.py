@@ -1,8 +1,7 @@
-"""What scikit-learn's networks do not have: class weights, dropout, activations, dtypes."""
-
-from __future__ import annotations
+"""What scikit-learn's networks do not have: class weights, dropout, dtypes and more."""
 
 import copy
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -13,10 +12,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils import compute_sample_weight
 from small import COMMON, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, assert_same_bytes, classifier
 
-from xpnn import MLPClassifier, MLPRegressor
+import sealing
+import xpnn
+from xpnn import MLPClassifier, MLPRegressor, select
+from xpnn.backends import dtype_name
+from xpnn.export import ModelFileError
 from xpnn.functional import ACTIVATIONS
 from xpnn.layers import Activation
-from xpnn.optimizers import RMSprop
+from xpnn.optimizers import LossScaler, RMSprop
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -222,3 +225,160 @@ def test_a_subclass_is_scored_by_its_own_predict():
             return np.zeros(len(X), int)
 
     assert Careful((3,), max_iter=5).fit(X, TWO).score(X, TWO) == (TWO == 0).mean()
+
+
+# Compute dtype, loss scale, precision
+
+HALF = {"compute_dtype": "float16", "loss_scale": LossScaler(2.0**22, growth_interval=4)}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_16_bits_learn_what_float64_learns(dtype, solver):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="bfloat16 on NumPy needs ml_dtypes")
+    options = {"solver": solver, "max_iter": 30, "learning_rate_init": 0.02, "weight": WEIGHT}
+    for make in (classifier, small.regressor):
+        full, half = make(**options), make(**options, compute_dtype=dtype, loss_scale=2.0**8)
+        assert all(w.dtype == "float64" for w in small.weights(half))
+        assert half.loss_ == pytest.approx(full.loss_, rel=0.05)
+        assert not np.array_equal(half.coefs_[0], full.coefs_[0])
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_other_libraries(name, use_library):
+    use_library(name)
+    x = select(name, dtype="float32").asarray(X)
+    model = MLPClassifier(**COMMON, compute_dtype="bfloat16").fit(x, LABELS)
+    assert dtype_name(model.coefs_[0].dtype) == "float32"
+    assert model.loss_ == pytest.approx(classifier().loss_, rel=0.05)
+
+
+def step(model):
+    return model.partial_fit(X, LABELS, classes=[0, 1, 2])
+
+
+def test_partial_fit_goes_on_with_the_scale(tmp_path):
+    expected, model = MLPClassifier(**COMMON, **HALF), MLPClassifier(**COMMON, **HALF)
+    step(step(model))
+    step(step(step(expected)))
+    loaded = xpnn.load(xpnn.save(model, tmp_path / "m.safetensors"))
+    unpickled = pickle.loads(pickle.dumps(model))
+    for other in (model, loaded, unpickled):
+        # The scale came down in the first calls; from the start it would skip these steps.
+        assert_same_bytes(step(other), expected)
+    assert not np.array_equal(model.coefs_[0], step(MLPClassifier(**COMMON, **HALF)).coefs_[0])
+
+
+def test_a_file_whose_parts_contradict_each_other(tmp_path):
+    def in_full_precision(header):
+        fields = header["estimator"]["solver"]["precision"]["fields"]
+        fields.update(compute_dtype=None, loss_scale=None)
+        return header
+
+    path = xpnn.save(step(MLPClassifier(**COMMON, **HALF)), tmp_path / "m.safetensors")
+    other = sealing.edited(path, tmp_path / "n.safetensors", in_full_precision)
+    with pytest.raises(ModelFileError, match=r"state\.\d"):
+        xpnn.load(other)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_the_precision_of_products_reaches_every_solver(solver, use_library):
+    use_library("torch")
+    import torch
+
+    def looking(z, *, xp):
+        seen.add(torch.get_float32_matmul_precision())
+        return xp.tanh(z)
+
+    seen, before = set(), torch.get_float32_matmul_precision()
+    activation = (looking, lambda z, a, da, *, xp: da * (1.0 - a * a))
+    options = {"solver": solver, "precision": "medium", "engine": "pure", "activation": activation}
+    MLPClassifier(**COMMON | options).fit(select("torch", dtype="float32").asarray(X), LABELS)
+    assert seen == {"medium"}
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_parameters_that_are_half_themselves_are_not_computed_in_half_precision():
+    with pytest.raises(ValueError, match="the parameters are float16; expected"):
+        small.regressor(compute_dtype="float16", dtype="float16")
+
+
+# Warm starts and partial fits: with other parameters, after a training that ran away
+
+WARM = {"hidden_layer_sizes": (5,), "random_state": 0, "warm_start": True}
+
+
+@pytest.mark.parametrize("names", [("tanh", "logistic"), ("relu", "identity")])
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+def test_a_new_activation_counts_from_the_next_fit_on(way, names):
+    curves = []
+    for kind in (sklearn.neural_network.MLPClassifier, MLPClassifier):
+        model = kind(**WARM, max_iter=5, activation=names[0]).fit(X, TWO)
+        for name in (names[1], names[0]):
+            getattr(model.set_params(activation=name), way)(X, TWO)
+        curves.append(model.loss_curve_)
+    assert_allclose(curves[1], curves[0], rtol=1e-12)
+
+
+def test_new_dropout_counts_from_the_next_fit_on():
+    def curve(dropout):
+        model = MLPClassifier(**WARM, max_iter=3).fit(X, TWO)
+        return model.set_params(dropout=dropout).fit(X, TWO).loss_curve_
+
+    assert curve(0.0)[:3] == curve(0.5)[:3]
+    assert curve(0.0)[3:] != curve(0.5)[3:]
+
+
+@pytest.mark.parametrize("changed", [{"dtype": "float32"}, {"backend": "array_api_strict"}])
+def test_moving_in_silence_is_refused(changed):
+    model = MLPClassifier(**WARM, max_iter=3).fit(X, TWO)
+    with pytest.raises(ValueError, match=r"go on with \(None, None, None\) of"):
+        model.set_params(**changed).fit(X, TWO)
+    model.set_params(**dict.fromkeys(changed)).fit(X, TWO)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"solver": "lbfgs"}, {"solver": "adam"}),
+        ({}, {"early_stopping": True}),
+        ({"early_stopping": True}, {"early_stopping": False}),
+    ],
+    ids=str,
+)
+def test_a_warm_start_goes_on_with_another_solver_or_way_to_stop(before, after):
+    model = MLPClassifier(**WARM, max_iter=4, **before).fit(X, TWO)
+    model.set_params(**after).fit(X, TWO)
+    assert len(model.loss_curve_) >= 4
+    assert (model.validation_scores_ is None) is not model.early_stopping
+    assert (model.best_loss_ is None) is model.early_stopping
+
+
+TEXT = r"became (inf|nan) in epoch 1; the model keeps the weights"
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_training_that_ran_away_can_go_on(solver):
+    options = {"solver": solver, "learning_rate_init": 1e-3, "random_state": 0}
+    model = MLPRegressor(hidden_layer_sizes=(6,), **options).partial_fit(X, SCORES)
+    before = copy.deepcopy(model)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=TEXT):
+        model.partial_fit(X * 1e200, SCORES)
+    assert_same_bytes(model, before)
+    losses = [model.partial_fit(X, SCORES).loss_ for _ in range(3)]
+    assert losses[0] > losses[1] > losses[2]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_scalars_of_numpy_are_taken_as_numbers(kind):
+    """As they come out of a search over parameters."""
+    floats = {"learning_rate_init": 0.25, "dropout": 0.5, "alpha": 0.125, "clip_norm": 2.0}
+    counts = {"max_iter": 2, "batch_size": 16, "n_iter_no_change": 4, "random_state": 3}
+    counts |= {"gradient_accumulation_steps": 2}
+    scalars = {key: kind(value) for key, value in floats.items()}
+    scalars |= {key: np.int64(value) for key, value in counts.items()}
+    one = MLPClassifier((5,), **floats, **counts).fit(X, TWO)
+    other = MLPClassifier(np.array([5]), **scalars).fit(X, TWO)
+    assert one.loss_curve_ == other.loss_curve_
+    assert_same_bytes(one, other)

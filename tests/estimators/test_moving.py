@@ -1,7 +1,5 @@
 """Where a model computes, moving it there and back, and pickles of it."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 import sys

@@ -1,7 +1,5 @@
 """The same random_state, data and parameters give scikit-learn's numbers."""
 
-from __future__ import annotations
-
 import beside_sklearn as beside
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The estimators inside scikit-learn's tools."""
 
-from __future__ import annotations
-
 import inspect
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Validation rows, and early stopping on them."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np
