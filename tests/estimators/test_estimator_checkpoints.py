@@ -62,9 +62,9 @@ def new(kind=MLPClassifier, **options):
     return kind(**COMMON | {"max_iter": 6} | options)
 
 
-def training(x=X, y=LABELS, kind=MLPClassifier, given=(), **options):
-    """A function that trains anew, with what it is given besides handed to `fit`."""
-    return lambda **more: new(kind, **options).fit(x, y, **dict(given), **more)
+def training(x=X, y=LABELS, given=(), **options):
+    """A function that trains anew, and hands what it is given to `fit`."""
+    return lambda **more: new(**options).fit(x, y, **dict(given), **more)
 
 
 def crash_and_resume(path, train, stop=Stop, at=(4,)):
@@ -103,32 +103,27 @@ CASES = {
 }  # fmt: skip
 
 
-def case(name):
+@pytest.mark.parametrize("batch", [None, 1, 4])
+@pytest.mark.parametrize("name", CASES)
+def test_a_crash_changes_no_byte(tmp_path, name, batch):
+    """After an epoch on arrays, or after a batch while the rows of a source are read."""
     y, options = CASES[name]
-    return MLPRegressor if y.dtype.kind == "f" else MLPClassifier, y, options | {"max_iter": 9}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_a_crash_changes_no_byte(tmp_path, name):
-    kind, y, options = case(name)
-    train = training(X, y, kind, **options)
-    expected = train()
-    assert expected.n_iter_ > 4
-    assert same(crash_and_resume(tmp_path / "c", train), expected)
-
-
-@pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize("name", CASES)
-def test_a_crash_while_rows_of_a_source_are_read_changes_no_byte(tmp_path, name, batch):
-    kind, y, options = case(name)
+    kind, options = (
+        MLPRegressor if y.dtype.kind == "f" else MLPClassifier,
+        options | {"max_iter": 9},
+    )
 
     def train(**more):
+        if batch is None:
+            return new(kind, **options).fit(X, y, **more)
         if "early_stopping" in options:
             more["X_val"] = mixed(X, y)
         return new(kind, **options | {"batch_size": 7}).fit(mixed(X, y), **more)
 
-    expected = train(callbacks=StopInEpoch())
-    assert same(crash_and_resume(tmp_path / "c", train, StopInEpoch, (4, batch)), expected)
+    stop, at = (Stop, (4,)) if batch is None else (StopInEpoch, (4, batch))
+    expected = train(callbacks=stop())
+    assert expected.n_iter_ > 4
+    assert same(crash_and_resume(tmp_path / "c", train, stop, at), expected)
 
 
 OTHERS = {

@@ -16,6 +16,7 @@ ABSENT = (
     "SCIPY_ARRAY_API is not set",
     "is not installed",
     "PyTorch test requires cuda, which is not available",
+    "torch does not support float64 on device cuda",
     "no XPU device is available",
     "PYTORCH_ENABLE_MPS_FALLBACK is not set",
     "MPS is not available",
