@@ -62,6 +62,10 @@ def test_a_callback_ends_the_training():
     assert (model.n_iter_, len(model.loss_curve_)) == (2, 2)
     assert other.lines[-1] == log.lines[-1] == ("end", "that is enough", 2)
     assert_same_bytes(model, fit(max_iter=2))
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = fit([Log(KeyboardInterrupt), other])
+    assert other.lines[-1] == ("end", "interrupted", 2)
+    assert_same_bytes(model, fit(max_iter=2))
 
 
 def test_callbacks_are_one_several_or_none():
@@ -105,14 +109,6 @@ def test_callbacks_of_partial_fit():
         model.partial_fit(X, LABELS, classes=[0, 1, 2], callbacks=[log])
     assert [line[0] for line in log.lines] == ["start", "epoch", "end"] * 2
     assert [line[2] for line in log.lines if line[0] == "epoch"] == model.loss_curve_
-
-
-def test_ctrl_c_keeps_what_was_learned():
-    log, press = Log(), Log(KeyboardInterrupt)
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
-        model = fit([press, log])
-    assert log.lines[-1] == ("end", "interrupted", 2)
-    assert_same_bytes(model, fit(max_iter=2))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
