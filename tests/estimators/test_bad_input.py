@@ -1,4 +1,4 @@
-"""Input that cannot be learned from is refused, in scikit-learn's words where it has any."""
+"""Input and parameters that are refused, in scikit-learn's words where it has any."""
 
 import copy
 import re
@@ -6,22 +6,22 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse
-import sklearn.neural_network
-from beside_sklearn import CLASSIFIERS, assert_same, fitted, pair, problem
+import sklearn
+from beside_sklearn import CLASSIFIERS, assert_same, fitted, pair
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
-from small import assert_same_bytes
+from small import COMMON, LABELS, SCORES, SEVERAL, TWO, X, assert_same_bytes, classifier
 
-import xpnn
+import xpnn.optimizers as opt
+from xpnn import MLPClassifier, MLPRegressor
 from xpnn.backends import InputError
-from xpnn.training import DivergenceError
+from xpnn.training import Callback, DivergenceError, Loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-X, BINARY = problem("binary")
-VALUES, TABLE, CLASSES = (problem(task)[1] for task in ("values", "multilabel", "multiclass"))
-Y = {"binary": BINARY, "values": VALUES}
+VALUES, TABLE = SCORES[:, 0], SEVERAL.astype(int)
+Y = {"binary": TWO, "values": VALUES}
 
 
 def error_of(function, *args, **kwargs):
@@ -53,7 +53,7 @@ def early(model, **options):
 
 
 def first(model):
-    return model.partial_fit(X, BINARY, classes=[0, 1])
+    return model.partial_fit(X, TWO, classes=[0, 1])
 
 
 # What is done with a fresh model of either kind; `y` are targets of its kind.
@@ -108,17 +108,17 @@ OF_BOTH = {
     "too few rows to validate": lambda m, y: early(m).fit(X[:9], y[:9]),
 }
 OF_CLASSIFIERS = {
-    "several columns of classes": lambda m, y: m.fit(X, np.column_stack([CLASSES, CLASSES])),
-    "no classes": lambda m, y: m.partial_fit(X, BINARY),
-    "unseen from the start": lambda m, y: m.partial_fit(X, CLASSES, classes=[0, 1]),
-    "unseen later": lambda m, y: first(m).partial_fit(X, CLASSES),
-    "other classes later": lambda m, y: first(m).partial_fit(X, BINARY, classes=[0, 1, 2]),
-    "more classes on a warm start": lambda m, y: warm(m).fit(X, BINARY).fit(X, CLASSES),
-    "fewer classes on a warm start": lambda m, y: warm(m).fit(X, CLASSES).fit(X, CLASSES // 2),
-    "a table on a warm start": lambda m, y: warm(m).fit(X, BINARY).fit(X, TABLE),
+    "several columns of classes": lambda m, y: m.fit(X, np.column_stack([LABELS, LABELS])),
+    "no classes": lambda m, y: m.partial_fit(X, TWO),
+    "unseen from the start": lambda m, y: m.partial_fit(X, LABELS, classes=[0, 1]),
+    "unseen later": lambda m, y: first(m).partial_fit(X, LABELS),
+    "other classes later": lambda m, y: first(m).partial_fit(X, TWO, classes=[0, 1, 2]),
+    "more classes on a warm start": lambda m, y: warm(m).fit(X, TWO).fit(X, LABELS),
+    "fewer classes on a warm start": lambda m, y: warm(m).fit(X, LABELS).fit(X, LABELS // 2),
+    "a table on a warm start": lambda m, y: warm(m).fit(X, TWO).fit(X, TABLE),
     "probabilities, but not fitted": lambda m, y: m.predict_proba(X),
     "logarithms, but not fitted": lambda m, y: m.predict_log_proba(X),
-    "partial_fit with lbfgs": lambda m, y: m.set_params(solver="lbfgs").partial_fit(X, BINARY),
+    "partial_fit with lbfgs": lambda m, y: m.set_params(solver="lbfgs").partial_fit(X, TWO),
     "too few rows of a class for the split": lambda m, y: early(m).fit(X, np.array([1] + 39 * [0])),
 }
 REFUSED = [(task, name) for name in OF_BOTH for task in Y]
@@ -172,7 +172,7 @@ def test_lbfgs_has_no_partial_fit(task):
 )
 def test_a_model_that_is_not_fitted_says_so(method, loss):
     with pytest.raises(NotFittedError, match="This MLPClassifier instance is not fitted yet"):
-        getattr(xpnn.MLPClassifier(loss=loss), method)(X)
+        getattr(MLPClassifier(loss=loss), method)(X)
 
 
 BAD = {
@@ -351,7 +351,7 @@ def test_changes_that_a_warm_start_cannot_take():
 
 def test_rows_whose_sum_overflows_are_predicted_without_a_word():
     x, y = np.random.default_rng(0).random((50, 3)), np.arange(50) % 2
-    model = xpnn.MLPClassifier(max_iter=300, random_state=0).fit(x, y)
+    model = MLPClassifier(max_iter=300, random_state=0).fit(x, y)
     huge = np.full((4, 3), 1e308) * [[1.0], [-1.0], [0.5], [1.7]]
     assert set(model.predict(huge)) <= {0, 1}
     with pytest.raises(ValueError, match="Input X contains infinity"):
@@ -360,7 +360,7 @@ def test_rows_whose_sum_overflows_are_predicted_without_a_word():
 
 def test_rows_too_large_for_the_models_dtype_are_refused():
     x, y = np.random.default_rng(0).random((50, 3)), np.arange(50) % 2
-    model = xpnn.MLPClassifier(max_iter=2, random_state=0, dtype="float32").fit(x, y)
+    model = MLPClassifier(max_iter=2, random_state=0, dtype="float32").fit(x, y)
     for rows in (x * 1e200, (x * 1e200).tolist()):
         with pytest.raises(ValueError, match=r"value too large for dtype\(.float32.\)"):
             model.predict(rows)
@@ -369,9 +369,137 @@ def test_rows_too_large_for_the_models_dtype_are_refused():
 
 
 def test_scikit_learns_switch_for_checking_parameters_is_honoured():
-    model = xpnn.MLPClassifier(max_iter=2, random_state=0, n_iter_no_change=2.5)
+    model = MLPClassifier(max_iter=2, random_state=0, n_iter_no_change=2.5)
     with pytest.raises(InvalidParameterError):
-        model.fit(X, BINARY)
+        model.fit(X, TWO)
     with sklearn.config_context(skip_parameter_validation=True):
-        model.fit(X, BINARY)
+        model.fit(X, TWO)
     assert model.n_iter_ == 2
+
+
+# Parameters that do not go together: nothing is ignored in silence
+
+SCHEDULE = opt.StepDecay(0.1)
+
+
+def no_scorer(model, x, y):
+    raise AssertionError("is never asked")
+
+
+LBFGS = {
+    "weight_decay": {"weight_decay": 0.1},
+    "dropout": {"dropout": 0.1},
+    "clip_norm": {"clip_norm": 1.0},
+    "a schedule as learning_rate": {"learning_rate": SCHEDULE},
+    "optimizer": {"optimizer": opt.SGD(0.1)},
+    "monitor": {"monitor": no_scorer, "early_stopping": True},
+    "progress": {"progress": True},
+    "compute_dtype": {"compute_dtype": "float16"},
+}
+COMBINATIONS = [
+    (options | {"solver": "lbfgs"}, f"solver='lbfgs' .* does not go with {name}; take")
+    for name, options in LBFGS.items()
+] + [
+    ({"optimizer": opt.SGD(0.1), "learning_rate": "adaptive"}, "belongs to solver='sgd'"),
+    ({"optimizer": opt.SGD(0.1), "learning_rate": "invscaling"}, "an optimizer takes a schedule"),
+    ({"optimizer": opt.SGD(SCHEDULE), "learning_rate": SCHEDULE}, "are both schedules"),
+    ({"optimizer": opt.AdamW(), "weight_decay": 0.1}, "weight_decay is 0.1 beside an optimizer"),
+    (
+        {"optimizer": opt.chain(opt.clip_by_global_norm(1.0), opt.AdamW()), "weight_decay": 0.1},
+        "with a weight_decay of its own",
+    ),
+    (
+        {"optimizer": opt.chain(opt.add_decayed_weights(0.01), opt.SGD()), "weight_decay": 0.1},
+        "with a weight_decay of its own",
+    ),
+    ({"dropout": 0.5, "hidden_layer_sizes": ()}, "dropout is 0.5; the model has no hidden"),
+    ({"dropout": (0.5, 0.1)}, "dropout has 2 entries; expected one, or 1 hidden ones"),
+    ({"dropout": (1.0,)}, "rate is 1.0; expected 0 <= rate < 1"),
+    ({"monitor": "loss"}, "monitor is 'loss'; it needs early_stopping=True"),
+    ({"monitor": no_scorer}, "it needs early_stopping=True"),
+    ({"monitor": "guess", "early_stopping": True}, "'guess' is not a valid scoring value"),
+    ({"activation": ["relu", "tanh"]}, "activation has 2 entries; expected one, or 1 hidden"),
+    ({"activation": "reLU"}, "reLU"),
+    ({"activation": [3]}, "activation holds 3; expected a name"),
+    ({"device": "cuda:0"}, "device='cuda:0' is not a device of numpy"),
+    ({"backend": "abacus"}, "'abacus' is not a backend"),
+    ({"dtype": "bfloat16"}, "The 'dtype' parameter .* must be"),
+    ({"optimizer": "adam"}, "The 'optimizer' parameter .* must be"),
+    ({"engine": "steam"}, "The 'engine' parameter .* must be"),
+    ({"weight_decay": -0.1}, "The 'weight_decay' parameter .* must be"),
+    ({"clip_norm": 0.0}, "The 'clip_norm' parameter .* must be"),
+    ({"dropout": 1.0}, "The 'dropout' parameter .* must be"),
+    ({"compute_dtype": "float32"}, "The 'compute_dtype' parameter .* must be"),
+    ({"compute_dtype": "float16", "loss_scale": 0}, "The 'loss_scale' parameter .* must be"),
+    ({"precision": "low"}, "The 'precision' parameter .* must be"),
+    ({"loss_scale": "dynamic"}, "loss_scale is 'dynamic'; it needs compute_dtype='float16'"),
+]
+COMBINATIONS_OF_CLASSIFIERS = [
+    ({"loss": "hinge", "label_smoothing": 0.1}, "goes with a cross-entropy, not with 'hinge'"),
+    ({"loss": Loss("hinge"), "label_smoothing": 0.1}, "label_smoothing is 0.1 beside Loss"),
+    (
+        {"loss": Loss("softmax_cross_entropy"), "label_smoothing": 0.1},
+        "label_smoothing is 0.1 beside Loss.*; give it to the Loss",
+    ),
+    ({"loss": Loss("huber")}, "loss is Loss.*; expected one of binary_cross_entropy, hinge"),
+    ({"loss": "huber"}, "The 'loss' parameter of MLPClassifier must be"),
+    ({"label_smoothing": 1.0}, "The 'label_smoothing' parameter .* must be"),
+]
+COMBINATIONS_OF_REGRESSORS = [
+    ({"delta": 0.5}, "delta goes with 'huber', not with 'mean_squared_error'"),
+    ({"delta": 0.5, "loss": "absolute_error"}, "not with 'mean_absolute_error'"),
+    ({"delta": 0.5, "loss": Loss("huber")}, "delta is 0.5 beside Loss.*; give it to the Loss"),
+    ({"loss": Loss("hinge")}, "loss is Loss.*; expected one of absolute_error, huber"),
+    ({"loss": "hinge"}, "The 'loss' parameter of MLPRegressor must be"),
+    ({"loss": "poisson"}, "y holds values below 0; loss='poisson' needs counts"),
+    ({"loss": Loss("poisson")}, "y holds values below 0; loss='poisson' needs counts"),
+]
+TOGETHER = [(MLPClassifier, *case) for case in COMBINATIONS + COMBINATIONS_OF_CLASSIFIERS]
+TOGETHER += [(MLPRegressor, *case) for case in COMBINATIONS + COMBINATIONS_OF_REGRESSORS]
+
+
+@pytest.mark.parametrize(("make", "options", "message"), TOGETHER)
+def test_what_does_not_go_together(make, options, message):
+    model = make(**COMMON | options)
+    for start in (model.fit, model.initialize):
+        with pytest.raises(ValueError, match=message):
+            start(X, LABELS if make is MLPClassifier else SCORES)
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("X_val", {"X_val": X, "y_val": LABELS}),
+        ("callbacks", {"callbacks": [Callback()]}),
+        ("callbacks", {"callbacks": iter([print])}),
+        ("X_val, callbacks", {"X_val": X, "y_val": LABELS, "callbacks": [print]}),
+        ("checkpoint, resume", {"checkpoint": "c", "resume": True}),
+    ],
+)
+def test_lbfgs_has_no_epochs(name, given):
+    with pytest.raises(ValueError, match=f"no epochs, and does not go with {name}; take"):
+        MLPClassifier(**COMMON, solver="lbfgs").fit(X, LABELS, **given)
+
+
+def test_what_scikit_learn_ignores_is_ignored():
+    """Its own parameters keep its rules: 'lbfgs' knows nothing of early stopping or batches."""
+    options = {"early_stopping": True, "learning_rate": "adaptive", "momentum": 0.5, "tol": 1e-4}
+    expected = classifier(solver="lbfgs", batch_size=7)
+    assert_same_bytes(classifier(solver="lbfgs", **options), expected)
+    assert_same_bytes(classifier(learning_rate="adaptive", momentum=0.1), classifier())
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", Loss("softmax_cross_entropy")])
+def test_several_labels_do_not_go_through_a_softmax(loss):
+    with pytest.raises(ValueError, match="y has several labels for a row"):
+        MLPClassifier(**COMMON, loss=loss).fit(X, TABLE)
+
+
+def test_weights_of_classes():
+    with pytest.raises(ValueError, match="not in class_weight"):
+        classifier(class_weight={0: 1.0, 7: 2.0})
+    model = MLPClassifier(**COMMON, class_weight="balanced")
+    with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
+        model.partial_fit(X, LABELS, classes=[0, 1, 2])
+    assert not hasattr(model, "classes_")
