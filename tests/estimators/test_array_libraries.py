@@ -363,11 +363,12 @@ def no_room(monkeypatch):
     return asked
 
 
+@pytest.mark.parametrize("library", ["array_api_strict", "torch"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_batch_by_batch_ends_where_at_once_ends(name, dtype, no_room, use_library):
-    use_library("torch")
-    model = fit(backend="torch", dtype=dtype, **RECIPES[name])
+def test_batch_by_batch_ends_where_at_once_ends(name, dtype, library, no_room, use_library):
+    use_library(library)
+    model = fit(backend=library, dtype=dtype, **RECIPES[name])
     expected = fit(X.astype(dtype), **RECIPES[name])
     rtol, before = 1e-9 if dtype == "float64" else 1e-3, len(no_room)
     assert before > 0
