@@ -1,7 +1,5 @@
 """The same trainings by scikit-learn's estimators and by the library's, held side by side."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np
@@ -77,6 +75,13 @@ def fitted(task, x, y, weight=None, **parameters):
     return models
 
 
+def classes_of(task, y):
+    """What `partial_fit` takes besides the data."""
+    if task not in CLASSIFIERS:
+        return {}
+    return {"classes": np.arange(3) if task == "multilabel" else np.unique(y)}
+
+
 def assert_numbers(found, expected, what, limit=LIMIT):
     """Hold one array, number or None against another."""
     if expected is None or isinstance(expected, str):
@@ -99,13 +104,12 @@ def assert_same(models, x, y, weight=None, limit=LIMIT):
         assert getattr(ours, name) == getattr(theirs, name), name
     for name in CURVES:
         assert hasattr(ours, name) == hasattr(theirs, name), name
-        if hasattr(theirs, name):
-            assert_numbers(getattr(ours, name), getattr(theirs, name), name, limit)
+        assert_numbers(getattr(ours, name, None), getattr(theirs, name, None), name, limit)
     for name in ("coefs_", "intercepts_"):
         assert isinstance(getattr(ours, name), list)
-        assert len(getattr(ours, name)) == len(getattr(theirs, name))
-        for i, expected in enumerate(getattr(theirs, name)):
-            assert_numbers(getattr(ours, name)[i], expected, f"{name}[{i}]", limit)
+        pairs = zip(getattr(ours, name), getattr(theirs, name), strict=True)
+        for i, (found, expected) in enumerate(pairs):
+            assert_numbers(found, expected, f"{name}[{i}]", limit)
     assert_same_use(models, x, y, weight, limit)
 
 
@@ -120,6 +124,13 @@ def assert_same_use(models, x, y, weight=None, limit=LIMIT):
     assert_numbers(ours.score(x, y), theirs.score(x, y), "score", limit)
     if weight is not None:
         assert_numbers(ours.score(x, y, weight), theirs.score(x, y, weight), "score", limit)
+
+
+def assert_same_fit(task, x, y, weight=None, **parameters):
+    """Fit both, and hold everything against scikit-learn; returns them."""
+    models = fitted(task, x, y, weight, **parameters)
+    assert_same(models, x, y, weight)
+    return models
 
 
 def quietly(function, *args, **kwargs):

@@ -1,10 +1,9 @@
 """Small data and short trainings for the tests of the estimators."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from xpnn import MLPClassifier, MLPRegressor
+from xpnn.backends import backend_of, to_host
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(40, 4))
@@ -27,6 +26,18 @@ def weights(model):
     return [*model.coefs_, *model.intercepts_]
 
 
+def pairs_of_weights(model, expected):
+    """Arrays of two models side by side, on the host."""
+    pairs = zip(weights(model), weights(expected), strict=True)
+    return [(to_host(a), to_host(b)) for a, b in pairs]
+
+
 def assert_same_bytes(model, expected):
-    for a, b in zip(weights(model), weights(expected), strict=True):
+    for a, b in pairs_of_weights(model, expected):
         assert a.tobytes() == b.tobytes()
+
+
+def is_on(array, backend):
+    """Whether an array is on a library and device."""
+    found = backend_of(array)
+    return (found.name, found.device) == (backend.name, backend.device)

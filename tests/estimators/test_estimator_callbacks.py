@@ -1,10 +1,9 @@
 """Callbacks of the estimators: ours, scikit-learn's, and the progress bar."""
 
-from __future__ import annotations
-
+import numpy as np
 import pytest
 from sklearn.callback import ProgressBar, ScoringMonitor
-from small import COMMON, LABELS, SCORES, X, assert_same_bytes
+from small import COMMON, LABELS, SCORES, X, assert_same_bytes, classifier
 
 from xpnn import Callback, MLPClassifier, MLPRegressor
 
@@ -12,12 +11,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def fit(callbacks=(), **options):
-    model = MLPClassifier(**COMMON | {"batch_size": 16} | options)
-    return model.fit(X[:28], LABELS[:28], callbacks=callbacks)
+    return MLPClassifier(**COMMON | options).fit(X[:28], LABELS[:28], callbacks=callbacks)
 
 
 class Log(Callback):
-    """Writes down when it is called."""
+    """Writes down when it is called, and ends the training."""
 
     def __init__(self, end=None, at=2):
         self.lines, self.end, self.at = [], end, at
@@ -27,6 +25,8 @@ class Log(Callback):
 
     def on_epoch_end(self, run):
         self.lines.append(("epoch", run.history.epoch[-1], run.history.loss[-1]))
+        if self.end is KeyboardInterrupt and run.history.epoch[-1] == self.at:
+            raise KeyboardInterrupt
         if self.end and run.history.epoch[-1] == self.at:
             run.stop(self.end)
 
@@ -34,13 +34,16 @@ class Log(Callback):
         self.lines.append(("end", run.history.stopped, run.model.n_iter_))
 
 
-class Batches(Callback):
+class Batches:
+    """No `Callback`, and has only one of its methods."""
+
     def __init__(self, end_at=None):
-        self.seen, self.end_at = [], end_at
+        self.numbers, self.losses, self.end_at = [], [], end_at
 
     def on_batch_end(self, run):
-        self.seen.append((run.batch, run.batch_loss))
-        if len(self.seen) == self.end_at:
+        self.numbers.append(run.batch)
+        self.losses.append(run.batch_loss)
+        if len(self.losses) == self.end_at:
             run.stop("enough")
 
 
@@ -59,60 +62,42 @@ def test_a_callback_ends_the_training():
     assert (model.n_iter_, len(model.loss_curve_)) == (2, 2)
     assert other.lines[-1] == log.lines[-1] == ("end", "that is enough", 2)
     assert_same_bytes(model, fit(max_iter=2))
-
-
-class Duck:
-    """No `Callback`, and has only one of its methods."""
-
-    batches = 0
-
-    def on_batch_end(self, run):
-        self.batches += 1
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = fit([Log(KeyboardInterrupt), other])
+    assert other.lines[-1] == ("end", "interrupted", 2)
+    assert_same_bytes(model, fit(max_iter=2))
 
 
 def test_callbacks_are_one_several_or_none():
-    duck = Duck()
-    for given in (None, duck, [duck], iter([duck, print])):
+    batches = Batches()
+    for given in (None, batches, [batches], iter([batches, print]), lambda run: "not read"):
         assert fit(given).n_iter_ == 3
-    assert duck.batches == 3 * 3 * 2
+    assert batches.numbers == [0, 1] * 3 * 3
     with pytest.raises(TypeError, match="a callback is 3; expected a Callback, a function of"):
         fit([3])
 
 
-def test_what_a_callback_returns_is_ignored():
-    assert fit([lambda run: "enough", lambda run: True]).n_iter_ == 3
-
-
-def test_a_callback_after_each_batch():
-    batches = Batches()
-    model = fit(batches, dropout=0.3)
-    assert [number for number, _ in batches.seen] == [0, 1] * 3
-    for epoch, loss in enumerate(model.loss_curve_):
-        first, last = (value for _, value in batches.seen[2 * epoch : 2 * epoch + 2])
-        assert (16 * first + 12 * last) / 28 == pytest.approx(loss, rel=1e-12)
-    assert_same_bytes(model, fit(dropout=0.3))
-
-
-def test_batches_are_the_same_on_every_library(backend64):
+def test_a_callback_after_each_batch(backend64):
     batches, expected = Batches(), Batches()
-    model = MLPClassifier(**COMMON, dropout=0.3).fit(
-        backend64.asarray(X), LABELS, callbacks=[batches]
-    )
-    classifier_of_numpy = MLPClassifier(**COMMON, dropout=0.3)
-    classifier_of_numpy.fit(X, LABELS, callbacks=[expected])
-    assert [number for number, _ in batches.seen] == [0, 1, 2] * 3
-    losses = [[loss for _, loss in b.seen] for b in (batches, expected)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
-    assert model.loss_curve_ == pytest.approx(classifier_of_numpy.loss_curve_, rel=1e-9)
+    model = MLPClassifier(**COMMON, dropout=0.3)
+    model.fit(backend64.asarray(X), LABELS, callbacks=batches)
+    plain = classifier(dropout=0.3)
+    assert batches.numbers == [0, 1, 2] * 3
+    losses = np.reshape(batches.losses, (3, 3))
+    assert model.loss_curve_ == pytest.approx(losses @ [16, 16, 8] / 40, rel=1e-12)
+    MLPClassifier(**COMMON, dropout=0.3).fit(X, LABELS, callbacks=expected)
+    assert batches.losses == pytest.approx(expected.losses, rel=1e-9)
+    assert model.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-9)
+    if backend64.name == "numpy":
+        assert_same_bytes(model, plain)
 
 
 def test_a_callback_ends_the_training_within_an_epoch():
     """`t_` counts the rows that were learned from, and no others."""
     batches, log = Batches(end_at=3), Log()
     model = fit([batches, log])
-    assert len(batches.seen) == 3
     assert log.lines[-1] == ("end", "enough", 2)
-    assert model.loss_curve_[1] == batches.seen[2][1]
+    assert model.loss_curve_[1:] == batches.losses[2:]
     assert model.t_ == 28 + 16
     assert any((a != b).any() for a, b in zip(model.coefs_, fit(max_iter=1).coefs_, strict=True))
 
@@ -126,23 +111,11 @@ def test_callbacks_of_partial_fit():
     assert [line[2] for line in log.lines if line[0] == "epoch"] == model.loss_curve_
 
 
-def test_ctrl_c_keeps_what_was_learned():
-    def press(run):
-        if run.history.epoch[-1] == 2:
-            raise KeyboardInterrupt
-
-    log = Log()
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
-        model = fit(callbacks=[press, log])
-    assert log.lines[-1] == ("end", "interrupted", 2)
-    assert_same_bytes(model, fit(max_iter=2))
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_the_end_is_told_where_the_training_breaks_off():
     log = Log()
     with pytest.raises(ValueError, match="non-finite"):
-        fit(callbacks=[log], solver="sgd", learning_rate_init=1e300)
+        fit(log, solver="sgd", learning_rate_init=1e300)
     assert log.lines[-1][0] == "end"
 
 
@@ -220,15 +193,13 @@ def test_scikit_learns_monitor_and_bar(capsys):
 
 
 def test_scikit_learns_callbacks_beside_ours_and_when_a_training_breaks_off():
-    tasks, log = Tasks(stop_at=2), Log("mine", at=2)
+    tasks, log = Tasks(stop_at=2), Log("mine")
     MLPClassifier(**COMMON).set_callbacks(tasks).fit(X, LABELS, callbacks=log)
     assert log.lines[-1] == ("end", "mine", 2)
     assert tasks.lines[-1] == "teardown"
-
-    def press(run):
-        raise KeyboardInterrupt
-
     tasks = Tasks()
     with pytest.warns(UserWarning, match="Training interrupted by user"):
-        MLPClassifier(**COMMON).set_callbacks(tasks).fit(X, LABELS, callbacks=press)
+        MLPClassifier(**COMMON).set_callbacks(tasks).fit(
+            X, LABELS, callbacks=Log(KeyboardInterrupt)
+        )
     assert tasks.lines[-1] == "teardown"

@@ -1,14 +1,13 @@
 """The estimators learn from sources as from arrays."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np
 import pytest
-from small import COMMON, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, assert_same_bytes
+from small import COMMON, COUNTS, LABELS, SCORES, SEVERAL, TWO, WEIGHT, X, assert_same_bytes
 
 from xpnn import Callback, MLPClassifier, MLPRegressor
+from xpnn.backends import dtype_name
 from xpnn.data import BlockShuffle, stream
 from xpnn.optimizers import CosineWarmup
 
@@ -26,6 +25,14 @@ def no_thread_stays():
 
 def small(*data, block=3, buffer=3, seed=None, **options):
     return stream(*data, shuffle=BlockShuffle(block, buffer, seed), **options)
+
+
+SOURCE = small(X, LABELS)
+
+
+def fit(x, y=None, weight=None, X_val=None, y_val=None, callbacks=(), **options):
+    model = MLPClassifier(**ORDERED | options)
+    return model.fit(x, y, weight, X_val=X_val, y_val=y_val, callbacks=callbacks)
 
 
 CASES = {
@@ -69,13 +76,18 @@ def test_the_same_rows_in_order_give_the_same_bytes(name):
 
 @pytest.mark.parametrize("given", [None, "balanced", {0: 2.0}])
 def test_weights_of_rows(given):
-    options = ORDERED | {"class_weight": given}
-    expected = MLPClassifier(**options).fit(X, LABELS, sample_weight=WEIGHT)
-    found = MLPClassifier(**options).fit(small(X, LABELS, weight=WEIGHT))
+    source = small(X, LABELS, weight=WEIGHT)
+    expected, found = fit(X, LABELS, WEIGHT, class_weight=given), fit(source, class_weight=given)
     assert_same_bytes(found, expected)
-    assert found.score(small(X, LABELS, weight=WEIGHT)) == pytest.approx(
-        expected.score(X, LABELS, WEIGHT)
-    )
+    assert found.score(source) == pytest.approx(expected.score(X, LABELS, WEIGHT))
+
+
+def test_classes_may_be_given():
+    found = fit(small(X, LABELS, classes=[0, 1, 2, 3]))
+    assert found.classes_.tolist() == [0, 1, 2, 3]
+    assert found.predict_proba(small(X)).shape == (40, 4)
+    with pytest.raises(ValueError, match="`y` has classes not in"):
+        fit(small(X, LABELS, classes=[0, 1]))
 
 
 def batches():
@@ -83,17 +95,7 @@ def batches():
         yield X[start : start + 9], LABELS[start : start + 9]
 
 
-def test_classes_may_be_given():
-    found = MLPClassifier(**ORDERED).fit(small(X, LABELS, classes=[0, 1, 2, 3]))
-    assert found.classes_.tolist() == [0, 1, 2, 3]
-    assert found.predict_proba(small(X)).shape == (40, 4)
-    with pytest.raises(ValueError, match="`y` has classes not in"):
-        MLPClassifier(**ORDERED).fit(small(X, LABELS, classes=[0, 1]))
-
-
-@pytest.mark.parametrize("make", [
-    lambda: small(batches()), lambda: small(batches), lambda: small(X, LABELS),
-])  # fmt: skip
+@pytest.mark.parametrize("make", [lambda: small(batches()), lambda: small(batches), lambda: SOURCE])
 def test_partial_fit(make):
     expected, found = MLPClassifier(**ORDERED), MLPClassifier(**ORDERED)
     for _ in range(3):
@@ -110,14 +112,14 @@ def test_partial_fit_takes_the_source_s_classes():
     several = MLPClassifier(**ORDERED).partial_fit(small(X, SEVERAL), classes=[0, 1, 2])
     assert several.predict(small(X)).shape == (40, 3)
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
-        MLPClassifier(**ORDERED).partial_fit(small(X, LABELS))
+        MLPClassifier(**ORDERED).partial_fit(SOURCE)
 
 
 def test_a_warm_start_goes_on():
     expected, found = (MLPClassifier(**ORDERED, warm_start=True) for _ in range(2))
     for _ in range(2):
         expected.fit(X, LABELS)
-        found.fit(small(X, LABELS))
+        found.fit(SOURCE)
     assert_same_bytes(found, expected)
     with pytest.raises(ValueError, match="same classes as in the previous call"):
         found.fit(small(X, TWO))
@@ -138,19 +140,19 @@ def test_early_stopping_on_a_source(monitor, y):
     assert_same_bytes(found, expected)
 
 
+class Watch(Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_batch_end(self, run):
+        self.seen.append((run.batch, run.batch_loss))
+        if len(self.seen) == 10:
+            run.stop("enough")
+
+
 def test_callbacks():
-    class Watch(Callback):
-        def __init__(self):
-            self.seen = []
-
-        def on_batch_end(self, run):
-            self.seen.append((run.batch, run.batch_loss))
-            if len(self.seen) == 10:
-                run.stop("enough")
-
     one, two = Watch(), Watch()
-    expected = MLPClassifier(**ORDERED).fit(X, LABELS, callbacks=[one])
-    found = MLPClassifier(**ORDERED).fit(small(X, LABELS), callbacks=[two])
+    expected, found = fit(X, LABELS, callbacks=one), fit(SOURCE, callbacks=two)
     assert one.seen == two.seen
     assert [number for number, _ in two.seen] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
     assert found.t_ == expected.t_ == 40 + 28
@@ -158,86 +160,72 @@ def test_callbacks():
 
 
 def test_the_seed_decides():
-    def trained(seed, own=None):
-        options = COMMON | {"random_state": seed}
-        return MLPClassifier(**options).fit(small(X, LABELS, seed=own)).loss_curve_
+    def curve(random_state, own=None):
+        model = MLPClassifier(**COMMON | {"random_state": random_state})
+        return model.fit(small(X, LABELS, seed=own)).loss_curve_
 
-    assert trained(1) == trained(1) != trained(2)
-    first, second = MLPClassifier(**COMMON), MLPClassifier(**COMMON)
-    assert (
-        first.fit(small(X, LABELS, seed=1)).loss_curve_
-        != second.fit(small(X, LABELS, seed=2)).loss_curve_
-    )
+    assert curve(1) == curve(1) != curve(2)
+    assert curve(1, own=1) != curve(1, own=2)
 
 
 def test_every_library(backend):
     if backend.name == "array_api_strict":
         pytest.skip("its devices cannot be named again")
-    options = COMMON | {"dtype": str(backend.dtype).rpartition(".")[2].strip("'>")}
-    options |= {"shuffle": False}
+    options = COMMON | {"dtype": dtype_name(backend.dtype), "shuffle": False}
     expected = MLPClassifier(**options).fit(X, LABELS)
     found = MLPClassifier(**options, backend=backend.name).fit(small(X, LABELS, block=16))
     assert found.loss_curve_ == pytest.approx(expected.loss_curve_, rel=1e-4)
     labels = found.predict(small(X))
     assert isinstance(labels, np.ndarray)
     np.testing.assert_array_equal(labels, expected.predict(X))
-    assert found.score(small(X, LABELS)) == expected.score(X, LABELS)
+    assert found.score(SOURCE) == expected.score(X, LABELS)
 
 
-BAD = {
-    "y": (lambda: fit(small(X, LABELS), LABELS), "y is given beside a source"),
-    "weights": (lambda: fit(small(X, LABELS), None, WEIGHT), "sample_weight is given beside a"),
-    "lbfgs": (lambda: fit(small(X, LABELS), solver="lbfgs"), "solver='lbfgs' looks at all rows at"),
-    "split": (
-        lambda: fit(small(X, LABELS), early_stopping=True), "sets no rows of a source apart; give",
-    ),
-    "generator": (lambda: fit(small(batches())), "gone through once, and 3 epochs were asked"),
-    "classes": (lambda: fit(small(batches()), max_iter=1), r"say stream\(..., classes=\[...\]\)"),
-    "targets": (lambda: fit(small(X)), "x has no targets"),
-    "values": (lambda: fit(small(X, SCORES[:, 0])), "Unknown label type: continuous"),
-    "NaN": (
-        lambda: fit(small(np.where(np.arange(40)[:, None] == 20, np.nan, X), LABELS)),
-        "rows 14 to 20: Input X contains NaN, infinity",
-    ),
-    "NaN in y": (
-        lambda: MLPRegressor(**ORDERED).fit(small(X, np.where(np.arange(40) == 20, np.inf, 0.0))),
+def put(array, value):
+    """A copy with another 21st row."""
+    array = np.array(array)
+    array[20] = value
+    return array
+
+
+BAD = [
+    (lambda: fit(SOURCE, LABELS), "y is given beside a source"),
+    (lambda: fit(SOURCE, None, WEIGHT), "sample_weight is given beside a"),
+    (lambda: fit(SOURCE, solver="lbfgs"), "solver='lbfgs' looks at all rows at"),
+    (lambda: fit(SOURCE, early_stopping=True), "sets no rows of a source apart; give"),
+    (lambda: fit(small(batches())), "gone through once, and 3 epochs were asked"),
+    (lambda: fit(small(batches()), max_iter=1), r"say stream\(..., classes=\[...\]\)"),
+    (lambda: fit(small(X)), "x has no targets"),
+    (lambda: fit(small(X, SCORES[:, 0])), "Unknown label type: continuous"),
+    (lambda: fit(small(put(X, np.nan), LABELS)), "rows 14 to 20: Input X contains NaN, infinity"),
+    (
+        lambda: MLPRegressor(**ORDERED).fit(small(X, put(SCORES, np.inf))),
         "rows 14 to 20: Input y contains NaN or infinity",
     ),
-    "monitor": (
-        lambda: MLPClassifier(**ORDERED, early_stopping=True, monitor="f1_macro").fit(
-            small(X, LABELS), X_val=small(X, LABELS)
-        ),
+    (
+        lambda: MLPRegressor(**ORDERED, loss="poisson").fit(small(X, put(COUNTS, -1.0))),
+        "y holds values below 0; loss='poisson' needs counts",
+    ),
+    (lambda: fit(small(X, LABELS, weight=put(WEIGHT, -1.0))), "Negative values"),
+    (lambda: fit(small(X, LABELS, weight=put(WEIGHT, np.nan))), "NaN"),
+    (lambda: fit(small(X, LABELS, weight=put(WEIGHT, np.inf))), "infinity"),
+    (
+        lambda: fit(SOURCE, early_stopping=True, monitor="f1_macro", X_val=SOURCE),
         "monitor is 'f1_macro'; on validation rows from a source it can be 'score' or 'loss'",
     ),
-    "width": (
-        lambda: fit(small(X, LABELS)).predict(small(X[:, :3])), "X has 3 features, but MLPClassifi",
-    ),
-    "width of held": (
-        lambda: MLPClassifier(**ORDERED).fit(X, LABELS, X_val=small(X[:, :3], LABELS)),
-        "X has 3 features, but MLPClassifier is expecting 4",
-    ),
-    "y_val": (
-        lambda: MLPClassifier(**ORDERED).fit(X, LABELS, X_val=small(X, LABELS), y_val=LABELS),
+    (lambda: fit(SOURCE).predict(small(X[:, :3])), "X has 3 features, but MLPClassifier is exp"),
+    (lambda: fit(X, LABELS, X_val=small(X[:, :3], LABELS)), "X has 3 features, but MLPClassifier"),
+    (
+        lambda: fit(X, LABELS, X_val=SOURCE, y_val=LABELS),
         "y_val is given beside a source, which brings its own",
     ),
-    "no y": (lambda: fit(X), "requires y to be passed, but the target y is None"),
-    "score": (lambda: fit(X, LABELS).score(small(X, LABELS), LABELS), "y is given beside a source"),
-}  # fmt: skip
+    (lambda: fit(X), "requires y to be passed, but the target y is None"),
+    (lambda: fit(X, LABELS).score(SOURCE, LABELS), "y is given beside a source"),
+    (lambda: MLPClassifier().predict(small(X)), "is not fitted yet"),
+]
 
 
-def fit(x, y=None, weight=None, **options):
-    return MLPClassifier(**ORDERED | options).fit(x, y, weight)
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name):
-    call, message = BAD[name]
+@pytest.mark.parametrize(("call", "message"), BAD)
+def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_an_estimator_that_is_not_fitted():
-    from sklearn.exceptions import NotFittedError
-
-    with pytest.raises(NotFittedError):
-        MLPClassifier().predict(small(X))

@@ -1,7 +1,5 @@
 """``help(MLPClassifier)`` explains every parameter itself, and sends nobody elsewhere."""
 
-from __future__ import annotations
-
 import inspect
 import re
 

@@ -1,7 +1,5 @@
 """scikit-learn's own tests of its MLPs, each run with our estimators in their place."""
 
-from __future__ import annotations
-
 import importlib.util
 import inspect
 from unittest import mock

@@ -1,20 +1,18 @@
 """The estimators inside scikit-learn's tools."""
 
-from __future__ import annotations
-
+import inspect
 import io
 import pickle
-import warnings
 
 import joblib
 import numpy as np
 import pytest
 import sklearn
-from beside_sklearn import kind, pair, problem, quietly
-from sklearn.base import clone, is_classifier, is_regressor
+from beside_sklearn import kind, pair, problem
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier, StackingRegressor, VotingClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
@@ -25,51 +23,79 @@ from sklearn.model_selection import (
     learning_curve,
 )
 from sklearn.multioutput import MultiOutputRegressor
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import xpnn
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 FAST = {"max_iter": 12, "hidden_layer_sizes": (4,)}
+SPACE = {"learning_rate_init": [1e-3, 1e-2, 1e-1], "activation": ["tanh", "relu"]}
 
 
-def frame_of(library, x, names=("length", "width", "height", "weight")):
-    """A data frame, or a skip that says which library is missing."""
-    frames = pytest.importorskip(library)
-    return frames.DataFrame({name: x[:, i] for i, name in enumerate(names)})
+def calibrated(m, x, y, **options):
+    m.set_params(learning_rate_init=0.05)
+    model = CalibratedClassifierCV(m, cv=3, **options).fit(x, y)
+    assert model.score(x, y) > 0.6
+    return model.predict_proba(x)
 
 
-@pytest.fixture(autouse=True)
-def _ignore_convergence():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+def scored(m, x, y, scoring=None):
+    return cross_val_score(m, x, y, cv=3, scoring=scoring)
 
 
-@pytest.mark.parametrize("task", ["words", "values"])
-def test_pipeline(task):
-    x, y = problem(task)
-    found = [
-        make_pipeline(StandardScaler(), model).fit(100.0 * x, y).predict(100.0 * x)
-        for model in pair(task, **FAST)
-    ]
-    if task == "words":
-        np.testing.assert_array_equal(found[1], found[0])
+# What each tool makes of a model; for these tasks.
+TOOLS = {
+    "pipeline": lambda m, x, y: (
+        make_pipeline(StandardScaler(), m).fit(100.0 * x, y).predict(100.0 * x)
+    ),
+    "scores": scored,
+    "predictions": lambda m, x, y: cross_val_predict(m, x, y, cv=3),
+    "random search": lambda m, x, y: (
+        RandomizedSearchCV(m, SPACE, n_iter=3, cv=2, random_state=0)
+        .fit(x, y).cv_results_["mean_test_score"]
+    ),
+    "learning curve": lambda m, x, y: learning_curve(m, x, y, cv=2, train_sizes=[0.5, 1.0])[1],
+    "roc_auc": lambda m, x, y: scored(m, x, y, "roc_auc"),
+    "neg_log_loss": lambda m, x, y: scored(m, x, y, "neg_log_loss"),
+    "f1": lambda m, x, y: scored(m, x, y, "f1"),
+    "average_precision": lambda m, x, y: scored(m, x, y, "average_precision"),
+    "sigmoids of folds": calibrated,
+    "a sigmoid": lambda m, x, y: calibrated(m, x, y, ensemble=False),
+    "steps of folds": lambda m, x, y: calibrated(m, x, y, method="isotonic"),
+    "steps": lambda m, x, y: calibrated(m, x, y, method="isotonic", ensemble=False),
+    "bagging": lambda m, x, y: (
+        BaggingClassifier(m, n_estimators=3, random_state=0, max_samples=0.9)
+        .fit(x, y).predict_proba(x)
+    ),
+    "voting": lambda m, x, y: (
+        VotingClassifier([("a", m), ("b", clone(m))], voting="soft").fit(x, y).predict_proba(x)
+    ),
+    "several outputs": lambda m, x, y: MultiOutputRegressor(m).fit(x, y).predict(x),
+    "stacking": lambda m, x, y: (
+        StackingRegressor([("net", m)], Ridge(), cv=3).fit(x, y[:, 0]).predict(x)
+    ),
+    "importance": lambda m, x, y: (
+        permutation_importance(m.fit(x, y), x, y, n_repeats=2, random_state=0).importances
+    ),
+}  # fmt: skip
+MANY = ("multiclass", "multilabel", "values", "counts")
+TASKS = dict.fromkeys(TOOLS, ("binary",)) | {"pipeline": ("words", "values")}
+TASKS |= dict.fromkeys(("scores", "predictions"), MANY)
+TASKS |= dict.fromkeys(("bagging", "voting"), ("words",))
+TASKS |= dict.fromkeys(("several outputs", "stacking", "importance"), ("several values",))
+
+
+@pytest.mark.parametrize(("tool", "task"), [(tool, task) for tool in TOOLS for task in TASKS[tool]])
+def test_a_tool_makes_the_same_of_both(tool, task):
+    x, y = problem(task, rows=90)
+    expected, found = (TOOLS[tool](model, x, y) for model in pair(task, **FAST))
+    assert len(np.unique(found)) > 1
+    if found.dtype.kind == "f":
+        assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
     else:
-        np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
-    assert len(np.unique(found[1])) > 1
-
-
-def test_a_model_in_the_middle_of_a_pipeline_hands_its_hidden_layer_on():
-    x, y = problem("values")
-    chain = make_pipeline(xpnn.MLPRegressor(random_state=0, **FAST), Ridge()).fit(x, y)
-    hidden = chain[0].transform(x)
-    assert hidden.shape == (40, 4)
-    np.testing.assert_allclose(
-        hidden, np.maximum(x @ chain[0].coefs_[0] + chain[0].intercepts_[0], 0.0)
-    )
-    np.testing.assert_allclose(chain.predict(x), chain[1].predict(hidden))
+        assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -79,133 +105,39 @@ def test_grid_search(task, jobs, monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     x, y = problem(task, rows=60)
     grid = {"alpha": [1e-4, 1.0], "hidden_layer_sizes": [(3,), (4, 2)], "solver": ["adam", "lbfgs"]}
-    searches = [
-        GridSearchCV(model, grid, cv=3, n_jobs=jobs).fit(x, y)
-        for model in pair(task, max_iter=8)
-    ]  # fmt: skip
-    assert searches[1].best_params_ == searches[0].best_params_
-    for name in ("mean_test_score", "std_test_score"):
-        np.testing.assert_allclose(
-            searches[1].cv_results_[name], searches[0].cv_results_[name], rtol=1e-6, atol=1e-9
-        )
-    assert len(set(searches[1].cv_results_["mean_test_score"])) > 2
-    assert searches[1].best_estimator_.score(x, y) == searches[1].score(x, y)
-
-
-def test_randomized_search_and_learning_curve():
-    x, y = problem("binary", rows=60)
-    theirs, ours = pair("binary", **FAST)
-    space = {"learning_rate_init": [1e-3, 1e-2, 1e-1], "activation": ["tanh", "relu"]}
-    found = [
-        RandomizedSearchCV(m, space, n_iter=3, cv=2, random_state=0).fit(x, y)
-        for m in (theirs, ours)
-    ]
-    assert found[1].best_params_ == found[0].best_params_
-    sizes, train, _ = learning_curve(ours, x, y, cv=2, train_sizes=[0.5, 1.0])
-    assert list(sizes) == [15, 30]
-    np.testing.assert_allclose(train, learning_curve(theirs, x, y, cv=2, train_sizes=[0.5, 1.0])[1])
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "values", "counts"])
-def test_cross_validation(task):
-    x, y = problem(task, rows=60)
-    theirs, ours = pair(task, **FAST)
-    scores = cross_val_score(ours, x, y, cv=3)
-    np.testing.assert_allclose(scores, cross_val_score(theirs, x, y, cv=3), rtol=1e-9)
-    assert np.ptp(scores) > 0
-    expected = cross_val_predict(theirs, x, y, cv=3)
-    np.testing.assert_allclose(cross_val_predict(ours, x, y, cv=3), expected, rtol=1e-9)
-
-
-@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss", "f1", "average_precision"])
-def test_scorers(scoring):
-    x, y = problem("binary", rows=60)
-    theirs, ours = pair("binary", max_iter=30)
-    np.testing.assert_allclose(
-        cross_val_score(ours, x, y, cv=3, scoring=scoring),
-        cross_val_score(theirs, x, y, cv=3, scoring=scoring),
-        rtol=1e-9,
+    theirs, ours = (
+        GridSearchCV(model, grid, cv=3, n_jobs=jobs).fit(x, y) for model in pair(task, max_iter=8)
     )
-
-
-@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
-@pytest.mark.parametrize("ensemble", [True, False])
-def test_calibration(method, ensemble):
-    x, y = problem("binary", rows=90)
-    model = xpnn.MLPClassifier(random_state=0, learning_rate_init=0.05, **FAST)
-    calibrated = CalibratedClassifierCV(model, method=method, cv=3, ensemble=ensemble).fit(x, y)
-    proba = calibrated.predict_proba(x)
-    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
-    assert calibrated.score(x, y) > 0.6
-    theirs = MLPClassifier(random_state=0, learning_rate_init=0.05, **FAST)
-    expected = CalibratedClassifierCV(theirs, method=method, cv=3, ensemble=ensemble).fit(x, y)
-    np.testing.assert_allclose(proba, expected.predict_proba(x), rtol=1e-6)
+    assert ours.best_params_ == theirs.best_params_
+    for name in ("mean_test_score", "std_test_score"):
+        assert_allclose(ours.cv_results_[name], theirs.cv_results_[name], rtol=1e-6, atol=1e-9)
+    assert len(set(ours.cv_results_["mean_test_score"])) > 2
+    assert ours.best_estimator_.score(x, y) == ours.score(x, y)
 
 
 def test_calibration_of_a_hinge_loss_takes_its_scores():
     x, y = problem("binary", rows=90)
-    model = xpnn.MLPClassifier(random_state=0, max_iter=60, loss="hinge", learning_rate_init=0.02)
+    model = xpnn.MLPClassifier(random_state=0, max_iter=60, loss="hinge")
     assert not hasattr(model, "predict_proba")
-    calibrated = CalibratedClassifierCV(model, cv=3).fit(x, y)
-    np.testing.assert_allclose(calibrated.predict_proba(x).sum(axis=1), 1.0)
-    assert calibrated.score(x, y) > 0.6
+    assert_allclose(calibrated(model, x, y).sum(axis=1), 1.0)
 
 
-def test_ensembles():
-    x, y = problem("words", rows=60)
-    proba = []
-    for model in pair("words", **FAST):
-        bag = BaggingClassifier(model, n_estimators=3, random_state=0, max_samples=0.9).fit(x, y)
-        vote = VotingClassifier([("a", model), ("b", clone(model))], voting="soft").fit(x, y)
-        proba.append((bag.predict_proba(x), vote.predict_proba(x)))
-    np.testing.assert_allclose(proba[1][0], proba[0][0], rtol=1e-9)
-    np.testing.assert_allclose(proba[1][1], proba[0][1], rtol=1e-9)
-
-
-def test_more_meta_estimators():
-    x, y = problem("several values")
-    theirs, ours = pair("several values", **FAST)
-    found = [MultiOutputRegressor(m).fit(x, y).predict(x) for m in (theirs, ours)]
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
-    found = [
-        StackingRegressor([("net", m)], Ridge(), cv=3).fit(x, y[:, 0]).predict(x)
-        for m in (theirs, ours)
-    ]
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
-    found = [
-        permutation_importance(m.fit(x, y), x, y, n_repeats=2, random_state=0).importances
-        for m in (theirs, ours)
-    ]
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-7, atol=1e-12)
-
-
-@pytest.mark.parametrize("task", ["words", "values"])
-def test_clone_and_parameters(task):
-    model = pair(task, alpha=0.25, **FAST)[1]
-    model.fit(*problem(task))
-    twin = clone(model)
-    assert not hasattr(twin, "coefs_")
-    assert twin.get_params() == model.get_params()
-    assert model.set_params(alpha=0.5, activation="tanh") is model
-    assert model.get_params()["alpha"] == 0.5
-    assert twin.alpha == 0.25
-    with pytest.raises(ValueError, match="Invalid parameter 'alfa' for estimator MLP"):
-        model.set_params(alfa=1.0)
-    theirs = pair(task)[0].get_params()
-    assert theirs.items() <= pair(task)[1].get_params().items()
-
-
-@pytest.mark.parametrize("task", ["words", "values"])
-def test_positional_and_default_parameters_are_scikit_learns(task):
-    theirs, ours = (getattr(m, kind(task)) for m in (sklearn.neural_network, xpnn))
-    for name, value in theirs().get_params().items():
-        assert ours().get_params()[name] == value, name
-    args = ((7, 3), "tanh") if task == "words" else ("poisson", (7, 3), "tanh")
-    expected = theirs(*args).get_params()
-    found = ours(*args).get_params()
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_parameters_are_scikit_learns_and_then_new_ones(name):
+    makes = [getattr(module, name) for module in (sklearn.neural_network, xpnn)]
+    theirs, ours = (inspect.signature(make).parameters for make in makes)
+    for key, other in theirs.items():
+        assert (ours[key].default, ours[key].kind) == (other.default, other.kind)
+    in_order = [key for key, p in theirs.items() if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    assert list(ours)[: len(in_order)] == in_order
+    new = [p for key, p in ours.items() if key not in theirs]
+    assert {p.kind for p in new} == {inspect.Parameter.KEYWORD_ONLY}
+    assert len(new) >= 10
+    args = ((7, 3), "tanh") if name == "MLPClassifier" else ("poisson", (7, 3), "tanh")
+    expected, found = (make(*args).get_params() for make in makes)
     assert {name: found[name] for name in expected} == expected
     with pytest.raises(TypeError, match="positional argument"):
-        ours(*args, "adam")
+        makes[1](*args, "adam")
 
 
 def pickled(model):
@@ -224,23 +156,18 @@ def dumped(model):
 @pytest.mark.parametrize("task", ["words", "multilabel", "values"])
 def test_saved_models_predict_the_same_and_go_on(task, solver, again):
     x, y = problem(task)
-    model = pair(task, solver=solver, early_stopping=False, **FAST)[1].fit(x, y)
-    expected = model.predict(x)
-    other = again(model)
-    np.testing.assert_array_equal(other.predict(x), expected)
+    model = pair(task, solver=solver, **FAST)[1]
+    assert again(model).get_params() == model.get_params()  # not fitted
+    other = again(model.fit(x, y))
+    assert_array_equal(other.predict(x), model.predict(x))
     assert all(hasattr(other, name) for name in ("coefs_", "n_iter_", "loss_"))
     if solver != "lbfgs":
         for one in (model, other):
             one.partial_fit(x, y)
-        np.testing.assert_array_equal(other.coefs_[0], model.coefs_[0])
+        assert_array_equal(other.coefs_[0], model.coefs_[0])
         assert other.loss_curve_ == model.loss_curve_
     other.coefs_[0][:] = 0.0
     assert np.any(model.coefs_[0] != 0.0)
-
-
-def test_models_that_are_not_fitted_are_saved_too():
-    model = pair("words", alpha=0.5)[1]
-    assert pickled(model).get_params() == model.get_params()
 
 
 def test_read_only_weights_of_a_memory_map_are_used(tmp_path):
@@ -248,58 +175,36 @@ def test_read_only_weights_of_a_memory_map_are_used(tmp_path):
     model = pair("values", **FAST)[1].fit(x, y)
     joblib.dump(model, tmp_path / "model")
     mapped = joblib.load(tmp_path / "model", mmap_mode="r")
-    np.testing.assert_array_equal(mapped.predict(x), model.predict(x))
+    assert_array_equal(mapped.predict(x), model.predict(x))
     mapped.partial_fit(x, y)
     assert np.any(mapped.predict(x) != model.predict(x))
+
+
+# Frames
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 @pytest.mark.parametrize("task", ["words", "values"])
 def test_frames_in_and_out(task, library):
+    frames = pytest.importorskip(library)
     x, y = problem(task)
-    rows = frame_of(library, x)
-    model = pair(task, **FAST)[1]
-    plain = clone(model).fit(x, y)
-    model.set_output(transform=library).fit(rows, y)
     names = ["length", "width", "height", "weight"]
-    np.testing.assert_array_equal(model.feature_names_in_, np.array(names, dtype=object))
-    np.testing.assert_array_equal(model.predict(rows), plain.predict(x))
+    rows = frames.DataFrame(dict(zip(names, x.T, strict=True)))
+    targets = frames.Series("target", y) if library == "polars" else frames.Series(y, name="target")
+    model = pair(task, **FAST)[1].set_output(transform=library).fit(rows, targets)
+    plain = pair(task, **FAST)[1].fit(x, y)
+    assert_array_equal(model.feature_names_in_, np.array(names, dtype=object))
+    assert_array_equal(model.predict(rows), plain.predict(x))
     hidden = model.transform(rows)
     assert type(hidden).__module__.split(".")[0] == library
+    assert_array_equal(np.asarray(hidden), plain.transform(x))
     prefix = kind(task).lower()
     assert list(hidden.columns) == [f"{prefix}{i}" for i in range(4)]
     assert list(model.get_feature_names_out()) == list(hidden.columns)
-    np.testing.assert_array_equal(np.asarray(hidden), plain.transform(x))
     two = clone(model).set_params(hidden_layer_sizes=(6, 3)).fit(rows, y)
-    assert list(two.transform(rows, layer=0).columns) == [f"{prefix}{i}" for i in range(6)]
-    assert list(two.transform(rows).columns) == [f"{prefix}{i}" for i in range(3)]
-    if library == "pandas":
-        y = __import__("pandas").Series(y, name="target")
-        np.testing.assert_array_equal(clone(model).fit(rows, y).predict(rows), plain.predict(x))
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_feature_names_warn_and_raise_as_in_scikit_learn(library):
-    x, y = problem("values")
-    rows = frame_of(library, x)
-    other = frame_of(library, x, ("length", "width", "height", "price"))
-    said = []
-    for model in pair("values", **FAST):
-        quietly(model.fit, rows, y)
-        with pytest.warns(UserWarning, match="does not have valid feature names") as caught:
-            model.predict(x)
-        with pytest.raises(ValueError, match="Feature names unseen at fit time") as error:
-            model.predict(other)
-        with pytest.raises(ValueError, match="should match those that were passed") as swapped:
-            model.partial_fit(rows[["width", "length", "height", "weight"]], y)
-        quietly(model.fit, x, y)
-        assert not hasattr(model, "feature_names_in_")
-        with pytest.warns(UserWarning, match="X has feature names, but MLPRegressor was") as late:
-            model.predict(rows)
-        said.append(
-            [str(caught[0].message), str(error.value), str(swapped.value), str(late[0].message)]
-        )
-    assert said[1] == said[0]
+    for layer, width in ((0, 6), (1, 3)):
+        columns = two.transform(rows, layer=layer).columns
+        assert list(columns) == [f"{prefix}{i}" for i in range(width)]
 
 
 def test_frames_of_several_types_and_integers_count():
@@ -308,8 +213,8 @@ def test_frames_of_several_types_and_integers_count():
     rows = pandas.DataFrame(
         {"a": x[:, 0].astype(np.float32), "b": (x[:, 1] > 0), "c": np.arange(40)}
     )
-    found = [quietly(m.fit, rows, y).predict(rows) for m in pair("values", **FAST)]
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+    expected, found = (model.fit(rows, y).predict(rows) for model in pair("values", **FAST))
+    assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_weights_are_routed_through_a_pipeline():
@@ -323,37 +228,22 @@ def test_weights_are_routed_through_a_pipeline():
             chain.fit(x, y, sample_weight=weight)
             coefs.append(chain[-1].coefs_[0])
             scores.append(cross_val_score(chain, x, y, cv=3, params={"sample_weight": weight}))
-        np.testing.assert_allclose(coefs[1], coefs[0], rtol=1e-6)
-        np.testing.assert_allclose(scores[1], scores[0], rtol=1e-9)
+        assert_allclose(coefs[1], coefs[0], rtol=1e-6)
+        assert_allclose(scores[1], scores[0], rtol=1e-9)
         plain = xpnn.MLPClassifier(random_state=0, **FAST).fit(x, y)
         assert np.any(plain.coefs_[0] != coefs[1])
         plain.set_partial_fit_request(classes=True, sample_weight=True)
         refusing = Pipeline([("net", xpnn.MLPClassifier(random_state=0, **FAST))])
-        with pytest.raises(
-            ValueError, match=r"\[sample_weight\] are passed but are not explicitly"
-        ):
+        text = r"\[sample_weight\] are passed but are not explicitly"
+        with pytest.raises(ValueError, match=text):
             refusing.fit(x, y, sample_weight=weight)
 
 
 @pytest.mark.parametrize("task", ["words", "values"])
-def test_how_a_model_looks(task):
-    theirs, ours = pair(task, alpha=0.5)
-    assert repr(ours) == repr(theirs)
-    html = ours._repr_html_()
-    assert kind(task) in html
-    assert "alpha" in html
-    ours.fit(*problem(task))
-    assert "fitted" in ours._repr_html_()
-    assert is_classifier(ours) == is_classifier(theirs)
-    assert is_regressor(ours) == is_regressor(theirs)
-
-
-def test_tags_are_scikit_learns_and_more():
-    for task in ("words", "values"):
-        theirs, ours = (m.__sklearn_tags__() for m in pair(task))
-        assert ours.estimator_type == theirs.estimator_type
-        assert ours.classifier_tags == theirs.classifier_tags
-        assert ours.regressor_tags == theirs.regressor_tags
-        assert ours.target_tags == theirs.target_tags
-        assert ours.input_tags == theirs.input_tags
-        assert ours.array_api_support
+def test_tags_are_scikit_learns_and_more(task):
+    theirs, ours = (m.__sklearn_tags__() for m in pair(task))
+    for name in ("estimator_type", "classifier_tags", "regressor_tags", "target_tags"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert ours.input_tags == theirs.input_tags
+    assert ours.input_tags.sparse
+    assert ours.array_api_support is True

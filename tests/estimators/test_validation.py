@@ -1,6 +1,6 @@
 """Validation rows, and early stopping on them."""
 
-from __future__ import annotations
+import copy
 
 import numpy as np
 import pytest
@@ -14,17 +14,7 @@ from sklearn.metrics import (
     r2_score,
 )
 from sklearn.utils import compute_class_weight
-from small import (
-    COMMON,
-    LABELS,
-    SCORES,
-    SEVERAL,
-    WEIGHT,
-    X,
-    assert_same_bytes,
-    classifier,
-    weights,
-)
+from small import COMMON, LABELS, SCORES, SEVERAL, WEIGHT, X, assert_same_bytes, classifier
 
 from xpnn import MLPClassifier, MLPRegressor
 from xpnn.data import stream
@@ -37,14 +27,16 @@ HELD = {"X_val": X[LATER], "y_val": LABELS[LATER]}
 WILD = {"learning_rate_init": 0.2, "max_iter": 30, "early_stopping": True, "n_iter_no_change": 3}
 
 
-def fit(**options):
+PARTS = (X[EARLIER], LABELS[EARLIER])
+
+
+def fit(callbacks=(), **options):
     """A model that learns from the earlier rows and is validated on the later ones."""
-    model = MLPClassifier(**COMMON | options)
-    return model.fit(X[EARLIER], LABELS[EARLIER], **HELD)
+    return MLPClassifier(**COMMON | options).fit(*PARTS, **HELD, callbacks=callbacks)
 
 
-def loss_of(model):
-    return log_loss(LABELS[LATER], model.predict_proba(X[LATER]))
+def minus_loss(model):
+    return -log_loss(LABELS[LATER], model.predict_proba(X[LATER]))
 
 
 # Validation rows
@@ -52,27 +44,25 @@ def loss_of(model):
 
 def test_the_validation_loss_is_that_of_the_rows_after_each_epoch():
     seen = []
-    model = MLPClassifier(**COMMON)
-    model.fit(
-        X[EARLIER], LABELS[EARLIER], **HELD, callbacks=lambda run: seen.append(loss_of(run.model))
-    )
+    model = fit(lambda run: seen.append(-minus_loss(run.model)))
     assert len(seen) == 3
     assert model.validation_loss_curve_ == pytest.approx(seen, rel=1e-12)
     assert model.t_ == 3 * 28  # nothing was set apart
     assert model.validation_scores_ is None
 
 
-def test_looking_changes_nothing():
-    for dropout in (0.0, 0.3):
-        plain = MLPClassifier(**COMMON, dropout=dropout).fit(X[EARLIER], LABELS[EARLIER])
-        assert_same_bytes(fit(dropout=dropout), plain)
-        assert plain.validation_loss_curve_ == []
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_looking_changes_nothing(dropout):
+    plain = MLPClassifier(**COMMON, dropout=dropout).fit(*PARTS)
+    assert_same_bytes(fit(dropout=dropout), plain)
+    assert plain.validation_loss_curve_ == []
 
 
+@pytest.mark.parametrize("monitor", ["score", "r2"])
 @pytest.mark.parametrize("weight", [None, WEIGHT[LATER]], ids=["", "weighted"])
-def test_validation_rows_of_a_regressor_have_weights_of_their_own(weight):
+def test_validation_rows_of_a_regressor_have_weights_of_their_own(weight, monitor):
     """And those of the training rows do not count for them."""
-    model = MLPRegressor(**COMMON, loss="absolute_error", early_stopping=True)
+    model = MLPRegressor(**COMMON, loss="absolute_error", early_stopping=True, monitor=monitor)
     held = {"X_val": X[LATER], "y_val": SCORES[LATER], "sample_weight_val": weight}
     model.fit(X[EARLIER], SCORES[EARLIER], WEIGHT[EARLIER], **held)
     found = model.predict(X[LATER])  # the best weights
@@ -88,13 +78,12 @@ def test_validation_rows_of_a_regressor_have_weights_of_their_own(weight):
 @pytest.mark.parametrize("source", [False, True], ids=["arrays", "source"])
 def test_class_weights_count_on_validation_rows_too(weights, own, source):
     """As on training rows: those of the training rows' classes, times the rows' own."""
-    y, held = LABELS[EARLIER], LABELS[LATER]
-    model = MLPClassifier(**COMMON, class_weight=weights, early_stopping=True)
+    held = LABELS[LATER]
+    given = HELD | {"sample_weight_val": own}
     if source:
-        model.fit(X[EARLIER], y, X_val=stream(X[LATER], held, weight=own))
-    else:
-        model.fit(X[EARLIER], y, **HELD, sample_weight_val=own)
-    classes = compute_class_weight(weights, classes=np.arange(3), y=y)
+        given = {"X_val": stream(X[LATER], held, weight=own)}
+    model = MLPClassifier(**COMMON, class_weight=weights, early_stopping=True).fit(*PARTS, **given)
+    classes = compute_class_weight(weights, classes=np.arange(3), y=LABELS[EARLIER])
     rows = classes[held] * (1.0 if own is None else own)
     number = int(np.argmax(model.validation_scores_))
     expected = log_loss(held, model.predict_proba(X[LATER]), sample_weight=rows)
@@ -130,7 +119,7 @@ def test_validation_rows_without_some_of_the_classes():
     held = {"X_val": X[LATER][some], "y_val": LABELS[LATER][some]}
     model = MLPClassifier(**COMMON, warm_start=True)
     for _ in range(2):
-        model.fit(X[EARLIER], LABELS[EARLIER], **held)
+        model.fit(*PARTS, **held)
     assert len(model.validation_loss_curve_) == 6
 
 
@@ -149,6 +138,7 @@ def test_validation_rows_without_some_of_the_classes():
             r"sample_weight.shape == \(9,\), expected \(40,\)",
         ),
         ({"X_val": X, "y_val": LABELS, "sample_weight_val": -WEIGHT}, "Negative values"),
+        ({"X_val": X, "y_val": LABELS, "sample_weight_val": WEIGHT * np.nan}, "NaN"),
     ],
 )
 def test_validation_rows_are_checked(held, message):
@@ -164,24 +154,8 @@ def test_validation_targets_have_as_many_outputs():
 # Early stopping
 
 
-def best(model, value_of):
-    """Scores after each epoch, and the weights of the best one, by a callback of one's own."""
-    scores, kept = [], []
-
-    def look(run):
-        scores.append(value_of(run.model))
-        kept.append([w.copy() for w in weights(run.model)])
-
-    model.fit(X[EARLIER], LABELS[EARLIER], **HELD, callbacks=look)
-    return scores, kept
-
-
 def accuracy(model):
     return accuracy_score(LABELS[LATER], model.predict(X[LATER]))
-
-
-def minus_loss(model):
-    return -loss_of(model)
 
 
 def own(model, x, y):
@@ -204,32 +178,21 @@ MONITORS = {
 @pytest.mark.parametrize("name", MONITORS)
 def test_it_stops_and_the_best_weights_come_back(name):
     monitor, value_of = MONITORS[name]
-    model = MLPClassifier(**COMMON | WILD, monitor=monitor)
-    scores, kept = best(model, value_of)
+    scores, models = [], []
+
+    def look(run):
+        scores.append(value_of(run.model))
+        models.append(copy.deepcopy(run.model))
+
+    model = fit(look, **WILD, monitor=monitor)
     assert model.validation_scores_ == pytest.approx(scores, rel=1e-12)
     assert model.best_validation_score_ == pytest.approx(max(scores), rel=1e-12)
     assert model.stopped_
     assert model.n_iter_ == len(scores) < 30
     number = int(np.argmax(scores))
     assert number < len(scores) - 1
-    for a, b in zip(weights(model), kept[number], strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_bytes(model, models[number])
     assert value_of(model) == pytest.approx(max(scores), rel=1e-12)
-
-
-@pytest.mark.parametrize("monitor", ["r2", "score"])
-def test_a_regressor_is_monitored_too(monitor):
-    seen = []
-    model = MLPRegressor(**COMMON, early_stopping=True, monitor=monitor)
-    model.fit(
-        X[EARLIER],
-        SCORES[EARLIER],
-        X_val=X[LATER],
-        y_val=SCORES[LATER],
-        callbacks=lambda run: seen.append(r2_score(SCORES[LATER], run.model.predict(X[LATER]))),
-    )
-    assert model.validation_scores_ == pytest.approx(seen, rel=1e-12)
-    assert model.best_validation_score_ == pytest.approx(max(seen), rel=1e-12)
 
 
 @pytest.mark.parametrize("y", [LABELS, SEVERAL.astype(int), np.array(list("xyz"))[LABELS]])
@@ -256,14 +219,14 @@ def test_a_function_sees_everything_on_the_host(backend64):
 def test_partial_fit_stops_early():
     model = MLPClassifier(**COMMON | WILD, monitor="loss")
     while not getattr(model, "stopped_", False):
-        model.partial_fit(X[EARLIER], LABELS[EARLIER], classes=[0, 1, 2], **HELD)
+        model.partial_fit(*PARTS, classes=[0, 1, 2], **HELD)
         assert len(model.loss_curve_) < 30
     whole = fit(monitor="loss", shuffle=False, **WILD)
     assert minus_loss(model) == pytest.approx(max(model.validation_scores_), rel=1e-12)
     same = MLPClassifier(**COMMON | WILD, monitor="loss", shuffle=False)
     for _ in range(whole.n_iter_):
         assert not getattr(same, "stopped_", False)
-        same.partial_fit(X[EARLIER], LABELS[EARLIER], classes=[0, 1, 2], **HELD)
+        same.partial_fit(*PARTS, classes=[0, 1, 2], **HELD)
     assert same.stopped_
     assert same.validation_scores_ == whole.validation_scores_
     assert_same_bytes(same, whole)
