@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from xpnn import Perceptron
 from xpnn.backends import to_host
-from xpnn.units import perceptron_history as module
+from xpnn.units import perceptron as module
 
 SQUARE = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
 AND = [0, 0, 0, 1]

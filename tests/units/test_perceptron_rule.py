@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from xpnn.units.perceptron_rule import Rule, Trace, Unit
+from xpnn.units.perceptron import Rule, Trace, Unit
 
 
 def textbook(rule, weights, bias, x, signs, amounts, order):

@@ -1,4 +1,4 @@
-"""Fitted estimators of every kind in model files."""
+"""Estimators, tables' models and pipelines in model files: all that scikit-learn is needed for."""
 
 from __future__ import annotations
 
@@ -7,71 +7,54 @@ from typing import Any
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
-from xpnn.backends import Backend, Device
-from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.files import estimator_content, estimator_from, placed
-from xpnn.estimators.perceptron import Perceptron
-from xpnn.estimators.regressor import MLPRegressor
+from xpnn.backends import Device
+from xpnn.estimators.files import KINDS, estimator_content, estimator_from, placed
 from xpnn.estimators.table_model import TableModel
 from xpnn.export.model_file import ModelFileError
-from xpnn.files.kinds import Kind, Values
-from xpnn.files.perceptrons import perceptron_content, perceptron_from, place_perceptron
-from xpnn.files.pipelines import pipeline_content, pipeline_from, place_pipeline
+from xpnn.files.pipelines import estimators_in, pipeline_content, pipeline_from
+
+Values = dict[str, Any]
+_CLASSES = (*KINDS.values(), TableModel, Pipeline, TransformedTargetRegressor)
 
 
-def _estimator_content(model: Any, for_inference: bool) -> tuple[Values, Values]:
+def model_content(model: Any, for_inference: bool) -> tuple[Values, Values]:
+    """Write a model as plain values for the header, and arrays of the host."""
+    if type(model) not in _CLASSES:
+        known = ", ".join(["Network", *(kind.__name__ for kind in _CLASSES)])
+        raise ModelFileError(
+            f"a {type(model).__module__}.{type(model).__name__} cannot be saved; expected one of "
+            f"{known}"
+        )
+    if isinstance(model, Pipeline | TransformedTargetRegressor):
+        content, arrays = pipeline_content(model, for_inference)
+        return {"kind": "pipeline", "pipeline": content}, arrays
+    if isinstance(model, TableModel):
+        content, arrays = estimator_content(model.estimator, for_inference)
+        return {"kind": "table", "table": model.to_config(), "estimator": content}, arrays
     content, arrays = estimator_content(model, for_inference)
-    return {"estimator": content}, arrays
+    return {"kind": "estimator", "estimator": content}, arrays
 
 
-def _estimator_from(header: Values, arrays: Values) -> Any:
-    return estimator_from(header.get("estimator"), arrays)
-
-
-def _table_content(model: TableModel, for_inference: bool) -> tuple[Values, Values]:
-    content, arrays = estimator_content(model.estimator, for_inference)
-    return {"table": model.to_config(), "estimator": content}, arrays
-
-
-def _table_from(header: Values, arrays: Values) -> TableModel:
-    estimator = _estimator_from(header, arrays)
+def model_from(header: Values, arrays: Values) -> Any:
+    """Make a model of what `model_content` gave, on the host."""
+    kind = header["kind"]
+    if kind == "pipeline":
+        return pipeline_from(header.get("pipeline"), arrays)
+    if kind not in ("estimator", "table"):
+        raise ModelFileError(f"it holds a model of the kind {kind!r}, which is not known")
+    estimator = estimator_from(header.get("estimator"), arrays)
+    if kind == "estimator":
+        return estimator
     try:
         return TableModel.from_config(header.get("table"), estimator)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"the table's model cannot be made: {error}") from error
 
 
-def _place_table(
-    model: TableModel, backend: Backend | str | None, device: Device | str | None, dtype: str | None
-) -> TableModel:
-    placed(model.estimator, backend, device, dtype)
+def place_model(
+    model: Any, library: str | None, device: Device | str | None, dtype: str | None
+) -> Any:
+    """Bring the estimators in a model that was read to a library, by default to where they were."""
+    for estimator in estimators_in(model):
+        placed(estimator, library, device, dtype)
     return model
-
-
-KINDS: dict[str, Kind] = {
-    "estimator": Kind((MLPClassifier, MLPRegressor), _estimator_content, _estimator_from, placed),
-    "perceptron": Kind((Perceptron,), perceptron_content, perceptron_from, place_perceptron),
-    "table": Kind((TableModel,), _table_content, _table_from, _place_table),
-    "pipeline": Kind(
-        (Pipeline, TransformedTargetRegressor), pipeline_content, pipeline_from, place_pipeline
-    ),
-}
-"""Name in a file's header -> kind, of all but networks."""
-
-
-def kind_of_model(model: Any) -> str:
-    """Find the kind of a model.
-
-    Raises
-    ------
-    ModelFileError
-        No kind holds its class.
-    """
-    for name, kind in KINDS.items():
-        if type(model) in kind.classes:
-            return name
-    known = ["Network"] + [cls.__name__ for kind in KINDS.values() for cls in kind.classes]
-    raise ModelFileError(
-        f"a {type(model).__module__}.{type(model).__name__} cannot be saved; expected one of "
-        f"{', '.join(known)}"
-    )

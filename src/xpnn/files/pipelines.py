@@ -17,14 +17,10 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn.backends import Backend, Device
-from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.files import estimator_content, estimator_from, placed
-from xpnn.estimators.perceptron import Perceptron
+from xpnn.estimators.files import KINDS, estimator_content, estimator_from, is_fitted
 from xpnn.estimators.plain import read, write
-from xpnn.estimators.regressor import MLPRegressor
+from xpnn.estimators.table_model import TableModel
 from xpnn.export.model_file import ModelFileError
-from xpnn.files.perceptrons import perceptron_content, perceptron_from, place_perceptron
 
 _HOLDERS = (
     pipeline.Pipeline,
@@ -59,9 +55,7 @@ TRANSFORMERS: dict[str, type] = {
 }
 """Classes of scikit-learn that a model file can hold, by their names."""
 
-_ESTIMATORS: dict[str, Any] = {
-    kind.__name__: kind for kind in (MLPClassifier, MLPRegressor, Perceptron)
-}
+_STEPS: dict[str, Any] = {**TRANSFORMERS, **KINDS}
 _TYPES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
@@ -94,7 +88,7 @@ def pipeline_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], d
         return _write_value(value, name, found)
 
     step = write(model, "pipeline", arrays, other)
-    return {"pipeline": {"scikit-learn": sklearn.__version__, "step": step}}, arrays
+    return {"scikit-learn": sklearn.__version__, "step": step}, arrays
 
 
 def _inner_steps(model: Any) -> list[tuple[str, Any]]:
@@ -112,15 +106,14 @@ def _inner_steps(model: Any) -> list[tuple[str, Any]]:
 
 def _check_steps(model: Any, where: str) -> None:
     """Refuse a step of an unknown class by its name."""
-    known = {**TRANSFORMERS, **_ESTIMATORS}
     for name, step in _inner_steps(model):
         place = f"{where}{name}"
         if step is None or isinstance(step, str):
             continue
-        if known.get(type(step).__name__) is not type(step):
+        if _STEPS.get(type(step).__name__) is not type(step):
             raise ModelFileError(
                 f"the step {place!r} is a {type(step).__module__}.{type(step).__name__}, which "
-                f"cannot be saved; expected one of {', '.join(known)}"
+                f"cannot be saved; expected one of {', '.join(_STEPS)}"
             )
         _check_steps(step, f"{place}.")
 
@@ -128,18 +121,15 @@ def _check_steps(model: Any, where: str) -> None:
 def _write_step(
     step: Any, name: str, arrays: dict[str, Any], other: Any, for_inference: bool
 ) -> dict[str, Any]:
-    kind: str = type(step).__name__
-    if _ESTIMATORS.get(kind) is type(step) and hasattr(
-        step, "coef_" if kind == "Perceptron" else "coefs_"
-    ):
-        make = perceptron_content if kind == "Perceptron" else estimator_content
-        content, own = make(step, for_inference)
+    kind = type(step).__name__
+    if _STEPS.get(kind) is not type(step):
+        raise ModelFileError(f"{name} holds a {type(step).__module__}.{kind}, which is not known")
+    if kind in KINDS and is_fitted(step):
+        content, own = estimator_content(step, for_inference)
         count = len({key.partition("/")[0] for key in arrays if "/" in key})
         prefix = f"{name}.{count}/"
         arrays |= {f"{prefix}{key}": value for key, value in own.items()}
-        return {"estimator": content, "class": kind, "arrays": prefix}
-    if {**TRANSFORMERS, **_ESTIMATORS}.get(kind) is not type(step):
-        raise ModelFileError(f"{name} holds a {type(step).__module__}.{kind}, which is not known")
+        return {"estimator": content, "arrays": prefix}
     parameters = step.get_params(deep=False)
     fitted = {k: v for k, v in vars(step).items() if k not in parameters and k != _CALLBACKS}
     parts = {
@@ -175,9 +165,8 @@ def _index(value: Any) -> Any:
 # Reading
 
 
-def pipeline_from(header: dict[str, Any], arrays: dict[str, Any]) -> Any:
+def pipeline_from(content: Any, arrays: dict[str, Any]) -> Any:
     """Make a pipeline of what `pipeline_content` gave; its arrays stay on the host."""
-    content = header.get("pipeline")
     if not isinstance(content, dict) or not isinstance(content.get("scikit-learn"), str):
         raise ModelFileError(f"its pipeline is {str(content)[:80]}")
     found = read(content.get("step"), "pipeline", arrays, _READ)
@@ -201,7 +190,7 @@ def pipeline_from(header: dict[str, Any], arrays: dict[str, Any]) -> Any:
 
 
 def _read_step(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    kind: Any = {**TRANSFORMERS, **_ESTIMATORS}.get(value["transformer"])
+    kind = _STEPS.get(value["transformer"])
     if kind is None:
         raise ModelFileError(
             f"{name} is a step of the class {value['transformer']!r}; expected one of "
@@ -225,8 +214,6 @@ def _read_step(value: Any, name: str, arrays: dict[str, Any]) -> Any:
 def _read_estimator(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     prefix = value["arrays"]
     own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-    if value["class"] == "Perceptron":
-        return perceptron_from(value["estimator"], own)
     return estimator_from(value["estimator"], own)
 
 
@@ -254,28 +241,14 @@ _READ = {
 }
 
 
-# Placing
-
-
-def _estimators_in(value: Any) -> list[Any]:
-    """All fitted estimators of xpnn in a step, however deep."""
-    if isinstance(value, MLPClassifier | MLPRegressor | Perceptron):
-        fitted = hasattr(value, "coef_") or hasattr(value, "coefs_")
-        return [value] if fitted else []
-    if isinstance(value, BaseEstimator):
+def estimators_in(value: Any) -> list[Any]:
+    """All fitted estimators of xpnn in a model, however deep."""
+    if type(value) in KINDS.values():
+        return [value] if is_fitted(value) else []
+    if isinstance(value, BaseEstimator | TableModel):
         value = list(vars(value).values())
     elif isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list | tuple):
         return []
-    return [found for inner in value for found in _estimators_in(inner)]
-
-
-def place_pipeline(
-    model: Any, backend: Backend | str | None, device: Device | str | None, dtype: str | None
-) -> Any:
-    """Bring the estimators of xpnn in a pipeline to where they shall be."""
-    for estimator in _estimators_in(model):
-        place = place_perceptron if isinstance(estimator, Perceptron) else placed
-        place(estimator, backend, device, dtype)
-    return model
+    return [found for inner in value for found in estimators_in(inner)]

@@ -2,7 +2,7 @@
 
 from xpnn.units.mcculloch_pitts import McCullochPitts, McCullochPittsNetwork, TruthTable
 from xpnn.units.neuron import Explanation, Neuron
-from xpnn.units.perceptron_history import Epoch, PerceptronHistory
+from xpnn.units.perceptron import Epoch, PerceptronHistory
 
 __all__ = [
     "Epoch",
