@@ -355,6 +355,14 @@ def test_arrays_that_do_not_fit(change, message, tmp_path):
         xpnn.load(sealing.edited(path, tmp_path / "other", arrays=change))
 
 
+def test_a_layer_without_a_bias_which_no_estimator_has(tmp_path):
+    path = xpnn.save(classifier(), tmp_path / "m")
+    change = put("layers", "layer", "layers", 0, "bias", value=False)
+    other = sealing.edited(path, tmp_path / "other", change, lambda a: a.pop("parameters.0.bias"))
+    with pytest.raises(ModelFileError, match=r"its layers are .*; an estimator's all have a bias"):
+        xpnn.load(other)
+
+
 def test_texts_wider_than_they_are_take_no_memory(tmp_path):
     path = xpnn.save(classifier(WORDS[LABELS]), tmp_path / "m")
 

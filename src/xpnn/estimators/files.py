@@ -284,6 +284,8 @@ def _read_network(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -
     tree = place(layers.parameters(model.n_features_in_))
     parameters = list(walk(tree))
     weights = sum(p.decays for p in parameters)
+    if len(parameters) != 2 * weights:
+        raise ModelFileError(f"its layers are {layers!r}; an estimator's all have a bias")
     own = {k: v for k, v in arrays.items() if k.startswith("parameters.")}
     check_arrays(own, {f"parameters.{p.name}": p.shape for p in parameters}, dtype)
     theta = np.empty(size(tree), dtype)
