@@ -26,10 +26,8 @@ class OnnxError(InputError):
 
 def check_opset(opset: int | None) -> int:
     """Choose the version of the operators, or check the one that is asked for."""
-    oldest, newest = (
-        OPSETS[0],
-        min(OPSETS[1], import_optional("onnx", "onnx").defs.onnx_opset_version()),
-    )
+    oldest, newest = OPSETS
+    newest = min(newest, import_optional("onnx", "onnx").defs.onnx_opset_version())
     if opset is None:
         return oldest
     if isinstance(opset, bool) or not isinstance(opset, int) or not oldest <= opset <= newest:
@@ -38,20 +36,7 @@ def check_opset(opset: int | None) -> int:
 
 
 class Graph:
-    """Nodes and constants on their way into a model.
-
-    Parameters
-    ----------
-    opset : int
-        Version of the operators.
-
-    Attributes
-    ----------
-    nodes, initializers, inputs, outputs : list
-        What the model is made of; values are known by their names.
-    output_names : dict of str to str
-        What an output is -> its name. The names differ where an input has that name already.
-    """
+    """Nodes and constants on their way into a model; values are known by their names."""
 
     def __init__(self, opset: int) -> None:
         self.onnx, self.opset = import_optional("onnx", "onnx"), opset
@@ -60,6 +45,7 @@ class Graph:
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self.bytes = 0
+        # What an output is -> its name, which differs where an input has that name already.
         self.output_names: dict[str, str] = {}
         self._names: set[str] = set()
         self._constants: dict[Any, str] = {}
@@ -85,7 +71,7 @@ class Graph:
         return name
 
     def constant(self, values: Any, name: str = "") -> str:
-        """Add an array, once; return its name."""
+        """Add an array and return its name; without a name of its own, add it once only."""
         array = host.asarray(values, order="C")
         if array.dtype.kind in "UT":
             array = array.astype(object)
@@ -118,8 +104,7 @@ class Graph:
     def output(self, value: str, name: str, dtype: Any, width: int | None) -> None:
         """Declare a value an output of shape (n, width), or (n,) where `width` is None.
 
-        The names of inputs are the user's. Where one of them is `name`, the output gets a
-        number behind it.
+        The names of inputs are the user's: an output of the same name gets a number behind it.
         """
         made = self.add("Identity", value, output=name)
         self.output_names[name] = made
