@@ -145,7 +145,7 @@ def test_a_unit_stops_when_its_loss_stops_falling():
     unit = run(Rule(), [[1.0]], [-1])
     losses = [3.0, 2.0, 1.95, 1.95, 1.0, 0.95, 0.95, 0.95]
     for loss in losses:
-        unit.stop_if_done(loss, tol=0.1, n_iter_no_change=2, max_iter=100)
+        unit.stop_if_done(loss, tol=0.1, patience=2, max_iter=100)
         if unit.stopped:
             break
     assert unit.epochs == 4  # 1.95 twice
@@ -153,8 +153,8 @@ def test_a_unit_stops_when_its_loss_stops_falling():
 
 def test_a_unit_that_is_settled_counts_the_other_epochs():
     unit = run(Rule(), [[1.0]], [1], weights=[1.0])
-    unit.stop_if_done(0.0, tol=1e-3, n_iter_no_change=5, max_iter=100)
+    unit.stop_if_done(0.0, tol=1e-3, patience=5, max_iter=100)
     assert (unit.epochs, unit.stopped) == (6, True)
     unit = run(Rule(), [[1.0]], [1], weights=[1.0])
-    unit.stop_if_done(0.0, tol=None, n_iter_no_change=5, max_iter=100)
+    unit.stop_if_done(0.0, tol=None, patience=5, max_iter=100)
     assert (unit.epochs, unit.stopped) == (100, True)

@@ -51,9 +51,6 @@ from xpnn.training.network import can_restore
 from xpnn.training.warn import print_line
 from xpnn.units.perceptron import PerceptronHistory, Rule, Trace, Unit
 
-SPARSE_BIAS_STEP = 0.01
-"""Factor on the updates of the bias where rows are sparse: scikit-learn's."""
-
 
 @dataclass(eq=False, repr=False)
 class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -381,7 +378,8 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
         alpha = self.alpha if self.penalty else 0.0
         rule = Rule(
             eta0=float(self.eta0),
-            bias_step=(SPARSE_BIAS_STEP if sparse else 1.0) if self.fit_intercept else 0.0,
+            # As in scikit-learn, sparse rows move the bias less.
+            bias_step=(0.01 if sparse else 1.0) if self.fit_intercept else 0.0,
             fires_at_zero=bool(self.fires_at_zero),
             l2=float(alpha * (1 - l1_share)),
             l1=float(alpha * l1_share),
@@ -408,7 +406,7 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
             traces = [Trace(unit, indices[:, unit.number], inputs()) for unit in units]
         for unit, trace in zip_longest(units, traces):
             unit.run_epoch(x, indices[:, unit.number], trace)
-        if not all(unit.finite for unit in units):
+        if not all(np.isfinite(u.bias) and np.isfinite(u.weights).all() for u in units):
             raise ValueError(
                 f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input "
                 "data with StandardScaler or MinMaxScaler might help."

@@ -22,48 +22,31 @@ from xpnn.estimators.plain import read, write
 from xpnn.estimators.table_model import TableModel
 from xpnn.export.model_file import ModelFileError
 
-_HOLDERS = (
-    pipeline.Pipeline,
-    pipeline.FeatureUnion,
-    compose.ColumnTransformer,
-    compose.TransformedTargetRegressor,
-)
-TRANSFORMERS: dict[str, type] = {
+TRANSFORMERS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *_HOLDERS,
-        decomposition.PCA,
-        decomposition.TruncatedSVD,
-        feature_selection.VarianceThreshold,
-        impute.MissingIndicator,
-        impute.SimpleImputer,
-        preprocessing.Binarizer,
-        preprocessing.FunctionTransformer,
-        preprocessing.KBinsDiscretizer,
-        preprocessing.MaxAbsScaler,
-        preprocessing.MinMaxScaler,
-        preprocessing.Normalizer,
-        preprocessing.OneHotEncoder,
-        preprocessing.OrdinalEncoder,
-        preprocessing.PolynomialFeatures,
-        preprocessing.PowerTransformer,
-        preprocessing.QuantileTransformer,
-        preprocessing.RobustScaler,
-        preprocessing.StandardScaler,
-        preprocessing.TargetEncoder,
+        pipeline.Pipeline, pipeline.FeatureUnion, compose.ColumnTransformer,
+        compose.TransformedTargetRegressor, decomposition.PCA, decomposition.TruncatedSVD,
+        feature_selection.VarianceThreshold, impute.MissingIndicator, impute.SimpleImputer,
+        preprocessing.Binarizer, preprocessing.FunctionTransformer, preprocessing.KBinsDiscretizer,
+        preprocessing.MaxAbsScaler, preprocessing.MinMaxScaler, preprocessing.Normalizer,
+        preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder,
+        preprocessing.PolynomialFeatures, preprocessing.PowerTransformer,
+        preprocessing.QuantileTransformer, preprocessing.RobustScaler,
+        preprocessing.StandardScaler, preprocessing.TargetEncoder,
     )
-}
+}  # fmt: skip
 """Classes of scikit-learn that a model file can hold, by their names."""
 
 _STEPS: dict[str, Any] = {**TRANSFORMERS, **KINDS}
 _TYPES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(bool, int, float, str, object, np.number, np.integer, np.floating),
-        *(np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64),
-        *(np.uint8, np.uint16, np.uint32, np.uint64, np.bool_, np.object_),
+        bool, int, float, str, object, np.number, np.integer, np.floating, np.float16, np.float32,
+        np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32,
+        np.uint64, np.bool_, np.object_,
     )
-}
+}  # fmt: skip
 _SELECTOR = ("pattern", "dtype_include", "dtype_exclude")
 _CALLBACKS = "_skl_callbacks"  # of `set_callbacks`: what a training calls is no part of a model
 

@@ -39,16 +39,6 @@ class Rule:
     l2: float = 0.0  # strengths of the penalties
     l1: float = 0.0
 
-    @property
-    def penalised(self) -> bool:
-        """Whether weights shrink without any error."""
-        return self.l2 > 0 or self.l1 > 0
-
-    @property
-    def shrinkage(self) -> float:
-        """Factor that a step with an L2 penalty multiplies the weights by."""
-        return max(0.0, 1.0 - self.eta0 * self.l2)
-
     def fires(self, scores: Any) -> Any:
         """Whether units fire at their scores."""
         return scores >= 0 if self.fires_at_zero else scores > 0
@@ -66,9 +56,11 @@ class Unit:
     number: int = 0  # among the units of a perceptron
 
     def __post_init__(self) -> None:
-        self.weights = self.weights.copy()
+        rule, self.weights = self.rule, self.weights.copy()
         self.updates, self.loss, self.epochs, self.stopped = 0, 0.0, 0, False
         self._best_loss, self._stalled, self._scale = math.inf, 0, 1.0
+        self._penalised = rule.l2 > 0 or rule.l1 > 0  # weights shrink without any error
+        self._shrinkage = max(0.0, 1.0 - rule.eta0 * rule.l2)  # factor of a step with L2 penalty
         self._norms = _norms(self.weights)  # that the loss takes
         self._due = 0.0  # L1 penalty that every weight should have had by now,
         self._applied = host.zeros_like(self.weights)  # and has had, its sign turned round
@@ -76,14 +68,9 @@ class Unit:
     @property
     def settled(self) -> bool:
         """Whether the last epoch changed nothing, so that no other can."""
-        return not self.updates and not self.rule.penalised
+        return not self.updates and not self._penalised
 
-    @property
-    def finite(self) -> bool:
-        """Whether nothing has overflowed."""
-        return bool(host.isfinite(self.bias) and host.isfinite(self.weights).all())
-
-    @host.errstate(over="ignore", invalid="ignore")  # `finite` tells
+    @host.errstate(over="ignore", invalid="ignore")  # the estimator looks at the weights
     def run_epoch(self, x: Any, indices: Any, trace: Trace | None = None) -> None:
         """Learn from every example: ``weights += eta0 * sample_weight * error * row``.
 
@@ -95,7 +82,7 @@ class Unit:
         organization in the brain", Psychological Review 65 (1958), 386-408.
         """
         rule, weights, updates, loss = self.rule, self.weights, 0, 0.0
-        penalised, per_row = rule.penalised, (self.targets, self.sample_weight)
+        penalised, per_row = self._penalised, (self.targets, self.sample_weight)
         skips = trace is None and not penalised
         if trace is not None:
             trace.weights[0], trace.bias[0] = weights, self.bias
@@ -123,12 +110,11 @@ class Unit:
 
     def _change(self, at: Any, values: Any, change: float) -> bool:
         """Add a multiple of a row to the weights, and shrink them where there is a penalty."""
-        penalised = self.rule.penalised
-        if penalised:
-            self.weights *= self.rule.shrinkage
+        if self._penalised:
+            self.weights *= self._shrinkage
         if change:
             self.weights[at] += change * values
-        if penalised:
+        if self._penalised:
             self._penalise(at, change != 0)
         self.bias += self.rule.bias_step * change
         return change != 0
@@ -148,7 +134,7 @@ class Unit:
         """
         rule, weights = self.rule, self.weights
         squares, sizes = self._norms
-        scaled = squares * rule.shrinkage**2, sizes * rule.shrinkage
+        scaled = squares * self._shrinkage**2, sizes * self._shrinkage
         self._norms = _norms(weights[at]) if changed else scaled
         if rule.l1:
             self._due += rule.eta0 * rule.l1
@@ -159,10 +145,8 @@ class Unit:
             self._applied[at] = had + (cut - now)
             weights[at] = cut
 
-    def stop_if_done(
-        self, loss: float, tol: float | None, n_iter_no_change: int, max_iter: int
-    ) -> None:
-        """Count an epoch, and stop after `max_iter` or `n_iter_no_change` without improvement.
+    def stop_if_done(self, loss: float, tol: float | None, patience: int, max_iter: int) -> None:
+        """Count an epoch, and stop after `max_iter` or `patience` without improvement.
 
         One that changed nothing repeats itself: the others are counted without being run.
         """
@@ -171,20 +155,19 @@ class Unit:
             improved = tol is None or not loss > self._best_loss - tol
             self._stalled = 0 if improved else self._stalled + 1
             self._best_loss = min(self._best_loss, loss)
-            self.stopped = self._stalled >= n_iter_no_change or self.epochs == max_iter
+            self.stopped = self._stalled >= patience or self.epochs == max_iter
             if not self.settled:
                 return
 
     def validation_scores(self, x: Any, steps: int) -> Any:
-        """Scores of validation rows as scikit-learn's, after an epoch of so many steps.
+        """Scores of validation rows as scikit-learn has them, after an epoch of so many steps.
 
-        It takes the weights before the factor that it keeps for the L2 penalty, and the bias
-        as it is; with other scores its epochs would not be counted alike.
+        It leaves out the factor on the weights that it keeps for the L2 penalty.
         """
         if self.rule.l2:
             least = 1e-6 if self.weights.dtype == host.float32 else 1e-9
             for _ in range(steps):
-                self._scale *= self.rule.shrinkage
+                self._scale *= self._shrinkage
                 self._scale = 1.0 if self._scale < least else self._scale
         return x @ (self.weights / self._scale) + self.bias
 
