@@ -17,7 +17,7 @@ from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.plain import read, write
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.rules import ATTRIBUTES, SolverState, is_count
-from xpnn.export.model_file import ModelFileError, check_arrays
+from xpnn.export.model_file import ModelFileError, check_arrays, making
 from xpnn.layers import Chain, place, size, walk
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training.precision import Precision
@@ -177,15 +177,8 @@ def _solver_content(solver: SolverState, arrays: dict[str, Any]) -> dict[str, An
     if carry is not None:  # the first of its arrays is the parameters once more
         for i, leaf in enumerate(leaves(carry)[1:]):
             arrays[f"state.{i}"] = to_host(leaf)
-    values = {
-        "optimizer": solver.optimizer,
-        "schedule": solver.schedule,
-        "precision": solver.precision,
-        "steps_taken": training.steps_taken,
-        "epochs": training.epochs,
-        "memory": training.memory,
-    }
-    return {key: write(value, key, {}) for key, value in values.items()}
+    values = vars(training) | vars(solver)
+    return {key: write(values[key], key, {}) for key in _SOLVER}
 
 
 # Reading
@@ -193,31 +186,23 @@ def _solver_content(solver: SolverState, arrays: dict[str, Any]) -> dict[str, An
 
 def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
     """Make an estimator of what `estimator_content` gave; it is on NumPy until it is `placed`."""
-    try:
-        return _estimator_from(content, arrays)
-    except ModelFileError:
-        raise
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the estimator cannot be made: {error}") from error
-
-
-def _estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
-    _check_content(content)
-    kind = KINDS[content["class"]]
-    model: Any = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})
-    model._validate_params()
-    fitted, (needed, possible) = content["fitted"], _attributes(kind)
-    for name, fits in (needed | possible).items():
-        if name in fitted:
-            value = read(fitted[name], name, arrays)
-            if not fits(value):
-                raise ModelFileError(f"{name} is {value!r}, which no {kind.__name__} has")
-            setattr(model, name, value)
-        elif name in needed:
-            raise ModelFileError(f"{name} is missing")
-    (_read_perceptron if kind is Perceptron else _read_mlp)(model, content, arrays)
-    model._saved_place = content["place"]  # for `placed`
-    return model
+    with making("the estimator"):
+        _check_content(content)
+        kind = KINDS[content["class"]]
+        model = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})
+        model._validate_params()
+        fitted, (needed, possible) = content["fitted"], _attributes(kind)
+        for name, fits in (needed | possible).items():
+            if name in fitted:
+                value = read(fitted[name], name, arrays)
+                if not fits(value):
+                    raise ModelFileError(f"{name} is {value!r}, which no {kind.__name__} has")
+                setattr(model, name, value)
+            elif name in needed:
+                raise ModelFileError(f"{name} is missing")
+        (_read_perceptron if kind is Perceptron else _read_mlp)(model, content, arrays)
+        model._saved_place = content["place"]  # for `placed`
+        return model
 
 
 def _check_content(content: Any) -> None:

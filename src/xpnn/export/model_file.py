@@ -5,6 +5,8 @@ Nothing in such a file is run when it is read: layers are made from a closed tab
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_type_hints
 
 from xpnn.backends import InputError
@@ -17,6 +19,17 @@ LAYERS: dict[str, type[Layer]] = {
 
 class ModelFileError(InputError):
     """A model file cannot be written or read; the message says why."""
+
+
+@contextmanager
+def making(what: str) -> Iterator[None]:
+    """Let an error on the way from a file's values to an object be a `ModelFileError`."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise ModelFileError(f"{what} cannot be made: {error}") from error
 
 
 def layer_to_config(layer: Layer) -> dict[str, Any]:
@@ -74,15 +87,11 @@ def layer_from_config(config: Any) -> Layer:
             f"layer type {config['type']!r} is not known; expected one of {', '.join(LAYERS)}"
         )
     fields = {name: value for name, value in config.items() if name != "type"}
-    try:
+    with making(f"layer {config['type']}"):
         _check_fields(kind, fields)
         if kind is Chain:
             fields["layers"] = tuple(layer_from_config(inner) for inner in fields.get("layers", ()))
         return kind(**fields)
-    except ModelFileError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"layer {config['type']} cannot be made: {error}") from error
 
 
 def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:

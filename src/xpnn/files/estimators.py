@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from xpnn.backends import Device
 from xpnn.estimators.files import KINDS, estimator_content, estimator_from, placed
 from xpnn.estimators.table_model import TableModel
-from xpnn.export.model_file import ModelFileError
+from xpnn.export.model_file import ModelFileError, making
 from xpnn.files.pipelines import estimators_in, pipeline_content, pipeline_from
 
 Values = dict[str, Any]
@@ -45,10 +45,8 @@ def model_from(header: Values, arrays: Values) -> Any:
     estimator = estimator_from(header.get("estimator"), arrays)
     if kind == "estimator":
         return estimator
-    try:
+    with making("the table's model"):
         return TableModel.from_config(header.get("table"), estimator)
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the table's model cannot be made: {error}") from error
 
 
 def place_model(

@@ -12,6 +12,7 @@ from xpnn.export.model_file import (
     check_arrays,
     layer_from_config,
     layer_to_config,
+    making,
 )
 from xpnn.layers import Chain, walk
 from xpnn.training import Loss, Network
@@ -70,12 +71,10 @@ def _structure(config: dict[str, Any]) -> tuple[int, Chain, Loss]:
         raise ModelFileError(f"inputs is {inputs!r}; expected a positive integer")
     layers = layer_from_config({"type": "Chain", "layers": config["layers"]})
     assert isinstance(layers, Chain)
-    try:
+    with making(f"loss {config['loss']!r}"):
         loss = Loss(**config["loss"])
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"loss {config['loss']!r} cannot be made: {error}") from error
-    if loss.custom is not None:
-        raise ModelFileError(f"loss {config['loss']!r} cannot be made: a file holds no functions")
+        if loss.custom is not None:
+            raise ValueError("a file holds no functions")
     return inputs, layers, loss
 
 
