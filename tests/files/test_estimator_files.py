@@ -177,8 +177,6 @@ def test_another_dtype(tmp_path):
     assert xpnn.load(path, backends.select("numpy", dtype="float16")).coefs_[0].dtype == "float16"
     with pytest.raises(ValueError, match="dtype='bfloat16' is not one of estimators"):
         xpnn.load(path, dtype="bfloat16")
-    with pytest.raises(ValueError, match="device='cpu' goes with a backend"):
-        xpnn.load(path, device="cpu")
 
 
 def test_a_library_that_is_not_there_is_a_warning(tmp_path):
