@@ -49,10 +49,7 @@ def test_every_layer_comes_back_from_json(layer):
         ({"type": "Dense", "width": 2.5}, "Dense cannot be made: width is 2.5; expected int"),
         ({"type": "Dense", "width": 2, "bias": "no"}, "bias is 'no'; expected bool"),
         ({"type": "Dense", "width": 2, "init": 1}, "init is 1; expected str"),
-        (
-            {"type": "Dense", "width": 2, "init": "normal", "scale": "1"},
-            r"scale is '1'; expected float \| None",
-        ),
+        ({"type": "Dense", "width": 2, "scale": "1"}, r"scale is '1'; expected float \| None"),
         ({"type": "Activation", "name": "elu", "alpha": []}, r"alpha is \[\]; expected float"),
     ],
 )
@@ -195,10 +192,7 @@ def test_a_structure_that_is_wrong(tmp_path, change, message):
             lambda a: a.update({"0.weights": np.zeros((3, 2))}),
             r"0\.weights has shape \(3, 2\) and type float64; expected \(2, 3\) and float64",
         ),
-        (
-            lambda a: a.update({"0.bias": np.zeros(3, "f4")}),
-            r"float32; expected \(3,\) and float64",
-        ),
+        (lambda a: a.update({"0.bias": np.zeros(3, "f4")}), r"float32; expected .3,. and float64"),
         (lambda a: a.update({"0.bias": np.zeros(3, "int64")}), "type int64; expected"),
     ],
 )

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 import sealing
 import xpnn
-from xpnn import MLPClassifier, MLPRegressor, backends
+from xpnn import MLPClassifier, MLPRegressor, Perceptron, backends
 from xpnn.files import ModelFileError, read_record
 from xpnn.layers import Activation, CustomActivation
 from xpnn.optimizers import AdamW, CosineWarmup, RMSprop, chain, clip_by_global_norm
@@ -32,6 +32,10 @@ def classifier(y=LABELS, x=X, **options):
 
 def regressor(y=SCORES, **options):
     return MLPRegressor(**COMMON | options).fit(X, y)
+
+
+def perceptron(y=LABELS, x=X, **options):
+    return Perceptron(random_state=0, **options).fit(x, y)
 
 
 def framed(columns):
@@ -76,6 +80,11 @@ MODELS = {
     "no hidden layer": lambda: regressor(hidden_layer_sizes=()),
     "initialized": lambda: MLPClassifier(**COMMON).initialize(X, LABELS),
     "generator": lambda: classifier(random_state=np.random.RandomState(4)),
+    "perceptron": perceptron,
+    "perceptron of two classes": lambda: perceptron(TWO > 0, class_weight={True: 2.0}),
+    "perceptron of words": lambda: perceptron(WORDS.astype(object)[LABELS]),
+    "perceptron of fractions": lambda: perceptron(np.asarray([0.0, 1.0, 7.0])[LABELS], x=framed(
+        ["a", "b", "c", "ü"])),
     "partial": lambda: MLPClassifier(**COMMON, early_stopping=True).partial_fit(
         X, LABELS, classes=[0, 1, 2], X_val=X, y_val=LABELS
     ),
@@ -85,7 +94,7 @@ MODELS = {
 def outputs(model):
     """Everything that a model says of rows."""
     names = ["predict", "predict_proba", "decision_function"]
-    names += ["transform"] if model.n_layers_ > 2 else []
+    names += ["transform"] if getattr(model, "n_layers_", 0) > 2 else []
     found = [getattr(model, n)(rows_for(model)) for n in names if hasattr(model, n)]
     return [f.toarray() if hasattr(f, "toarray") else f for f in found]
 
@@ -108,9 +117,13 @@ def test_it_comes_back_the_same(name, tmp_path):
     assert type(found) is type(model)
     assert same_arrays(outputs(found), outputs(model))
     assert read_record(path) == {"by": "me"}
-    assert found.n_iter_ == model.n_iter_
-    for name in ("loss_curve_", "validation_scores_", "best_loss_", "t_", "stopped_", "loss_"):
+    for name in (
+        "loss_curve_", "validation_scores_", "best_loss_", "t_", "stopped_", "loss_", "n_iter_",
+        "n_features_in_", "converged_",
+    ):  # fmt: skip
         assert getattr(found, name, None) == getattr(model, name, None)
+    if isinstance(model, Perceptron):
+        assert found.history_.verdict() == model.history_.verdict()
     again = xpnn.save(found, tmp_path / "again", {"by": "me"})
     assert again.read_bytes() == path.read_bytes()
     found, given = found.get_params(), model.get_params()
@@ -126,7 +139,7 @@ def test_it_comes_back_the_same(name, tmp_path):
 @pytest.mark.parametrize("name", [n for n in MODELS if n != "lbfgs"])
 def test_it_goes_on_learning_the_same(name, tmp_path):
     model = MODELS[name]()
-    if isinstance(model, MLPClassifier):
+    if hasattr(model, "classes_"):
         y = model.classes_[LABELS % len(model.classes_)]
         if "labels" in name:
             y = SEVERAL.astype(int)
@@ -156,27 +169,47 @@ def test_weights_of_the_users_own_are_saved(tmp_path):
     assert same_arrays(outputs(xpnn.load(xpnn.save(model, tmp_path / "m"))), outputs(model))
 
 
-def test_every_library(backend, tmp_path):
+def weights_of(model):
+    return [model.coef_] if isinstance(model, Perceptron) else model.coefs_
+
+
+@pytest.mark.parametrize("make", [classifier, perceptron])
+def test_every_library(make, backend, tmp_path):
     x = backend.asarray(X)
-    model = MLPClassifier(**COMMON).fit(x, LABELS)
+    model = make(x=x)
+    scores = backends.to_host(outputs_on(model, x))
     path = xpnn.save(model, tmp_path / "m")
     for found in (xpnn.load(path), xpnn.load(path, backend)):
-        probabilities = found.predict_proba(x)
-        assert backends.device_of(probabilities) == backend.device
-        same = backends.to_host(probabilities) == backends.to_host(model.predict_proba(x))
-        assert same.all()
-    host = xpnn.load(path, "numpy").predict_proba(X)
+        assert backends.backend_of(weights_of(found)[0]) == backend
+        assert (backends.to_host(outputs_on(found, x)) == scores).all()
+    host = outputs_on(xpnn.load(path, "numpy"), X)
     assert isinstance(host, np.ndarray)
-    assert np.allclose(host, backends.to_host(model.predict_proba(x)), atol=1e-5)
+    assert np.allclose(host, scores, atol=1e-5)
 
 
-def test_another_dtype(tmp_path):
-    path = xpnn.save(classifier(), tmp_path / "m")
+def outputs_on(model, x):
+    call = model.predict_proba if hasattr(model, "predict_proba") else model.decision_function
+    return call(x)
+
+
+@pytest.mark.parametrize("make", [classifier, perceptron])
+def test_another_dtype(make, tmp_path):
+    path = xpnn.save(make(), tmp_path / "m")
     found = xpnn.load(path, dtype="float32").partial_fit(X, LABELS)
-    assert {w.dtype.name for w in found.coefs_} == {"float32"}
-    assert xpnn.load(path, backends.select("numpy", dtype="float16")).coefs_[0].dtype == "float16"
+    assert {w.dtype.name for w in weights_of(found)} == {"float32"}
+    half = xpnn.load(path, backends.select("numpy", dtype="float16"))
+    assert {w.dtype.name for w in weights_of(half)} == {"float16"}
     with pytest.raises(ValueError, match="dtype='bfloat16' is not one of estimators"):
         xpnn.load(path, dtype="bfloat16")
+
+
+def test_a_perceptron_for_inference_and_a_sparse_one(tmp_path):
+    model = perceptron()
+    scores = model.decision_function(X)
+    found = xpnn.load(xpnn.save(model.sparsify(), tmp_path / "m", for_inference=True))
+    assert found.decision_function(X).tobytes() == scores.tobytes()
+    assert len(found.history_) == 0
+    assert b"epochs" not in (tmp_path / "m").read_bytes()
 
 
 def test_a_library_that_is_not_there_is_a_warning(tmp_path):
@@ -216,7 +249,8 @@ OWN = CustomActivation(lambda z, xp: z, lambda z, a, da, xp: da)
         ),
         (lambda: classifier(early_stopping=True, monitor=score), "^monitor holds <function score"),
         (lambda: classifier(optimizer=OwnSGD(0.1)), r"^optimizer holds OwnSGD\("),
-        (lambda: MLPClassifier(), "the MLPClassifier is not fitted; call fit, and save it then"),
+        (MLPClassifier, "the MLPClassifier is not fitted; call fit, and save it then"),
+        (Perceptron, "the Perceptron is not fitted; call fit, and save it then"),
         (lambda: Own(**COMMON).fit(X, LABELS), "Own cannot be saved; expected one of Network, MLP"),
         (LogisticRegression, "LogisticRegression cannot be saved; expected one of Network"),
         (lambda: classifier().set_params(alpha=-1), "cannot be saved: The 'alpha' parameter"),
@@ -315,6 +349,22 @@ def test_arrays_that_do_not_fit(change, message, tmp_path):
     path = xpnn.save(classifier(), tmp_path / "m")
     with pytest.raises(ModelFileError, match=message):
         xpnn.load(sealing.edited(path, tmp_path / "other", arrays=change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("fitted", "n_features_in_", value=5), r"coef_ has shape \(3, 4\) .*; expected \(3, 5"),
+        (put("place", 2, value="float32"), "expected .* and float32"),
+        (put("fitted", "n_iter_", value=-1), "n_iter_ is -1, which no Perceptron has"),
+        (put("fitted", "coef_", value=3), "coef_ is 3, which no Perceptron has"),
+        (put("fitted", "intercept_", value={"array": "coef_"}), "intercept_ is array"),
+    ],
+)
+def test_a_perceptron_that_contradicts_itself(change, message, tmp_path):
+    path = xpnn.save(perceptron(), tmp_path / "m")
+    with pytest.raises(ModelFileError, match=message):
+        xpnn.load(sealing.edited(path, tmp_path / "other", change))
 
 
 def test_a_layer_without_a_bias_which_no_estimator_has(tmp_path):
