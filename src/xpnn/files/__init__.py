@@ -30,14 +30,12 @@ def save(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Perceptron, Pipeline or TableModel
-        On any library and device; its arrays are copied to the host. Estimators are fitted
-        or initialized. A scikit-learn `Pipeline` (or `TransformedTargetRegressor`) ends in an
-        estimator of xpnn; its other steps are of the classes in
-        `xpnn.files.pipelines.TRANSFORMERS`, nested as they may be.
+        On any library and device; estimators are fitted or initialized. A scikit-learn
+        `Pipeline` (or `TransformedTargetRegressor`) ends in an estimator of xpnn; its other
+        steps are of the classes in `xpnn.files.pipelines.TRANSFORMERS`, nested as they may be.
     path : path
-        Usually ends in ``.safetensors``. The file is written beside, synced and renamed:
-        an older one there stays whole until the new one is, and its permissions are kept.
-        A symbolic link stays, and the file that it points to is replaced.
+        Usually ends in ``.safetensors``. An older file there stays whole until the new one
+        is, which has its permissions. A symbolic link stays; what it points to is replaced.
     record : dict, optional
         What shall be remembered of the training, such as ``history.to_dict()``: plain
         values and arrays, for JSON. `xpnn.files.read_record` reads it.
@@ -121,13 +119,11 @@ def load(
         A file that `save` wrote.
     backend : Backend or str, optional
         Where the parameters shall live. Default: a network follows its first data; an
-        estimator goes where it was, or to NumPy, with a warning, where that is not
-        possible. In a pipeline this is about the estimators of xpnn.
+        estimator, also in a pipeline, goes where it was, or with a warning to NumPy.
     device : str or object, optional
         Device of that library.
     dtype : str or dtype, optional
-        Dtype of the parameters. Default: the one that they were saved in, or that of a
-        `Backend`.
+        Dtype of the parameters; default, that of a `Backend`, else the one in the file.
 
     Returns
     -------
@@ -138,8 +134,7 @@ def load(
     Raises
     ------
     ModelFileError
-        The file is not a whole model file, is damaged, from another version of the format, or
-        contradicts itself.
+        The file is damaged, no model file, of another format's version, or contradicts itself.
     InputError
         A device without a library, or a name that is not known.
 

@@ -220,17 +220,6 @@ class Neuron:
         xp, device = placement(weights=self.weights)
         return to_device(as_array("x", x), xp, device, self.weights.dtype), xp, device
 
-    def _run(self, x: ArrayLike, activate: bool) -> Array:
-        x, xp, device = self._rows(x)
-        single = is_single_row("x", x, self.inputs)
-        with on_device(device):
-            rows = x[None, :] if single else x
-            weights = xp.astype(self.weights, x.dtype, copy=False)
-            z = linear(rows, weights[:, None], self.bias, xp=xp)
-            if activate:
-                z = Activation(self.activation, self.alpha).forward((), z, None, xp=xp)[0]
-            return z[0, 0, ...] if single else z[:, 0]
-
     def score(self, x: ArrayLike) -> Array:
         """Weighted sum and bias, before the activation.
 
@@ -250,7 +239,13 @@ class Neuron:
         MixedArraysError
             `x` lives elsewhere than the weights.
         """
-        return self._run(x, activate=False)
+        x, xp, device = self._rows(x)
+        single = is_single_row("x", x, self.inputs)
+        with on_device(device):
+            rows = x[None, :] if single else x
+            weights = xp.astype(self.weights, x.dtype, copy=False)
+            z = linear(rows, weights[:, None], self.bias, xp=xp)
+            return z[0, 0, ...] if single else z[:, 0]
 
     def forward(self, x: ArrayLike) -> Array:
         """Compute the output, the activation of the score; calling the neuron does the same.
@@ -269,7 +264,11 @@ class Neuron:
         ValueError, MixedArraysError
             As in `score`.
         """
-        return self._run(x, activate=True)
+        z = self.score(x)
+        xp, device = placement(score=z)
+        layer = Activation(self.activation, self.alpha)
+        with on_device(device):
+            return layer.forward((), z[..., None], None, xp=xp)[0][..., 0]
 
     __call__ = forward
 

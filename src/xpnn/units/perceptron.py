@@ -320,11 +320,10 @@ class PerceptronHistory:
         Returns
         -------
         list of dict
-            With the keys epoch, example, unit, input, target, score, prediction, error,
-            old_weights, old_bias, new_weights, new_bias. Epochs and examples count from 1.
-            The error is ``target - prediction``; but with ``fires_at_zero=False`` a score of
-            0 is an error whatever the target is, 1 or -1 as the score should have been above
-            or below 0.
+            With the keys epoch, example (both from 1), unit, input, target, score,
+            prediction, error, old_weights, old_bias, new_weights, new_bias. The error is
+            ``target - prediction``; but with ``fires_at_zero=False`` a score of 0 is always
+            an error, 1 or -1 as it should have been above or below 0.
         """
         return [row for epoch in self.epochs for row in epoch.to_rows()]
 
