@@ -71,9 +71,8 @@ def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
     Returns
     -------
     MLPClassifier, MLPRegressor or Network
-        With the same parameters, fitted attributes and predictions, on NumPy; `to` moves
-        it. `partial_fit`, and `fit` with ``warm_start=True``, go on as scikit-learn's would:
-        the optimizer's state is taken over.
+        With the same parameters, fitted attributes, optimizer's state and predictions, on
+        NumPy. `partial_fit`, and `fit` with ``warm_start=True``, go on as scikit-learn's.
 
     Raises
     ------

@@ -101,9 +101,8 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
     warm_start : bool, default False
         Whether `fit` begins with what the previous one has learned.
     fires_at_zero : bool, default False
-        Whether a unit fires at a score of 0, as the threshold unit of McCulloch and Pitts and
-        that of many texts does. If not, as in scikit-learn, such an example is an error for
-        either class, and always changes the unit.
+        Whether a unit fires at a score of 0, as the threshold unit of McCulloch and Pitts does.
+        If not, as in scikit-learn, such an example is an error for either class.
 
     Attributes
     ----------

@@ -121,23 +121,20 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of `Linear`, `Dropout`, `Flatten` (rows are flat here, so it does nothing),
-        `Identity`, `Sequential`, and the activations that there are in both libraries:
-        `Sigmoid`, `Tanh`, `ReLU`, `LeakyReLU`, `ELU`, `GELU`, `SiLU`, `Softplus`,
-        `Softmax`, `LogSoftmax`. Nothing of PyTorch is run.
+        Of `Linear`, `Dropout`, `Flatten` (which does nothing to rows), `Identity`,
+        `Sequential`, `Sigmoid`, `Tanh`, `ReLU`, `LeakyReLU`, `ELU`, `GELU`, `SiLU`,
+        `Softplus`, `Softmax`, `LogSoftmax`. Nothing of PyTorch is run.
     loss : str or Loss, default 'softmax_cross_entropy'
-        What the scores mean. It holds the softmax or sigmoid of probabilities: to train
-        or to predict labels, hand in the module without a last `Softmax` or `Sigmoid`,
-        such as ``module[:-1]``.
+        What the scores mean. It holds the softmax or sigmoid of probabilities: hand in the
+        module without a last `Softmax` or `Sigmoid`, such as ``module[:-1]``.
     seed : int or generator, optional
         For training on.
 
     Returns
     -------
     Network
-        Its scores are what the module gives. The layers have the module's numbers: what
-        is ``1.0.weight`` there is ``1.0.weights`` here, transposed. Its parameters live
-        where the first data does; they are no part of the module's.
+        Its scores are what the module gives. What is ``1.0.weight`` there is
+        ``1.0.weights`` here, a transposed copy. They live where the first data does.
 
     Raises
     ------
@@ -282,12 +279,11 @@ def from_weights(
         gives them, where a layer without a bias has none.
     activations : str, Layer, None, or a sequence of them
         One for each layer, the last one's included; None and 'linear' do nothing. A single
-        one is that of all layers but the last. The names are those of
-        `xpnn.functional.ACTIVATIONS`; Keras's leaky ReLU, with its slope, is
-        ``Activation("leaky_relu", 0.2)``.
+        one is that of all layers but the last. Names are those of
+        `xpnn.functional.ACTIVATIONS`; Keras's leaky ReLU is ``Activation("leaky_relu", 0.2)``.
     loss : str or Loss, default 'softmax_cross_entropy'
-        What the scores mean. It holds the softmax or sigmoid of probabilities: leave the
-        one of the last layer out, with None.
+        What the scores mean. It holds the softmax or sigmoid of probabilities: give None
+        for that of the last layer.
     seed : int or generator, optional
         For training on.
 

@@ -8,6 +8,7 @@ inhibitory input has a negative weight, where the paper lets it veto the unit.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -81,13 +82,14 @@ class TruthTable:
         return "\n".join([" | ".join(cells(heads)), rule, *(" | ".join(cells(r)) for r in rows)])
 
 
-class _Logic:
+class _Logic(ABC):
     """What a unit and a network of units have in common."""
 
     name: str
 
+    @abstractmethod
     def _layers(self) -> tuple[tuple[McCullochPitts, ...], ...]:
-        raise NotImplementedError
+        """The units, layer by layer."""
 
     @property
     def inputs(self) -> int:

@@ -47,8 +47,7 @@ class Explanation:
     activation : str
         Name of the activation.
     most_sensitive : int or None
-        Input with the weight that is largest in size: a change there moves the score
-        most. The first of equals; None where every weight is 0.
+        Input with the weight largest in size, the first of equals; None where all are 0.
     largest_contribution : int or None
         Input whose contribution is largest in size; None where all are 0.
     ignored : tuple of int
@@ -108,8 +107,7 @@ class Neuron:
     bias : float, default 0
         Shifts the activation to the left (positive) or right, whatever the inputs are.
     activation : str, default 'identity'
-        A name in `xpnn.functional.ACTIVATIONS`. Softmax compares units: over the score of
-        this unit alone it is always 1.
+        A name in `xpnn.functional.ACTIVATIONS`. Softmax, of one unit alone, is always 1.
     alpha : float, optional
         Parameter of 'leaky_relu' and 'elu'.
 

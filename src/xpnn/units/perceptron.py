@@ -175,8 +175,8 @@ class Unit:
 class Trace:
     """What happened to a unit at every example of an epoch, in the order of `indices`.
 
-    Scores and errors have shape (n,). `weights` and `bias` have an entry more: before the first
-    example, and after each. `inputs` are all rows, which are not copied.
+    `weights` and `bias` have an entry more: before the first example, and after each. `inputs`
+    are all rows, which are not copied.
     """
 
     def __init__(self, unit: Unit, indices: Any, inputs: Any) -> None:
