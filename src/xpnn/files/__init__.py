@@ -74,7 +74,7 @@ def save(
     if isinstance(model, Network):
         content, arrays = network_content(model)
     else:  # scikit-learn is imported only for those that need it
-        from xpnn.files.estimators import model_content
+        from xpnn.files.pipelines import model_content
 
         content, arrays = model_content(model, for_inference)
     try:
@@ -158,8 +158,8 @@ def load(
         make: Any = network_from
         place: Any = place_network
         if header["kind"] != "network":
-            from xpnn.files.estimators import model_from as make
-            from xpnn.files.estimators import place_model as place
+            from xpnn.files.pipelines import model_from as make
+            from xpnn.files.pipelines import place_model as place
         model = make(header, arrays)
     return place(model, backend, device, wanted)
 

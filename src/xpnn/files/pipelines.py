@@ -1,7 +1,7 @@
-"""scikit-learn's pipelines round estimators of xpnn in model files.
+"""Estimators, tables' models and scikit-learn's pipelines round them in model files.
 
-A step is written as its parameters and its fitted attributes. Nothing is made when it is
-read but objects of the classes in `TRANSFORMERS` and estimators of xpnn.
+A step of a pipeline is written as its parameters and its fitted attributes. Nothing is made
+when it is read but objects of the classes in `TRANSFORMERS` and estimators of xpnn.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn.estimators.files import KINDS, estimator_content, estimator_from, is_fitted
+from xpnn.backends import Device
+from xpnn.estimators.files import KINDS, estimator_content, estimator_from, is_fitted, placed
 from xpnn.estimators.plain import read, write
 from xpnn.estimators.table_model import TableModel
-from xpnn.export.model_file import ModelFileError
+from xpnn.export.model_file import ModelFileError, making
 
 TRANSFORMERS: dict[str, Any] = {
     kind.__name__: kind
@@ -39,6 +40,7 @@ TRANSFORMERS: dict[str, Any] = {
 """Classes of scikit-learn that a model file can hold, by their names."""
 
 _STEPS: dict[str, Any] = {**TRANSFORMERS, **KINDS}
+_PIPELINES = (pipeline.Pipeline, compose.TransformedTargetRegressor)
 _TYPES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
@@ -51,10 +53,68 @@ _SELECTOR = ("pattern", "dtype_include", "dtype_exclude")
 _CALLBACKS = "_skl_callbacks"  # of `set_callbacks`: what a training calls is no part of a model
 
 
-# Writing
+# Models
 
 
-def pipeline_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def model_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write a model as plain values for the header, and arrays of the host."""
+    kinds = (*KINDS.values(), TableModel, *_PIPELINES)
+    if type(model) not in kinds:
+        known = ", ".join(["Network", *(kind.__name__ for kind in kinds)])
+        raise ModelFileError(
+            f"a {type(model).__module__}.{type(model).__name__} cannot be saved; expected one of "
+            f"{known}"
+        )
+    if isinstance(model, _PIPELINES):
+        content, arrays = _pipeline_content(model, for_inference)
+        return {"kind": "pipeline", "pipeline": content}, arrays
+    if isinstance(model, TableModel):
+        content, arrays = estimator_content(model.estimator, for_inference)
+        return {"kind": "table", "table": model.to_config(), "estimator": content}, arrays
+    content, arrays = estimator_content(model, for_inference)
+    return {"kind": "estimator", "estimator": content}, arrays
+
+
+def model_from(header: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    """Make a model of what `model_content` gave, on the host."""
+    kind = header["kind"]
+    if kind == "pipeline":
+        return _pipeline_from(header.get("pipeline"), arrays)
+    if kind not in ("estimator", "table"):
+        raise ModelFileError(f"it holds a model of the kind {kind!r}, which is not known")
+    estimator = estimator_from(header.get("estimator"), arrays)
+    if kind == "estimator":
+        return estimator
+    with making("the table's model"):
+        return TableModel.from_config(header.get("table"), estimator)
+
+
+def place_model(
+    model: Any, library: str | None, device: Device | str | None, dtype: str | None
+) -> Any:
+    """Bring the estimators in a model that was read to a library, by default to where they were."""
+    for estimator in _estimators_in(model.estimator if isinstance(model, TableModel) else model):
+        placed(estimator, library, device, dtype)
+    return model
+
+
+def _estimators_in(value: Any) -> list[Any]:
+    """All fitted estimators of xpnn in a model, however deep."""
+    if type(value) in KINDS.values():
+        return [value] if is_fitted(value) else []
+    if isinstance(value, BaseEstimator):
+        value = list(vars(value).values())
+    elif isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return []
+    return [found for inner in value for found in _estimators_in(inner)]
+
+
+# Writing pipelines
+
+
+def _pipeline_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write a fitted pipeline as plain values and arrays."""
     _check_steps(model, "")
     try:
@@ -145,15 +205,15 @@ def _index(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else int(value)
 
 
-# Reading
+# Reading pipelines
 
 
-def pipeline_from(content: Any, arrays: dict[str, Any]) -> Any:
-    """Make a pipeline of what `pipeline_content` gave; its arrays stay on the host."""
+def _pipeline_from(content: Any, arrays: dict[str, Any]) -> Any:
+    """Make a pipeline of what `_pipeline_content` gave; its arrays stay on the host."""
     if not isinstance(content, dict) or not isinstance(content.get("scikit-learn"), str):
         raise ModelFileError(f"its pipeline is {str(content)[:80]}")
     found = read(content.get("step"), "pipeline", arrays, _READ)
-    if not isinstance(found, pipeline.Pipeline | compose.TransformedTargetRegressor):
+    if not isinstance(found, _PIPELINES):
         raise ModelFileError(f"its pipeline is a {type(found).__name__}")
     try:
         check_is_fitted(found)
@@ -222,16 +282,3 @@ _READ = {
     "type": lambda v, name, arrays: _TYPES[v["type"]],
     "set": lambda v, name, arrays: {read(i, name, arrays) for i in v["set"]},
 }
-
-
-def estimators_in(value: Any) -> list[Any]:
-    """All fitted estimators of xpnn in a model, however deep."""
-    if type(value) in KINDS.values():
-        return [value] if is_fitted(value) else []
-    if isinstance(value, BaseEstimator | TableModel):
-        value = list(vars(value).values())
-    elif isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list | tuple):
-        return []
-    return [found for inner in value for found in estimators_in(inner)]
