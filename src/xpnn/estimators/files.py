@@ -42,31 +42,27 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-# Fitted attributes and what they may be; those in the tables named NEEDED are always there.
-_NEEDED: Checks = {
+# Fitted attributes and what they may be, and those that need not be there.
+_MLP: Checks = {
+    **ATTRIBUTES,
     "n_features_in_": lambda v: is_count(v) and v > 0,
+    "feature_names_in_": _is_array(1, "O"),
     "n_outputs_": lambda v: is_count(v) and v > 0,
     "out_activation_": lambda v: v in ("identity", "logistic", "softmax", "exp"),
-    "n_iter_": is_count,
-    "t_": is_count,
-    "stopped_": _is_bool,
+    "classes_": lambda v: isinstance(v, np.ndarray) and v.ndim == 1 and len(v) > 0,
     "_requested": _is_requested,
 }
-_POSSIBLE: Checks = {
-    **{name: fits for name, fits in ATTRIBUTES.items() if name not in _NEEDED},
-    "feature_names_in_": _is_array(1, "O"),
-    "classes_": lambda v: isinstance(v, np.ndarray) and v.ndim == 1 and len(v) > 0,
-}
-_PERCEPTRON_NEEDED: Checks = {
+_PERCEPTRON: Checks = {
     "coef_": _is_array(2, "f"),
     "intercept_": _is_array(1, "f"),
     "classes_": lambda v: isinstance(v, np.ndarray) and v.ndim == 1 and len(v) > 1,
     "n_features_in_": is_count,
+    "feature_names_in_": _is_array(1, "O"),
     "n_iter_": is_count,
     "t_": lambda v: isinstance(v, float) and v >= 0,
     "converged_": _is_bool,
 }
-_PERCEPTRON_POSSIBLE: Checks = {"feature_names_in_": _is_array(1, "O")}
+_OPTIONAL = {*ATTRIBUTES, "feature_names_in_", "classes_"} - {"n_iter_", "t_", "stopped_"}
 _BINARIZER: Checks = {
     "y_type_": lambda v: v in ("binary", "multiclass", "multilabel-indicator"),
     "sparse_input_": _is_bool,
@@ -104,35 +100,33 @@ def estimator_content(
         )
     if not is_fitted(model):
         raise ModelFileError(f"the {name} is not fitted; call fit, and save it then")
+    is_perceptron = isinstance(model, Perceptron)
     try:
         model._validate_params()
-        if not isinstance(model, Perceptron):
+        if not is_perceptron:
             model._make_loss()
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the {name} cannot be saved: {error}") from error
     arrays: dict[str, Any] = {}
     given = model.get_params()
     given.pop("distributed", None)  # where a training ran is nothing that a model is made of
-    needed, possible = _attributes(type(model))
+    where = model._backend if is_perceptron else model._fitted_network().backend
     content = {
         "class": name,
         "parameters": {key: write(given[key], key, arrays) for key in sorted(given)},
         "fitted": {
             key: write(_on_host(getattr(model, key)), key, arrays)
-            for key in [*needed, *possible]
+            for key in (_PERCEPTRON if is_perceptron else _MLP)
             if hasattr(model, key)
         },
+        "place": [where.name, device_name(where.device), dtype_name(where.dtype)],
     }
-    add = _add_history if isinstance(model, Perceptron) else _add_network
-    add(model, content, arrays, for_inference)
+    if not is_perceptron:
+        _add_network(model, content, arrays, for_inference)
+    elif not for_inference:  # what was updated in each epoch, without the examples
+        epochs = [(epoch.number, epoch.units, epoch.updates) for epoch in model.history_]
+        content |= {"epochs": write(epochs, "epochs", arrays), "stopped": model.history_.stopped}
     return content, arrays
-
-
-def _attributes(kind: type) -> tuple[Checks, Checks]:
-    """The attributes that a fitted estimator of a class has, and may have."""
-    if kind is Perceptron:
-        return _PERCEPTRON_NEEDED, _PERCEPTRON_POSSIBLE
-    return _NEEDED, _POSSIBLE
 
 
 def _on_host(value: Any) -> Any:
@@ -140,25 +134,11 @@ def _on_host(value: Any) -> Any:
     return to_host(value) if is_foreign(value) else value
 
 
-def _add_history(
-    model: Perceptron, content: dict[str, Any], arrays: dict[str, Any], for_inference: bool
-) -> None:
-    """Add the updates of each epoch, without the examples that made them."""
-    where = model._backend
-    content["place"] = [where.name, device_name(where.device), dtype_name(where.dtype)]
-    if not for_inference:
-        epochs = [(epoch.number, epoch.units, epoch.updates) for epoch in model.history_]
-        content["epochs"] = write(epochs, "epochs", arrays)
-        content["stopped"] = model.history_.stopped
-
-
 def _add_network(
     model: Any, content: dict[str, Any], arrays: dict[str, Any], for_inference: bool
 ) -> None:
     network, state = model._fitted_network(), vars(model)
-    where = network.backend
     content["layers"] = write(network.layers, "layers", {})
-    content["place"] = [where.name, device_name(where.device), network.dtype]
     if "_label_binarizer" in state:
         binarizer = state["_label_binarizer"]
         content["labels"] = {key: write(getattr(binarizer, key), key, {}) for key in _BINARIZER}
@@ -191,14 +171,13 @@ def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
         kind = KINDS[content["class"]]
         model = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})
         model._validate_params()
-        fitted, (needed, possible) = content["fitted"], _attributes(kind)
-        for name, fits in (needed | possible).items():
-            if name in fitted:
-                value = read(fitted[name], name, arrays)
+        for name, fits in (_PERCEPTRON if kind is Perceptron else _MLP).items():
+            if name in content["fitted"]:
+                value = read(content["fitted"][name], name, arrays)
                 if not fits(value):
                     raise ModelFileError(f"{name} is {value!r}, which no {kind.__name__} has")
                 setattr(model, name, value)
-            elif name in needed:
+            elif name not in _OPTIONAL:
                 raise ModelFileError(f"{name} is missing")
         (_read_perceptron if kind is Perceptron else _read_mlp)(model, content, arrays)
         model._saved_place = content["place"]  # for `placed`
