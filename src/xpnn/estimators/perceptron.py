@@ -113,8 +113,8 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
     classes_ : numpy.ndarray, shape (classes,)
         The labels, sorted, on the host.
     n_iter_ : int
-        Epochs until the last unit stopped. Once an epoch changed nothing no other can: those
-        that follow are counted, as in scikit-learn, but neither run nor in `history_`.
+        Epochs until the last unit stopped. Those after one that changed nothing are counted, as
+        in scikit-learn, but neither run nor in `history_`.
     t_ : float
         ``n_iter_ * n + 1``, summed up over calls of `partial_fit`.
     converged_ : bool
@@ -129,8 +129,8 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
     References
     ----------
     F. Rosenblatt, "The perceptron", Psychological Review 65 (1958), 386-408.
-    A. B. J. Novikoff, "On convergence proofs on perceptrons", Symp. Math. Theory of Automata
-    12 (1962), 615-622.
+    A. B. J. Novikoff, "On convergence proofs on perceptrons", Symposium on the
+    Mathematical Theory of Automata 12 (1962), 615-622.
 
     Examples
     --------
@@ -184,8 +184,7 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
         Parameters
         ----------
         X : array_like, sparse matrix or frame, shape (n, features)
-            Rows; an array of any library. Sparse ones move the bias by a hundredth of a
-            step, as in scikit-learn.
+            Rows. Sparse ones move the bias by a hundredth of a step, as in scikit-learn.
         y : array_like, shape (n,)
             Labels, on the host or on the device of `X`.
         coef_init : array_like, shape (units, features), optional
@@ -206,8 +205,7 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
         Raises
         ------
         ValueError
-            A parameter, a shape or a value is wrong, `y` holds one class only, or weights
-            overflowed.
+            A parameter, shape or value is wrong, `y` has one class only, or weights overflow.
         """
         with unchanged_if_refused(self):
             x, y = self._validate(X, y, record, reset=True)
@@ -329,9 +327,8 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
             found.append(array)
         place = backend_of(x.data if issparse(x) else x)
         dtype = named_dtype(float_of(x.dtype, place.xp, place.device), place.xp)
-        coef, intercept = (to_device(a, place.xp, place.device, dtype) for a in found)
-        self.coef_: Any = coef
-        self.intercept_: Any = intercept
+        self.coef_: Any = to_device(found[0], place.xp, place.device, dtype)
+        self.intercept_: Any = to_device(found[1], place.xp, place.device, dtype)
         self.t_ = 1.0
         self.history_ = PerceptronHistory(units)
 
@@ -362,10 +359,9 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
                     right = fires == (unit.targets[validation] > 0)
                     loss = -float(np.average(right, weights=weight))
                 unit.stop_if_done(loss, self.tol, self.n_iter_no_change, max_iter)
-        coef, intercept = np.stack([unit.weights for unit in units]), [unit.bias for unit in units]
-        self.coef_, self.intercept_ = (
-            to_device(a, where.xp, where.device, where.dtype) for a in (coef, intercept)
-        )
+        place = where.xp, where.device, where.dtype
+        self.coef_ = to_device(np.stack([unit.weights for unit in units]), *place)
+        self.intercept_ = to_device([unit.bias for unit in units], *place)
         self.n_iter_ = max(unit.epochs for unit in units)
         self.t_ += self.n_iter_ * len(y)
         self.history_.stopped = any(not u.settled and u.epochs < max_iter for u in units)

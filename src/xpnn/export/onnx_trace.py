@@ -200,9 +200,9 @@ def _add_getitem(graph: Graph, node: Node, name: str) -> str:
     cuts, gone = [], []
     for axis, part in enumerate(parts):
         if isinstance(part, int):
-            cuts.append((part, part + 1 if part != -1 else 2**62, axis, 1))
             gone.append(axis)
-        elif part != slice(None):
+            part = slice(part, part + 1 or None)
+        if part != slice(None):
             step = part.step or 1
             ends = (0, 2**62) if step > 0 else (2**62, -(2**62))
             start = ends[0] if part.start is None else part.start
@@ -211,8 +211,7 @@ def _add_getitem(graph: Graph, node: Node, name: str) -> str:
     if cuts:
         starts, stops, axes, steps = (host.asarray(c, host.int64) for c in zip(*cuts, strict=True))
         name = graph.add("Slice", name, *map(graph.constant, (starts, stops, axes, steps)))
-    if gone:
-        name = graph.add("Squeeze", name, graph.constant(host.asarray(gone, host.int64)))
-    if new:
-        name = graph.add("Unsqueeze", name, graph.constant(host.asarray(new, host.int64)))
+    for op, changed in (("Squeeze", gone), ("Unsqueeze", new)):
+        if changed:
+            name = graph.add(op, name, graph.constant(host.asarray(changed, host.int64)))
     return name
