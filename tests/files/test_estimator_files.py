@@ -192,10 +192,13 @@ def outputs_on(model, x):
     return call(x)
 
 
-@pytest.mark.parametrize("make", [classifier, perceptron])
-def test_another_dtype(make, tmp_path):
-    path = xpnn.save(make(), tmp_path / "m")
-    found = xpnn.load(path, dtype="float32").partial_fit(X, LABELS)
+@pytest.mark.parametrize("name", ["numbers", "partial", "perceptron"])
+def test_another_dtype(name, tmp_path):
+    path = xpnn.save(MODELS[name](), tmp_path / "m")
+    found = xpnn.load(path, dtype="float32")
+    again = xpnn.load(xpnn.save(found, tmp_path / "again"))  # every part of it has this dtype
+    assert same_arrays(outputs(again), outputs(found))
+    found.partial_fit(X, LABELS, **({"X_val": X, "y_val": LABELS} if name == "partial" else {}))
     assert {w.dtype.name for w in weights_of(found)} == {"float32"}
     half = xpnn.load(path, backends.select("numpy", dtype="float16"))
     assert {w.dtype.name for w in weights_of(half)} == {"float16"}

@@ -17,7 +17,7 @@ from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.plain import read, write
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.rules import ATTRIBUTES, SolverState, is_count
-from xpnn.export.model_file import ModelFileError, check_arrays, making
+from xpnn.export.model_file import ModelFileError, check_arrays, wrap_errors
 from xpnn.layers import Chain, place, size, walk
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training.precision import Precision
@@ -166,7 +166,7 @@ def _solver_content(solver: SolverState, arrays: dict[str, Any]) -> dict[str, An
 
 def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
     """Make an estimator of what `estimator_content` gave; it is on NumPy until it is `placed`."""
-    with making("the estimator"):
+    with wrap_errors("the estimator"):
         _check_content(content)
         kind = KINDS[content["class"]]
         model = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})

@@ -247,19 +247,19 @@ def _activations(activations: Any, count: int) -> list[Layer | None]:
         raise NetworkImportError(
             f"activations has {len(activations)} entries; expected {count}, one for each layer"
         )
-    made: list[Layer | None] = []
+    chosen: list[Layer | None] = []
     for i, given in enumerate(activations):
         name = _NAMES.get(given, given) if isinstance(given, str) else given
         if name is None or isinstance(name, Layer):
-            made.append(name)
+            chosen.append(name)
         elif name in ACTIVATIONS:
-            made.append(None if name == "identity" else Activation(name))
+            chosen.append(None if name == "identity" else Activation(name))
         else:
             raise NetworkImportError(
                 f"activations[{i}] is {given!r}; expected None, a Layer, or one of "
                 f"{', '.join([*ACTIVATIONS, *_NAMES])}"
             )
-    return made
+    return chosen
 
 
 def from_weights(

@@ -22,7 +22,7 @@ class ModelFileError(InputError):
 
 
 @contextmanager
-def making(what: str) -> Iterator[None]:
+def wrap_errors(what: str) -> Iterator[None]:
     """Let an error on the way from a file's values to an object be a `ModelFileError`."""
     try:
         yield
@@ -87,7 +87,7 @@ def layer_from_config(config: Any) -> Layer:
             f"layer type {config['type']!r} is not known; expected one of {', '.join(LAYERS)}"
         )
     fields = {name: value for name, value in config.items() if name != "type"}
-    with making(f"layer {config['type']}"):
+    with wrap_errors(f"layer {config['type']}"):
         _check_fields(kind, fields)
         if kind is Chain:
             fields["layers"] = tuple(layer_from_config(inner) for inner in fields.get("layers", ()))
@@ -95,7 +95,7 @@ def layer_from_config(config: Any) -> Layer:
 
 
 def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:
-    """Hold the values against the annotations, so that no layer fails only in use."""
+    """Compare the values with the annotations, so that no layer fails only in use."""
     hints = {"layers": list} if kind is Chain else get_type_hints(kind)
     for name, value in fields.items():
         if name not in hints:
@@ -108,7 +108,7 @@ def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:
 
 
 def check_arrays(arrays: dict[str, Any], shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
-    """Hold the arrays of a file against what its structure says."""
+    """Compare the arrays of a file with what its structure says."""
     missing, extra = sorted(shapes.keys() - arrays.keys()), sorted(arrays.keys() - shapes.keys())
     if missing or extra:
         said = [f"{n} is missing" for n in missing] + [f"{n} is not a parameter" for n in extra]

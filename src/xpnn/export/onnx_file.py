@@ -146,8 +146,8 @@ def _add_meaning(graph: Graph, scores: str, width: int, dtype: str, loss: Loss) 
         label = graph.add("ArgMax", scores, axis=1, keepdims=0)
         graph.output(label, "label", host.int64, None)
     else:
-        yes = graph.add("Greater", scores, graph.constant(host.asarray(0, dtype)))
-        label, columns = add_column(graph, graph.cast(yes, host.int64), width)
+        above = graph.add("Greater", scores, graph.constant(host.asarray(0, dtype)))
+        label, columns = add_column(graph, graph.cast(above, host.int64), width)
         graph.output(label, "label", host.int64, columns)
     if loss_rule(loss.name).mean is not None:
         graph.output(mean, "probabilities", dtype, width)
@@ -174,7 +174,7 @@ def network_to_onnx(
     features = check_texts("feature_names", feature_names, network.inputs)
     if class_names is not None and network.loss.kind == "regression":
         raise OnnxError(f"class_names is {class_names!r}; the loss is about values, not classes")
-    # One yes-or-no answer tells two classes apart.
+    # One binary score tells two classes apart.
     two = network.loss.kind == "binary" and network.outputs == 1
     classes = check_texts("class_names", class_names, 2 if two else network.outputs)
     x = graph.input("x", chosen, network.inputs)

@@ -97,18 +97,18 @@ class Graph:
     def input(self, name: str, dtype: Any, width: int) -> str:
         """Declare an input of shape (n, width); an object dtype is text."""
         # In ONNX an empty name means that there is no value.
-        made = self._name(name or "input")
-        self.inputs.append(self._info(made, dtype, ["n", width]))
-        return made
+        unique = self._name(name or "input")
+        self.inputs.append(self._info(unique, dtype, ["n", width]))
+        return unique
 
     def output(self, value: str, name: str, dtype: Any, width: int | None) -> None:
         """Declare a value an output of shape (n, width), or (n,) where `width` is None.
 
         The names of inputs are the user's: an output of the same name gets a number behind it.
         """
-        made = self.add("Identity", value, output=name)
-        self.output_names[name] = made
-        self.outputs.append(self._info(made, dtype, ["n"] if width is None else ["n", width]))
+        unique = self.add("Identity", value, output=name)
+        self.output_names[name] = unique
+        self.outputs.append(self._info(unique, dtype, ["n"] if width is None else ["n", width]))
 
     def _type(self, dtype: Any) -> int:
         dtype = host.dtype(dtype)
@@ -142,7 +142,7 @@ class Graph:
             for key, texts in properties.items()
             if texts is not None
         }
-        if any(name != made for name, made in self.output_names.items()):
+        if any(name != unique for name, unique in self.output_names.items()):
             given["outputs"] = json.dumps(self.output_names)
         helper.set_model_props(model, given)
         self.onnx.checker.check_model(model, full_check=True)
@@ -152,6 +152,6 @@ class Graph:
 def write(model: Any, path: str | Path | None) -> Any:
     """Write a model to a file, whole or not at all; return the model."""
     if path is not None:
-        with atomic_write(path) as beside:
-            beside.write_bytes(model.SerializeToString())
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(model.SerializeToString())
     return model

@@ -12,7 +12,7 @@ from xpnn.export.model_file import (
     check_arrays,
     layer_from_config,
     layer_to_config,
-    making,
+    wrap_errors,
 )
 from xpnn.layers import Chain, walk
 from xpnn.training import Loss, Network
@@ -71,7 +71,7 @@ def _structure(config: dict[str, Any]) -> tuple[int, Chain, Loss]:
         raise ModelFileError(f"inputs is {inputs!r}; expected a positive integer")
     layers = layer_from_config({"type": "Chain", "layers": config["layers"]})
     assert isinstance(layers, Chain)
-    with making(f"loss {config['loss']!r}"):
+    with wrap_errors(f"loss {config['loss']!r}"):
         loss = Loss(**config["loss"])
         if loss.custom is not None:
             raise ValueError("a file holds no functions")
@@ -86,5 +86,5 @@ def place_network(
         return network.to(select(library, device, dtype or network.dtype))
     if dtype is None or dtype == network.dtype:
         return network
-    made = Network(network.inputs, network.layers, loss=network.loss, dtype=dtype)
-    return made.assign(**network.parameters())
+    converted = Network(network.inputs, network.layers, loss=network.loss, dtype=dtype)
+    return converted.assign(**network.parameters())

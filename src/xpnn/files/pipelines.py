@@ -21,7 +21,7 @@ from xpnn.backends import Device
 from xpnn.estimators.files import KINDS, estimator_content, estimator_from, is_fitted, placed
 from xpnn.estimators.plain import read, write
 from xpnn.estimators.table_model import TableModel
-from xpnn.export.model_file import ModelFileError, making
+from xpnn.export.model_file import ModelFileError, wrap_errors
 
 TRANSFORMERS: dict[str, Any] = {
     kind.__name__: kind
@@ -85,7 +85,7 @@ def model_from(header: dict[str, Any], arrays: dict[str, Any]) -> Any:
     estimator = estimator_from(header.get("estimator"), arrays)
     if kind == "estimator":
         return estimator
-    with making("the table's model"):
+    with wrap_errors("the table's model"):
         return TableModel.from_config(header.get("table"), estimator)
 
 
