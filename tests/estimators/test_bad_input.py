@@ -414,7 +414,7 @@ COMBINATIONS = [
     ),
     ({"dropout": 0.5, "hidden_layer_sizes": ()}, "dropout is 0.5; the model has no hidden"),
     ({"dropout": (0.5, 0.1)}, "dropout has 2 entries; expected one, or 1 hidden ones"),
-    ({"dropout": (1.0,)}, "rate is 1.0; expected 0 <= rate < 1"),
+    ({"dropout": (1.0,)}, "dropout holds 1.0; expected 0 <= dropout < 1"),
     ({"monitor": "loss"}, "monitor is 'loss'; it needs early_stopping=True"),
     ({"monitor": no_scorer}, "it needs early_stopping=True"),
     ({"monitor": "guess", "early_stopping": True}, "'guess' is not a valid scoring value"),

@@ -38,7 +38,11 @@ SETTINGS = {
 }
 
 
-def taken_over(task, settings, learn, dtype="float64", **more):
+def fit(model, x, y):
+    model.fit(x, y)
+
+
+def taken_over(task, settings, learn=fit, dtype="float64", **more):
     """scikit-learn's estimator after some learning, its copy, and the data."""
     parameters = {"max_iter": 6, "batch_size": 16} | settings | more
     if parameters.get("random_state") == "generator":
@@ -59,7 +63,7 @@ CASES = [
 @pytest.mark.parametrize(("task", "name"), dict.fromkeys(CASES))
 def test_the_same_after_fit_and_after_more(task, name):
     """`partial_fit` goes on: with the moments, the count, the rate and the row order."""
-    theirs, ours, x, y = taken_over(task, SETTINGS[name], lambda m, x, y: m.fit(x, y))
+    theirs, ours, x, y = taken_over(task, SETTINGS[name])
     assert type(ours) is (MLPClassifier if task in CLASSIFIERS else MLPRegressor)
     if task.endswith("counts"):
         assert ours.loss == "poisson"
@@ -86,7 +90,7 @@ def test_the_same_after_partial_fit(solver):
 @pytest.mark.parametrize("task", ["multiclass", "values"])
 @pytest.mark.parametrize("more", [{}, {"early_stopping": True}, {"solver": "lbfgs"}])
 def test_a_warm_start_goes_on(task, more):
-    theirs, ours, x, y = taken_over(task, more, lambda m, x, y: m.fit(x, y), warm_start=True)
+    theirs, ours, x, y = taken_over(task, more, warm_start=True)
     assert_same((theirs, ours), x, y)
     for model in (theirs, ours):
         quietly(model.fit, x, y)
@@ -96,7 +100,7 @@ def test_a_warm_start_goes_on(task, more):
 
 @pytest.mark.parametrize("task", ["multiclass", "values"])
 def test_a_new_fit_forgets_what_was_taken_over(task):
-    theirs, ours, x, y = taken_over(task, {}, lambda m, x, y: m.fit(x, y))
+    theirs, ours, x, y = taken_over(task, {})
     for model in (theirs, ours):
         quietly(model.fit, -x, y)
     assert_same((theirs, ours), -x, y)
@@ -104,15 +108,13 @@ def test_a_new_fit_forgets_what_was_taken_over(task):
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_single_precision(solver):
-    theirs, ours, x, y = taken_over(
-        "multiclass", {"solver": solver}, lambda m, x, y: m.fit(x, y), dtype="float32"
-    )
+    theirs, ours, x, y = taken_over("multiclass", {"solver": solver}, dtype="float32")
     assert ours.coefs_[0].dtype == theirs.coefs_[0].dtype
     assert_same_use((theirs, ours), x, y, limit=1e-5)
 
 
 def test_the_first_model_stays_as_it_is():
-    theirs, ours, x, y = taken_over("multiclass", {}, lambda m, x, y: m.fit(x, y))
+    theirs, ours, x, y = taken_over("multiclass", {})
     before = [w.copy() for w in theirs.coefs_]
     moments = [m.copy() for m in theirs._optimizer.ms]
     for _ in range(3):
@@ -166,7 +168,7 @@ def test_a_network_goes_where_its_data_is(use_library):
 def test_moved_and_pickled_models_go_on(use_library):
     import pickle
 
-    theirs, ours, x, y = taken_over("multiclass", {}, lambda m, x, y: m.fit(x, y))
+    theirs, ours, x, y = taken_over("multiclass", {})
     other = pickle.loads(pickle.dumps(ours))
     for model in (theirs, ours, other):
         model.partial_fit(x, y)
@@ -180,14 +182,12 @@ def test_moved_and_pickled_models_go_on(use_library):
 
 
 def test_what_is_refused():
-    with pytest.raises(
-        TypeError, match=r"model is a sklearn.linear_model.*; expected a fitted skl"
+    for model, kind in (
+        (sklearn.linear_model.LogisticRegression(), r"sklearn\.linear_model.*"),
+        (MLPClassifier(), r"xpnn\.estimators.*\.MLPClassifier"),
     ):
-        from_sklearn(sklearn.linear_model.LogisticRegression())
-    with pytest.raises(
-        TypeError, match=r"model is a xpnn.estimators.classifier.MLPClassifier; exp"
-    ):
-        from_sklearn(MLPClassifier())
+        with pytest.raises(TypeError, match=f"model is a {kind}; expected a fitted sklearn"):
+            from_sklearn(model)
     with pytest.raises(NotFittedError):
         from_sklearn(pair("values")[0])
 

@@ -83,22 +83,25 @@ def test_wrong_data(args, message):
             kind().fit(*args)
 
 
-def test_three_classes_want_start_values_for_three_units():
-    x, y = problem(3)
-    with pytest.raises(ValueError, match=r"Its shape is \(1, 4\); expected \(3, 4\)"):
-        Perceptron().fit(x, y, np.ones((1, 4)))
-    with pytest.raises(ValueError, match=r"Its shape is \(1,\); expected \(3,\)"):
-        Perceptron().fit(x, y, None, np.ones(1))
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ((np.ones((1, 4)),), r"Its shape is \(1, 4\); expected \(3, 4\)"),
+        ((None, np.ones(1)), r"Its shape is \(1,\); expected \(3,\)"),
+    ],
+)
+def test_three_classes_want_start_values_for_three_units(start, message):
+    with pytest.raises(ValueError, match=message):
+        Perceptron().fit(*problem(3), *start)
 
 
-def test_not_fitted_wrong_width_and_names():
+def test_not_fitted_and_wrong_width():
     with pytest.raises(NotFittedError):
         Perceptron().predict(X)
     model = Perceptron().fit(X, Y)
-    with pytest.raises(ValueError, match="X has 3 features, but Perceptron is expecting 4"):
-        model.predict(X[:, :3])
-    with pytest.raises(ValueError, match="X has 3 features, but Perceptron is expecting 4"):
-        model.partial_fit(X[:, :3], Y)
+    for call, args in ((model.predict, ()), (model.partial_fit, (Y,))):
+        with pytest.raises(ValueError, match="X has 3 features, but Perceptron is expecting 4"):
+            call(X[:, :3], *args)
 
 
 def test_partial_fit_refuses_what_scikit_learn_refuses():

@@ -35,14 +35,10 @@ def test_every_library_learns_the_same(name, classes, backend, assert_close):
     assert model.history_.updates == expected.history_.updates
     assert_close(model.coef_, expected.coef_, backend, factor=10)
     assert_close(model.intercept_, expected.intercept_, backend, factor=10)
-    assert_close(
-        model.decision_function(backend.asarray(x)), expected.decision_function(x), backend,
-        factor=10,
-    )  # fmt: skip
-    assert_close(
-        model.predict(backend.asarray(x)), expected.predict(x), backend, dtype=backend.xp.int64
-    )
-    assert model.score(backend.asarray(x), y) == expected.score(x, y)
+    rows, scores = backend.asarray(x), expected.decision_function(x)
+    assert_close(model.decision_function(rows), scores, backend, factor=10)
+    assert_close(model.predict(rows), expected.predict(x), backend, dtype=backend.xp.int64)
+    assert model.score(rows, y) == expected.score(x, y)
 
 
 def test_labels_and_weights_may_be_on_the_device(backend, assert_close):
@@ -62,15 +58,15 @@ def test_labels_and_weights_may_be_on_the_device(backend, assert_close):
 def test_kinds_of_labels(backend):
     x, y = problem(3)
     rows = backend.asarray(x)
-    words = np.array(["a", "b", "c"])[y]
-    found = Perceptron().fit(rows, words).predict(rows)
-    assert isinstance(found, np.ndarray)
-    assert set(found) <= {"a", "b", "c"}
-    found = Perceptron().fit(rows, y > 0).predict(rows)
-    assert found.dtype == backend.xp.bool
-    found = Perceptron().fit(rows, y.astype(float)).predict(rows)
-    assert backends.backend_of(found).name == backend.name
-    assert set(backends.to_host(found).tolist()) <= {0.0, 1.0, 2.0}
+    words, truths, numbers = (
+        Perceptron().fit(rows, labels).predict(rows)
+        for labels in (np.array(["a", "b", "c"])[y], y > 0, y.astype(float))
+    )
+    assert isinstance(words, np.ndarray)
+    assert set(words) <= {"a", "b", "c"}
+    assert truths.dtype == backend.xp.bool
+    assert backends.backend_of(numbers).name == backend.name
+    assert set(backends.to_host(numbers).tolist()) <= {0.0, 1.0, 2.0}
 
 
 def test_lists_go_to_the_model_and_arrays_of_others_are_refused(backend, assert_close):
@@ -80,13 +76,12 @@ def test_lists_go_to_the_model_and_arrays_of_others_are_refused(backend, assert_
     assert_close(model.decision_function(x.tolist()), scores, backend)
     if backend.name == "numpy":
         return
-    for call in (model.predict, model.decision_function):
+    for call, args in (
+        (model.predict, [x]), (model.decision_function, [x]), (model.partial_fit, [x, y]),
+        (model.partial_fit, [csr_array(x), y]),
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=rf"{call.__name__}\(\) must use the same namespace"):
-            call(x)
-    with pytest.raises(ValueError, match=r"partial_fit\(\) must use the same namespace"):
-        model.partial_fit(x, y)
-    with pytest.raises(ValueError, match=r"partial_fit\(\) must use the same namespace"):
-        model.partial_fit(csr_array(x), y)
+            call(*args)
     with pytest.raises(ValueError, match="only NumPy's can be sparse"):
         model.sparsify()
 
@@ -108,31 +103,37 @@ def test_models_move_and_travel(backend, assert_close):
 
 
 def test_wrong_arrays_of_every_library(backend):
-    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
-        Perceptron().fit(backend.asarray([1.0, 2.0]), [0, 1])
-    with pytest.raises(ValueError, match="contains NaN"):
-        Perceptron().fit(backend.asarray([[np.nan], [1.0]]), [0, 1])
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        Perceptron().fit(backend.asarray([[2.0], [1.0]]), [0, 1, 1])
+    for x, y, message in (
+        ([1.0, 2.0], [0, 1], "Expected 2D array, got 1D array"),
+        ([[np.nan], [1.0]], [0, 1], "contains NaN"),
+        ([[2.0], [1.0]], [0, 1, 1], "inconsistent numbers of samples"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Perceptron().fit(backend.asarray(x), y)
     model = Perceptron().fit(backend.asarray([[2.0], [1.0]]), [0, 1])
     with pytest.raises(ValueError, match="X has 2 features, but Perceptron is expecting 1"):
         model.predict(backend.asarray([[1.0, 2.0]]))
 
 
 SCRIPT = """
-import warnings
+import sys, warnings
 from unittest import SkipTest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from xpnn import Perceptron
 
 warnings.simplefilter("ignore")
 for estimator, check in estimator_checks_generator(Perceptron()):
-    if check.func.__name__.startswith("check_array_api"):
-        try:
-            check(estimator)
-        except SkipTest:
-            continue
-        print(check.func.__name__, *check.keywords.values())
+    named = " ".join(map(str, check.keywords.values()))
+    if not check.func.__name__.startswith("check_array_api"):
+        continue
+    # PyTorch built with CUDA is asked for it on machines without a GPU too.
+    if "cuda" in named and not sys.modules["torch"].cuda.is_available():
+        continue
+    try:
+        check(estimator)
+    except SkipTest:
+        continue
+    print(check.func.__name__, named)
 """
 
 

@@ -9,11 +9,7 @@ from safetensors.numpy import save_file
 
 import sealing
 import xpnn
-from xpnn.export import (
-    ModelFileError,
-    layer_from_config,
-    layer_to_config,
-)
+from xpnn.export import ModelFileError, layer_from_config, layer_to_config
 from xpnn.files import load, read_record, save
 from xpnn.layers import Activation, Chain, Dense, Dropout, RawErrorDense
 from xpnn.training import Network
@@ -48,18 +44,12 @@ def test_every_layer_comes_back_from_json(layer):
         ({"type": "Activation", "name": "sinus"}, "layer Activation cannot be made: .*'sinus'"),
         ({"type": "Chain", "layers": []}, "layer Chain cannot be made: layers is empty"),
         ({"type": "Chain", "layers": [{"type": "Nope"}]}, "layer type 'Nope' is not known"),
-        (
-            {"type": "Chain", "layers": "abc"},
-            "Chain cannot be made: layers is 'abc'; expected list",
-        ),
+        ({"type": "Chain", "layers": "abc"}, "Chain cannot be made: layers is 'abc'; expected lis"),
         ({"type": "Chain"}, "layer Chain cannot be made"),
         ({"type": "Dense", "width": 2.5}, "Dense cannot be made: width is 2.5; expected int"),
         ({"type": "Dense", "width": 2, "bias": "no"}, "bias is 'no'; expected bool"),
         ({"type": "Dense", "width": 2, "init": 1}, "init is 1; expected str"),
-        (
-            {"type": "Dense", "width": 2, "init": "normal", "scale": "1"},
-            r"scale is '1'; expected float \| None",
-        ),
+        ({"type": "Dense", "width": 2, "scale": "1"}, r"scale is '1'; expected float \| None"),
         ({"type": "Activation", "name": "elu", "alpha": []}, r"alpha is \[\]; expected float"),
     ],
 )
@@ -107,18 +97,13 @@ def test_a_file_that_is_not_whole(tmp_path, damage, read):
 
 
 @pytest.mark.parametrize("read", [load, read_record])
-def test_a_foreign_safetensors_file(tmp_path, read):
+def test_other_files_and_places(tmp_path, read):
     for metadata in (None, {"format": "pt"}):
         save_file({"a": np.zeros(3)}, tmp_path / "foreign", metadata=metadata)
-        refused(
-            tmp_path / "foreign", "safetensors file, but not a model file that xpnn wrote", read
-        )
-
-
-def test_a_folder_and_a_missing_file(tmp_path):
-    refused(tmp_path, "a folder; expected a model file")
+        refused(tmp_path / "foreign", "file, but not a model file that xpnn wrote", read)
+    refused(tmp_path, "a folder; expected a model file", read)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        load(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
 
 
 def test_a_newer_format(tmp_path):
@@ -151,13 +136,10 @@ def test_a_header_that_is_not_ours(tmp_path, change, message):
         refused(path, message, read_record)
 
 
-@pytest.mark.parametrize("read", [load, read_record])
-def test_another_kind_of_model_is_named(tmp_path, read):
+def test_another_kind_of_model_is_named(tmp_path):
     path = edited(tmp_path, lambda header: {**header, "kind": "forest"})
-    if read is load:
-        refused(path, "it holds a model of the kind 'forest', which is not known")
-    else:
-        assert read(path) == {}
+    refused(path, "it holds a model of the kind 'forest', which is not known")
+    assert read_record(path) == {}
 
 
 def test_every_flipped_bit_is_noticed(tmp_path):
@@ -210,10 +192,7 @@ def test_a_structure_that_is_wrong(tmp_path, change, message):
             lambda a: a.update({"0.weights": np.zeros((3, 2))}),
             r"0\.weights has shape \(3, 2\) and type float64; expected \(2, 3\) and float64",
         ),
-        (
-            lambda a: a.update({"0.bias": np.zeros(3, "float32")}),
-            r"0\.bias has shape \(3,\) and type float32; expected \(3,\) and float64",
-        ),
+        (lambda a: a.update({"0.bias": np.zeros(3, "f4")}), r"float32; expected .3,. and float64"),
         (lambda a: a.update({"0.bias": np.zeros(3, "int64")}), "type int64; expected"),
     ],
 )

@@ -53,6 +53,12 @@ def refused(path, kind):
 READERS = {"network": read_model, "classifier": read_model, "checkpoint": resume}
 
 
+def source_of(name):
+    """A good file, its header, and the key of it."""
+    source, key = FOLDER / f"{name}.safetensors", CHECKPOINT if name == "checkpoint" else "xpnn"
+    return source, sealing.header_of(source, key), key
+
+
 def check(name, path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a model that lived elsewhere
@@ -92,8 +98,8 @@ def test_bytes_that_are_damaged(name, seed, tmp_path):
 @given(seed=st.integers(0, 2**64))
 def test_headers_that_are_damaged_and_sealed_again(name, seed, tmp_path):
     """The checksums are right, so that everything behind them is reached."""
-    source, key = FOLDER / f"{name}.safetensors", CHECKPOINT if name == "checkpoint" else "xpnn"
-    text = mutated(json.dumps(sealing.header_of(source, key)).encode(), seed).decode("latin-1")
+    source, header, key = source_of(name)
+    text = mutated(json.dumps(header).encode(), seed).decode("latin-1")
     try:
         header = json.loads(text)
     except ValueError:
@@ -126,8 +132,7 @@ def places(value, found):
 @examples(100)
 @given(data=st.data())
 def test_other_values_in_a_header(name, data, tmp_path):
-    source, key = FOLDER / f"{name}.safetensors", CHECKPOINT if name == "checkpoint" else "xpnn"
-    header = sealing.header_of(source, key)
+    source, header, key = source_of(name)
     header.pop("record", None)
     place = data.draw(st.sampled_from([p for p in places(header, []) if p]))
     where = data.draw(
@@ -139,12 +144,6 @@ def test_other_values_in_a_header(name, data, tmp_path):
     check(name, sealing.write_sealed(tmp_path / "other", header, load_file(source), key))
 
 
-def sealed(tmp_path, name, change):
-    source, key = FOLDER / f"{name}.safetensors", CHECKPOINT if name == "checkpoint" else "xpnn"
-    header = change(sealing.header_of(source, key))
-    return sealing.write_sealed(tmp_path / "large", header, load_file(source), key)
-
-
 def huge_tensors(tmp_path):
     """A header of safetensors that claims more bytes than there are."""
     entry = {"dtype": "F64", "shape": [2**40], "data_offsets": [0, 2**43]}
@@ -154,38 +153,39 @@ def huge_tensors(tmp_path):
     return path
 
 
-def wide_layers(tmp_path):
-    def change(header):
-        header["network"]["layers"] = [{"type": "Dense", "width": 10**12}] * 1000
-        return header
-
-    return sealed(tmp_path, "network", change)
+def wide_layers(header):
+    header["network"]["layers"] = [{"type": "Dense", "width": 10**12}] * 1000
 
 
-def wide_estimator(tmp_path):
-    def change(header):
-        header["estimator"]["fitted"]["_hidden"] = [10**9] * 1000
-        return header
-
-    return sealed(tmp_path, "classifier", change)
+def wide_estimator(header):
+    header["estimator"]["fitted"]["_hidden"] = [10**9] * 1000
 
 
-def many_lists(tmp_path):
-    return sealed(tmp_path, "network", lambda h: {**h, "record": {"a": [[]] * 60_000}})
+def many_lists(header):
+    header["record"] = {"a": [[]] * 60_000}
 
 
-def deep_lists(tmp_path):
+def deep_lists(header):
     value = []
     for _ in range(500):
         value = [value]
-    return sealed(tmp_path, "classifier", lambda h: {**h, "record": {"a": value}})
+    header["record"] = {"a": value}
 
 
-@pytest.mark.parametrize(
-    "make", [huge_tensors, wide_layers, wide_estimator, many_lists, deep_lists]
-)
-def test_memory_is_bounded_by_the_size_of_the_file(make, tmp_path):
-    path = make(tmp_path)
+LARGE = [
+    (huge_tensors, None), ("network", wide_layers), ("classifier", wide_estimator),
+    ("network", many_lists), ("classifier", deep_lists),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "change"), LARGE)
+def test_memory_is_bounded_by_the_size_of_the_file(source, change, tmp_path):
+    if change is None:
+        path = source(tmp_path)
+    else:
+        source, header, key = source_of(source)
+        change(header)
+        path = sealing.write_sealed(tmp_path / "large", header, load_file(source), key)
     xpnn.load(FOLDER / "classifier.safetensors")  # everything is imported
     tracemalloc.start()
     try:

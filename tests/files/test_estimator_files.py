@@ -1,7 +1,6 @@
 """Fitted estimators as model files."""
 
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -10,16 +9,10 @@ from sklearn.linear_model import LogisticRegression
 
 import sealing
 import xpnn
-from xpnn import MLPClassifier, MLPRegressor, Network, backends
+from xpnn import MLPClassifier, MLPRegressor, Perceptron, backends
 from xpnn.files import ModelFileError, read_record
 from xpnn.layers import Activation, CustomActivation
-from xpnn.optimizers import (
-    AdamW,
-    CosineWarmup,
-    RMSprop,
-    chain,
-    clip_by_global_norm,
-)
+from xpnn.optimizers import AdamW, CosineWarmup, RMSprop, chain, clip_by_global_norm
 from xpnn.training import Loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -41,17 +34,17 @@ def regressor(y=SCORES, **options):
     return MLPRegressor(**COMMON | options).fit(X, y)
 
 
-def of_frame():
+def perceptron(y=LABELS, x=X, **options):
+    return Perceptron(random_state=0, **options).fit(x, y)
+
+
+def framed(columns):
     pandas = pytest.importorskip("pandas", reason="frames need pandas")
-    return MLPClassifier(**COMMON).fit(pandas.DataFrame(X, columns=["a", "b", "c", "ü"]), LABELS)
+    return pandas.DataFrame(X, columns=columns)
 
 
-def with_names(model, x):
-    if not hasattr(model, "feature_names_in_"):
-        return x
-    import pandas
-
-    return pandas.DataFrame(x, columns=model.feature_names_in_)
+def rows_for(model):
+    return framed(model.feature_names_in_) if hasattr(model, "feature_names_in_") else X
 
 
 MODELS = {
@@ -66,7 +59,7 @@ MODELS = {
     "truth values": lambda: classifier(TWO > 0),
     "fractions": lambda: classifier(np.asarray([0.0, 1.0, 7.0])[LABELS]),
     "small integers": lambda: classifier(LABELS.astype("int8")),
-    "names of features": of_frame,
+    "names of features": lambda: classifier(x=framed(["a", "b", "c", "ü"])),
     "everything": lambda: classifier(
         hidden_layer_sizes=[5, np.int64(4)], activation=["gelu", Activation("elu", 0.5)],
         dropout=[0.1, 0], loss=Loss("softmax_cross_entropy", 0.1),
@@ -87,6 +80,11 @@ MODELS = {
     "no hidden layer": lambda: regressor(hidden_layer_sizes=()),
     "initialized": lambda: MLPClassifier(**COMMON).initialize(X, LABELS),
     "generator": lambda: classifier(random_state=np.random.RandomState(4)),
+    "perceptron": perceptron,
+    "perceptron of two classes": lambda: perceptron(TWO > 0, class_weight={True: 2.0}),
+    "perceptron of words": lambda: perceptron(WORDS.astype(object)[LABELS]),
+    "perceptron of fractions": lambda: perceptron(np.asarray([0.0, 1.0, 7.0])[LABELS], x=framed(
+        ["a", "b", "c", "ü"])),
     "partial": lambda: MLPClassifier(**COMMON, early_stopping=True).partial_fit(
         X, LABELS, classes=[0, 1, 2], X_val=X, y_val=LABELS
     ),
@@ -95,13 +93,9 @@ MODELS = {
 
 def outputs(model):
     """Everything that a model says of rows."""
-    x = with_names(model, X)
-    found = [model.predict(x)]
-    for name in ("predict_proba", "decision_function"):
-        if hasattr(model, name):
-            found.append(getattr(model, name)(x))
-    if model.n_layers_ > 2:
-        found.append(model.transform(x))
+    names = ["predict", "predict_proba", "decision_function"]
+    names += ["transform"] if getattr(model, "n_layers_", 0) > 2 else []
+    found = [getattr(model, n)(rows_for(model)) for n in names if hasattr(model, n)]
     return [f.toarray() if hasattr(f, "toarray") else f for f in found]
 
 
@@ -115,26 +109,24 @@ def same_arrays(found, expected):
     return True
 
 
-@pytest.fixture(params=MODELS)
-def model(request):
-    return MODELS[request.param]()
-
-
-def test_it_predicts_the_same_bits(model, tmp_path):
+@pytest.mark.parametrize("name", MODELS)
+def test_it_comes_back_the_same(name, tmp_path):
+    model = MODELS[name]()
     path = xpnn.save(model, tmp_path / "m.safetensors", {"by": "me"})
     found = xpnn.load(path)
     assert type(found) is type(model)
     assert same_arrays(outputs(found), outputs(model))
     assert read_record(path) == {"by": "me"}
-    assert found.n_iter_ == model.n_iter_
-    for name in ("loss_curve_", "validation_scores_", "best_loss_", "t_", "stopped_", "loss_"):
+    for name in (
+        "loss_curve_", "validation_scores_", "best_loss_", "t_", "stopped_", "loss_", "n_iter_",
+        "n_features_in_", "converged_",
+    ):  # fmt: skip
         assert getattr(found, name, None) == getattr(model, name, None)
+    if isinstance(model, Perceptron):
+        assert found.history_.verdict() == model.history_.verdict()
     again = xpnn.save(found, tmp_path / "again", {"by": "me"})
     assert again.read_bytes() == path.read_bytes()
-
-
-def test_parameters_come_back(model, tmp_path):
-    found, given = xpnn.load(xpnn.save(model, tmp_path / "m")).get_params(), model.get_params()
+    found, given = found.get_params(), model.get_params()
     assert found.keys() == given.keys()
     for name, value in given.items():
         if name == "random_state" and not isinstance(value, int):
@@ -147,7 +139,7 @@ def test_parameters_come_back(model, tmp_path):
 @pytest.mark.parametrize("name", [n for n in MODELS if n != "lbfgs"])
 def test_it_goes_on_learning_the_same(name, tmp_path):
     model = MODELS[name]()
-    if isinstance(model, MLPClassifier):
+    if hasattr(model, "classes_"):
         y = model.classes_[LABELS % len(model.classes_)]
         if "labels" in name:
             y = SEVERAL.astype(int)
@@ -158,8 +150,8 @@ def test_it_goes_on_learning_the_same(name, tmp_path):
         y = y[:, 0] if model.n_outputs_ == 1 else y
     found = xpnn.load(xpnn.save(model, tmp_path / "m"))
     for m in (model, found):
-        given = {"X_val": with_names(m, X), "y_val": y} if m.early_stopping else {}
-        m.partial_fit(with_names(m, X), y, **given)
+        given = {"X_val": rows_for(m), "y_val": y} if m.early_stopping else {}
+        m.partial_fit(rows_for(m), y, **given)
     assert same_arrays(outputs(found), outputs(model))
 
 
@@ -174,53 +166,62 @@ def test_a_warm_start_goes_on_the_same(tmp_path):
 def test_weights_of_the_users_own_are_saved(tmp_path):
     model = classifier()
     model.coefs_ = [np.zeros_like(w) for w in model.coefs_]
-    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
-    assert same_arrays(outputs(found), outputs(model))
+    assert same_arrays(outputs(xpnn.load(xpnn.save(model, tmp_path / "m"))), outputs(model))
 
 
-def test_every_library(backend, tmp_path):
+def weights_of(model):
+    return [model.coef_] if isinstance(model, Perceptron) else model.coefs_
+
+
+@pytest.mark.parametrize("make", [classifier, perceptron])
+def test_every_library(make, backend, tmp_path):
     x = backend.asarray(X)
-    model = MLPClassifier(**COMMON).fit(x, LABELS)
+    model = make(x=x)
+    scores = backends.to_host(outputs_on(model, x))
     path = xpnn.save(model, tmp_path / "m")
     for found in (xpnn.load(path), xpnn.load(path, backend)):
-        probabilities = found.predict_proba(x)
-        assert backends.device_of(probabilities) == backend.device
-        same = backends.to_host(probabilities) == backends.to_host(model.predict_proba(x))
-        assert same.all()
-    host = xpnn.load(path, "numpy").predict_proba(X)
+        assert backends.backend_of(weights_of(found)[0]) == backend
+        assert (backends.to_host(outputs_on(found, x)) == scores).all()
+    host = outputs_on(xpnn.load(path, "numpy"), X)
     assert isinstance(host, np.ndarray)
-    assert np.allclose(host, backends.to_host(model.predict_proba(x)), atol=1e-5)
+    assert np.allclose(host, scores, atol=1e-5)
 
 
-def test_another_dtype(tmp_path):
-    path = xpnn.save(classifier(), tmp_path / "m")
-    found = xpnn.load(path, dtype="float32").partial_fit(X, LABELS)
-    assert {w.dtype.name for w in found.coefs_} == {"float32"}
-    assert xpnn.load(path, backends.select("numpy", dtype="float16")).coefs_[0].dtype == "float16"
+def outputs_on(model, x):
+    call = model.predict_proba if hasattr(model, "predict_proba") else model.decision_function
+    return call(x)
+
+
+@pytest.mark.parametrize("name", ["numbers", "partial", "perceptron"])
+def test_another_dtype(name, tmp_path):
+    path = xpnn.save(MODELS[name](), tmp_path / "m")
+    found = xpnn.load(path, dtype="float32")
+    again = xpnn.load(xpnn.save(found, tmp_path / "again"))  # every part of it has this dtype
+    assert same_arrays(outputs(again), outputs(found))
+    found.partial_fit(X, LABELS, **({"X_val": X, "y_val": LABELS} if name == "partial" else {}))
+    assert {w.dtype.name for w in weights_of(found)} == {"float32"}
+    half = xpnn.load(path, backends.select("numpy", dtype="float16"))
+    assert {w.dtype.name for w in weights_of(half)} == {"float16"}
     with pytest.raises(ValueError, match="dtype='bfloat16' is not one of estimators"):
         xpnn.load(path, dtype="bfloat16")
-    with pytest.raises(ValueError, match="device='cpu' goes with a backend"):
-        xpnn.load(path, device="cpu")
+
+
+def test_a_perceptron_for_inference_and_a_sparse_one(tmp_path):
+    model = perceptron()
+    scores = model.decision_function(X)
+    found = xpnn.load(xpnn.save(model.sparsify(), tmp_path / "m", for_inference=True))
+    assert found.decision_function(X).tobytes() == scores.tobytes()
+    assert len(found.history_) == 0
+    assert b"epochs" not in (tmp_path / "m").read_bytes()
 
 
 def test_a_library_that_is_not_there_is_a_warning(tmp_path):
     path = xpnn.save(classifier(), tmp_path / "m")
-
-    def moved(header):
-        header["estimator"]["place"] = ["cupy", "cuda:99", "float64"]
-        return header
-
-    other = sealing.edited(path, tmp_path / "other", moved)
+    change = put("place", value=["cupy", "cuda:99", "float64"])
+    other = sealing.edited(path, tmp_path / "other", change)
     with pytest.warns(UserWarning, match=r"the model was on cupy \(cuda:99\).*on NumPy now"):
         found = xpnn.load(other)
     assert same_arrays(outputs(found), outputs(xpnn.load(path)))
-
-
-def test_networks_and_records_too(tmp_path):
-    net = Network(4, [3, "tanh", 2], seed=0, backend="numpy")
-    path = xpnn.save(net, tmp_path / "n", {"a": 1})
-    assert (xpnn.load(path).scores(X) == net.scores(X)).all()
-    assert read_record(path) == {"a": 1}
 
 
 # What cannot be saved
@@ -251,11 +252,9 @@ OWN = CustomActivation(lambda z, xp: z, lambda z, a, da, xp: da)
         ),
         (lambda: classifier(early_stopping=True, monitor=score), "^monitor holds <function score"),
         (lambda: classifier(optimizer=OwnSGD(0.1)), r"^optimizer holds OwnSGD\("),
-        (lambda: MLPClassifier(), "the MLPClassifier is not fitted; call fit, and save it then"),
-        (
-            lambda: Own(**COMMON).fit(X, LABELS),
-            r"Own cannot be saved; expected one of Network, MLP",
-        ),
+        (MLPClassifier, "the MLPClassifier is not fitted; call fit, and save it then"),
+        (Perceptron, "the Perceptron is not fitted; call fit, and save it then"),
+        (lambda: Own(**COMMON).fit(X, LABELS), "Own cannot be saved; expected one of Network, MLP"),
         (LogisticRegression, "LogisticRegression cannot be saved; expected one of Network"),
         (lambda: classifier().set_params(alpha=-1), "cannot be saved: The 'alpha' parameter"),
     ],
@@ -355,24 +354,43 @@ def test_arrays_that_do_not_fit(change, message, tmp_path):
         xpnn.load(sealing.edited(path, tmp_path / "other", arrays=change))
 
 
-def test_texts_wider_than_they_are_take_no_memory(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("fitted", "n_features_in_", value=5), r"coef_ has shape \(3, 4\) .*; expected \(3, 5"),
+        (put("place", 2, value="float32"), "expected .* and float32"),
+        (put("fitted", "n_iter_", value=-1), "n_iter_ is -1, which no Perceptron has"),
+        (put("fitted", "coef_", value=3), "coef_ is 3, which no Perceptron has"),
+        (put("fitted", "intercept_", value={"array": "coef_"}), "intercept_ is array"),
+    ],
+)
+def test_a_perceptron_that_contradicts_itself(change, message, tmp_path):
+    path = xpnn.save(perceptron(), tmp_path / "m")
+    with pytest.raises(ModelFileError, match=message):
+        xpnn.load(sealing.edited(path, tmp_path / "other", change))
+
+
+def test_a_layer_without_a_bias_which_no_estimator_has(tmp_path):
+    path = xpnn.save(classifier(), tmp_path / "m")
+    change = put("layers", "layer", "layers", 0, "bias", value=False)
+    other = sealing.edited(path, tmp_path / "other", change, lambda a: a.pop("parameters.0.bias"))
+    with pytest.raises(ModelFileError, match=r"its layers are .*; an estimator's all have a bias"):
+        xpnn.load(other)
+
+
+@pytest.mark.parametrize(
+    ("texts", "dtype", "message"),
+    [
+        (list(WORDS), "<U500000000", "texts of up to 5 characters with the dtype"),
+        (["a" * 30_000, *"b" * 30_000], "<U30000", "would take 3,600,120,000 bytes"),
+    ],
+)
+def test_texts_wider_than_they_are_take_no_memory(texts, dtype, message, tmp_path):
     path = xpnn.save(classifier(WORDS[LABELS]), tmp_path / "m")
-
-    def wide(header):
-        header["estimator"]["fitted"]["classes_"]["as"] = "<U500000000"
-        return header
-
-    with pytest.raises(ModelFileError, match="texts of up to 5 characters with the dtype"):
-        xpnn.load(sealing.edited(path, tmp_path / "other", wide))
-
-    def many(header):
-        texts = ["a" * 30_000, *"b" * 30_000]
-        value = {"texts": texts, "as": "<U30000", "shape": [30_001]}
-        header["estimator"]["fitted"]["classes_"] = value
-        return header
-
-    with pytest.raises(ModelFileError, match="would take 3,600,120,000 bytes"):
-        xpnn.load(sealing.edited(path, tmp_path / "other", many))
+    value = {"texts": texts, "as": dtype, "shape": [len(texts)]}
+    change = put("fitted", "classes_", value=value)
+    with pytest.raises(ModelFileError, match=message):
+        xpnn.load(sealing.edited(path, tmp_path / "other", change))
 
 
 def test_numbers_that_are_not_finite_are_plain_json(tmp_path):
@@ -388,21 +406,14 @@ def test_a_table_model(tmp_path):
     model = tables.TableModel().fit(frame, "y", max_iter=3, hidden_layer_sizes=(5,))
     path = xpnn.save(model, tmp_path / "m", {"by": "me"})
     found = xpnn.load(path)
-    assert type(found) is tables.TableModel
-    assert list(found.predict(frame)) == list(model.predict(frame))
-    assert same_arrays(outputs_of_table(found, frame), outputs_of_table(model, frame))
     assert read_record(path) == {"by": "me"}
     assert xpnn.save(found, tmp_path / "n", {"by": "me"}).read_bytes() == path.read_bytes()
+    small = xpnn.load(xpnn.save(model, tmp_path / "s", for_inference=True))
+    for other in (found, small):
+        assert type(other) is tables.TableModel
+        assert list(other.predict(frame)) == list(model.predict(frame))
+        assert same_arrays([other.predict_proba(frame)], [model.predict_proba(frame)])
+        assert same_arrays(other.estimator.coefs_, model.estimator.coefs_)
     other = sealing.edited(path, tmp_path / "other", lambda h: {**h, "table": 3})
     with pytest.raises(ModelFileError, match="other: the table's model cannot be made: "):
         xpnn.load(other)
-
-
-def outputs_of_table(model, frame):
-    return [np.asarray(model.predict_proba(frame)), *model.estimator.coefs_]
-
-
-def test_no_warning_on_the_way(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        xpnn.load(xpnn.save(MLPClassifier(**COMMON).initialize(X, LABELS), tmp_path / "m"))

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
+from sklearn import preprocessing
 from sklearn.compose import (
     ColumnTransformer,
     TransformedTargetRegressor,
@@ -17,22 +18,7 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline, make_union
-from sklearn.preprocessing import (
-    Binarizer,
-    FunctionTransformer,
-    KBinsDiscretizer,
-    MaxAbsScaler,
-    MinMaxScaler,
-    Normalizer,
-    OneHotEncoder,
-    OrdinalEncoder,
-    PolynomialFeatures,
-    PowerTransformer,
-    QuantileTransformer,
-    RobustScaler,
-    StandardScaler,
-    TargetEncoder,
-)
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScaler, StandardScaler
 
 import sealing
 import xpnn
@@ -49,28 +35,30 @@ HOLES = np.where(GENERATOR.random(X.shape) < 0.1, np.nan, X)
 WORDS = GENERATOR.choice(["a", "b", "c", "d"], (60, 2), p=[0.4, 0.4, 0.15, 0.05]).astype(object)
 COMMON = {"hidden_layer_sizes": (5,), "max_iter": 3, "random_state": 0}
 
+QUANTILES = {"n_quantiles": 20, "output_distribution": "normal"}
 STEPS = {
     "standard": (StandardScaler(), X),
     "without mean": (StandardScaler(with_mean=False), X),
-    "range": (MinMaxScaler(clip=True), X),
-    "largest": (MaxAbsScaler(), X),
+    "range": (preprocessing.MinMaxScaler(clip=True), X),
+    "largest": (preprocessing.MaxAbsScaler(), X),
     "robust": (RobustScaler(quantile_range=(10, 90)), X),
-    "norm": (Normalizer("l1"), X),
-    "threshold": (Binarizer(threshold=0.1), X),
+    "norm": (preprocessing.Normalizer("l1"), X),
+    "threshold": (preprocessing.Binarizer(threshold=0.1), X),
     "mean": (SimpleImputer(add_indicator=True), HOLES),
     "constant": (SimpleImputer(strategy="constant", fill_value=-1.5), HOLES),
     "one-hot": (OneHotEncoder(sparse_output=False), WORDS),
     "rare": (
-        OneHotEncoder(min_frequency=5, handle_unknown="infrequent_if_exist", drop="first"),
-        WORDS,
+        OneHotEncoder(min_frequency=5, handle_unknown="infrequent_if_exist", drop="first"), WORDS,
     ),
     "float32": (OneHotEncoder(dtype=np.float32, sparse_output=False), WORDS),
-    "ordinal": (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), WORDS),
-    "quantiles": (QuantileTransformer(n_quantiles=20, output_distribution="normal"), X),
-    "power": (PowerTransformer(), X),
-    "polynomial": (PolynomialFeatures(2, include_bias=False), X),
-    "bins": (KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), X),
-    "target": (TargetEncoder(), WORDS),
+    "ordinal": (
+        preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), WORDS,
+    ),
+    "quantiles": (preprocessing.QuantileTransformer(**QUANTILES), X),
+    "power": (preprocessing.PowerTransformer(), X),
+    "polynomial": (preprocessing.PolynomialFeatures(2, include_bias=False), X),
+    "bins": (preprocessing.KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), X),
+    "target": (preprocessing.TargetEncoder(), WORDS),
     "components": (PCA(2), X),
     "decomposition": (TruncatedSVD(2, random_state=0), X),
     "varying": (VarianceThreshold(0.1), X),
@@ -81,8 +69,7 @@ STEPS = {
     "by position": (
         make_column_transformer(
             (StandardScaler(), [0, 1]), ("drop", slice(2, 3)), remainder="passthrough"
-        ),
-        X,
+        ), X,
     ),
 }  # fmt: skip
 
@@ -106,6 +93,11 @@ def of_frame():
     return make_pipeline(columns, MLPClassifier(**COMMON))
 
 
+def again(model, tmp_path, **options):
+    """The model after a way through a file."""
+    return xpnn.load(xpnn.save(model, tmp_path / "m", **options))
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_pipeline_predicts_the_same_bits(name, tmp_path):
     step, x = STEPS[name]
@@ -121,33 +113,30 @@ def test_a_pipeline_predicts_the_same_bits(name, tmp_path):
 def test_columns_of_a_frame(tmp_path):
     table = frame()
     model = of_frame().fit(table, LABELS)
-    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
+    found = again(model, tmp_path)
     assert found.predict_proba(table).tobytes() == model.predict_proba(table).tobytes()
     assert found[0].get_feature_names_out().tolist() == model[0].get_feature_names_out().tolist()
     swapped = table[table.columns[::-1]]
     assert found.predict(swapped).tolist() == model.predict(swapped).tolist()
-    again = found.fit(table, LABELS)  # what was asked for came along, not only what was learned
-    assert again.predict_proba(table).tobytes() == model.predict_proba(table).tobytes()
+    found.fit(table, LABELS)  # what was asked for came along, not only what was learned
+    assert found.predict_proba(table).tobytes() == model.predict_proba(table).tobytes()
 
 
 def test_frames_that_come_out(tmp_path):
     table = frame()[["a", "b"]].fillna(0)
     model = make_pipeline(StandardScaler(), MLPRegressor(**COMMON)).set_output(transform="pandas")
     model.fit(table, VALUES)
-    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
+    found = again(model, tmp_path)
     assert list(found[0].transform(table)) == ["a", "b"]
     assert found.predict(table).tobytes() == model.predict(table).tobytes()
 
 
 def test_a_target_that_is_transformed(tmp_path):
     inner = make_pipeline(StandardScaler(), MLPRegressor(**COMMON))
-    model = TransformedTargetRegressor(inner, transformer=StandardScaler()).fit(X, VALUES)
-    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
-    assert found.predict(X).tobytes() == model.predict(X).tobytes()
     outer = make_pipeline(StandardScaler(), TransformedTargetRegressor(MLPRegressor(**COMMON)))
-    outer.fit(X, VALUES)
-    found = xpnn.load(xpnn.save(outer, tmp_path / "m"))
-    assert found.predict(X).tobytes() == outer.predict(X).tobytes()
+    for model in (TransformedTargetRegressor(inner, transformer=StandardScaler()), outer):
+        model.fit(X, VALUES)
+        assert again(model, tmp_path).predict(X).tobytes() == model.predict(X).tobytes()
 
 
 def test_two_estimators_in_one_file(tmp_path):
@@ -155,7 +144,7 @@ def test_two_estimators_in_one_file(tmp_path):
         [(n, MLPClassifier(**COMMON | {"random_state": i})) for i, n in enumerate("ab")]
     )
     model = make_pipeline(features, Perceptron(random_state=0)).fit(X, LABELS)
-    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
+    found = again(model, tmp_path)
     assert found.decision_function(X).tobytes() == model.decision_function(X).tobytes()
     one, other = (step for _, step in found[0].transformer_list)
     assert not (one.coefs_[0] == other.coefs_[0]).all()
@@ -163,7 +152,7 @@ def test_two_estimators_in_one_file(tmp_path):
 
 def test_it_goes_on_learning_the_same(tmp_path):
     model = make_pipeline(StandardScaler(), MLPClassifier(**COMMON)).fit(X, LABELS)
-    found = xpnn.load(xpnn.save(model, tmp_path / "m"))
+    found = again(model, tmp_path)
     for pipe in (model, found):
         pipe[-1].partial_fit(pipe[0].transform(X), LABELS)
     assert found.predict_proba(X).tobytes() == model.predict_proba(X).tobytes()
@@ -206,65 +195,10 @@ def test_for_inference_leaves_the_optimizer_out(tmp_path):
 
 def test_a_model_for_inference_can_begin_to_learn_anew(tmp_path):
     model = MLPClassifier(**COMMON).fit(X, LABELS)
-    found = xpnn.load(xpnn.save(model, tmp_path / "m", for_inference=True))
+    found = again(model, tmp_path, for_inference=True)
     before = found.coefs_[0].copy()
     assert np.isfinite(found.partial_fit(X, LABELS).loss_)
     assert not (found.coefs_[0] == before).all()
-
-
-@pytest.mark.parametrize("for_inference", [False, True])
-def test_networks_and_tables_take_it_too(for_inference, tmp_path):
-    net = xpnn.Network(4, [3, "tanh", 2], seed=0, backend="numpy")
-    path = xpnn.save(net, tmp_path / "n", for_inference=for_inference)
-    assert (xpnn.load(path).scores(X) == net.scores(X)).all()
-    pytest.importorskip("pandas", reason="tables need pandas")
-    table = frame()
-    model = xpnn.TableModel().fit(table, "label", max_iter=2)
-    path = xpnn.save(model, tmp_path / "t", for_inference=for_inference)
-    assert list(xpnn.load(path).predict(table)) == list(model.predict(table))
-
-
-# Perceptrons
-
-
-@pytest.mark.parametrize("labels", [LABELS, LABELS == "no", np.abs(X[:, 0]).round(), WORDS[:, 0]])
-def test_a_perceptron(labels, tmp_path):
-    model = Perceptron(random_state=0, class_weight={labels[0]: 2.0}).fit(X, labels)
-    path = xpnn.save(model, tmp_path / "m")
-    found = xpnn.load(path)
-    assert found.decision_function(X).tobytes() == model.decision_function(X).tobytes()
-    assert found.predict(X).tolist() == model.predict(X).tolist()
-    assert found.get_params() == model.get_params()
-    for name in ("n_iter_", "t_", "converged_", "n_features_in_"):
-        assert getattr(found, name) == getattr(model, name)
-    assert found.history_.verdict() == model.history_.verdict()
-    assert xpnn.save(found, tmp_path / "again").read_bytes() == path.read_bytes()
-    for unit in (model, found):
-        unit.partial_fit(X, labels)
-    assert found.coef_.tobytes() == model.coef_.tobytes()
-
-
-def test_a_perceptron_for_inference_and_a_sparse_one(tmp_path):
-    model = Perceptron(random_state=0).fit(X, LABELS)
-    scores = model.decision_function(X)
-    found = xpnn.load(xpnn.save(model.sparsify(), tmp_path / "m", for_inference=True))
-    assert found.decision_function(X).tobytes() == scores.tobytes()
-    assert len(found.history_) == 0
-    assert b"epochs" not in (tmp_path / "m").read_bytes()
-
-
-def test_a_perceptron_on_every_library(backend, tmp_path):
-    x = backend.asarray(X)
-    model = Perceptron(random_state=0).fit(x, LABELS)
-    path = xpnn.save(model, tmp_path / "m")
-    for found in (xpnn.load(path), xpnn.load(path, backend)):
-        assert backends.device_of(found.coef_) == backend.device
-        assert (found.predict(x) == model.predict(x)).all()
-    host = xpnn.load(path, "numpy", dtype="float64")
-    assert isinstance(host.coef_, np.ndarray)
-    assert host.coef_.dtype == "float64"
-    with pytest.raises(ValueError, match="dtype='bfloat16' is not one of estimators"):
-        xpnn.load(path, dtype="bfloat16")
 
 
 # What cannot be saved
@@ -278,36 +212,34 @@ def double(x):
     return 2 * x
 
 
+def unknown():
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(X, LABELS)
+
+
+def nested():
+    return pipeline(make_union(StandardScaler(), make_pipeline(KNNImputer())), X)
+
+
+KNN = (
+    r"the step 'knnimputer' is a sklearn\.impute\._knn\.KNNImputer, which cannot be saved; "
+    "expected one of .*SimpleImputer"
+)
+FUNCTION = r"pipeline\.steps\.func holds <function double at .*, which cannot be saved"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (
-            lambda: pipeline(KNNImputer(), X),
-            r"the step 'knnimputer' is a sklearn\.impute\._knn\.KNNImputer, which cannot be saved; "
-            "expected one of .*SimpleImputer",
-        ),
+        (lambda: pipeline(KNNImputer(), X), KNN),
         (lambda: pipeline(OwnScaler(), X), r"the step 'ownscaler' is a .*\.OwnScaler, which"),
-        (
-            lambda: pipeline(make_union(StandardScaler(), make_pipeline(KNNImputer())), X),
-            r"the step 'featureunion\.pipeline\.knnimputer' is a",
-        ),
-        (
-            lambda: pipeline(FunctionTransformer(double), X),
-            r"pipeline\.steps\.func holds <function double at .*, which cannot be saved",
-        ),
-        (
-            lambda: make_pipeline(StandardScaler(), LogisticRegression()).fit(X, LABELS),
-            "the step 'logisticregression' is a .*LogisticRegression, which cannot be saved",
-        ),
+        (nested, r"the step 'featureunion\.pipeline\.knnimputer' is a"),
+        (lambda: pipeline(FunctionTransformer(double), X), FUNCTION),
+        (unknown, "the step 'logisticregression' is a .*LogisticRegression, which cannot be saved"),
         (
             lambda: make_pipeline(StandardScaler(), MLPClassifier()),
-            "the Pipeline is not fitted; call fit, and save it then",
+            "Pipeline is not fitted; call f",
         ),
-        (lambda: Perceptron(), "the Perceptron is not fitted; call fit, and save it then"),
-        (
-            lambda: StandardScaler().fit(X),
-            "a .*StandardScaler cannot be saved; expected one of Net",
-        ),
+        (lambda: StandardScaler().fit(X), "a .*StandardScaler cannot be saved; expected one of Ne"),
     ],
 )
 def test_what_cannot_be_saved_is_named(make, message, tmp_path):
@@ -370,23 +302,6 @@ def test_a_pipeline_that_contradicts_itself(change, message, tmp_path):
     with pytest.raises(ModelFileError, match=message) as error:
         xpnn.load(other)
     assert str(error.value).startswith(f"{other}: ")
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("n_features_in_", 5, r"coef_ has shape \(3, 4\) and type float64; expected \(3, 5\)"),
-        ("_dtype_name", "float32", "expected .* and float32"),
-        ("n_iter_", -1, "n_iter_ is -1, which no Perceptron has"),
-        ("coef_", 3, "coef_ is 3, which no Perceptron has"),
-        ("intercept_", {"array": "coef_"}, r"intercept_ is array"),
-    ],
-)
-def test_a_perceptron_that_contradicts_itself(key, value, message, tmp_path):
-    path = xpnn.save(Perceptron(random_state=0).fit(X, LABELS), tmp_path / "m")
-    change = put(lambda header: header["perceptron"]["fitted"], key, value)
-    with pytest.raises(ModelFileError, match=message):
-        xpnn.load(sealing.edited(path, tmp_path / "other", change))
 
 
 def test_another_version_of_scikit_learn_is_a_warning(tmp_path):

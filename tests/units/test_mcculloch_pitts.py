@@ -26,13 +26,9 @@ def test_gates(backend, assert_close, name):
     assert_close(unit.forward(backend.asarray(SQUARE)), expected, backend)
     for row, answer in zip(SQUARE, expected, strict=True):
         assert_close(unit(backend.asarray(row)), answer, backend)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5])
-@pytest.mark.parametrize("name", GATES)
-def test_gates_with_more_inputs(name, n):
-    table = GATES[name][0](n).truth_table()
-    assert table.outputs == tuple(int(GATES[name][1](row)) for row in product((0, 1), repeat=n))
+    for n in (1, 2, 3, 5):
+        outputs = GATES[name][0](n).truth_table(backend).outputs
+        assert outputs == tuple(int(truth(row)) for row in product((0, 1), repeat=n))
 
 
 def test_not(backend, assert_close):
@@ -46,9 +42,7 @@ def test_the_threshold_itself_fires():
 
 def test_excitatory_and_inhibitory():
     unit = McCullochPitts((1, -2, 0, 0.5), 1)
-    assert unit.excitatory == (0, 3)
-    assert unit.inhibitory == (1,)
-    assert unit.inputs == 4
+    assert (unit.excitatory, unit.inhibitory, unit.inputs) == ((0, 3), (1,), 4)
 
 
 def test_xor_needs_two_layers(backend, assert_close):
@@ -59,15 +53,13 @@ def test_xor_needs_two_layers(backend, assert_close):
     (hidden,) = xor.hidden(x)
     assert_close(hidden, [[0, 1], [1, 1], [1, 1], [1, 0]], backend)
     assert_close(xor.hidden(backend.asarray(SQUARE[3]))[0], [1, 0], backend)
-
-
-def test_no_single_unit_makes_xor():
     steps = (-2, -1, -0.5, 0, 0.5, 1, 2)
-    for a, b, threshold in product(steps, steps, steps):
-        assert McCullochPitts((a, b), threshold).truth_table().outputs != (0, 1, 1, 0)
+    if backend.name == "numpy":
+        for a, b, threshold in product(steps, steps, steps):
+            assert McCullochPitts((a, b), threshold).truth_table().outputs != (0, 1, 1, 0)
 
 
-def test_truth_table_prints_and_iterates(backend):
+def test_truth_tables_print_and_iterate(backend):
     table = McCullochPitts.and_().truth_table(backend)
     assert str(table) == (
         "x1  x2 | AND\n-------+----\n 0   0 |   0\n 0   1 |   0\n 1   0 |   0\n 1   1 |   1"
@@ -75,16 +67,13 @@ def test_truth_table_prints_and_iterates(backend):
     assert list(table) == [((0, 0), 0), ((0, 1), 0), ((1, 0), 0), ((1, 1), 1)]
     assert len(table) == 4
     assert table.hidden == ((),) * 4
-
-
-def test_truth_table_of_xor_shows_the_hidden_units(backend):
     table = McCullochPitts.xor().truth_table(backend)
-    assert table.outputs == (0, 1, 1, 0)
     assert table.hidden == ((0, 1), (1, 1), (1, 1), (1, 0))
-    lines = str(table).splitlines()
-    assert lines[0] == "x1  x2 | OR  NAND | XOR"
-    assert lines[2] == " 0   0 |  0     1 |   0"
-    assert len({len(line) for line in lines}) == 1
+    assert str(table).splitlines() == [
+        "x1  x2 | OR  NAND | XOR", "-------+----------+----",
+        " 0   0 |  0     1 |   0", " 0   1 |  1     1 |   1",
+        " 1   0 |  1     1 |   1", " 1   1 |  1     0 |   0",
+    ]  # fmt: skip
 
 
 def test_integers_and_booleans_become_the_default_float(backend):
@@ -94,28 +83,25 @@ def test_integers_and_booleans_become_the_default_float(backend):
         assert fired.dtype == default
         assert backends.backend_of(fired).device == backend.device
         assert backends.to_host(fired).tolist() == [1.0]
-
-
-def test_lists_are_numpy():
     fired = McCullochPitts.nor()([0, 0])
     assert isinstance(fired, np.ndarray)
     assert fired == 1.0
 
 
+@pytest.mark.parametrize("unit", [McCullochPitts.and_(), McCullochPitts.xor()])
 @pytest.mark.parametrize(
-    ("x", "message"),
+    ("x", "error", "message"),
     [
-        ([0.5, 1], "x holds 0.5; expected only 0 and 1"),
-        ([[0, 1], [2, 0]], "x holds 2; expected only 0 and 1"),
-        ([float("nan"), 1], "x holds nan"),
-        (np.asarray([-1.0, 1.0]), "x holds -1.0"),
+        ([0.5, 1], ValueError, "x holds 0.5; expected only 0 and 1"),
+        ([[0, 1], [2, 0]], ValueError, "x holds 2; expected only 0 and 1"),
+        ([float("nan"), 1], ValueError, "x holds nan"),
+        (np.asarray([-1.0, 1.0]), ValueError, "x holds -1.0"),
+        (["on", "off"], TypeError, "x holds 'on'; expected numbers"),
     ],
 )
-def test_other_values_are_refused_on_the_host(x, message):
-    with pytest.raises(ValueError, match=message):
-        McCullochPitts.and_()(x)
-    with pytest.raises(ValueError, match=message):
-        McCullochPitts.xor()(x)
+def test_other_values_are_refused_on_the_host(x, error, message, unit):
+    with pytest.raises(error, match=message):
+        unit(x)
 
 
 @pytest.mark.parametrize("unit", [McCullochPitts.and_(), McCullochPitts.xor()])
@@ -127,26 +113,31 @@ def test_wrong_shapes_are_refused(backend, unit):
         unit(backend.asarray(np.zeros((0, 2))))
 
 
-def test_words_are_refused():
-    with pytest.raises(TypeError, match="x holds 'on'; expected numbers"):
-        McCullochPitts.and_()(["on", "off"])
+UNIT, NETWORK = McCullochPitts, McCullochPittsNetwork
+TWO, THREE = UNIT.and_(2), UNIT.and_(3)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("call", "error", "message"),
     [
-        (((), 1), ValueError, "weights is empty; expected one for each input"),
-        ((1.0, 1), TypeError, "weights is 1.0; expected a sequence of numbers"),
-        (("12", 1), TypeError, "weights is '12'; expected a sequence"),
-        (((1, "a"), 1), TypeError, r"weights\[1\] holds 'a'; expected numbers"),
-        (((1, float("inf")), 1), ValueError, r"weights\[1\] is inf; expected one finite number"),
-        (([[1, 2]], 1), ValueError, r"weights\[0\] is \[1, 2\]"),
-        (((1,), float("nan")), ValueError, "threshold is nan; expected one finite number"),
+        (lambda: UNIT((), 1), ValueError, "weights is empty; expected one for each input"),
+        (lambda: UNIT(1.0, 1), TypeError, "weights is 1.0; expected a sequence of numbers"),
+        (lambda: UNIT("12", 1), TypeError, "weights is '12'; expected a sequence"),
+        (lambda: UNIT((1, "a"), 1), TypeError, r"weights\[1\] holds 'a'; expected numbers"),
+        (lambda: UNIT((1, np.inf), 1), ValueError, r"weights\[1\] is inf; expected one finite num"),
+        (lambda: UNIT([[1, 2]], 1), ValueError, r"weights\[0\] is \[1, 2\]"),
+        (lambda: UNIT((1,), np.nan), ValueError, "threshold is nan; expected one finite number"),
+        (lambda: UNIT.and_(17).truth_table(), ValueError, r"17 inputs has 2\*\*17 rows; e"),
+        (lambda: NETWORK(((TWO, TWO), (THREE,))), ValueError, r"of layers\[1\] has 3 weights; exp"),
+        (lambda: NETWORK(((TWO, THREE), (TWO,))), ValueError, r"of layers\[0\] has 3 weights; exp"),
+        (lambda: NETWORK(((TWO, TWO),)), ValueError, "the last layer has 2 units; expected one"),
+        (lambda: NETWORK(()), ValueError, "layers holds no unit"),
+        (lambda: NETWORK(((),)), ValueError, "layers holds no unit"),
     ],
 )
-def test_wrong_arguments(arguments, error, message):
+def test_wrong_arguments(call, error, message):
     with pytest.raises(error, match=message):
-        McCullochPitts(*arguments)
+        call()
 
 
 @pytest.mark.parametrize("n", [0, 1.5, True])
@@ -154,24 +145,6 @@ def test_gates_need_inputs(n):
     for make, _ in GATES.values():
         with pytest.raises(ValueError, match=r"n is .*; expected a positive integer"):
             make(n)
-
-
-def test_a_truth_table_has_an_end():
-    with pytest.raises(ValueError, match=r"a truth table of 17 inputs has 2\*\*17 rows"):
-        McCullochPitts.and_(17).truth_table()
-
-
-def test_networks_must_fit_together():
-    two, three = McCullochPitts.and_(2), McCullochPitts.and_(3)
-    with pytest.raises(ValueError, match=r"a unit of layers\[1\] has 3 weights; expected 2"):
-        McCullochPittsNetwork(((two, two), (three,)))
-    with pytest.raises(ValueError, match=r"a unit of layers\[0\] has 3 weights; expected 2"):
-        McCullochPittsNetwork(((two, three), (two,)))
-    with pytest.raises(ValueError, match="the last layer has 2 units; expected one"):
-        McCullochPittsNetwork(((two, two),))
-    for empty in ((), ((),)):
-        with pytest.raises(ValueError, match="layers holds no unit"):
-            McCullochPittsNetwork(empty)
 
 
 def test_units_are_values():

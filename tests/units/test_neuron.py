@@ -24,23 +24,18 @@ def test_tutorial_prediction(backend, assert_close):
     assert_close(neuron(numbers(backend, GAME)), 0.98, backend)
     assert_close(neuron.forward(numbers(backend, [GAME, [1, 2, 3]])), [0.98, 0.5], backend)
 
-
-def test_order_of_the_weights_matters(backend, assert_close):
     assert_close(Neuron(numbers(backend, WEIGHTS[::-1]))(GAME), 0.25, backend)
 
 
 def test_tutorial_similarity(backend, assert_close):
-    a, b, c, d, e = [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 1, 0], [0.5, 0, 0.5, 0], [-1, 1, 0, 0]
-    batch = numbers(backend, [a, b, c, d, e])
-    table = {
-        "a": [2, 0, 1, 0, 1],
-        "b": [0, 2, 1, 1, -1],
-        "c": [1, 1, 2, 0.5, 1],
-        "d": [0, 1, 0.5, 0.5, -0.5],
-        "e": [1, -1, 1, -0.5, 2],
-    }
-    for name, vector in zip("abcde", (a, b, c, d, e), strict=True):
-        assert_close(Neuron(numbers(backend, vector))(batch), table[name], backend)
+    vectors = [[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 1, 0], [0.5, 0, 0.5, 0], [-1, 1, 0, 0]]
+    table = [
+        [2, 0, 1, 0, 1], [0, 2, 1, 1, -1], [1, 1, 2, 0.5, 1], [0, 1, 0.5, 0.5, -0.5],
+        [1, -1, 1, -0.5, 2],
+    ]  # fmt: skip
+    for vector, expected in zip(vectors, table, strict=True):
+        found = Neuron(numbers(backend, vector))(numbers(backend, vectors))
+        assert_close(found, expected, backend)
 
 
 @pytest.mark.parametrize("activation", sorted(set(functional.ACTIVATIONS)))
@@ -84,26 +79,19 @@ def test_one_feature_one_row(backend, assert_close):
     assert_close(neuron(numbers(backend, [[3.0]])), [7.0], backend)
 
 
-@pytest.mark.parametrize("shape", [(2,), (4,), (2, 2), (1, 3, 3), ()])
-def test_wrong_lengths_are_refused(backend, shape):
-    x = numbers(backend, np.ones(shape))
+@pytest.mark.parametrize("shape", [(2,), (4,), (2, 2), (1, 3, 3), (), (0, 3)])
+def test_wrong_shapes_are_refused(backend, shape):
     with pytest.raises(ValueError) as caught:
-        Neuron(numbers(backend, WEIGHTS))(x)
-    assert str(caught.value) == (
-        f"x has shape {shape}; expected (3,) or (n, 3), because there are 3 weights"
-    )
-
-
-def test_empty_batches_are_refused(backend):
-    with pytest.raises(ValueError, match=r"x has shape \(0, 3\); expected at least one row"):
-        Neuron(numbers(backend, WEIGHTS))(numbers(backend, np.ones((0, 3))))
+        Neuron(numbers(backend, WEIGHTS))(numbers(backend, np.ones(shape)))
+    expected = "(3,) or (n, 3), because there are 3 weights"
+    if shape == (0, 3):
+        expected = "at least one row"
+    assert str(caught.value) == f"x has shape {shape}; expected {expected}"
 
 
 def test_other_libraries_are_refused(backend):
-    strangers = np.asarray(GAME)
-    if backend.name == "numpy":
-        strict = pytest.importorskip("array_api_strict")
-        strangers = strict.asarray(GAME)
+    strict = pytest.importorskip("array_api_strict")
+    strangers = (strict if backend.name == "numpy" else np).asarray(GAME)
     neuron = Neuron(numbers(backend, WEIGHTS))
     for call in (neuron.forward, neuron.score, neuron.explain):
         with pytest.raises(MixedArraysError, match=r"^x is an array of \w+ and weights of"):
@@ -145,6 +133,8 @@ def test_the_neuron_keeps_its_own_weights():
     neuron = Neuron(weights)
     weights[0] = 100.0
     assert float(neuron(GAME)) == pytest.approx(0.98)
+    with pytest.raises(AttributeError):
+        neuron.weights = weights
 
 
 def test_random_is_the_same_everywhere(backend, assert_close):
@@ -154,12 +144,8 @@ def test_random_is_the_same_everywhere(backend, assert_close):
     assert neuron.bias == 0.0
     assert neuron.activation == "tanh"
     assert_close(neuron([0.5, -1.0, 2.0]), np.tanh(expected @ [0.5, -1.0, 2.0]), backend)
-
-
-def test_random_chooses_a_library_by_name():
-    assert backends.backend_of(Neuron.random(2, backend="array_api_strict").weights).name == (
-        "array_api_strict"
-    )
+    named = Neuron.random(2, backend=backend.name).weights
+    assert backends.backend_of(named).name == backend.name
     assert isinstance(Neuron.random(2).weights, np.ndarray)
 
 
@@ -195,44 +181,42 @@ def test_logic_with_names():
 def test_explanation_of_the_tutorial(backend):
     found = Neuron(numbers(backend, WEIGHTS), 0.5, "relu").explain(numbers(backend, GAME))
     assert isinstance(found, Explanation)
-    near = {"rel": 1e-6, "abs": 1e-6}
-    assert found.inputs == pytest.approx(GAME, **near)
-    assert found.weights == pytest.approx(WEIGHTS, **near)
-    assert found.contributions == pytest.approx([0.85, 0.13, 0.0], **near)
-    assert found.score == pytest.approx(1.48, **near)
-    assert found.output == pytest.approx(1.48, **near)
-    assert found.bias == 0.5
-    assert found.most_sensitive == 1
-    assert found.largest_contribution == 0
-    assert found.ignored == (2,)
-    assert found.logic == "BIG input[0] OR input[1]"
-    assert all(type(v) is float for v in (*found.inputs, found.score, found.output))
+    parts = *found.inputs, *found.weights, *found.contributions, found.score, found.output
+    expected = [*GAME, *WEIGHTS, 0.85, 0.13, 0.0, 1.48, 1.48]
+    assert list(parts) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert all(type(v) is float for v in parts)
+    assert (found.bias, found.most_sensitive, found.largest_contribution) == (0.5, 1, 0)
+    assert (found.ignored, found.logic) == ((2,), "BIG input[0] OR input[1]")
 
 
-def test_sizes_count_in_an_explanation_not_signs():
-    found = Neuron([0.1, -3.0, 2.0]).explain([1.0, -1.0, 4.0])
-    assert found.most_sensitive == 1
-    assert found.largest_contribution == 2
-    assert Neuron([0.1, -3.0]).explain([1.0, 2.0]).largest_contribution == 1
+@pytest.mark.parametrize(
+    ("weights", "row", "sensitive", "largest", "ignored"),
+    [
+        # Sizes count, not signs.
+        ([0.1, -3.0, 2.0], [1.0, -1.0, 4.0], 1, 2, ()),
+        ([0.1, -3.0], [1.0, 2.0], 1, 1, ()),
+        ([0.0, 0.0], [1.0, 2.0], None, None, (0, 1)),
+        ([1.0, 2.0], [0, 0], 1, None, ()),
+    ],
+)
+def test_what_counts_in_an_explanation(weights, row, sensitive, largest, ignored):
+    found = Neuron(weights).explain(row)
+    assert (found.most_sensitive, found.largest_contribution) == (sensitive, largest)
+    assert found.ignored == ignored
 
 
 def test_explanation_prints_as_a_table():
     text = str(Neuron(WEIGHTS).explain(GAME, names=["fingers", "record", "fans"]))
-    lines = text.splitlines()
-    assert lines[0].split() == ["input", "value", "weight", "value*weight"]
-    assert lines[1].split() == ["fingers", "8.5", "0.1", "0.85", "contributes", "most"]
-    assert lines[2].split() == ["record", "0.65", "0.2", "0.13", "most", "sensitive"]
-    assert lines[3].split() == ["fans", "1.2", "0", "0", "ignored"]
-    assert lines[5].split() == ["score", "0.98"]
-    assert lines[-1] == "The score is high if: BIG fingers OR record"
-
-
-def test_explanation_of_nothing():
-    found = Neuron([0.0, 0.0]).explain([1.0, 2.0])
-    assert found.most_sensitive is None
-    assert found.largest_contribution is None
-    assert found.ignored == (0, 1)
-    assert Neuron([1.0, 2.0]).explain([0, 0]).largest_contribution is None
+    assert text.splitlines() == [
+        "input    value  weight  value*weight",
+        "fingers    8.5     0.1          0.85  contributes most",
+        "record    0.65     0.2          0.13  most sensitive",
+        "fans       1.2       0             0  ignored",
+        "bias                               0",
+        "score                           0.98",
+        "output                          0.98  identity",
+        "The score is high if: BIG fingers OR record",
+    ]
 
 
 def test_only_one_row_is_explained(backend):

@@ -1,70 +1,73 @@
-"""Fitted MLPs as plain values and arrays, for model files."""
+"""Fitted estimators as plain values and arrays, for model files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.preprocessing import LabelBinarizer
 
-from xpnn.backends import (
-    HOST_NAMESPACE,
-    Backend,
-    Device,
-    device_name,
-    dtype_name,
-    host,
-    scalar,
-    to_host,
-)
+from xpnn.backends import HOST_NAMESPACE, device_name, dtype_name, host, scalar, to_host
 from xpnn.engine.trees import leaves, map_tree
 from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.mlp import BaseMLP
+from xpnn.estimators.inputs import is_foreign
+from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.plain import read, write
 from xpnn.estimators.regressor import MLPRegressor
 from xpnn.estimators.rules import ATTRIBUTES, SolverState, is_count
-from xpnn.export.model_file import ModelFileError, check_arrays
+from xpnn.export.model_file import ModelFileError, check_arrays, wrap_errors
 from xpnn.layers import Chain, place, size, walk
 from xpnn.optimizers import Optimizer, Schedule
 from xpnn.training.options import Precision
 from xpnn.training.trainer import OptimizerState
+from xpnn.units.perceptron import Epoch, PerceptronHistory
 
-KINDS: dict[str, type[BaseMLP]] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor, Perceptron)}
 _DTYPES = ("float16", "float32", "float64")
+Checks = dict[str, Callable[[Any], bool]]
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "O"
+def _is_array(axes: int, kinds: str) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, np.ndarray) and v.ndim == axes and v.dtype.kind in kinds
 
 
-def _requested(value: Any) -> bool:
-    return (
-        isinstance(value, tuple)
-        and len(value) == 3
-        and all(v is None or isinstance(v, str) for v in value)
-    )
+def _is_requested(value: Any) -> bool:
+    whole = isinstance(value, tuple) and len(value) == 3
+    return whole and all(v is None or isinstance(v, str) for v in value)
 
 
-# Fitted attributes and what they may be; those in the first table are always there.
-_NEEDED: dict[str, Any] = {
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+# Fitted attributes and what they may be, and those that need not be there.
+_MLP: Checks = {
+    **ATTRIBUTES,
     "n_features_in_": lambda v: is_count(v) and v > 0,
+    "feature_names_in_": _is_array(1, "O"),
     "n_outputs_": lambda v: is_count(v) and v > 0,
     "out_activation_": lambda v: v in ("identity", "logistic", "softmax", "exp"),
-    "n_iter_": is_count,
-    "t_": is_count,
-    "stopped_": lambda v: isinstance(v, bool),
-    "_requested": _requested,
-}
-_POSSIBLE: dict[str, Any] = {
-    **{name: fits for name, fits in ATTRIBUTES.items() if name not in _NEEDED},
-    "feature_names_in_": _texts,
     "classes_": lambda v: isinstance(v, np.ndarray) and v.ndim == 1 and len(v) > 0,
+    "_requested": _is_requested,
 }
-_BINARIZER: dict[str, Any] = {
+_PERCEPTRON: Checks = {
+    "coef_": _is_array(2, "f"),
+    "intercept_": _is_array(1, "f"),
+    "classes_": lambda v: isinstance(v, np.ndarray) and v.ndim == 1 and len(v) > 1,
+    "n_features_in_": is_count,
+    "feature_names_in_": _is_array(1, "O"),
+    "n_iter_": is_count,
+    "t_": lambda v: isinstance(v, float) and v >= 0,
+    "converged_": _is_bool,
+}
+_OPTIONAL = {*ATTRIBUTES, "feature_names_in_", "classes_"} - {"n_iter_", "t_", "stopped_"}
+_BINARIZER: Checks = {
     "y_type_": lambda v: v in ("binary", "multiclass", "multilabel-indicator"),
-    "sparse_input_": lambda v: isinstance(v, bool),
+    "sparse_input_": _is_bool,
 }
-_SOLVER: dict[str, Any] = {
+_SOLVER: Checks = {
     "optimizer": lambda v: isinstance(v, Optimizer),
     "schedule": lambda v: isinstance(v, Schedule),
     "precision": lambda v: isinstance(v, Precision),
@@ -74,73 +77,77 @@ _SOLVER: dict[str, Any] = {
 }
 
 
+def is_fitted(model: Any) -> bool:
+    """Whether an estimator of `KINDS` has weights."""
+    return ("coef_" if isinstance(model, Perceptron) else "network_") in vars(model)
+
+
 # Writing
 
 
 def estimator_content(
     model: Any, for_inference: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write a fitted estimator as plain values and arrays.
+    """Write a fitted estimator of `KINDS` as plain values and arrays.
 
-    Parameters
-    ----------
-    model : MLPClassifier or MLPRegressor
-        Fitted, or made by `initialize`.
-    for_inference : bool, default False
-        Whether to leave out what only `partial_fit` needs: the optimizer's state and the best
-        weights so far.
-
-    Returns
-    -------
-    content : dict
-    arrays : dict of str to numpy.ndarray
-
-    Raises
-    ------
-    ModelFileError
-        It is not fitted, of a class of the user's own, or a parameter cannot be saved.
+    `for_inference` leaves out what only `partial_fit` needs: the optimizer's state, the best
+    weights so far, a perceptron's history.
     """
     name = type(model).__name__
     if KINDS.get(name) is not type(model):
         raise ModelFileError(
             f"a {type(model).__module__}.{name} cannot be saved; expected one of {', '.join(KINDS)}"
         )
-    if "network_" not in vars(model):
+    if not is_fitted(model):
         raise ModelFileError(f"the {name} is not fitted; call fit, and save it then")
+    is_perceptron = isinstance(model, Perceptron)
     try:
         model._validate_params()
-        model._make_loss()
+        if not is_perceptron:
+            model._make_loss()
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the {name} cannot be saved: {error}") from error
     arrays: dict[str, Any] = {}
     given = model.get_params()
-    del given["distributed"]  # where a training ran is nothing that a model is made of
-    parameters = {key: write(given[key], key, arrays) for key in sorted(given)}
-    fitted = {
-        key: write(getattr(model, key), key, arrays)
-        for key in [*_NEEDED, *_POSSIBLE]
-        if hasattr(model, key)
-    }
-    network = model._fitted_network()
-    where = network.backend
+    given.pop("distributed", None)  # where a training ran is nothing that a model is made of
+    where = model._backend if is_perceptron else model._fitted_network().backend
     content = {
         "class": name,
-        "parameters": parameters,
-        "fitted": fitted,
-        "layers": write(network.layers, "layers", {}),
-        "place": [where.name, device_name(where.device), network.dtype],
+        "parameters": {key: write(given[key], key, arrays) for key in sorted(given)},
+        "fitted": {
+            key: write(_on_host(getattr(model, key)), key, arrays)
+            for key in (_PERCEPTRON if is_perceptron else _MLP)
+            if hasattr(model, key)
+        },
+        "place": [where.name, device_name(where.device), dtype_name(where.dtype)],
     }
-    binarizer = vars(model).get("_label_binarizer")
-    if binarizer is not None:
+    if not is_perceptron:
+        _add_network(model, content, arrays, for_inference)
+    elif not for_inference:  # what was updated in each epoch, without the examples
+        epochs = [(epoch.number, epoch.units, epoch.updates) for epoch in model.history_]
+        content |= {"epochs": write(epochs, "epochs", arrays), "stopped": model.history_.stopped}
+    return content, arrays
+
+
+def _on_host(value: Any) -> Any:
+    value = value.toarray() if issparse(value) else value
+    return to_host(value) if is_foreign(value) else value
+
+
+def _add_network(
+    model: Any, content: dict[str, Any], arrays: dict[str, Any], for_inference: bool
+) -> None:
+    network, state = model._fitted_network(), vars(model)
+    content["layers"] = write(network.layers, "layers", {})
+    if "_label_binarizer" in state:
+        binarizer = state["_label_binarizer"]
         content["labels"] = {key: write(getattr(binarizer, key), key, {}) for key in _BINARIZER}
     arrays |= {f"parameters.{key}": to_host(a) for key, a in network.parameters().items()}
-    solver = vars(model).get("_solver_state")
     if not for_inference:
         if model._best_theta is not None:
             arrays["best"] = to_host(model._best_theta)
-        if solver is not None:
-            content["solver"] = _solver_content(solver, arrays)
-    return content, arrays
+        if state.get("_solver_state") is not None:
+            content["solver"] = _solver_content(state["_solver_state"], arrays)
 
 
 def _solver_content(solver: SolverState, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -150,64 +157,31 @@ def _solver_content(solver: SolverState, arrays: dict[str, Any]) -> dict[str, An
     if carry is not None:  # the first of its arrays is the parameters once more
         for i, leaf in enumerate(leaves(carry)[1:]):
             arrays[f"state.{i}"] = to_host(leaf)
-    values = {
-        "optimizer": solver.optimizer,
-        "schedule": solver.schedule,
-        "precision": solver.precision,
-        "steps_taken": training.steps_taken,
-        "epochs": training.epochs,
-        "memory": training.memory,
-    }
-    return {key: write(value, key, {}) for key, value in values.items()}
+    values = vars(training) | vars(solver)
+    return {key: write(values[key], key, {}) for key in _SOLVER}
 
 
 # Reading
 
 
 def estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
-    """Make an estimator of what `estimator_content` gave; its arrays stay on the host.
-
-    Returns
-    -------
-    MLPClassifier or MLPRegressor
-        On NumPy; `placed` brings it to where it was.
-
-    Raises
-    ------
-    ModelFileError
-        There is something in it that no estimator has.
-    """
-    try:
-        return _estimator_from(content, arrays)
-    except ModelFileError:
-        raise
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"the estimator cannot be made: {error}") from error
-
-
-def _estimator_from(content: Any, arrays: dict[str, Any]) -> Any:
-    _check_content(content)
-    kind = KINDS[content["class"]]
-    model: Any = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})
-    model._validate_params()
-    fitted = content["fitted"]
-    for name, fits in [*_NEEDED.items(), *_POSSIBLE.items()]:
-        if name in fitted:
-            value = read(fitted[name], name, arrays)
-            if not fits(value):
-                raise ModelFileError(f"{name} is {value!r}, which no estimator has")
-            setattr(model, name, value)
-        elif name in _NEEDED:
-            raise ModelFileError(f"{name} is missing")
-    if kind is MLPClassifier:
-        _read_labels(model, content.get("labels"), arrays)
-    model._loss = model._make_loss()
-    model._random_state = np.random.RandomState()
-    _read_network(model, content, arrays)
-    if "solver" in content:
-        _read_solver(model, content["solver"], arrays)
-    model._saved_place = content["place"]  # for `placed`
-    return model
+    """Make an estimator of what `estimator_content` gave; it is on NumPy until it is `placed`."""
+    with wrap_errors("the estimator"):
+        _check_content(content)
+        kind = KINDS[content["class"]]
+        model = kind(**{k: read(v, k, arrays) for k, v in content["parameters"].items()})
+        model._validate_params()
+        for name, fits in (_PERCEPTRON if kind is Perceptron else _MLP).items():
+            if name in content["fitted"]:
+                value = read(content["fitted"][name], name, arrays)
+                if not fits(value):
+                    raise ModelFileError(f"{name} is {value!r}, which no {kind.__name__} has")
+                setattr(model, name, value)
+            elif name not in _OPTIONAL:
+                raise ModelFileError(f"{name} is missing")
+        (_read_perceptron if kind is Perceptron else _read_mlp)(model, content, arrays)
+        model._saved_place = content["place"]  # for `placed`
+        return model
 
 
 def _check_content(content: Any) -> None:
@@ -221,6 +195,28 @@ def _check_content(content: Any) -> None:
     whole = isinstance(place, list) and len(place) == 3 and all(isinstance(v, str) for v in place)
     if not whole or content["place"][2] not in _DTYPES:
         raise ModelFileError(f"its place is {str(place)[:80]}")
+
+
+def _read_perceptron(model: Perceptron, content: dict[str, Any], arrays: dict[str, Any]) -> None:
+    labels = model.classes_.tolist()
+    units = 1 if len(labels) == 2 else len(labels)
+    shapes = {"coef_": (units, model.n_features_in_), "intercept_": (units,)}
+    check_arrays({name: getattr(model, name) for name in shapes}, shapes, content["place"][2])
+    history = PerceptronHistory(tuple(labels[-units:]), converged=model.converged_)
+    history.stopped = bool(content.get("stopped", False))
+    for number, fired, updates in read(content.get("epochs", []), "epochs", arrays):
+        history.epochs.append(Epoch(int(number), tuple(fired), tuple(map(int, updates))))
+    model.history_ = history
+
+
+def _read_mlp(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -> None:
+    if isinstance(model, MLPClassifier):
+        _read_labels(model, content.get("labels"), arrays)
+    model._loss = model._make_loss()
+    model._random_state = np.random.RandomState()
+    _read_network(model, content, arrays)
+    if "solver" in content:
+        _read_solver(model, content["solver"], arrays)
 
 
 def _read_part(values: Any, checks: dict[str, Any], name: str, arrays: Any) -> dict[str, Any]:
@@ -250,14 +246,17 @@ def _read_network(model: Any, content: dict[str, Any], arrays: dict[str, Any]) -
     if not isinstance(layers, Chain) or layers.outputs(model.n_features_in_) != model.n_outputs_:
         raise ModelFileError(f"its layers are {layers!r}, with {model.n_outputs_} outputs")
     tree = place(layers.parameters(model.n_features_in_))
-    places = {f"parameters.{p.name}": p for p in walk(tree)}
+    parameters = list(walk(tree))
+    weights = sum(p.decays for p in parameters)
+    if len(parameters) != 2 * weights:
+        raise ModelFileError(f"its layers are {layers!r}; an estimator's all have a bias")
     own = {k: v for k, v in arrays.items() if k.startswith("parameters.")}
-    check_arrays(own, {name: p.shape for name, p in places.items()}, dtype)
+    check_arrays(own, {f"parameters.{p.name}": p.shape for p in parameters}, dtype)
     theta = np.empty(size(tree), dtype)
-    for name, p in places.items():
-        theta[p.offset : p.offset + p.size] = arrays[name].reshape(-1)
+    for p in parameters:
+        theta[p.offset : p.offset + p.size] = arrays[f"parameters.{p.name}"].reshape(-1)
     model._set_network(layers, model._loss, theta)
-    model.n_layers_ = len(places) // 2 + 1
+    model.n_layers_ = weights + 1
     best = arrays.get("best")
     if best is not None and (best.shape != theta.shape or best.dtype != theta.dtype):
         raise ModelFileError(f"best has shape {best.shape}; expected {theta.shape} of {dtype}")
@@ -286,43 +285,33 @@ def _read_solver(model: Any, content: Any, arrays: dict[str, Any]) -> None:
     model._solver_state = SolverState(optimizer, found["schedule"], precision, training)
 
 
-def placed(
-    model: Any,
-    backend: Backend | str | None,
-    device: Device | str | None,
-    dtype: str | None,
-) -> Any:
-    """Bring a model that was read to where it shall be.
+# Placing
 
-    Parameters
-    ----------
-    model : MLPClassifier or MLPRegressor
-        On NumPy.
-    backend, device, dtype : optional
-        As in `xpnn.load`; by default it goes to where it was when it was saved.
-    """
+
+def placed(model: Any, library: str | None, device: Any, dtype: str | None) -> None:
+    """Bring an estimator that was read to a library, by default to where it was when saved."""
     was = vars(model).pop("_saved_place", None)
-    if isinstance(backend, Backend):
-        device = backend.device if device is None else device
-        dtype = dtype or dtype_name(backend.dtype)
-        backend = backend.name
-    network = model.network_
-    if dtype is not None and dtype != network.dtype:
-        if dtype not in _DTYPES:
-            raise ValueError(
-                f"dtype={dtype!r} is not one of estimators; expected float16, 32 or 64"
-            )
+    if dtype is not None and dtype not in _DTYPES:
+        raise ValueError(
+            f"dtype={dtype!r} is not one of estimators; expected one of {', '.join(_DTYPES)}"
+        )
+    if dtype is not None:
         _convert(model, dtype)
-    if backend is not None:
-        model.to(backend, device)
+    if library is not None:
+        model.to(library, device)
     elif was is not None and was[0] != "numpy":
-        network.restore_device(was[0], was[1], network.dtype)
-        model._move_rest(network.backend)
-    return model
+        if isinstance(model, Perceptron):
+            model.restore_device(was[0], was[1])
+        else:
+            model.network_.restore_device(was[0], was[1], model.network_.dtype)
+            model._move_rest(model.network_.backend)
 
 
 def _convert(model: Any, dtype: str) -> None:
     """Change the dtype of a model on NumPy."""
+    if isinstance(model, Perceptron):
+        model.coef_, model.intercept_ = model.coef_.astype(dtype), model.intercept_.astype(dtype)
+        return
     network, solver = model.network_, vars(model).get("_solver_state")
     network.theta = network.theta.astype(dtype)
     if model._best_theta is not None:

@@ -28,34 +28,32 @@ _SAME = (
 )  # fmt: skip
 
 
-def _interleaved(arrays: Any, layers: int) -> Any:
-    """One vector of scikit-learn's arrays, all weights before all biases, in xpnn's order."""
+def _in_order(arrays: Any) -> list[Any]:
+    """Arrays that are all weights and then all biases, as scikit-learn has them, layer by layer."""
+    layers = len(arrays) // 2
     pairs = zip(arrays[:layers], arrays[layers:], strict=True)
-    return np.concatenate([np.ravel(a) for pair in pairs for a in pair])
+    return [np.asarray(array) for pair in pairs for array in pair]
+
+
+def _vector(arrays: Any) -> Any:
+    return np.concatenate([array.reshape(-1) for array in _in_order(arrays)])
 
 
 def _solver_state(theirs: Any, ours: Any, theta: Any) -> SolverState:
     """What `partial_fit` goes on with: the optimizer's state and learning rate."""
     schedule, made = make_schedule(ours), theirs._optimizer
-    layers, count = ours.n_layers_ - 1, 0.0
-    state: tuple[Any, ...] = ()
+    training = OptimizerState(epochs=len(theirs.loss_curve_))
     adam = hasattr(made, "ms")
-    if adam is not (ours.solver == "adam"):  # it was changed after the fit: no state to take over
-        done = OptimizerState(epochs=len(theirs.loss_curve_))
-        return SolverState(make_optimizer(ours), schedule, training=done)
-    if adam:
-        state = (_interleaved(made.ms, layers), _interleaved(made.vs, layers))
-        count = float(made.t)
-    else:
-        assert isinstance(schedule, AdjustedRate)
-        schedule.learning_rate = float(made.learning_rate)
-        if ours.momentum:
-            state = (_interleaved(made.velocities, layers),)
-    carry = (theta, state, np.asarray(count, theta.dtype))
-    epochs = len(theirs.loss_curve_)
-    return SolverState(
-        make_optimizer(ours), schedule, training=OptimizerState(carry, epochs=epochs)
-    )
+    if adam is (ours.solver == "adam"):  # else it was changed after the fit
+        if adam:
+            moments, count = [made.ms, made.vs], float(made.t)
+        else:
+            assert isinstance(schedule, AdjustedRate)
+            schedule.learning_rate = float(made.learning_rate)
+            moments, count = [made.velocities] if ours.momentum else [], 0.0
+        state = tuple(map(_vector, moments))
+        training.saved = (theta, state, np.asarray(count, theta.dtype))
+    return SolverState(make_optimizer(ours), schedule, training=training)
 
 
 def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
@@ -71,9 +69,8 @@ def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
     Returns
     -------
     MLPClassifier, MLPRegressor or Network
-        With the same parameters, fitted attributes and predictions, on NumPy; `to` moves
-        it. `partial_fit`, and `fit` with ``warm_start=True``, go on as scikit-learn's would:
-        the optimizer's state is taken over.
+        With the same parameters, fitted attributes, optimizer's state and predictions, on
+        NumPy. `partial_fit`, and `fit` with ``warm_start=True``, go on as scikit-learn's.
 
     Raises
     ------
@@ -105,17 +102,15 @@ def from_sklearn(model: Any, *, as_network: bool = False) -> Any:
     layers = make_layers(
         [int(w.shape[1]) for w in model.coefs_[:-1]], ours.n_outputs_, ours.activation, ours.dropout
     )
-    dtype = np.result_type(*model.coefs_, *model.intercepts_)
-    theta = _interleaved([*model.coefs_, *model.intercepts_], ours.n_layers_ - 1)
-    theta = theta.astype(dtype, copy=False)
+    arrays = [*model.coefs_, *model.intercepts_]
     ours._random_state = copy.deepcopy(model._random_state)
     ours._loss = ours._make_loss()
     if as_network:
         network = Network(ours.n_features_in_, layers, loss=network_loss(ours._loss))
-        pairs = zip(model.coefs_, model.intercepts_, strict=True)
-        arrays = [array for pair in pairs for array in pair]
         # Its parameters have no place yet: they follow the first data.
-        return network.assign(**dict(zip(network.parameters(), arrays, strict=True)))
+        names = network.parameters()
+        return network.assign(**dict(zip(names, _in_order(arrays), strict=True)))
+    theta = _vector(arrays)
     ours._set_network(layers, ours._loss, theta)
     ours._requested = (ours.dtype, ours.backend, ours.device)
     ours._best_theta, ours.stopped_ = None, False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import cache
 from itertools import zip_longest
 from typing import Any, ClassVar
 
@@ -12,22 +14,20 @@ from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Perceptron as SklearnPerceptron
+from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_X_y, compute_class_weight
 from sklearn.utils import multiclass as labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from xpnn.backends import (
-    HOST_NAMESPACE,
     Array,
     Backend,
-    Device,
-    Namespace,
+    backend_of,
     default_float,
     device_name,
-    device_of,
-    library_name,
-    namespace,
+    dtype_name,
+    named_dtype,
     on_device,
     select,
     to_device,
@@ -49,14 +49,11 @@ from xpnn.functional import linear
 from xpnn.training.host_rows import SparseRows
 from xpnn.training.network import can_restore
 from xpnn.training.warn import print_line
-from xpnn.units.perceptron_history import PerceptronHistory
-from xpnn.units.perceptron_rule import Rule, Trace, Unit
-
-SPARSE_BIAS_STEP = 0.01
-"""Factor on the updates of the bias where rows are sparse: scikit-learn's."""
+from xpnn.units.perceptron import PerceptronHistory, Rule, Trace, Unit
 
 
-class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+@dataclass(eq=False, repr=False)
+class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Linear classifier that learns by Rosenblatt's rule, a drop-in replacement for scikit-learn's.
 
     All parameters but the last, attributes, methods, warnings and errors are those of
@@ -65,9 +62,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     and predictions live where it lives, but learning, row by row, is done on the host.
     `history_` shows what was learned from which example.
 
-    Two classes make one unit, which fires for the second of them; more make one unit for
-    each class against the rest. Linearly separable classes take at most
-    ``(R / margin)**2`` updates of a unit (Novikoff 1962).
+    Two classes make one unit, which fires for the second; more make one for each class against
+    the rest. Linearly separable classes take at most ``(R / margin)**2`` updates of a unit.
 
     Parameters
     ----------
@@ -105,9 +101,8 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     warm_start : bool, default False
         Whether `fit` begins with what the previous one has learned.
     fires_at_zero : bool, default False
-        Whether a unit fires at a score of 0, as the threshold unit of McCulloch and Pitts and
-        that of many texts does. If not, as in scikit-learn, such an example is an error for
-        either class, and always changes the unit.
+        Whether a unit fires at a score of 0, as the threshold unit of McCulloch and Pitts does.
+        If not, as in scikit-learn, such an example is an error for either class.
 
     Attributes
     ----------
@@ -118,13 +113,12 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : numpy.ndarray, shape (classes,)
         The labels, sorted, on the host.
     n_iter_ : int
-        Epochs until the last unit stopped. Once an epoch changed nothing no other can: those
-        that follow are counted, as in scikit-learn, but neither run nor in `history_`.
+        Epochs until the last unit stopped. Those after one that changed nothing are counted, as
+        in scikit-learn, but neither run nor in `history_`.
     t_ : float
         ``n_iter_ * n + 1``, summed up over calls of `partial_fit`.
     converged_ : bool
-        Whether every unit came to an epoch that changed nothing. Weights with a penalty
-        always change.
+        Whether every unit came to an epoch that changed nothing; with a penalty none does.
     history_ : PerceptronHistory
         Prints as a table, example by example; `partial_fit` adds to it.
     n_features_in_ : int
@@ -149,54 +143,29 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     PerceptronHistory(converged: epoch 9 changed nothing (18 updates in all))
     """
 
+    _: KW_ONLY
+    penalty: str | None = None
+    alpha: float = 0.0001
+    l1_ratio: float = 0.15
+    fit_intercept: bool = True
+    max_iter: int = 1000
+    tol: float | None = 1e-3
+    shuffle: bool = True
+    verbose: bool | int = 0
+    eta0: float = 1.0
+    n_jobs: int | None = None
+    random_state: Any = 0
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 5
+    class_weight: Any = None
+    warm_start: bool = False
+    fires_at_zero: bool = False
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SklearnPerceptron._parameter_constraints,
         "fires_at_zero": ["boolean"],
     }
-
-    coef_: Any
-    intercept_: Any
-    n_iter_: int
-    history_: PerceptronHistory
-
-    def __init__(
-        self,
-        *,
-        penalty: str | None = None,
-        alpha: float = 0.0001,
-        l1_ratio: float = 0.15,
-        fit_intercept: bool = True,
-        max_iter: int = 1000,
-        tol: float | None = 1e-3,
-        shuffle: bool = True,
-        verbose: bool | int = 0,
-        eta0: float = 1.0,
-        n_jobs: int | None = None,
-        random_state: Any = 0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 5,
-        class_weight: Any = None,
-        warm_start: bool = False,
-        fires_at_zero: bool = False,
-    ) -> None:
-        self.penalty = penalty
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.shuffle = shuffle
-        self.verbose = verbose
-        self.eta0 = eta0
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.fires_at_zero = fires_at_zero
 
     # Learning
 
@@ -215,8 +184,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array_like, sparse matrix or frame, shape (n, features)
-            Rows; an array of any library. Sparse ones move the bias by a hundredth of a
-            step, as in scikit-learn.
+            Rows. Sparse ones move the bias by a hundredth of a step, as in scikit-learn.
         y : array_like, shape (n,)
             Labels, on the host or on the device of `X`.
         coef_init : array_like, shape (units, features), optional
@@ -237,8 +205,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            A parameter, a shape or a value is wrong, `y` holds one class only, or weights
-            overflowed.
+            A parameter, shape or value is wrong, `y` has one class only, or weights overflow.
         """
         with unchanged_if_refused(self):
             x, y = self._validate(X, y, record, reset=True)
@@ -330,16 +297,10 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels.check_classification_targets(y)
         return x, y
 
-    def _place(self) -> tuple[Namespace, Device, Any]:
-        """Library, device and dtype of the weights."""
-        chosen = select(self._library, self._device_name, self._dtype_name)
-        return chosen.xp, chosen.device, chosen.dtype
-
     @property
     def _backend(self) -> Backend:
         """Where the weights are."""
-        xp, device, dtype = self._place()
-        return Backend(self._library, xp, device, dtype)
+        return backend_of(self.intercept_)
 
     def _start(self, x: Any, coef: Any, intercept: Any) -> None:
         """Take weights and biases to begin with to the rows; forget what was learned before."""
@@ -364,21 +325,19 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     f"expected {shape}"
                 )
             found.append(array)
-        xp, device = (HOST_NAMESPACE, "cpu") if issparse(x) else (namespace(X=x), device_of(x))
-        self._library, self._device_name = library_name(xp), device_name(device)
-        self._dtype_name = float_of(x.dtype, xp, device)
-        self.coef_, self.intercept_ = (to_device(a, *self._place()) for a in found)
+        place = backend_of(x.data if issparse(x) else x)
+        dtype = named_dtype(float_of(x.dtype, place.xp, place.device), place.xp)
+        self.coef_: Any = to_device(found[0], place.xp, place.device, dtype)
+        self.intercept_: Any = to_device(found[1], place.xp, place.device, dtype)
         self.t_ = 1.0
         self.history_ = PerceptronHistory(units)
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, max_iter: int, record: bool | str) -> None:
-        x = X if issparse(X) else to_host(X)
-        x = x.astype(self._dtype_name, copy=issparse(x) and not x.has_canonical_format)
+        where, x = self._backend, X if issparse(X) else to_host(X)
+        x = x.astype(dtype_name(where.dtype), copy=issparse(x) and not x.has_canonical_format)
         if issparse(x):
             x.sum_duplicates()
-        weight = np.ones(len(y))
-        if sample_weight is not None:
-            weight = _check_sample_weight(host_column(sample_weight), x, dtype=np.float64)
+        weight = _check_sample_weight(host_column(sample_weight), x, dtype=np.float64)
         units = self._units(y, weight, issparse(x))
         fraction = float(self.validation_fraction) if self.early_stopping else None
         validation, seeds = draw(self.random_state, y, len(units), fraction)
@@ -387,19 +346,20 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "The sample weights for validation set are all zero, consider using a different "
                 "random state."
             )
-        rows, rule = x[validation], units[0].rule
-
-        def loss(unit: Unit, steps: int) -> float:
-            if not self.early_stopping:
-                return unit.loss
-            right = rule.fires(unit.validation_scores(rows, steps)) == (
-                unit.targets[validation] > 0
-            )
-            return -float(np.average(right, weights=weight[validation]))
-
+        rows, weight = x[validation], weight[validation]
         orders = permutations(validation, seeds, bool(self.shuffle))
-        self._run_epochs(units, x, orders, loss, max_iter, record)
-        place = self._place()
+        inputs = cache(x.copy)  # What is recorded does not change with the caller's array.
+        while live := [unit for unit in units if not unit.stopped]:
+            indices = next(orders)
+            self._run_epoch(live, x, indices, inputs, record)
+            for unit in live:
+                loss = unit.loss
+                if self.early_stopping:
+                    fires = unit.rule.fires(unit.validation_scores(rows, len(indices)))
+                    right = fires == (unit.targets[validation] > 0)
+                    loss = -float(np.average(right, weights=weight))
+                unit.stop_if_done(loss, self.tol, self.n_iter_no_change, max_iter)
+        place = where.xp, where.device, where.dtype
         self.coef_ = to_device(np.stack([unit.weights for unit in units]), *place)
         self.intercept_ = to_device([unit.bias for unit in units], *place)
         self.n_iter_ = max(unit.epochs for unit in units)
@@ -409,74 +369,47 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _units(self, y: Any, weight: Any, sparse: bool) -> list[Unit]:
         """Make the units as they are now; the rest of several classes has class weight 1."""
-        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        own, rest = by_class, np.ones_like(by_class)
-        if len(by_class) == 2:
-            own, rest = by_class[1:], by_class[:1]
-        fires = y[:, None] == self.classes_[-len(own) :]
-        coef, intercept = to_host(self.coef_), to_host(self.intercept_)
-        return [
-            Unit(
-                self._rule(sparse),
-                coef[u],
-                float(intercept[u]),
-                targets=np.where(fires[:, u], 1.0, -1.0),
-                sample_weight=weight * np.where(fires[:, u], own[u], rest[u]),
-                number=u,
-            )
-            for u in range(len(own))
-        ]
-
-    def _rule(self, sparse: bool) -> Rule:
         l1_share = {"l1": 1.0, "elasticnet": self.l1_ratio}.get(self.penalty or "", 0.0)
         alpha = self.alpha if self.penalty else 0.0
-        return Rule(
+        rule = Rule(
             eta0=float(self.eta0),
-            bias_step=(SPARSE_BIAS_STEP if sparse else 1.0) if self.fit_intercept else 0.0,
+            # As in scikit-learn, sparse rows move the bias less.
+            bias_step=(0.01 if sparse else 1.0) if self.fit_intercept else 0.0,
             fires_at_zero=bool(self.fires_at_zero),
             l2=float(alpha * (1 - l1_share)),
             l1=float(alpha * l1_share),
         )
+        by_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        own, rest = by_class, np.ones_like(by_class)
+        if len(by_class) == 2:
+            own, rest = by_class[1:], by_class[:1]
+        coef, intercept = to_host(self.coef_), to_host(self.intercept_).tolist()
+        units = []
+        for u, label in enumerate(self.classes_[-len(own) :]):
+            targets = np.where(y == label, 1.0, -1.0)
+            weights = weight * np.where(y == label, own[u], rest[u])
+            units.append(Unit(rule, coef[u], intercept[u], targets, weights, u))
+        return units
 
-    def _run_epochs(
-        self,
-        units: list[Unit],
-        x: Any,
-        orders: Iterator[Any],
-        loss: Callable[[Unit, int], float],
-        max_iter: int,
-        record: bool | str,
+    def _run_epoch(
+        self, units: list[Unit], x: Any, indices: Any, inputs: Callable[[], Any], record: bool | str
     ) -> None:
-        """Let units learn, epoch by epoch, until each of them stops."""
-        inputs, history = None, self.history_
-        for epoch in range(1, max_iter + 1):
-            live = [unit for unit in units if not unit.stopped]
-            if not live:
-                return
-            indices, traces = next(orders), []
-            room = history.has_room(len(indices) * len(live), x.shape[1])
-            if record is True or (record == "auto" and room):
-                # What was recorded does not change with the caller's array.
-                inputs = x.copy() if inputs is None else inputs
-                traces = [Trace(unit, indices[:, unit.number], inputs) for unit in live]
-            for unit, trace in zip_longest(live, traces):
-                unit.run_epoch(x, indices[:, unit.number], trace)
-            if not all(unit.finite for unit in live):
-                raise ValueError(
-                    f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input "
-                    "data with StandardScaler or MinMaxScaler might help."
-                )
-            history.add(live, traces)
-            if self.verbose:
-                updates, losses = sum(u.updates for u in live), sum(u.loss for u in live)
-                print_line(f"Epoch {epoch}: {updates} updates, average loss {losses:.6f}")
-            for unit in live:
-                unit.stop_if_done(
-                    loss(unit, len(indices)),
-                    tol=self.tol,
-                    n_iter_no_change=self.n_iter_no_change,
-                    max_iter=max_iter,
-                )
+        """Show every unit all rows, in the order of its column of `indices`."""
+        history, traces, epoch = self.history_, [], units[0].epochs + 1
+        room = history.has_room(len(indices) * len(units), x.shape[1])
+        if record is True or (record == "auto" and room):
+            traces = [Trace(unit, indices[:, unit.number], inputs()) for unit in units]
+        for unit, trace in zip_longest(units, traces):
+            unit.run_epoch(x, indices[:, unit.number], trace)
+        if not all(np.isfinite(u.bias) and np.isfinite(u.weights).all() for u in units):
+            raise ValueError(
+                f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input "
+                "data with StandardScaler or MinMaxScaler might help."
+            )
+        history.add(units, traces)
+        if self.verbose:
+            updates, loss = sum(u.updates for u in units), sum(u.loss for u in units)
+            print_line(f"Epoch {epoch}: {updates} updates, average loss {loss:.6f}")
 
     # Predicting
 
@@ -496,24 +429,20 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scores(self, X: Any, method: str) -> Array:
         check_is_fitted(self)
-        where = self._backend
+        where, coef, intercept = self._backend, self.coef_, self.intercept_
+        coef, xp = coef.toarray() if issparse(coef) else coef, where.xp
         x = check_rows(self, X, where)
         is_list = isinstance(X, list | tuple)
         if not is_list:
             check_namespace(self, x, where, method)
-        xp, device = where.xp, where.device
-        coef, intercept = self.coef_, self.intercept_
-        coef = coef.toarray() if issparse(coef) else coef
-        with on_device(device):
+        with on_device(where.device):
             if isinstance(x, SparseRows):
-                x = x.matrix
+                scores = x.matrix @ coef.T + intercept
             else:
-                x = to_device(x, where.xp, where.device, coef.dtype if is_list else None, copy=None)
+                x = where.asarray(x, copy=None) if is_list else x
                 dtype = xp.result_type(x, coef)
-                x, coef = (xp.astype(a, dtype, copy=False) for a in (x, coef))
-            intercept = xp.astype(intercept, coef.dtype, copy=False)
-            # SciPy's sparse rows know only the operator.
-            scores = x @ coef.T + intercept if issparse(x) else linear(x, coef.T, intercept, xp=xp)
+                x, coef, intercept = (xp.astype(a, dtype, copy=False) for a in (x, coef, intercept))
+                scores = linear(x, coef.T, intercept, xp=xp)
             return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> Any:
@@ -530,13 +459,15 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Numbers and booleans on the library and device of `X`, other labels in NumPy.
         """
         scores = self._scores(X, "predict")
-        xp, device, _ = self._place()
+        where = self._backend
+        xp, device = where.xp, where.device
         with on_device(device):
             if len(self.classes_) == 2:
-                codes = xp.astype(self._rule(sparse=False).fires(scores), xp.int32)
+                fires = Rule(fires_at_zero=bool(self.fires_at_zero)).fires(scores)
+                codes = xp.astype(fires, xp.int32)
             else:
                 codes = xp.argmax(scores, axis=1)
-            if self._library == "numpy" or self.classes_.dtype.kind not in "biuf":
+            if where.name == "numpy" or self.classes_.dtype.kind not in "biuf":
                 return self.classes_[to_host(codes)]
             dtypes = xp.__array_namespace_info__().dtypes(device=device)
             short = self.classes_.dtype.kind == "f" and "float64" not in dtypes
@@ -566,18 +497,12 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # Moving
 
-    def densify(self) -> Perceptron:
-        """Make `coef_` dense again, after `sparsify`."""
-        check_is_fitted(self)
-        if issparse(self.coef_):
-            self.coef_ = self.coef_.toarray()
-        return self
-
     def sparsify(self) -> Perceptron:
-        """Keep `coef_` as a SciPy sparse array, where it is NumPy's."""
+        """Keep `coef_` as a SciPy sparse array, where it is NumPy's; `densify` undoes it."""
         check_is_fitted(self)
-        if self._library != "numpy":
-            raise ValueError(f"coef_ is an array of {self._library}; only NumPy's can be sparse")
+        library = self._backend.name
+        if library != "numpy":
+            raise ValueError(f"coef_ is an array of {library}; only NumPy's can be sparse")
         self.coef_ = csr_array(self.coef_)
         return self
 
@@ -597,31 +522,31 @@ class Perceptron(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             The perceptron itself. It then takes and gives arrays of that library.
         """
         self.densify()
-        chosen = select(backend, device, self._dtype_name)
+        chosen = select(backend, device, dtype_name(self._backend.dtype))
         # Both first: if there is no room, the perceptron stays where it is.
-        coef, intercept = (
+        self.coef_, self.intercept_ = [
             to_device(to_host(array), chosen.xp, chosen.device, chosen.dtype)
             for array in (self.coef_, self.intercept_)
-        )
-        self.coef_, self.intercept_ = coef, intercept
-        self._library, self._device_name = chosen.name, device_name(chosen.device)
+        ]
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
+        if is_foreign(state.get("coef_")):
+            where = self._backend
+            state["_where"] = where.name, device_name(where.device)
         return {k: to_host(v) if is_foreign(v) else v for k, v in state.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        place = state.pop("_where", None)
         super().__setstate__(state)
-        if vars(self).get("_library", "numpy") != "numpy" and hasattr(self, "coef_"):
-            self.restore_device()
+        if place is not None:
+            self.restore_device(*place)
 
-    def restore_device(self) -> None:
-        """Put arrays that were saved on the host where they were, if that is possible here."""
-        wanted = (self._library, self._device_name)
-        self._library, self._device_name = "numpy", "cpu"
-        if can_restore(*wanted, self._dtype_name):
-            self.to(*wanted)
+    def restore_device(self, library: str, device: str) -> None:
+        """Go where the saved model was; where that is not possible here, warn and stay."""
+        if can_restore(library, device, dtype_name(self._backend.dtype)):
+            self.to(library, device)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -32,13 +32,10 @@ def _softplus(m: Any) -> Layer:
     return Activation("softplus")
 
 
-def _along_rows(name: str) -> Callable[[Any], Layer]:
-    def make(m: Any) -> Layer:
-        if m.dim not in (1, -1, None):
-            raise InputError(f"dim is {m.dim}; expected 1 or -1")
-        return Activation(name)
-
-    return make
+def _softmax(m: Any) -> Layer:
+    if m.dim not in (1, -1, None):
+        raise InputError(f"dim is {m.dim}; expected 1 or -1")
+    return Activation("softmax" if type(m).__name__ == "Softmax" else "log_softmax")
 
 
 def _flatten(m: Any) -> Layer:
@@ -47,23 +44,20 @@ def _flatten(m: Any) -> Layer:
     return Activation("identity")
 
 
-def _named(name: str) -> Callable[[Any], Layer]:
-    return lambda m: Activation(name)
-
-
-_MODULES: dict[str, Callable[[Any], Layer]] = {
-    "linear.Identity": _named("identity"),
+# Module and name in torch.nn.modules -> an activation, or what makes a layer of it.
+_MODULES: dict[str, str | Callable[[Any], Layer]] = {
+    "linear.Identity": "identity",
     "linear.Linear": lambda m: Dense(int(m.out_features), bias=m.bias is not None),
-    "activation.Sigmoid": _named("sigmoid"),
-    "activation.Tanh": _named("tanh"),
-    "activation.ReLU": _named("relu"),
+    "activation.Sigmoid": "sigmoid",
+    "activation.Tanh": "tanh",
+    "activation.ReLU": "relu",
     "activation.LeakyReLU": lambda m: Activation("leaky_relu", float(m.negative_slope)),
     "activation.ELU": lambda m: Activation("elu", float(m.alpha)),
     "activation.GELU": _gelu,
-    "activation.SiLU": _named("silu"),
+    "activation.SiLU": "silu",
     "activation.Softplus": _softplus,
-    "activation.Softmax": _along_rows("softmax"),
-    "activation.LogSoftmax": _along_rows("log_softmax"),
+    "activation.Softmax": _softmax,
+    "activation.LogSoftmax": _softmax,
     "dropout.Dropout": lambda m: Dropout(float(m.p)),
     "flatten.Flatten": _flatten,
 }
@@ -74,10 +68,9 @@ class _Reader:
     """Goes through modules, and collects parameters on the way."""
 
     def __init__(self) -> None:
-        self.arrays: list[tuple[str, Any]] = []
+        self.arrays: dict[str, Any] = {}
         self.dtypes: dict[str, str] = {}  # and the first parameter of each
-        self.inputs = 0
-        self.width = 0
+        self.widths: list[int] = []  # of the inputs, and of each Linear's outputs
 
     def layer(self, m: Any, name: str) -> Layer:
         """Make a layer of a module; `name` is its path, such as '1.0'."""
@@ -92,35 +85,32 @@ class _Reader:
         if m._forward_hooks or m._forward_pre_hooks:
             raise NetworkImportError(f"{where} has forward hooks, which are code")
         if path == _SEQUENTIAL:
-            return self.chain(m, name)
+            if not len(m):
+                raise NetworkImportError(f"{name or 'the module'} is an empty Sequential")
+            prefix = f"{name}." if name else ""
+            return Chain(tuple(self.layer(inner, f"{prefix}{i}") for i, inner in enumerate(m)))
+        make = _MODULES[path]
         try:
-            layer = _MODULES[path](m)
+            layer = Activation(make) if isinstance(make, str) else make(m)
         except ValueError as error:
             raise NetworkImportError(f"{where} is {m!r}: {error}") from error
         if isinstance(layer, Dense):
             self._read(m, name, where)
         return layer
 
-    def chain(self, m: Any, name: str) -> Chain:
-        """Make a chain of a `Sequential`, numbered as it is."""
-        if not len(m):
-            raise NetworkImportError(f"{name or 'the module'} is an empty Sequential")
-        prefix = f"{name}." if name else ""
-        return Chain(tuple(self.layer(inner, f"{prefix}{i}") for i, inner in enumerate(m)))
-
     def _read(self, m: Any, name: str, where: str) -> None:
-        """Keep the parameters of a `Linear`."""
-        if self.width and m.in_features != self.width:
+        """Take the parameters of a `Linear`."""
+        self.widths = self.widths or [int(m.in_features)]
+        if m.in_features != self.widths[-1]:
             raise NetworkImportError(
-                f"{where} takes {m.in_features} inputs; the layer before gives {self.width}"
+                f"{where} takes {m.in_features} inputs; the layer before gives {self.widths[-1]}"
             )
-        self.inputs = self.inputs or int(m.in_features)
-        self.width = int(m.out_features)
+        self.widths.append(int(m.out_features))
         for own, theirs in (("weights", m.weight), ("bias", m.bias)):
             if theirs is not None:
                 self.dtypes.setdefault(dtype_name(theirs.dtype), f"{name}.{own}")
                 values = to_host(theirs)
-                self.arrays.append((f"{name}.{own}", values.T if own == "weights" else values))
+                self.arrays[f"{name}.{own}"] = values.T if own == "weights" else values
 
 
 def from_torch(
@@ -131,23 +121,20 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of `Linear`, `Dropout`, `Flatten` (rows are flat here, so it does nothing),
-        `Identity`, `Sequential`, and the activations that there are in both libraries:
-        `Sigmoid`, `Tanh`, `ReLU`, `LeakyReLU`, `ELU`, `GELU`, `SiLU`, `Softplus`,
-        `Softmax`, `LogSoftmax`. Nothing of PyTorch is run.
+        Of `Linear`, `Dropout`, `Flatten` (which does nothing to rows), `Identity`,
+        `Sequential`, `Sigmoid`, `Tanh`, `ReLU`, `LeakyReLU`, `ELU`, `GELU`, `SiLU`,
+        `Softplus`, `Softmax`, `LogSoftmax`. Nothing of PyTorch is run.
     loss : str or Loss, default 'softmax_cross_entropy'
-        What the scores mean. It holds the softmax or sigmoid of probabilities: to train
-        or to predict labels, hand in the module without a last `Softmax` or `Sigmoid`,
-        such as ``module[:-1]``.
+        What the scores mean. It holds the softmax or sigmoid of probabilities: hand in the
+        module without a last `Softmax` or `Sigmoid`, such as ``module[:-1]``.
     seed : int or generator, optional
         For training on.
 
     Returns
     -------
     Network
-        Its scores are what the module gives. The layers have the module's numbers: what
-        is ``1.0.weight`` there is ``1.0.weights`` here, transposed. Its parameters live
-        where the first data does; they are no part of the module's.
+        Its scores are what the module gives. What is ``1.0.weight`` there is
+        ``1.0.weights`` here, a transposed copy. They live where the first data does.
 
     Raises
     ------
@@ -171,15 +158,15 @@ def from_torch(
         layers = reader.layer(module, "")
     else:
         layers = Chain((reader.layer(module, "0"),))
-    if not reader.inputs:
+    if not reader.widths:
         raise NetworkImportError("the module has no Linear, which would tell the number of inputs")
     if len(reader.dtypes) > 1:
         said = " and ".join(f"{name} is {dtype}" for dtype, name in reader.dtypes.items())
         raise NetworkImportError(f"{said}; expected one dtype")
     assert isinstance(layers, Chain)
     (dtype,) = reader.dtypes
-    network = Network(reader.inputs, layers, loss=loss, seed=seed, dtype=dtype)
-    return network.assign(**dict(reader.arrays))
+    network = Network(reader.widths[0], layers, loss=loss, seed=seed, dtype=dtype)
+    return network.assign(**reader.arrays)
 
 
 # Lists of arrays
@@ -192,16 +179,17 @@ def _pairs(weights: Sequence[Any]) -> list[tuple[Any, Any]]:
             f"weights is a {type(weights).__name__}; expected a list of pairs (weights, bias), or "
             "of arrays"
         )
-    if not any(is_array(entry) for entry in weights):
-        return [_pair(entry, i) for i, entry in enumerate(weights)]
+    of_arrays = any(is_array(entry) for entry in weights)
     pairs: list[tuple[Any, Any]] = []
     for i, entry in enumerate(weights):
-        if not is_array(entry) or entry.ndim not in (1, 2):
+        if not of_arrays:
+            pairs.append(_pair(entry, i))
+        elif not is_array(entry) or entry.ndim not in (1, 2):
             what = tuple(entry.shape) if is_array(entry) else type(entry).__name__
             raise NetworkImportError(
                 f"weights[{i}] is {what}; expected an array of one or two axes"
             )
-        if entry.ndim == 2:
+        elif entry.ndim == 2:
             pairs.append((entry, None))
         elif not pairs or pairs[-1][1] is not None:
             raise NetworkImportError(
@@ -214,8 +202,8 @@ def _pairs(weights: Sequence[Any]) -> list[tuple[Any, Any]]:
 
 
 def _pair(entry: Any, i: int) -> tuple[Any, Any]:
-    if not isinstance(entry, tuple | list) or len(entry) not in (1, 2):
-        many = isinstance(entry, tuple | list)
+    many = isinstance(entry, tuple | list)
+    if not many or len(entry) not in (1, 2):
         what = f"a {type(entry).__name__} of {len(entry)}" if many else f"{entry!r:.80}"
         raise NetworkImportError(
             f"weights[{i}] is {what}; expected a pair (weights, bias), where bias may be None"
@@ -235,23 +223,20 @@ def _numbers(what: str, values: Any) -> Any:
     return array if kind == "f" else array.astype(host.float64)
 
 
-def _check_shapes(pairs: list[tuple[Any, Any]]) -> None:
-    """Hold each layer's shapes against those before."""
-    width = 0
-    for i, (weights, bias) in enumerate(pairs):
-        shape = tuple(weights.shape)
-        if len(shape) != 2 or 0 in shape or (width and shape[0] != width):
-            turned = len(shape) == 2 and width and shape[1] == width
-            hint = "; transposed it would fit, as PyTorch has it" if turned else ""
-            raise NetworkImportError(
-                f"the weights of layer {i} have shape {shape}; expected ({width or 'inputs'}, "
-                f"outputs){hint}"
-            )
-        width = shape[1]
-        if bias is not None and tuple(bias.shape) != (width,):
-            raise NetworkImportError(
-                f"the bias of layer {i} has shape {tuple(bias.shape)}; expected ({width},)"
-            )
+def _check_shapes(i: int, weights: Any, bias: Any, width: int) -> None:
+    """Compare a layer's shapes with the width of the layer before; 0 where there is none."""
+    shape = tuple(weights.shape)
+    if len(shape) != 2 or 0 in shape or (width and shape[0] != width):
+        turned = len(shape) == 2 and width and shape[1] == width
+        hint = "; transposed it would fit, as PyTorch has it" if turned else ""
+        raise NetworkImportError(
+            f"the weights of layer {i} have shape {shape}; expected ({width or 'inputs'}, "
+            f"outputs){hint}"
+        )
+    if bias is not None and tuple(bias.shape) != shape[1:]:
+        raise NetworkImportError(
+            f"the bias of layer {i} has shape {tuple(bias.shape)}; expected ({shape[1]},)"
+        )
 
 
 def _activations(activations: Any, count: int) -> list[Layer | None]:
@@ -262,19 +247,19 @@ def _activations(activations: Any, count: int) -> list[Layer | None]:
         raise NetworkImportError(
             f"activations has {len(activations)} entries; expected {count}, one for each layer"
         )
-    made: list[Layer | None] = []
+    chosen: list[Layer | None] = []
     for i, given in enumerate(activations):
         name = _NAMES.get(given, given) if isinstance(given, str) else given
-        if name is not None and not isinstance(name, Layer) and name not in ACTIVATIONS:
+        if name is None or isinstance(name, Layer):
+            chosen.append(name)
+        elif name in ACTIVATIONS:
+            chosen.append(None if name == "identity" else Activation(name))
+        else:
             raise NetworkImportError(
                 f"activations[{i}] is {given!r}; expected None, a Layer, or one of "
                 f"{', '.join([*ACTIVATIONS, *_NAMES])}"
             )
-        if name in (None, "identity"):
-            made.append(None)
-        else:
-            made.append(name if isinstance(name, Layer) else Activation(name))
-    return made
+    return chosen
 
 
 def from_weights(
@@ -294,12 +279,11 @@ def from_weights(
         gives them, where a layer without a bias has none.
     activations : str, Layer, None, or a sequence of them
         One for each layer, the last one's included; None and 'linear' do nothing. A single
-        one is that of all layers but the last. The names are those of
-        `xpnn.functional.ACTIVATIONS`; Keras's leaky ReLU, with its slope, is
-        ``Activation("leaky_relu", 0.2)``.
+        one is that of all layers but the last. Names are those of
+        `xpnn.functional.ACTIVATIONS`; Keras's leaky ReLU is ``Activation("leaky_relu", 0.2)``.
     loss : str or Loss, default 'softmax_cross_entropy'
-        What the scores mean. It holds the softmax or sigmoid of probabilities: leave the
-        one of the last layer out, with None.
+        What the scores mean. It holds the softmax or sigmoid of probabilities: give None
+        for that of the last layer.
     seed : int or generator, optional
         For training on.
 
@@ -321,23 +305,22 @@ def from_weights(
     >>> from_weights([np.ones((2, 3)), np.zeros(3), np.ones((3, 1)), np.zeros(1)], "tanh")
     Network(2, [Dense(3), Activation('tanh'), Dense(1)], loss='softmax_cross_entropy')
     """
-    pairs = [
-        (
-            _numbers(f"the weights of layer {i}", w),
-            None if b is None else _numbers(f"the bias of layer {i}", b),
-        )
-        for i, (w, b) in enumerate(_pairs(weights))
-    ]
-    _check_shapes(pairs)
+    pairs = _pairs(weights)
     layers: list[Layer] = []
-    arrays: list[tuple[str, Any]] = []
-    for (w, b), activation in zip(pairs, _activations(activations, len(pairs)), strict=True):
-        arrays.append((f"{len(layers)}.weights", w))
+    arrays: dict[str, Any] = {}
+    width = 0
+    after = _activations(activations, len(pairs))
+    for i, ((w, b), activation) in enumerate(zip(pairs, after, strict=True)):
+        w = _numbers(f"the weights of layer {i}", w)
+        b = b if b is None else _numbers(f"the bias of layer {i}", b)
+        _check_shapes(i, w, b, width)
+        width = int(w.shape[1])
+        arrays[f"{len(layers)}.weights"] = w
         if b is not None:
-            arrays.append((f"{len(layers)}.bias", b))
-        layers.append(Dense(int(w.shape[1]), bias=b is not None))
+            arrays[f"{len(layers)}.bias"] = b
+        layers.append(Dense(width, bias=b is not None))
         if activation is not None:
             layers.append(activation)
-    dtype = host.result_type(*(values.dtype for _, values in arrays)).name
-    network = Network(int(pairs[0][0].shape[0]), layers, loss=loss, seed=seed, dtype=dtype)
-    return network.assign(**dict(arrays))
+    dtype = host.result_type(*(values.dtype for values in arrays.values())).name
+    inputs = int(arrays["0.weights"].shape[0])
+    return Network(inputs, layers, loss=loss, seed=seed, dtype=dtype).assign(**arrays)

@@ -5,6 +5,8 @@ Nothing in such a file is run when it is read: layers are made from a closed tab
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_type_hints
 
 from xpnn.backends import InputError
@@ -17,6 +19,17 @@ LAYERS: dict[str, type[Layer]] = {
 
 class ModelFileError(InputError):
     """A model file cannot be written or read; the message says why."""
+
+
+@contextmanager
+def wrap_errors(what: str) -> Iterator[None]:
+    """Let an error on the way from a file's values to an object be a `ModelFileError`."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise ModelFileError(f"{what} cannot be made: {error}") from error
 
 
 def layer_to_config(layer: Layer) -> dict[str, Any]:
@@ -74,19 +87,15 @@ def layer_from_config(config: Any) -> Layer:
             f"layer type {config['type']!r} is not known; expected one of {', '.join(LAYERS)}"
         )
     fields = {name: value for name, value in config.items() if name != "type"}
-    try:
+    with wrap_errors(f"layer {config['type']}"):
         _check_fields(kind, fields)
         if kind is Chain:
             fields["layers"] = tuple(layer_from_config(inner) for inner in fields.get("layers", ()))
         return kind(**fields)
-    except ModelFileError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"layer {config['type']} cannot be made: {error}") from error
 
 
 def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:
-    """Hold the values against the annotations, so that no layer fails only in use."""
+    """Compare the values with the annotations, so that no layer fails only in use."""
     hints = {"layers": list} if kind is Chain else get_type_hints(kind)
     for name, value in fields.items():
         if name not in hints:
@@ -99,7 +108,7 @@ def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:
 
 
 def check_arrays(arrays: dict[str, Any], shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
-    """Hold the arrays of a file against what its structure says."""
+    """Compare the arrays of a file with what its structure says."""
     missing, extra = sorted(shapes.keys() - arrays.keys()), sorted(arrays.keys() - shapes.keys())
     if missing or extra:
         said = [f"{n} is missing" for n in missing] + [f"{n} is not a parameter" for n in extra]

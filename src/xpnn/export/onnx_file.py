@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpnn.backends import host, to_host
 from xpnn.engine.trace import NAMESPACE
 from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
-from xpnn.export.onnx_layers import add_activation, add_layer
 from xpnn.export.onnx_trace import add_function
-from xpnn.functional import loss_rule
-from xpnn.layers import unflatten
+from xpnn.functional import activation_rule, loss_rule
+from xpnn.layers import Activation, Chain, Dense, Dropout, Layer, RawErrorDense, unflatten, walk
 from xpnn.training import Loss, Network
 
 ONNX_DTYPES = ("float16", "float32", "float64")
+
+
+class _Operator(NamedTuple):
+    """An operator that computes an activation, where runtimes have it."""
+
+    name: str
+    attributes: dict[str, Any]
+    dtypes: tuple[str, ...] = ("float32",)
+    since: int = 1
+
+
+_OPERATORS = {
+    "sigmoid": _Operator("Sigmoid", {}, ONNX_DTYPES),
+    "tanh": _Operator("Tanh", {}, ONNX_DTYPES),
+    "relu": _Operator("Relu", {}, ONNX_DTYPES),
+    "leaky_relu": _Operator("LeakyRelu", {}),
+    "elu": _Operator("Elu", {}),
+    "gelu": _Operator("Gelu", {"approximate": "none"}, since=20),
+    "gelu_tanh": _Operator("Gelu", {"approximate": "tanh"}, since=20),
+    "softplus": _Operator("Softplus", {}),
+    "softmax": _Operator("Softmax", {"axis": -1}, ONNX_DTYPES),
+    "log_softmax": _Operator("LogSoftmax", {"axis": -1}, ("float32", "float64")),
+}
 
 
 def check_dtype(dtype: str | None, own: str | None, name: str = "dtype") -> str:
@@ -35,16 +57,61 @@ def check_texts(name: str, texts: Sequence[str] | None, count: int) -> list[str]
     return [str(text) for text in texts]
 
 
+def add_activation(
+    graph: Graph, x: str, width: int, dtype: str, name: str, alpha: float | None = None
+) -> str:
+    """Add one of `xpnn.functional.ACTIVATIONS`; return the name of the result."""
+    rule, operator = activation_rule(name), _OPERATORS.get(name)
+    if name == "identity":
+        return x
+    if name == "silu" and dtype == "float32":
+        return graph.add("Mul", x, graph.add("Sigmoid", x))
+    if operator is not None and dtype in operator.dtypes and graph.opset >= operator.since:
+        given = dict(operator.attributes)
+        if rule.alpha is not None:
+            given["alpha"] = float(rule.alpha if alpha is None else alpha)
+        return graph.add(operator.name, x, **given)
+    options = {} if alpha is None else {"alpha": alpha}
+
+    def formula(_: Any, z: Any) -> Any:
+        return rule.forward(z, **options, xp=NAMESPACE)
+
+    return add_function(graph, formula, x, width, dtype, what=f"the activation {name!r}")[0]
+
+
+def _add_layer(
+    graph: Graph, layer: Layer, x: str, width: int, dtype: str, params: Any, tree: Any, where: str
+) -> tuple[str, int]:
+    """Add a layer as it predicts; `tree` has the names of `params`."""
+    if type(layer) is Chain:
+        for i, (inner, p, t) in enumerate(zip(layer.layers, params, tree, strict=True)):
+            x, width = _add_layer(graph, inner, x, width, dtype, p, t, f"{where} {i}")
+        return x, width
+    if type(layer) is Dropout:
+        return x, width
+    if type(layer) is Activation:
+        return add_activation(graph, x, width, dtype, layer.name, layer.alpha), width
+    if type(layer) is RawErrorDense:
+        dense = Dense(layer.width, layer.bias)
+        x, width = _add_layer(graph, dense, x, width, dtype, params, tree, where)
+        return add_activation(graph, x, width, dtype, layer.activation), width
+
+    def forward(p: Any, rows: Any) -> Any:
+        return layer.forward(p, rows, None, xp=NAMESPACE)[0]
+
+    what, names = f"{where} ({layer!r})", [p.name for p in walk(tree)]
+    y, outputs = add_function(graph, forward, x, width, dtype, params, names, what)
+    if outputs != layer.outputs(width):
+        raise OnnxError(f"{what} gives {outputs} columns; it promised {layer.outputs(width)}")
+    return y, outputs
+
+
 def add_scores(
     graph: Graph, layers: Any, tree: Any, theta: Any, inputs: int, x: str, dtype: str
 ) -> tuple[str, int]:
     """Add the layers of a network; return the name of the scores and their number."""
     params = unflatten(tree, to_host(theta).astype(dtype), xp=host)
-    return add_layer(graph, layers, x, inputs, dtype, params, _names(tree))
-
-
-def _names(tree: Any) -> Any:
-    return tuple(map(_names, tree)) if isinstance(tree, tuple) else tree.name
+    return _add_layer(graph, layers, x, inputs, dtype, params, tree, "layer")
 
 
 def add_mean(graph: Graph, scores: str, width: int, dtype: str, loss: str) -> str:
@@ -79,8 +146,8 @@ def _add_meaning(graph: Graph, scores: str, width: int, dtype: str, loss: Loss) 
         label = graph.add("ArgMax", scores, axis=1, keepdims=0)
         graph.output(label, "label", host.int64, None)
     else:
-        yes = graph.add("Greater", scores, graph.constant(host.asarray(0, dtype)))
-        label, columns = add_column(graph, graph.cast(yes, host.int64), width)
+        above = graph.add("Greater", scores, graph.constant(host.asarray(0, dtype)))
+        label, columns = add_column(graph, graph.cast(above, host.int64), width)
         graph.output(label, "label", host.int64, columns)
     if loss_rule(loss.name).mean is not None:
         graph.output(mean, "probabilities", dtype, width)
@@ -107,7 +174,7 @@ def network_to_onnx(
     features = check_texts("feature_names", feature_names, network.inputs)
     if class_names is not None and network.loss.kind == "regression":
         raise OnnxError(f"class_names is {class_names!r}; the loss is about values, not classes")
-    # One yes-or-no answer tells two classes apart.
+    # One binary score tells two classes apart.
     two = network.loss.kind == "binary" and network.outputs == 1
     classes = check_texts("class_names", class_names, 2 if two else network.outputs)
     x = graph.input("x", chosen, network.inputs)

@@ -26,10 +26,8 @@ class OnnxError(InputError):
 
 def check_opset(opset: int | None) -> int:
     """Choose the version of the operators, or check the one that is asked for."""
-    oldest, newest = (
-        OPSETS[0],
-        min(OPSETS[1], import_optional("onnx", "onnx").defs.onnx_opset_version()),
-    )
+    oldest, newest = OPSETS
+    newest = min(newest, import_optional("onnx", "onnx").defs.onnx_opset_version())
     if opset is None:
         return oldest
     if isinstance(opset, bool) or not isinstance(opset, int) or not oldest <= opset <= newest:
@@ -38,20 +36,7 @@ def check_opset(opset: int | None) -> int:
 
 
 class Graph:
-    """Nodes and constants on their way into a model.
-
-    Parameters
-    ----------
-    opset : int
-        Version of the operators.
-
-    Attributes
-    ----------
-    nodes, initializers, inputs, outputs : list
-        What the model is made of; values are known by their names.
-    output_names : dict of str to str
-        What an output is -> its name. The names differ where an input has that name already.
-    """
+    """Nodes and constants on their way into a model; values are known by their names."""
 
     def __init__(self, opset: int) -> None:
         self.onnx, self.opset = import_optional("onnx", "onnx"), opset
@@ -60,6 +45,7 @@ class Graph:
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self.bytes = 0
+        # What an output is -> its name, which differs where an input has that name already.
         self.output_names: dict[str, str] = {}
         self._names: set[str] = set()
         self._constants: dict[Any, str] = {}
@@ -85,7 +71,7 @@ class Graph:
         return name
 
     def constant(self, values: Any, name: str = "") -> str:
-        """Add an array, once; return its name."""
+        """Add an array and return its name; without a name of its own, add it once only."""
         array = host.asarray(values, order="C")
         if array.dtype.kind in "UT":
             array = array.astype(object)
@@ -111,19 +97,18 @@ class Graph:
     def input(self, name: str, dtype: Any, width: int) -> str:
         """Declare an input of shape (n, width); an object dtype is text."""
         # In ONNX an empty name means that there is no value.
-        made = self._name(name or "input")
-        self.inputs.append(self._info(made, dtype, ["n", width]))
-        return made
+        unique = self._name(name or "input")
+        self.inputs.append(self._info(unique, dtype, ["n", width]))
+        return unique
 
     def output(self, value: str, name: str, dtype: Any, width: int | None) -> None:
         """Declare a value an output of shape (n, width), or (n,) where `width` is None.
 
-        The names of inputs are the user's. Where one of them is `name`, the output gets a
-        number behind it.
+        The names of inputs are the user's: an output of the same name gets a number behind it.
         """
-        made = self.add("Identity", value, output=name)
-        self.output_names[name] = made
-        self.outputs.append(self._info(made, dtype, ["n"] if width is None else ["n", width]))
+        unique = self.add("Identity", value, output=name)
+        self.output_names[name] = unique
+        self.outputs.append(self._info(unique, dtype, ["n"] if width is None else ["n", width]))
 
     def _type(self, dtype: Any) -> int:
         dtype = host.dtype(dtype)
@@ -157,7 +142,7 @@ class Graph:
             for key, texts in properties.items()
             if texts is not None
         }
-        if any(name != made for name, made in self.output_names.items()):
+        if any(name != unique for name, unique in self.output_names.items()):
             given["outputs"] = json.dumps(self.output_names)
         helper.set_model_props(model, given)
         self.onnx.checker.check_model(model, full_check=True)
@@ -167,6 +152,6 @@ class Graph:
 def write(model: Any, path: str | Path | None) -> Any:
     """Write a model to a file, whole or not at all; return the model."""
     if path is not None:
-        with atomic_write(path) as beside:
-            beside.write_bytes(model.SerializeToString())
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(model.SerializeToString())
     return model

@@ -62,28 +62,26 @@ def add_function(
     names: Sequence[str] = (),
     what: str = "the function",
 ) -> tuple[str, int]:
-    """Add the operations of a pure function of rows."""
-    traces = []
-    for rows in _ROWS:
-        example = host.ones((rows, width), dtype)
-        try:
-            with host.errstate(all="ignore"):
-                traces.append(record(function, (params, example), [*names, ""]))
-        except UnknownOperationError as error:
+    """Add the operations of a pure function of rows; return its result's name and columns."""
+    examples = [host.ones((rows, width), dtype) for rows in _ROWS]
+    try:
+        with host.errstate(all="ignore"):
+            traces = [record(function, (params, example), [*names, ""]) for example in examples]
+        _check_rows(traces, what)
+        trace = traces[0]
+        *arrays, rows_in = trace.inputs
+        known = {id(node): graph.constant(node.value, node.label) for node in arrays}
+        result = trace.outputs[0]
+        shapes = [t.outputs[0].shape for t in traces]
+        if shapes != [(rows, *result.shape[1:]) for rows in _ROWS] or len(result.shape) != 2:
             raise OnnxError(
-                f"{what} cannot be written as ONNX: there is no rule for {error}"
-            ) from error
-    _check_rows(traces, what)
-    trace = traces[0]
-    *arrays, rows_in = trace.inputs
-    known = {id(rows_in): x}
-    for node in arrays:
-        known[id(node)] = graph.constant(node.value, node.label)
-    result = trace.outputs[0]
-    shapes = [t.outputs[0].shape for t in traces]
-    if shapes != [(rows, *result.shape[1:]) for rows in _ROWS] or len(result.shape) != 2:
-        raise OnnxError(f"{what} gives the shape {result.shape} for {_ROWS[0]} rows; expected rows")
-    y = _add_nodes(graph, trace, known, what)[0]
+                f"{what} gives the shape {result.shape} for {_ROWS[0]} rows; expected rows"
+            )
+        y = _add_nodes(graph, trace, known | {id(rows_in): x})[0]
+    except UnknownOperationError as error:
+        raise OnnxError(
+            f"{what} cannot be written as ONNX: there is no rule for {error}"
+        ) from error
     if result.value.dtype != dtype:
         y = graph.cast(y, dtype)
     return y, result.shape[1]
@@ -119,16 +117,11 @@ def _check_rows(traces: list[Trace], what: str) -> None:
         a.value = values[0].reshape(())
 
 
-def _add_nodes(graph: Graph, trace: Trace, known: dict[int, str], what: str) -> list[str]:
+def _add_nodes(graph: Graph, trace: Trace, known: dict[int, str]) -> list[str]:
     """Add every operation of a trace; return the names of its outputs."""
     for node in trace.nodes:
         if id(node) not in known:
-            try:
-                known[id(node)] = _add_node(graph, node, known)
-            except UnknownOperationError as error:
-                raise OnnxError(
-                    f"{what} cannot be written as ONNX: there is no rule for {error}"
-                ) from error
+            known[id(node)] = _add_node(graph, node, known)
     return [known[id(node)] for node in trace.outputs]
 
 
@@ -163,7 +156,7 @@ def _add_node(graph: Graph, node: Node, known: dict[int, str]) -> str:
             return graph.add("Erf", name)
         function, example = _MADE_OF[node.op], host.ones(node.shape, dtype)
         part = record(lambda x: function(x, NAMESPACE), (example,), [""])
-        return _add_nodes(graph, part, {id(part.inputs[0]): name}, node.op)[0]
+        return _add_nodes(graph, part, {id(part.inputs[0]): name})[0]
     names = [operand(i, dtype) for i in range(len(node.inputs))]
     if node.op == "where":
         names[0] = operand(0, host.bool)
@@ -207,9 +200,9 @@ def _add_getitem(graph: Graph, node: Node, name: str) -> str:
     cuts, gone = [], []
     for axis, part in enumerate(parts):
         if isinstance(part, int):
-            cuts.append((part, part + 1 if part != -1 else 2**62, axis, 1))
             gone.append(axis)
-        elif part != slice(None):
+            part = slice(part, part + 1 or None)
+        if part != slice(None):
             step = part.step or 1
             ends = (0, 2**62) if step > 0 else (2**62, -(2**62))
             start = ends[0] if part.start is None else part.start
@@ -218,8 +211,7 @@ def _add_getitem(graph: Graph, node: Node, name: str) -> str:
     if cuts:
         starts, stops, axes, steps = (host.asarray(c, host.int64) for c in zip(*cuts, strict=True))
         name = graph.add("Slice", name, *map(graph.constant, (starts, stops, axes, steps)))
-    if gone:
-        name = graph.add("Squeeze", name, graph.constant(host.asarray(gone, host.int64)))
-    if new:
-        name = graph.add("Unsqueeze", name, graph.constant(host.asarray(new, host.int64)))
+    for op, changed in (("Squeeze", gone), ("Unsqueeze", new)):
+        if changed:
+            name = graph.add(op, name, graph.constant(host.asarray(changed, host.int64)))
     return name

@@ -10,25 +10,12 @@ from typing import Any
 from xpnn.backends import DTYPES, Backend, Device, DType, InputError, dtype_name
 from xpnn.data.arrays_file import FileKind, read_arrays, read_header, write_arrays
 from xpnn.export import ModelFileError
-from xpnn.files.kinds import Kind
-from xpnn.files.networks import NETWORK
+from xpnn.files.networks import network_content, network_from, place_network
 from xpnn.training import Network
 
 __all__ = ["MODEL", "ModelFileError", "load", "read_record", "save"]
 
 MODEL = FileKind("xpnn", "model file", 2, error=ModelFileError)
-_NETWORK = "network"
-
-
-def _kind(name: str) -> Kind:
-    """Find a kind by its name; scikit-learn is imported only for those that need it."""
-    if name == _NETWORK:
-        return NETWORK
-    from xpnn.files.estimators import KINDS
-
-    if name not in KINDS:
-        raise ModelFileError(f"it holds a model of the kind {name!r}, which is not known")
-    return KINDS[name]
 
 
 def save(
@@ -43,14 +30,12 @@ def save(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Perceptron, Pipeline or TableModel
-        On any library and device; its arrays are copied to the host. Estimators are fitted
-        or initialized. A scikit-learn `Pipeline` (or `TransformedTargetRegressor`) ends in an
-        estimator of xpnn; its other steps are of the classes in
-        `xpnn.files.pipelines.TRANSFORMERS`, nested as they may be.
+        On any library and device; estimators are fitted or initialized. A scikit-learn
+        `Pipeline` (or `TransformedTargetRegressor`) ends in an estimator of xpnn; its other
+        steps are of the classes in `xpnn.files.pipelines.TRANSFORMERS`, nested as they may be.
     path : path
-        Usually ends in ``.safetensors``. The file is written beside, synced and renamed:
-        an older one there stays whole until the new one is, and its permissions are kept.
-        A symbolic link stays, and the file that it points to is replaced.
+        Usually ends in ``.safetensors``. An older file there stays whole until the new one
+        is, which has its permissions. A symbolic link stays; what it points to is replaced.
     record : dict, optional
         What shall be remembered of the training, such as ``history.to_dict()``: plain
         values and arrays, for JSON. `xpnn.files.read_record` reads it.
@@ -86,14 +71,14 @@ def save(
     """
     if record is not None and not isinstance(record, dict):
         raise ModelFileError(f"record is {record!r}; expected a dictionary of plain values")
-    name = _NETWORK
-    if not isinstance(model, Network):
-        from xpnn.files.estimators import kind_of_model
+    if isinstance(model, Network):
+        content, arrays = network_content(model)
+    else:  # scikit-learn is imported only for those that need it
+        from xpnn.files.pipelines import model_content
 
-        name = kind_of_model(model)
-    content, arrays = _kind(name).to_content(model, for_inference)
+        content, arrays = model_content(model, for_inference)
     try:
-        return write_arrays(path, MODEL, {"kind": name, **content, "record": record or {}}, arrays)
+        return write_arrays(path, MODEL, {**content, "record": record or {}}, arrays)
     except ModelFileError:
         raise
     except (TypeError, ValueError) as error:
@@ -134,13 +119,11 @@ def load(
         A file that `save` wrote.
     backend : Backend or str, optional
         Where the parameters shall live. Default: a network follows its first data; an
-        estimator goes where it was, or to NumPy, with a warning, where that is not
-        possible. In a pipeline this is about the estimators of xpnn.
+        estimator, also in a pipeline, goes where it was, or with a warning to NumPy.
     device : str or object, optional
         Device of that library.
     dtype : str or dtype, optional
-        Dtype of the parameters. Default: the one that they were saved in, or that of a
-        `Backend`.
+        Dtype of the parameters; default, that of a `Backend`, else the one in the file.
 
     Returns
     -------
@@ -151,8 +134,7 @@ def load(
     Raises
     ------
     ModelFileError
-        The file is not a whole model file, is damaged, from another version of the format, or
-        contradicts itself.
+        The file is damaged, no model file, of another format's version, or contradicts itself.
     InputError
         A device without a library, or a name that is not known.
 
@@ -166,12 +148,20 @@ def load(
     wanted = dtype if dtype is None or isinstance(dtype, str) else dtype_name(dtype)
     if wanted is not None and wanted not in DTYPES:
         raise InputError(f"dtype={wanted!r} is not known; expected one of {', '.join(DTYPES)}")
+    if isinstance(backend, Backend):
+        device = backend.device if device is None else device
+        wanted = wanted or dtype_name(backend.dtype)
+        backend = backend.name
     header, arrays = read_arrays(path, MODEL)
     with _naming(path):
         _check_header(header)
-        kind = _kind(header["kind"])
-        model = kind.from_content(header, arrays)
-    return kind.place(model, backend, device, wanted)
+        make: Any = network_from
+        place: Any = place_network
+        if header["kind"] != "network":
+            from xpnn.files.pipelines import model_from as make
+            from xpnn.files.pipelines import place_model as place
+        model = make(header, arrays)
+    return place(model, backend, device, wanted)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

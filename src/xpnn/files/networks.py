@@ -5,30 +5,26 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from xpnn.backends import DTYPES, Backend, Device, select, to_host
+from xpnn.backends import DTYPES, Device, select, to_host
 from xpnn.data.arrays_file import to_json
 from xpnn.export.model_file import (
     ModelFileError,
     check_arrays,
     layer_from_config,
     layer_to_config,
+    wrap_errors,
 )
-from xpnn.files.kinds import Kind
 from xpnn.layers import Chain, walk
 from xpnn.training import Loss, Network
 
 # The dtype that a network's parameters are stored in. NumPy has no bfloat16, and what was
 # never placed on a library is float64.
-_STORED = {
-    "float16": "float16",
-    "bfloat16": "float32",
-    "float32": "float32",
-    "float64": "float64",
-    None: "float64",
-}
+_STORED: dict[str | None, str] = {
+    **{name: name for name in DTYPES}, "bfloat16": "float32", None: "float64",
+}  # fmt: skip
 
 
-def network_content(network: Network, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def network_content(network: Network) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write a network as plain values and arrays; no network holds an optimizer's state."""
     own = network.loss.custom or network.loss
     if type(own) is not Loss:
@@ -50,7 +46,7 @@ def network_content(network: Network, for_inference: bool) -> tuple[dict[str, An
         name: to_host(values).astype(stored, copy=False)
         for name, values in network.parameters().items()
     }
-    return {"network": structure, "dtype": network.dtype}, arrays
+    return {"kind": "network", "network": structure, "dtype": network.dtype}, arrays
 
 
 def network_from(content: dict[str, Any], arrays: dict[str, Any]) -> Network:
@@ -75,28 +71,20 @@ def _structure(config: dict[str, Any]) -> tuple[int, Chain, Loss]:
         raise ModelFileError(f"inputs is {inputs!r}; expected a positive integer")
     layers = layer_from_config({"type": "Chain", "layers": config["layers"]})
     assert isinstance(layers, Chain)
-    try:
+    with wrap_errors(f"loss {config['loss']!r}"):
         loss = Loss(**config["loss"])
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"loss {config['loss']!r} cannot be made: {error}") from error
-    if loss.custom is not None:
-        raise ModelFileError(f"loss {config['loss']!r} cannot be made: a file holds no functions")
+        if loss.custom is not None:
+            raise ValueError("a file holds no functions")
     return inputs, layers, loss
 
 
 def place_network(
-    network: Network, backend: Backend | str | None, device: Device | str | None, dtype: str | None
+    network: Network, library: str | None, device: Device | str | None, dtype: str | None
 ) -> Network:
-    """Bring a network that was read to where it shall be: by default, its first data's place."""
-    if isinstance(backend, Backend):
-        device = backend.device if device is None else device
-        return network.to(select(backend.name, device, dtype or backend.dtype))
-    if backend is not None:
-        return network.to(select(backend, device, dtype or network.dtype))
+    """Bring a network that was read to a library, by default to that of its first data."""
+    if library is not None:
+        return network.to(select(library, device, dtype or network.dtype))
     if dtype is None or dtype == network.dtype:
         return network
-    made = Network(network.inputs, network.layers, loss=network.loss, dtype=dtype)
-    return made.assign(**network.parameters())
-
-
-NETWORK = Kind((Network,), network_content, network_from, place_network)
+    converted = Network(network.inputs, network.layers, loss=network.loss, dtype=dtype)
+    return converted.assign(**network.parameters())

@@ -1,7 +1,7 @@
-"""scikit-learn's pipelines round estimators of xpnn in model files.
+"""Estimators, tables' models and scikit-learn's pipelines round them in model files.
 
-A step is written as its parameters and its fitted attributes. Nothing is made when it is
-read but objects of the classes in `TRANSFORMERS` and estimators of xpnn.
+A step of a pipeline is written as its parameters and its fitted attributes. Nothing is made
+when it is read but objects of the classes in `TRANSFORMERS` and estimators of xpnn.
 """
 
 from __future__ import annotations
@@ -17,67 +17,104 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils.validation import check_is_fitted
 
-from xpnn.backends import Backend, Device
-from xpnn.estimators.classifier import MLPClassifier
-from xpnn.estimators.files import estimator_content, estimator_from, placed
-from xpnn.estimators.perceptron import Perceptron
+from xpnn.backends import Device
+from xpnn.estimators.files import KINDS, estimator_content, estimator_from, is_fitted, placed
 from xpnn.estimators.plain import read, write
-from xpnn.estimators.regressor import MLPRegressor
-from xpnn.export.model_file import ModelFileError
-from xpnn.files.perceptrons import perceptron_content, perceptron_from, place_perceptron
+from xpnn.estimators.table_model import TableModel
+from xpnn.export.model_file import ModelFileError, wrap_errors
 
-_HOLDERS = (
-    pipeline.Pipeline,
-    pipeline.FeatureUnion,
-    compose.ColumnTransformer,
-    compose.TransformedTargetRegressor,
-)
-TRANSFORMERS: dict[str, type] = {
+TRANSFORMERS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *_HOLDERS,
-        decomposition.PCA,
-        decomposition.TruncatedSVD,
-        feature_selection.VarianceThreshold,
-        impute.MissingIndicator,
-        impute.SimpleImputer,
-        preprocessing.Binarizer,
-        preprocessing.FunctionTransformer,
-        preprocessing.KBinsDiscretizer,
-        preprocessing.MaxAbsScaler,
-        preprocessing.MinMaxScaler,
-        preprocessing.Normalizer,
-        preprocessing.OneHotEncoder,
-        preprocessing.OrdinalEncoder,
-        preprocessing.PolynomialFeatures,
-        preprocessing.PowerTransformer,
-        preprocessing.QuantileTransformer,
-        preprocessing.RobustScaler,
-        preprocessing.StandardScaler,
-        preprocessing.TargetEncoder,
+        pipeline.Pipeline, pipeline.FeatureUnion, compose.ColumnTransformer,
+        compose.TransformedTargetRegressor, decomposition.PCA, decomposition.TruncatedSVD,
+        feature_selection.VarianceThreshold, impute.MissingIndicator, impute.SimpleImputer,
+        preprocessing.Binarizer, preprocessing.FunctionTransformer, preprocessing.KBinsDiscretizer,
+        preprocessing.MaxAbsScaler, preprocessing.MinMaxScaler, preprocessing.Normalizer,
+        preprocessing.OneHotEncoder, preprocessing.OrdinalEncoder,
+        preprocessing.PolynomialFeatures, preprocessing.PowerTransformer,
+        preprocessing.QuantileTransformer, preprocessing.RobustScaler,
+        preprocessing.StandardScaler, preprocessing.TargetEncoder,
     )
-}
+}  # fmt: skip
 """Classes of scikit-learn that a model file can hold, by their names."""
 
-_ESTIMATORS: dict[str, Any] = {
-    kind.__name__: kind for kind in (MLPClassifier, MLPRegressor, Perceptron)
-}
+_STEPS: dict[str, Any] = {**TRANSFORMERS, **KINDS}
+_PIPELINES = (pipeline.Pipeline, compose.TransformedTargetRegressor)
 _TYPES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(bool, int, float, str, object, np.number, np.integer, np.floating),
-        *(np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64),
-        *(np.uint8, np.uint16, np.uint32, np.uint64, np.bool_, np.object_),
+        bool, int, float, str, object, np.number, np.integer, np.floating, np.float16, np.float32,
+        np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32,
+        np.uint64, np.bool_, np.object_,
     )
-}
+}  # fmt: skip
 _SELECTOR = ("pattern", "dtype_include", "dtype_exclude")
 _CALLBACKS = "_skl_callbacks"  # of `set_callbacks`: what a training calls is no part of a model
 
 
-# Writing
+# Models
 
 
-def pipeline_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def model_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write a model as plain values for the header, and arrays of the host."""
+    kinds = (*KINDS.values(), TableModel, *_PIPELINES)
+    if type(model) not in kinds:
+        known = ", ".join(["Network", *(kind.__name__ for kind in kinds)])
+        raise ModelFileError(
+            f"a {type(model).__module__}.{type(model).__name__} cannot be saved; expected one of "
+            f"{known}"
+        )
+    if isinstance(model, _PIPELINES):
+        content, arrays = _pipeline_content(model, for_inference)
+        return {"kind": "pipeline", "pipeline": content}, arrays
+    if isinstance(model, TableModel):
+        content, arrays = estimator_content(model.estimator, for_inference)
+        return {"kind": "table", "table": model.to_config(), "estimator": content}, arrays
+    content, arrays = estimator_content(model, for_inference)
+    return {"kind": "estimator", "estimator": content}, arrays
+
+
+def model_from(header: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    """Make a model of what `model_content` gave, on the host."""
+    kind = header["kind"]
+    if kind == "pipeline":
+        return _pipeline_from(header.get("pipeline"), arrays)
+    if kind not in ("estimator", "table"):
+        raise ModelFileError(f"it holds a model of the kind {kind!r}, which is not known")
+    estimator = estimator_from(header.get("estimator"), arrays)
+    if kind == "estimator":
+        return estimator
+    with wrap_errors("the table's model"):
+        return TableModel.from_config(header.get("table"), estimator)
+
+
+def place_model(
+    model: Any, library: str | None, device: Device | str | None, dtype: str | None
+) -> Any:
+    """Bring the estimators in a model that was read to a library, by default to where they were."""
+    for estimator in _estimators_in(model.estimator if isinstance(model, TableModel) else model):
+        placed(estimator, library, device, dtype)
+    return model
+
+
+def _estimators_in(value: Any) -> list[Any]:
+    """All fitted estimators of xpnn in a model, however deep."""
+    if type(value) in KINDS.values():
+        return [value] if is_fitted(value) else []
+    if isinstance(value, BaseEstimator):
+        value = list(vars(value).values())
+    elif isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return []
+    return [found for inner in value for found in _estimators_in(inner)]
+
+
+# Writing pipelines
+
+
+def _pipeline_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Write a fitted pipeline as plain values and arrays."""
     _check_steps(model, "")
     try:
@@ -94,7 +131,7 @@ def pipeline_content(model: Any, for_inference: bool) -> tuple[dict[str, Any], d
         return _write_value(value, name, found)
 
     step = write(model, "pipeline", arrays, other)
-    return {"pipeline": {"scikit-learn": sklearn.__version__, "step": step}}, arrays
+    return {"scikit-learn": sklearn.__version__, "step": step}, arrays
 
 
 def _inner_steps(model: Any) -> list[tuple[str, Any]]:
@@ -112,15 +149,14 @@ def _inner_steps(model: Any) -> list[tuple[str, Any]]:
 
 def _check_steps(model: Any, where: str) -> None:
     """Refuse a step of an unknown class by its name."""
-    known = {**TRANSFORMERS, **_ESTIMATORS}
     for name, step in _inner_steps(model):
         place = f"{where}{name}"
         if step is None or isinstance(step, str):
             continue
-        if known.get(type(step).__name__) is not type(step):
+        if _STEPS.get(type(step).__name__) is not type(step):
             raise ModelFileError(
                 f"the step {place!r} is a {type(step).__module__}.{type(step).__name__}, which "
-                f"cannot be saved; expected one of {', '.join(known)}"
+                f"cannot be saved; expected one of {', '.join(_STEPS)}"
             )
         _check_steps(step, f"{place}.")
 
@@ -128,18 +164,15 @@ def _check_steps(model: Any, where: str) -> None:
 def _write_step(
     step: Any, name: str, arrays: dict[str, Any], other: Any, for_inference: bool
 ) -> dict[str, Any]:
-    kind: str = type(step).__name__
-    if _ESTIMATORS.get(kind) is type(step) and hasattr(
-        step, "coef_" if kind == "Perceptron" else "coefs_"
-    ):
-        make = perceptron_content if kind == "Perceptron" else estimator_content
-        content, own = make(step, for_inference)
+    kind = type(step).__name__
+    if _STEPS.get(kind) is not type(step):
+        raise ModelFileError(f"{name} holds a {type(step).__module__}.{kind}, which is not known")
+    if kind in KINDS and is_fitted(step):
+        content, own = estimator_content(step, for_inference)
         count = len({key.partition("/")[0] for key in arrays if "/" in key})
         prefix = f"{name}.{count}/"
         arrays |= {f"{prefix}{key}": value for key, value in own.items()}
-        return {"estimator": content, "class": kind, "arrays": prefix}
-    if {**TRANSFORMERS, **_ESTIMATORS}.get(kind) is not type(step):
-        raise ModelFileError(f"{name} holds a {type(step).__module__}.{kind}, which is not known")
+        return {"estimator": content, "arrays": prefix}
     parameters = step.get_params(deep=False)
     fitted = {k: v for k, v in vars(step).items() if k not in parameters and k != _CALLBACKS}
     parts = {
@@ -172,16 +205,15 @@ def _index(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else int(value)
 
 
-# Reading
+# Reading pipelines
 
 
-def pipeline_from(header: dict[str, Any], arrays: dict[str, Any]) -> Any:
-    """Make a pipeline of what `pipeline_content` gave; its arrays stay on the host."""
-    content = header.get("pipeline")
+def _pipeline_from(content: Any, arrays: dict[str, Any]) -> Any:
+    """Make a pipeline of what `_pipeline_content` gave; its arrays stay on the host."""
     if not isinstance(content, dict) or not isinstance(content.get("scikit-learn"), str):
         raise ModelFileError(f"its pipeline is {str(content)[:80]}")
     found = read(content.get("step"), "pipeline", arrays, _READ)
-    if not isinstance(found, pipeline.Pipeline | compose.TransformedTargetRegressor):
+    if not isinstance(found, _PIPELINES):
         raise ModelFileError(f"its pipeline is a {type(found).__name__}")
     try:
         check_is_fitted(found)
@@ -201,7 +233,7 @@ def pipeline_from(header: dict[str, Any], arrays: dict[str, Any]) -> Any:
 
 
 def _read_step(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    kind: Any = {**TRANSFORMERS, **_ESTIMATORS}.get(value["transformer"])
+    kind = _STEPS.get(value["transformer"])
     if kind is None:
         raise ModelFileError(
             f"{name} is a step of the class {value['transformer']!r}; expected one of "
@@ -225,8 +257,6 @@ def _read_step(value: Any, name: str, arrays: dict[str, Any]) -> Any:
 def _read_estimator(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     prefix = value["arrays"]
     own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-    if value["class"] == "Perceptron":
-        return perceptron_from(value["estimator"], own)
     return estimator_from(value["estimator"], own)
 
 
@@ -252,30 +282,3 @@ _READ = {
     "type": lambda v, name, arrays: _TYPES[v["type"]],
     "set": lambda v, name, arrays: {read(i, name, arrays) for i in v["set"]},
 }
-
-
-# Placing
-
-
-def _estimators_in(value: Any) -> list[Any]:
-    """All fitted estimators of xpnn in a step, however deep."""
-    if isinstance(value, MLPClassifier | MLPRegressor | Perceptron):
-        fitted = hasattr(value, "coef_") or hasattr(value, "coefs_")
-        return [value] if fitted else []
-    if isinstance(value, BaseEstimator):
-        value = list(vars(value).values())
-    elif isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list | tuple):
-        return []
-    return [found for inner in value for found in _estimators_in(inner)]
-
-
-def place_pipeline(
-    model: Any, backend: Backend | str | None, device: Device | str | None, dtype: str | None
-) -> Any:
-    """Bring the estimators of xpnn in a pipeline to where they shall be."""
-    for estimator in _estimators_in(model):
-        place = place_perceptron if isinstance(estimator, Perceptron) else placed
-        place(estimator, backend, device, dtype)
-    return model

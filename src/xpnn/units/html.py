@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+_LEFT = 'style="text-align:left"'
+# Notebooks pad cells themselves, and then leave the spacing out; bare pages do not.
+_TABLE = 'style="text-align:right;border-spacing:0.8em 0.1em"'
+
 
 def html_table(
     heads: Sequence[object],
@@ -16,46 +20,23 @@ def html_table(
 ) -> str:
     """Write a table; every text is escaped.
 
-    Parameters
-    ----------
-    heads : sequence
-        Headings of the columns.
-    rows : sequence of sequence
-        One entry for each heading.
-    caption : str, optional
-        A line below.
-    words : int, default 0
-        Columns from the left that hold words, and are not set to the right like numbers.
-    omitted : int, default 0
-        Rows that are missing in the middle; a line there says so.
-
-    Returns
-    -------
-    str
+    The first `words` columns hold words, which are set to the left. A line in the middle says
+    how many rows were `omitted` there.
     """
-    lines = [_row(row, words) for row in rows]
+
+    def cells(tag: str, values: Sequence[object]) -> str:
+        styles = [f" {_LEFT}" if i < words else "" for i in range(len(values))]
+        texts = (
+            f"<{tag}{style}>{escape(str(value))}</{tag}>"
+            for style, value in zip(styles, values, strict=True)
+        )
+        return f"<tr>{''.join(texts)}</tr>"
+
+    lines = [cells("td", row) for row in rows]
     if omitted:
-        middle = f'<td colspan="{len(heads)}" {_CENTRE}>... {omitted:,} more ...</td>'
-        lines.insert((len(lines) + 1) // 2, f"<tr>{middle}</tr>")
-    below = f"<caption {_BELOW}>{escape(caption)}</caption>" if caption else ""
-    head = "".join(f"<th{_align(i < words)}>{escape(str(h))}</th>" for i, h in enumerate(heads))
-    body = "".join(lines)
-    return f"<table {_RIGHT}>{below}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-_BELOW = 'style="caption-side:bottom;text-align:left"'
-# Notebooks pad cells themselves, and then leave the spacing out; bare pages do not.
-_RIGHT = 'style="text-align:right;border-spacing:0.8em 0.1em"'
-_LEFT = 'style="text-align:left"'
-_CENTRE = 'style="text-align:center"'
-
-
-def _align(word: bool) -> str:
-    return f" {_LEFT}" if word else ""
-
-
-def _row(cells: Sequence[object], words: int) -> str:
-    inside = "".join(
-        f"<td{_align(i < words)}>{escape(str(cell))}</td>" for i, cell in enumerate(cells)
-    )
-    return f"<tr>{inside}</tr>"
+        cell = f'<td colspan="{len(heads)}" style="text-align:center">... {omitted:,} more ...</td>'
+        lines.insert((len(lines) + 1) // 2, f"<tr>{cell}</tr>")
+    below = 'style="caption-side:bottom;text-align:left"'
+    caption = f"<caption {below}>{escape(caption)}</caption>" if caption else ""
+    head, body = f"<thead>{cells('th', heads)}</thead>", f"<tbody>{''.join(lines)}</tbody>"
+    return f"<table {_TABLE}>{caption}{head}{body}</table>"

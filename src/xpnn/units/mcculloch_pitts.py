@@ -1,4 +1,4 @@
-"""The threshold unit of McCulloch and Pitts, and logic built from it.
+"""The threshold unit of McCulloch and Pitts, logic built from it, and truth tables.
 
 W. S. McCulloch and W. Pitts, "A logical calculus of the ideas immanent in nervous
 activity", Bulletin of Mathematical Biophysics 5 (1943), 115-133. As in the tutorial, an
@@ -8,8 +8,11 @@ inhibitory input has a negative weight, where the paper lets it veto the unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 from xpnn.backends import (
     Array,
@@ -27,7 +30,156 @@ from xpnn.backends import (
 )
 from xpnn.functional import heaviside, linear
 from xpnn.units.arguments import is_single_row, positive_integer
-from xpnn.units.truth_table import TruthTable, combinations
+
+_LARGEST = 16  # inputs of a truth table: 65,536 rows
+
+
+@dataclass(frozen=True)
+class TruthTable:
+    """A table that prints; iterating gives ``(inputs, outputs)`` for each row.
+
+    Parameters
+    ----------
+    inputs : tuple of tuple of int
+        All combinations of 0 and 1, counted up in binary.
+    outputs : tuple of int
+        The output for each.
+    hidden : tuple of tuple of int
+        Outputs of the hidden units for each; empty rows for a single unit.
+    name : str
+        Heading of the outputs.
+    hidden_names : tuple of str
+        Headings of the hidden units.
+    """
+
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[int, ...]
+    hidden: tuple[tuple[int, ...], ...]
+    name: str
+    hidden_names: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, ...], int]]:
+        return iter(zip(self.inputs, self.outputs, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __str__(self) -> str:
+        inputs = [f"x{i + 1}" for i in range(len(self.inputs[0]))]
+        heads = (inputs, self.hidden_names, (self.name,))
+
+        def cells(row: Sequence[Sequence[Any]]) -> list[str]:
+            """Inputs, hidden units and output as texts, without a part that is empty."""
+            return [
+                "  ".join(f"{value:>{len(head)}}" for value, head in zip(part, names, strict=True))
+                for part, names in zip(row, heads, strict=True)
+                if names
+            ]
+
+        outputs = ((output,) for output in self.outputs)
+        rule = "-+-".join("-" * len(cell) for cell in cells(heads))
+        rows = zip(self.inputs, self.hidden, outputs, strict=True)
+        return "\n".join([" | ".join(cells(heads)), rule, *(" | ".join(cells(r)) for r in rows)])
+
+
+class _Logic(ABC):
+    """What a unit and a network of units have in common."""
+
+    name: str
+
+    @abstractmethod
+    def _layers(self) -> tuple[tuple[McCullochPitts, ...], ...]:
+        """The units, layer by layer."""
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return len(self._layers()[0][0].weights)
+
+    def _outputs(self, x: ArrayLike) -> tuple[list[Array], bool]:
+        """Outputs of every layer, arrays of shape (n, units), and whether `x` is a single row."""
+        x = as_array("x", x)
+        xp, device = placement(x=x)
+        if isinstance(x, host.ndarray) and x.size:
+            odd = x[(x != 0) & (x != 1)]
+            if odd.size:
+                raise ValueError(f"x holds {odd[0].tolist()!r}; expected only 0 and 1")
+        single = is_single_row("x", x, self.inputs)
+        outputs = []
+        with on_device(device):
+            a = as_floating(x, xp)
+            a = a[None, :] if single else a
+            for layer in self._layers():
+                a = _fire(layer, a, xp, device)
+                outputs.append(a)
+        return outputs, single
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Fire or stay silent; calling does the same.
+
+        Parameters
+        ----------
+        x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
+            A single row, or one row for each example. The values are checked where that
+            is free, in lists and NumPy arrays; on a device nothing waits for a check.
+
+        Returns
+        -------
+        array of 0 and 1, 0-d or shape (n,)
+            In the dtype of `x`; the default float where `x` holds integers or booleans.
+
+        Raises
+        ------
+        ValueError
+            A row has another length than the weights, there is no row, or an input is
+            neither 0 nor 1.
+        """
+        outputs, single = self._outputs(x)
+        return outputs[-1][0, 0, ...] if single else outputs[-1][:, 0]
+
+    __call__ = forward
+
+    def truth_table(self, backend: Backend | None = None) -> TruthTable:
+        """Compute the outputs, also those of hidden units, for every combination of inputs.
+
+        Parameters
+        ----------
+        backend : Backend, optional
+            Where to compute it; default, NumPy.
+
+        Returns
+        -------
+        TruthTable
+
+        Raises
+        ------
+        ValueError
+            There are more than 16 inputs.
+        """
+        if self.inputs > _LARGEST:
+            raise ValueError(
+                f"a truth table of {self.inputs} inputs has 2**{self.inputs} rows; expected at "
+                f"most {_LARGEST} inputs"
+            )
+        rows = tuple(product((0, 1), repeat=self.inputs))
+        x = host.asarray(rows, dtype=host.float64)
+        outputs, _ = self._outputs(x if backend is None else backend.asarray(x))
+        table = host.concatenate([to_host(layer) for layer in outputs], axis=1).astype(int).tolist()
+        return TruthTable(
+            inputs=rows,
+            outputs=tuple(row[-1] for row in table),
+            hidden=tuple(tuple(row[:-1]) for row in table),
+            name=self.name,
+            hidden_names=tuple(unit.name for layer in self._layers()[:-1] for unit in layer),
+        )
+
+
+def _fire(units: tuple[McCullochPitts, ...], x: Array, xp: Namespace, device: Device) -> Array:
+    """Outputs of shape (n, units) of units that read the same rows."""
+    columns = host.asarray([unit.weights for unit in units], dtype=host.float64).T
+    weights = to_device(columns, xp, device, x.dtype)
+    limits = to_device([-float(unit.threshold) for unit in units], xp, device, x.dtype)
+    return heaviside(linear(x, weights, limits, xp=xp), xp=xp)
 
 
 def _number(name: str, value: float) -> float:
@@ -39,7 +191,7 @@ def _number(name: str, value: float) -> float:
 
 
 @dataclass(frozen=True)
-class McCullochPitts:
+class McCullochPitts(_Logic):
     """A unit that fires (1) when the weighted sum of its inputs reaches a threshold.
 
     The weights are plain numbers until data comes in: the unit runs on whatever library
@@ -90,10 +242,8 @@ class McCullochPitts:
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "threshold", _number("threshold", self.threshold))
 
-    @property
-    def inputs(self) -> int:
-        """Number of inputs."""
-        return len(self.weights)
+    def _layers(self) -> tuple[tuple[McCullochPitts, ...], ...]:
+        return ((self,),)
 
     @property
     def excitatory(self) -> tuple[int, ...]:
@@ -104,52 +254,6 @@ class McCullochPitts:
     def inhibitory(self) -> tuple[int, ...]:
         """Inputs that hold the unit back: those with negative weights."""
         return tuple(i for i, w in enumerate(self.weights) if w < 0)
-
-    def _alone(self) -> McCullochPittsNetwork:
-        return McCullochPittsNetwork(((self,),), self.name)
-
-    def forward(self, x: ArrayLike) -> Array:
-        """Fire or stay silent; calling the unit does the same.
-
-        Parameters
-        ----------
-        x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
-            A single row, or one row for each example. The values are checked where that
-            is free, in lists and NumPy arrays; on a device nothing waits for a check.
-
-        Returns
-        -------
-        array of 0 and 1, 0-d or shape (n,)
-            In the dtype of `x`; the default float where `x` holds integers or booleans.
-
-        Raises
-        ------
-        ValueError
-            A row has another length than the weights, there is no row, or an input is
-            neither 0 nor 1.
-        """
-        return self._alone().forward(x)
-
-    __call__ = forward
-
-    def truth_table(self, backend: Backend | None = None) -> TruthTable:
-        """Compute the output for every combination of inputs.
-
-        Parameters
-        ----------
-        backend : Backend, optional
-            Where to compute it; default, NumPy.
-
-        Returns
-        -------
-        TruthTable
-
-        Raises
-        ------
-        ValueError
-            There are more than 16 inputs.
-        """
-        return self._alone().truth_table(backend)
 
     @classmethod
     def and_(cls, n: int = 2) -> McCullochPitts:
@@ -190,7 +294,7 @@ class McCullochPitts:
 
 
 @dataclass(frozen=True)
-class McCullochPittsNetwork:
+class McCullochPittsNetwork(_Logic):
     """Layers of threshold units, each reading all units of the layer before it.
 
     Parameters
@@ -226,28 +330,8 @@ class McCullochPittsNetwork:
             raise ValueError(f"the last layer has {width} units; expected one")
         object.__setattr__(self, "layers", layers)
 
-    @property
-    def inputs(self) -> int:
-        """Number of inputs."""
-        return self.layers[0][0].inputs
-
-    def _outputs(self, x: ArrayLike) -> tuple[list[Array], bool]:
-        """Outputs of every layer, arrays of shape (n, units), and whether `x` is a single row."""
-        x = as_array("x", x)
-        xp, device = placement(x=x)
-        if isinstance(x, host.ndarray) and x.size:
-            odd = x[(x != 0) & (x != 1)]
-            if odd.size:
-                raise ValueError(f"x holds {odd[0].tolist()!r}; expected only 0 and 1")
-        single = is_single_row("x", x, self.inputs)
-        outputs = []
-        with on_device(device):
-            a = as_floating(x, xp)
-            a = a[None, :] if single else a
-            for layer in self.layers:
-                a = _fire(layer, a, xp, device)
-                outputs.append(a)
-        return outputs, single
+    def _layers(self) -> tuple[tuple[McCullochPitts, ...], ...]:
+        return self.layers
 
     def hidden(self, x: ArrayLike) -> list[Array]:
         """Outputs of the hidden layers.
@@ -264,57 +348,3 @@ class McCullochPittsNetwork:
         """
         outputs, single = self._outputs(x)
         return [layer[0, :] if single else layer for layer in outputs[:-1]]
-
-    def forward(self, x: ArrayLike) -> Array:
-        """Fire or stay silent; calling the network does the same.
-
-        Parameters
-        ----------
-        x : array_like of 0 and 1, shape (inputs,) or (n, inputs)
-            A single row, or one row for each example.
-
-        Returns
-        -------
-        array of 0 and 1, 0-d or shape (n,)
-        """
-        outputs, single = self._outputs(x)
-        return outputs[-1][0, 0, ...] if single else outputs[-1][:, 0]
-
-    __call__ = forward
-
-    def truth_table(self, backend: Backend | None = None) -> TruthTable:
-        """Compute the outputs, also those of hidden units, for every combination of inputs.
-
-        Parameters
-        ----------
-        backend : Backend, optional
-            Where to compute it; default, NumPy.
-
-        Returns
-        -------
-        TruthTable
-
-        Raises
-        ------
-        ValueError
-            There are more than 16 inputs.
-        """
-        rows = combinations(self.inputs)
-        x = host.asarray(rows, dtype=host.float64)
-        outputs, _ = self._outputs(x if backend is None else backend.asarray(x))
-        table = host.concatenate([to_host(layer) for layer in outputs], axis=1).astype(int).tolist()
-        return TruthTable(
-            inputs=rows,
-            outputs=tuple(row[-1] for row in table),
-            hidden=tuple(tuple(row[:-1]) for row in table),
-            name=self.name,
-            hidden_names=tuple(unit.name for layer in self.layers[:-1] for unit in layer),
-        )
-
-
-def _fire(units: tuple[McCullochPitts, ...], x: Array, xp: Namespace, device: Device) -> Array:
-    """Outputs of shape (n, units) of units that read the same rows."""
-    columns = host.asarray([unit.weights for unit in units], dtype=host.float64).T
-    weights = to_device(columns, xp, device, x.dtype)
-    limits = to_device([-float(unit.threshold) for unit in units], xp, device, x.dtype)
-    return heaviside(linear(x, weights, limits, xp=xp), xp=xp)

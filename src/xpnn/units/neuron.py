@@ -10,12 +10,15 @@ from xpnn.backends import (
     Array,
     ArrayLike,
     Backend,
+    Device,
     HostGenerator,
+    Namespace,
     as_array,
     as_floating,
     backend_of,
     generator,
     host,
+    is_array,
     on_device,
     placement,
     select,
@@ -25,7 +28,7 @@ from xpnn.backends import (
 )
 from xpnn.functional import initializer, linear
 from xpnn.layers import Activation
-from xpnn.units.arguments import is_single_row, positive_integer, to_device_of
+from xpnn.units.arguments import is_single_row, positive_integer
 
 _BIG = 0.5  # share of the largest weight up to which an input must be big to count
 _SHOWN = 8  # weights that a repr writes out
@@ -44,8 +47,7 @@ class Explanation:
     activation : str
         Name of the activation.
     most_sensitive : int or None
-        Input with the weight that is largest in size: a change there moves the score
-        most. The first of equals; None where every weight is 0.
+        Input with the weight largest in size, the first of equals; None where all are 0.
     largest_contribution : int or None
         Input whose contribution is largest in size; None where all are 0.
     ignored : tuple of int
@@ -69,22 +71,20 @@ class Explanation:
     logic: str
     names: tuple[str, ...]
 
-    def _remark(self, i: int) -> str:
-        remarks = {
-            "most sensitive": i == self.most_sensitive,
-            "contributes most": i == self.largest_contribution,
-            "ignored": i in self.ignored,
-        }
-        return ", ".join(remark for remark, holds in remarks.items() if holds)
-
     def __str__(self) -> str:
-        rows = [("input", "value", "weight", "value*weight", "")]
+        rows: list[tuple[str, ...]] = [("input", "value", "weight", "value*weight", "")]
         columns = zip(self.names, self.inputs, self.weights, self.contributions, strict=True)
-        for i, (name, x, w, product) in enumerate(columns):
-            rows.append((name, f"{x:.6g}", f"{w:.6g}", f"{product:.6g}", self._remark(i)))
-        rows.append(("bias", "", "", f"{self.bias:.6g}", ""))
-        rows.append(("score", "", "", f"{self.score:.6g}", ""))
-        rows.append(("output", "", "", f"{self.output:.6g}", self.activation))
+        for i, (name, *values) in enumerate(columns):
+            remarks = {
+                "most sensitive": i == self.most_sensitive,
+                "contributes most": i == self.largest_contribution,
+                "ignored": i in self.ignored,
+            }
+            remark = ", ".join(text for text, holds in remarks.items() if holds)
+            rows.append((name, *(f"{value:.6g}" for value in values), remark))
+        for name in ("bias", "score", "output"):
+            remark = self.activation if name == "output" else ""
+            rows.append((name, "", "", f"{getattr(self, name):.6g}", remark))
         a, b, c, d = (max(len(row[column]) for row in rows) for column in range(4))
         lines = [
             f"{name:<{a}}  {value:>{b}}  {weight:>{c}}  {product:>{d}}  {remark}".rstrip()
@@ -93,6 +93,7 @@ class Explanation:
         return "\n".join([*lines, f"The score is high if: {self.logic}"])
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Neuron:
     """A neuron ``output = activation(inputs @ weights + bias)``.
 
@@ -106,8 +107,7 @@ class Neuron:
     bias : float, default 0
         Shifts the activation to the left (positive) or right, whatever the inputs are.
     activation : str, default 'identity'
-        A name in `xpnn.functional.ACTIVATIONS`. Softmax compares units: over the score of
-        this unit alone it is always 1.
+        A name in `xpnn.functional.ACTIVATIONS`. Softmax, of one unit alone, is always 1.
     alpha : float, optional
         Parameter of 'leaky_relu' and 'elu'.
 
@@ -133,25 +133,25 @@ class Neuron:
     'BIG input[0] OR input[1]'
     """
 
-    def __init__(
-        self,
-        weights: ArrayLike,
-        bias: float = 0.0,
-        activation: str = "identity",
-        alpha: float | None = None,
-    ) -> None:
-        weights = as_array("weights", weights)
+    weights: Array
+    bias: float = 0.0
+    activation: str = "identity"
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        weights = as_array("weights", self.weights)
         shape = tuple(weights.shape)
         if len(shape) != 1 or shape[0] == 0:
             raise ValueError(f"weights has shape {shape}; expected (inputs,), one for each input")
-        number = as_array("bias", bias)
-        if number.ndim != 0:
-            raise ValueError(f"bias has shape {tuple(number.shape)}; expected one number")
-        self._layer = Activation(activation, alpha)
+        bias = as_array("bias", self.bias)
+        if bias.ndim != 0:
+            raise ValueError(f"bias has shape {tuple(bias.shape)}; expected one number")
+        alpha = Activation(self.activation, self.alpha).alpha
         xp, device = placement(weights=weights)
         with on_device(device):
-            self._weights = xp.asarray(as_floating(weights, xp), copy=True)
-        self._bias = to_float(number)
+            own = xp.asarray(as_floating(weights, xp), copy=True)
+        for name, value in (("weights", own), ("bias", to_float(bias)), ("alpha", alpha)):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def random(
@@ -194,51 +194,29 @@ class Neuron:
         return cls(weights, 0.0, activation, alpha)
 
     @property
-    def weights(self) -> Array:
-        """Weights, shape (inputs,)."""
-        return self._weights
-
-    @property
-    def bias(self) -> float:
-        """What is added to the weighted sum."""
-        return self._bias
-
-    @property
-    def activation(self) -> str:
-        """Name of the activation."""
-        return self._layer.name
-
-    @property
-    def alpha(self) -> float | None:
-        """Parameter of the activation, where one was given."""
-        return self._layer.alpha
-
-    @property
     def inputs(self) -> int:
         """Number of inputs."""
-        return int(self._weights.shape[0])
+        return int(self.weights.shape[0])
 
     def __repr__(self) -> str:
-        values = to_host(self._weights).tolist()
+        values = to_host(self.weights).tolist()
         shown = ", ".join(f"{w:.6g}" for w in values[:_SHOWN])
         text = f"[{shown}]" if len(values) <= _SHOWN else f"[{shown}, ...] ({len(values)} weights)"
         alpha = "" if self.alpha is None else f", alpha={self.alpha!r}"
-        own = backend_of(self._weights).describe()
+        own = backend_of(self.weights).describe()
         return (
-            f"<Neuron weights={text}, bias={self._bias:.6g}, "
+            f"<Neuron weights={text}, bias={self.bias:.6g}, "
             f"activation={self.activation!r}{alpha}; {own}>"
         )
 
-    def _run(self, x: ArrayLike, activate: bool) -> Array:
-        x, xp, device = to_device_of("x", x, "weights", self._weights)
-        single = is_single_row("x", x, self.inputs)
-        with on_device(device):
-            rows = x[None, :] if single else x
-            weights = xp.astype(self._weights, x.dtype, copy=False)
-            z = linear(rows, weights[:, None], self._bias, xp=xp)
-            if activate:
-                z = self._layer.forward((), z, None, xp=xp)[0]
-            return z[0, 0, ...] if single else z[:, 0]
+    def _rows(self, x: ArrayLike) -> tuple[Array, Namespace, Device]:
+        """Bring lists and integers to the weights' place and dtype; an array must be there."""
+        if is_array(x) and not isinstance(x, host.generic):
+            x = as_array("x", x)
+            xp, device = placement(x=x, weights=self.weights)
+            return as_floating(x, xp, self.weights.dtype), xp, device
+        xp, device = placement(weights=self.weights)
+        return to_device(as_array("x", x), xp, device, self.weights.dtype), xp, device
 
     def score(self, x: ArrayLike) -> Array:
         """Weighted sum and bias, before the activation.
@@ -259,7 +237,13 @@ class Neuron:
         MixedArraysError
             `x` lives elsewhere than the weights.
         """
-        return self._run(x, activate=False)
+        x, xp, device = self._rows(x)
+        single = is_single_row("x", x, self.inputs)
+        with on_device(device):
+            rows = x[None, :] if single else x
+            weights = xp.astype(self.weights, x.dtype, copy=False)
+            z = linear(rows, weights[:, None], self.bias, xp=xp)
+            return z[0, 0, ...] if single else z[:, 0]
 
     def forward(self, x: ArrayLike) -> Array:
         """Compute the output, the activation of the score; calling the neuron does the same.
@@ -278,7 +262,11 @@ class Neuron:
         ValueError, MixedArraysError
             As in `score`.
         """
-        return self._run(x, activate=True)
+        z = self.score(x)
+        xp, device = placement(score=z)
+        layer = Activation(self.activation, self.alpha)
+        with on_device(device):
+            return layer.forward((), z[..., None], None, xp=xp)[0][..., 0]
 
     __call__ = forward
 
@@ -310,7 +298,7 @@ class Neuron:
             There are more or fewer names than inputs.
         """
         names = self._names(names)
-        weights = to_host(self._weights).tolist()
+        weights = to_host(self.weights).tolist()
         largest = max(abs(w) for w in weights)
         terms = [
             f"{'NOT ' if w < 0 else ''}{'BIG ' if abs(w) <= _BIG * largest else ''}{name}"
@@ -341,19 +329,19 @@ class Neuron:
             `x` lives elsewhere than the weights.
         """
         names = self._names(names)
-        x, xp, device = to_device_of("x", x, "weights", self._weights)
+        x, xp, device = self._rows(x)
         if tuple(x.shape) != (self.inputs,):
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; expected a single row of shape ({self.inputs},)"
             )
         with on_device(device):
-            products = to_host(x * xp.astype(self._weights, x.dtype, copy=False)).tolist()
-        weights = to_host(self._weights).tolist()
+            products = to_host(x * xp.astype(self.weights, x.dtype, copy=False)).tolist()
+        weights = to_host(self.weights).tolist()
         return Explanation(
             inputs=tuple(to_host(x).tolist()),
             weights=tuple(weights),
             contributions=tuple(products),
-            bias=self._bias,
+            bias=self.bias,
             score=to_float(self.score(x)),
             output=to_float(self.forward(x)),
             activation=self.activation,
