@@ -9,6 +9,9 @@ rows, ``sum(weight * row loss) / sum(weight)``, and 0 where all weights are 0; w
 ``reduction="sum"`` it is ``sum(weight * row loss)``, and dscores is the gradient of that.
 `sum_squared_errors` is always a sum. In each, `xp` is the namespace of the arrays (default:
 looked up), and shapes that do not fit are a ValueError: nothing is broadcast.
+
+With them what labels need: one-hot encoding, and `accuracy`. For everything else (confusion
+matrix, ROC, ...) copy predictions to the host and use `sklearn.metrics`.
 """
 
 from __future__ import annotations
@@ -18,20 +21,53 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from xpnn.backends import Array, Namespace
+from xpnn.backends import Array, DType, Namespace, default_float, device_of, namespace, on_device
 from xpnn.functional.activations import sigmoid, softmax, softplus
-from xpnn.functional.encoding import one_hot
-from xpnn.functional.half_precision import exp_limit, total, upcast_half, upcast_half_loss
+from xpnn.functional.half_precision import (
+    exp_limit,
+    find_namespace,
+    total,
+    upcast_half,
+    upcast_half_loss,
+)
 
 LossResult = tuple[Array, Any]
-
-
 KINDS = ("multiclass", "binary", "regression")
 REDUCTIONS = ("mean", "sum")
 
 
-def _check_shapes(scores: Array, targets: Array, sample_weight: Array | None) -> None:
-    """Refuse what NumPy would broadcast: (n, 1) against (n,) is an n x n table."""
+def one_hot(labels: Array, classes: int, *, dtype: DType = None, xp: Namespace = None) -> Array:
+    """Rows of zeros with a 1 in the label's place.
+
+    Parameters
+    ----------
+    labels : array of integers, shape (n,)
+        Values in ``0 .. classes - 1``; others give a row of zeros.
+    classes : int
+        Number of columns.
+    dtype : dtype, optional
+        Default: the library's default float.
+    xp : module, optional
+        Namespace of `labels`; default, looked up.
+
+    Returns
+    -------
+    array, shape (n, classes)
+    """
+    xp = xp or namespace(labels=labels)
+    device = device_of(labels)
+    # Not in the labels' dtype: int8 cannot hold 200 classes.
+    with on_device(device):
+        columns = xp.arange(classes, device=device)
+        hits = columns[None, :] == xp.astype(labels, columns.dtype, copy=False)[:, None]
+        return xp.astype(hits, default_float(xp, device) if dtype is None else dtype)
+
+
+def _as_targets(scores: Array, targets: Array, sample_weight: Array | None, xp: Namespace) -> Array:
+    """Return the targets in the dtype of the scores.
+
+    Refuse what NumPy would broadcast: (n, 1) against (n,) is an n x n table.
+    """
     shape = tuple(scores.shape)
     if len(shape) != 2:
         raise ValueError(f"scores has shape {shape}; expected (rows, outputs)")
@@ -44,11 +80,6 @@ def _check_shapes(scores: Array, targets: Array, sample_weight: Array | None) ->
             f"sample_weight has shape {tuple(sample_weight.shape)}; expected {shape[:1]}, one "
             "weight for each row of scores"
         )
-
-
-def _as_targets(scores: Array, targets: Array, sample_weight: Array | None, xp: Namespace) -> Array:
-    """Check the shapes; return the targets in the dtype of the scores."""
-    _check_shapes(scores, targets, sample_weight)
     return xp.astype(targets, scores.dtype, copy=False)
 
 
@@ -56,16 +87,14 @@ def _as_distributions(
     scores: Array, targets: Array, sample_weight: Array | None, xp: Namespace
 ) -> Array:
     """Do the same for classes, where integer labels become rows of 0 and 1."""
-    if targets.ndim != 1:
-        return _as_targets(scores, targets, sample_weight, xp)
-    if tuple(targets.shape) != tuple(scores.shape[:1]):
-        raise ValueError(
-            f"targets has shape {tuple(targets.shape)}; expected {tuple(scores.shape[:1])}, one "
-            "label for each row of scores"
-        )
-    t = one_hot(targets, scores.shape[1], dtype=scores.dtype, xp=xp)
-    _check_shapes(scores, t, sample_weight)
-    return t
+    if targets.ndim == 1:
+        if tuple(targets.shape) != tuple(scores.shape[:1]):
+            raise ValueError(
+                f"targets has shape {tuple(targets.shape)}; expected {tuple(scores.shape[:1])}, "
+                "one label for each row of scores"
+            )
+        targets = one_hot(targets, scores.shape[1], dtype=scores.dtype, xp=xp)
+    return _as_targets(scores, targets, sample_weight, xp)
 
 
 def _row_weights(
@@ -496,3 +525,28 @@ def loss_rule(loss: str | CustomLoss) -> LossRule:
     if loss not in LOSSES:
         raise ValueError(f"loss={loss!r} is not known; expected one of {', '.join(LOSSES)}")
     return LOSSES[loss]
+
+
+@find_namespace
+def accuracy(
+    predicted: Array, labels: Array, *, dtype: DType = None, xp: Namespace = None
+) -> Array:
+    """Share of equal entries.
+
+    Parameters
+    ----------
+    predicted, labels : array, shape (n,) or (n, outputs)
+        Integers or booleans. With several outputs a row counts where all are right.
+    dtype : dtype, optional
+        Dtype of the result; default, float32.
+    xp : module, optional
+        Namespace of the arrays; default, looked up.
+
+    Returns
+    -------
+    array, 0-d
+    """
+    right = predicted == labels
+    if right.ndim > 1:
+        right = xp.all(right, axis=1)
+    return xp.mean(xp.astype(right, dtype if dtype is not None else xp.float32))
