@@ -8,9 +8,8 @@ from numbers import Integral
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional.checked_numbers import is_integer
-from xpnn.layers.activation import Activation
 from xpnn.layers.base import Layer, Parameter, Tree, walk
-from xpnn.layers.dense import Dense
+from xpnn.layers.core import Activation, Dense
 
 LayerSpec = Layer | int | str
 
@@ -82,7 +81,7 @@ class Chain(Layer):
         dx: Array | None = dy
         for i in range(len(self.layers) - 1, -1, -1):
             # Nothing below the first layer with parameters wants a gradient.
-            wanted = input_gradient or any(True for _ in walk(params[:i]))
+            wanted = input_gradient or next(walk(params[:i]), None) is not None
             if dx is None:
                 gradients.append(params[i])  # holds no array, and so does its gradient
                 continue
