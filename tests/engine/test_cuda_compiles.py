@@ -7,11 +7,11 @@ import pytest
 
 from xpnn import Network
 from xpnn.backends import host, scalar
-from xpnn.engine.cuda import planner, reductions
-from xpnn.engine.cuda.fetch import fetch, tick
+from xpnn.engine.cuda import plan as plans
+from xpnn.engine.cuda import source as sources
 from xpnn.engine.cuda.groups import TYPES
 from xpnn.engine.cuda.plan import kernel_names, make_cuda_plan, source
-from xpnn.engine.cuda.source import Kernel
+from xpnn.engine.cuda.source import Kernel, fetch, tick
 from xpnn.engine.trace import NAMESPACE
 from xpnn.functional import ACTIVATIONS
 from xpnn.optimizers import (
@@ -67,7 +67,7 @@ def step_source(dtype, precision=DEFAULT_PRECISION, labels="int64"):
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_step_compiles(dtype, architecture, compile_for, monkeypatch):
-    monkeypatch.setattr(planner, "OWN", 10**9)
+    monkeypatch.setattr(plans, "OWN", 10**9)
     text = step_source(dtype)
     assert text.count("__global__") > 20
     assert compile_for(text, architecture)
@@ -83,7 +83,7 @@ def test_labels_of_any_integers_compile(labels, compile_for):
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_step_in_16_bits_compiles(dtype, architecture, compile_for, monkeypatch):
-    monkeypatch.setattr(reductions, "LONG", 0)
+    monkeypatch.setattr(sources, "LONG", 0)
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes", reason="NumPy knows bfloat16 through ml_dtypes")
     text = step_source("float32", Precision(dtype))

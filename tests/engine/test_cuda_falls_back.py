@@ -170,7 +170,6 @@ def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
     device = HostCuda()
     monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
     monkeypatch.setattr(compile, "CupyDevice", lambda _: device)
-    monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
     pure = Both(LAYERS).pure
     options = {"xp": np, "device": "cpu", "dtype": np.dtype("float64")}
     kinds = {}
@@ -198,7 +197,6 @@ def runners(monkeypatch):
     monkeypatch.setattr(CudaRunner, "__init__", noted)
     monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
     monkeypatch.setattr(compile, "CupyDevice", lambda _: HostCuda())
-    monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
     return made
 
 

@@ -10,7 +10,7 @@ from test_fed_rows import Table
 
 import races
 from xpnn.backends.pinned import Feeder
-from xpnn.engine.cuda import planner
+from xpnn.engine.cuda import plan as plans
 from xpnn.engine.cuda.groups import TYPES
 from xpnn.layers import Dropout
 
@@ -70,7 +70,7 @@ def test_the_pure_step_in_its_place_is_fed_too(monkeypatch):
 
 
 def test_products_by_a_library(monkeypatch):
-    monkeypatch.setattr(planner, "OWN", 0)
+    monkeypatch.setattr(plans, "OWN", 0)
     assert fed().run(2).cuda.graphs == 0
 
 

@@ -8,7 +8,7 @@ from cuda_on_host import HostCuda, compiler
 from cuda_pairs import ROWS, WEIGHT, Both
 
 from xpnn.backends import host, named_dtype
-from xpnn.engine.cuda import planner
+from xpnn.engine.cuda import plan as plans
 from xpnn.engine.cuda.halves import HALVES, read_halves
 from xpnn.engine.cuda.plan import make_cuda_plan
 from xpnn.engine.cuda.source import HEAD
@@ -93,7 +93,7 @@ def test_every_loss(loss):
 
 @pytest.mark.parametrize("limit", [0, 10**9])
 def test_dropout_clipping_and_products_by_a_library(limit, dtype, monkeypatch):
-    monkeypatch.setattr(planner, "OWN", limit)
+    monkeypatch.setattr(plans, "OWN", limit)
     both = Both(
         [40, "gelu", Dropout(0.3), 33, "tanh", 5], weight=WEIGHT, dtype="float32",
         optimizer=chain(clip_by_global_norm(0.5), SGD(0.1)), precision=Precision(dtype),

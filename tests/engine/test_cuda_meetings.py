@@ -7,7 +7,7 @@ import pytest
 from cuda_on_host import HostCuda, compiler
 from cuda_pairs import ROWS, WEIGHT, Both
 
-from xpnn.engine.cuda import planner
+from xpnn.engine.cuda import plan as plans
 from xpnn.layers import Dropout
 from xpnn.training.precision import Precision
 
@@ -52,7 +52,7 @@ def test_others_take_part_in_each_step_and_in_no_other(weight):
     assert others.count == 2 * steps  # those of the pure step, and the same again
     # Two stretches, each a graph of a whole batch and one of the last.
     assert both.cuda.graphs == 4
-    assert both.ours.plan(8, both.noise(0), both.sums).describe().count("meet the other") == 1
+    assert both.ours.plan(8, both.noise(0), both.sums).describe().count("all-reduce with") == 1
     assert (
         "a CUDA graph before and one after"
         in both.ours.plan(8, both.noise(0), both.sums).describe()
@@ -60,7 +60,7 @@ def test_others_take_part_in_each_step_and_in_no_other(weight):
 
 
 def test_products_that_no_graph_records(monkeypatch):
-    monkeypatch.setattr(planner, "OWN", 0)
+    monkeypatch.setattr(plans, "OWN", 0)
     both = Both(LAYERS, exchange=Others()).run(2)
     assert both.cuda.graphs == 0
     assert both.cuda.products > 0
@@ -72,7 +72,7 @@ def test_a_batch_in_parts_is_one_graph(parts, precision):
     options = {} if precision is None else {"precision": Precision(precision), "dtype": "float32"}
     both = Both(LAYERS, exchange=Nobody(), parts=parts, weight=WEIGHT, **options).run(2)
     assert both.cuda.graphs > 0
-    assert "meet" not in both.ours.plan(10, both.noise(0), 2).describe()
+    assert "all-reduce" not in both.ours.plan(10, both.noise(0), 2).describe()
 
 
 def test_noise_ahead_takes_no_more_room_than_an_epochs():

@@ -7,9 +7,10 @@ import pytest
 from cuda_on_host import HostCuda, compiler
 from cuda_pairs import INPUTS, ROWS, WEIGHT, Both
 
-from xpnn.engine.cuda import planner, reductions, run
+from xpnn.engine.cuda import plan as plans
+from xpnn.engine.cuda import run, source
 from xpnn.engine.cuda.groups import TYPES
-from xpnn.engine.cuda.products import product
+from xpnn.engine.cuda.source import product
 from xpnn.engine.trace import UnknownOperationError
 from xpnn.engine.trees import leaves
 from xpnn.functional import ACTIVATIONS, LOSSES
@@ -70,7 +71,7 @@ def test_every_optimizer(optimizer):
 
 @pytest.mark.parametrize("limit", [0, 10**9])
 def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
-    monkeypatch.setattr(planner, "OWN", limit)
+    monkeypatch.setattr(plans, "OWN", limit)
     both = Both([40, "gelu", Dropout(0.3), 33, "tanh", Dropout(0.1), 5], weight=WEIGHT).run(3)
     # A graph of a whole batch and one of the last; or no graph and products by a library.
     assert (both.cuda.graphs == 0) == (limit == 0)
@@ -79,7 +80,7 @@ def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
 
 def test_small_products_are_kernels_beside_a_library_that_can_be_recorded(monkeypatch):
     """The three of the first layer, forward and backward, are larger than those of the last."""
-    monkeypatch.setattr(planner, "SMALL", 10 * 16 * 3)
+    monkeypatch.setattr(plans, "SMALL", 10 * 16 * 3)
     both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
     work = [one.says for one in both.ours.plan(10, both.noise(0), 1).work if "matmul" in one.says]
     assert [one.endswith("by cuBLAS") for one in work] == [True, False, False, False, True]
@@ -98,7 +99,7 @@ def test_a_matrix_beyond_the_reach_of_an_index_is_no_kernels():
 
 
 def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
-    monkeypatch.setattr(planner, "OWN", 0)
+    monkeypatch.setattr(plans, "OWN", 0)
     both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
     assert both.cuda.graphs > 0
     assert both.cuda.products > 0
@@ -164,8 +165,8 @@ def test_the_order_of_threads_and_blocks_does_not_matter():
 
 @pytest.mark.parametrize("long", [0, 2**16])
 def test_a_long_vector_is_summed_by_one_block_or_many(long, monkeypatch):
-    monkeypatch.setattr(reductions, "LONG", long)
-    monkeypatch.setattr(planner, "PARTS", 7)
+    monkeypatch.setattr(source, "LONG", long)
+    monkeypatch.setattr(plans, "PARTS", 7)
     Both(
         [400, "relu", 30, "relu", 3], optimizer=chain(clip_by_global_norm(0.01), SGD(0.1)), batch=30
     ).run(1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpnn import Network
-from xpnn.engine.make import make_plan
+from xpnn.engine.plan import make_plan
 from xpnn.engine.trace import NAMESPACE as xp
 from xpnn.engine.trees import leaves
 from xpnn.layers import Dropout

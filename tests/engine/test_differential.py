@@ -12,7 +12,8 @@ import references
 from depth import examples
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine import kernels, turns
+from xpnn.engine import replay
+from xpnn.engine.compile import numba_is_there
 from xpnn.layers import Activation, Dense, Dropout, RawErrorDense, chain
 from xpnn.optimizers import (
     SGD,
@@ -193,8 +194,8 @@ def test_long_vectors_block_by_block(monkeypatch, training, block, blocks):
 @given(trainings(), st.sampled_from([4, 5, 16]))
 def test_buffers_taken_in_turn(monkeypatch, training, most):
     """Every step reads and writes other memory; a ragged last batch goes on where it was."""
-    monkeypatch.setattr(turns, "SMALL", 1)
-    monkeypatch.setattr(turns, "MOST", most)
+    monkeypatch.setattr(replay, "SMALL", 1)
+    monkeypatch.setattr(replay, "MOST", most)
     assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
 
 
@@ -202,9 +203,9 @@ def test_buffers_taken_in_turn(monkeypatch, training, most):
 @pytest.mark.parametrize("activation", ["relu", "softplus", "elu"])
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mean_absolute_error"])
 def test_kernels_on_buffers_taken_in_turn(monkeypatch, optimizer, activation, loss):
-    if not kernels.available():
+    if not numba_is_there():
         pytest.skip("kernels need Numba")
-    monkeypatch.setattr(turns, "SMALL", 1)
+    monkeypatch.setattr(replay, "SMALL", 1)
     source = np.random.default_rng(0)
     training = (
         lambda: Network(7, [9, activation, 3], loss=loss, seed=1),
@@ -282,7 +283,7 @@ def test_what_differs_in_memory_layout_differs_in_the_last_digits_only(optimizer
     assert_same(train(*training, REPLAY), train(*training, "pure"), ulps=1000)
 
 
-@pytest.mark.skipif(not kernels.available(), reason="kernels need Numba")
+@pytest.mark.skipif(not numba_is_there(), reason="kernels need Numba")
 def test_kernels_train_as_the_pure_step_does():
     """A few ulp in a step, more after fifteen."""
     source = np.random.default_rng(0)

@@ -12,7 +12,7 @@ import pytest
 import references
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine.make import make_plan
+from xpnn.engine.plan import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.engine.trees import leaves
 from xpnn.layers import Dropout

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from depth import examples
 from xpnn import Network
-from xpnn.engine import kernels
-from xpnn.engine.make import make_plan
+from xpnn.engine.compile import numba_is_there
+from xpnn.engine.plan import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.optimizers import Adam
 from xpnn.training.step import Step
@@ -374,7 +374,7 @@ def test_traps(name, dtype):
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_traps_by_kernels():
     """The traps that fuse operations; one test, as most kernels are compiled once for several."""
-    if not kernels.available():
+    if not numba_is_there():
         pytest.skip("kernels need Numba")
     for function, arrays, homes in (TRAPS | BLOCKED_TRAPS).values():
         hold(function, [np.array(a) for a in arrays], homes, compiled=True)

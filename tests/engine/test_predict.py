@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine import Predictor, predict
-from xpnn.engine.make import make_plan
+from xpnn.engine import Predictor, plan, predict
+from xpnn.engine.plan import make_plan
 from xpnn.layers import Activation, Dense, Dropout, Layer, RawErrorDense
 from xpnn.training import Loss
 
@@ -39,7 +39,7 @@ def plans(monkeypatch):
         made.append(make_plan(*args, **kwargs))
         return made[-1]
 
-    monkeypatch.setattr(predict, "make_plan", counting)
+    monkeypatch.setattr(plan, "make_plan", counting)
     return made
 
 

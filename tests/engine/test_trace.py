@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xpnn.engine.make import make_plan
 from xpnn.engine.operations import ELEMENTWISE
+from xpnn.engine.plan import make_plan
 from xpnn.engine.trace import NAMESPACE as xp
 from xpnn.engine.trace import UnknownOperationError, record
 

@@ -66,13 +66,13 @@ def test_dropout_row_weights_and_validation():
 
 
 def test_products_by_cublas(monkeypatch):
-    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", 0)
+    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", 0)
     assert_same(layers=(64, "relu", 32, "relu", 3))
 
 
 def test_products_by_cublas_in_a_graph(monkeypatch):
     pytest.importorskip("nvmath", reason="nvmath-python is not installed: extra graphs13")
-    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", 0)
+    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", 0)
     layers = (64, "relu", 32, "relu", 3)
     assert_same(layers=layers)
     where = select("cupy", dtype="float32")
@@ -104,7 +104,7 @@ def test_cublas_is_asked_for_the_right_product(kind, lies):
 def test_16_bits(dtype, own, monkeypatch):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes", reason="bfloat16 on CuPy needs ml_dtypes")
-    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", own)
+    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", own)
     options = {"layers": (64, "gelu", Dropout(0.2), 3), "dtype": "float32"}
     options |= {"compute_dtype": dtype, "optimizer": SGD(0.1)}
     theta, losses = trained("kernels", **options)
@@ -145,7 +145,7 @@ def test_steps_in_one_graph_are_the_steps_one_by_one(batch_size, monkeypatch):
 @pytest.mark.parametrize("own", [0, 10**9])
 @pytest.mark.parametrize("engine", ["kernels", "pure"])
 def test_two_runs_are_the_same_bytes(engine, own, compute_dtype, monkeypatch):
-    monkeypatch.setattr("xpnn.engine.cuda.planner.OWN", own)
+    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", own)
     options = {"layers": (64, "relu", Dropout(0.2), 3), "dtype": "float32", "deterministic": True}
     options |= {"compute_dtype": compute_dtype, "batch_size": 64}
     one, other = (trained(engine, **options) for _ in range(2))

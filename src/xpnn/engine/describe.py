@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.buffers import ALIGNMENT
+from xpnn.engine.memory import ALIGNMENT
 
 
 def _bytes(count: int) -> str:
@@ -55,18 +55,9 @@ class _Names:
 
 
 def describe(plan: Any) -> str:
-    """List a plan's inputs, calls, buffers and bytes.
+    """List a `Plan`'s inputs, calls, buffers and bytes, then the source of each kernel.
 
-    Parameters
-    ----------
-    plan : Any
-        From `xpnn.engine.make.make_plan`.
-
-    Returns
-    -------
-    str
-        One line for each call; the blocks of a long chain are counted, not listed. Then
-        the source of each kernel.
+    The blocks of a long chain are counted, not listed.
     """
     names = _Names(plan)
     lines = ["inputs"]

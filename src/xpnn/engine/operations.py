@@ -64,19 +64,7 @@ VIEWS: dict[str, Callable[..., Any]] = {
 def outcome(op: str, values: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
     """Say what an operation would give: an array of its shape and dtype that takes no memory.
 
-    Parameters
-    ----------
-    op : str
-        Array API name.
-    values : tuple of numpy.ndarray or number
-        Operands, of which shapes and dtypes count.
-    attributes : dict
-        Everything else, such as `axis`.
-
-    Returns
-    -------
-    numpy.ndarray
-        The same number everywhere, the same memory too.
+    Of the operands, arrays and numbers, only shapes and dtypes count.
     """
     if op in VIEWS:
         return VIEWS[op](blank(values[0].shape, values[0].dtype), **attributes)
@@ -104,15 +92,9 @@ def blank(shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def _reduced(shape: tuple[int, ...], axis: Any, dtype: Any, keepdims: bool) -> tuple[int, ...]:
-    count = len(shape)
-    axes = range(count) if axis is None else [axis] if isinstance(axis, int) else axis
-    gone = {a % count if -count <= a < count else _no_axis(a, shape) for a in axes}
-    kept = [1 if i in gone else n for i, n in enumerate(shape) if keepdims or i not in gone]
-    return tuple(kept)
-
-
-def _no_axis(axis: int, shape: tuple[int, ...]) -> int:
-    raise ValueError(f"axis {axis} of an array of shape {shape}")
+    every = range(len(shape))
+    gone = every if axis is None else host.lib.array_utils.normalize_axis_tuple(axis, len(shape))
+    return tuple(1 if i in gone else shape[i] for i in every if keepdims or i not in gone)
 
 
 def _one(op: str, ones: tuple[Any, ...], attributes: dict[str, Any]) -> Any:

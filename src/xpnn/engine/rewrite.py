@@ -66,18 +66,7 @@ def _match(node: Node, readers: dict[int, int]) -> tuple[Node, Node, Node] | Non
 
 
 def rank_one_updates(trace: Trace) -> Trace:
-    """Replace gradient steps along outer products by one operation each.
-
-    Parameters
-    ----------
-    trace : Trace
-        What was recorded.
-
-    Returns
-    -------
-    Trace
-        The same where there is no such step.
-    """
+    """Replace gradient steps along outer products by one operation each."""
     readers = _readers(trace)
     replaced: dict[int, Node] = {}
     dropped: set[int] = set()
@@ -114,31 +103,16 @@ def rank_one_updates(trace: Trace) -> Trace:
     return Trace(trace.inputs, nodes, outputs, trace.result)
 
 
-def rank_one_function(dtype: Any) -> Any:
-    """Return BLAS's ``matrix += alpha * outer(x, y)`` for column-ordered matrices."""
-    blas = importlib.import_module("scipy.linalg.blas")
-    return blas.sger if dtype == host.float32 else blas.dger
-
-
 def rank_one_call(matrix: Any, x: Any, scaled: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Bind ``matrix += outer(x, scaled)``, in place.
+    """Bind BLAS's ``matrix += outer(x, scaled)``, in place: a function and its arguments.
 
-    Parameters
-    ----------
-    matrix : numpy.ndarray, shape (inputs, outputs)
-        C-ordered; seen from BLAS its transpose is column-ordered.
-    x : numpy.ndarray, shape (inputs, 1)
-        Column.
-    scaled : numpy.ndarray, shape (1, outputs)
-        Row.
-
-    Returns
-    -------
-    function, arguments
+    `matrix` is C-ordered, so that its transpose is the column-ordered one that BLAS wants;
+    `x` has shape (inputs, 1), `scaled` (1, outputs).
     """
+    blas = importlib.import_module("scipy.linalg.blas")
+    function = blas.sger if matrix.dtype == host.float32 else blas.dger
     # (alpha, x, y, incx, incy, a, overwrite_x, overwrite_y, overwrite_a)
-    arguments = (1.0, scaled.reshape(-1), x.reshape(-1), 1, 1, matrix.T, 0, 0, 1)
-    return rank_one_function(matrix.dtype), arguments
+    return function, (1.0, scaled.reshape(-1), x.reshape(-1), 1, 1, matrix.T, 0, 0, 1)
 
 
 def update_places(theta: Any, parts: Sequence[tuple[str, int, tuple[int, ...]]]) -> list[Any]:
@@ -152,19 +126,10 @@ def update_places(theta: Any, parts: Sequence[tuple[str, int, tuple[int, ...]]])
 
 
 def update_kernel(kinds: Sequence[str]) -> str:
-    """Write a kernel for ``theta - rate * parts``.
+    """Write ``theta - rate * parts`` as ``kernel(rate, *places, *operands)``.
 
-    Parameters
-    ----------
-    kinds : sequence of str
-        'outer' or 'plain', for each part.
-
-    Returns
-    -------
-    str
-        Source of ``kernel(rate, *places, *operands)`` with a place for each part, as
-        `update_places` cuts them, and a column and a row for each outer product, a vector
-        for each other part.
+    `kinds` are 'outer' or 'plain'. There is a place for each part, as `update_places` cuts
+    them; a column and a row for each outer product, a vector for each other part.
     """
     places = [f"w{i}" for i in range(len(kinds))]
     operands, body = [], []

@@ -8,83 +8,38 @@ between them are moved to the front.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from xpnn.engine.operations import ELEMENTWISE, OTHER_ELEMENTWISE
 from xpnn.engine.trace import Node
 
 BLOCK = 16_384  # elements: four float32 arrays of it fit a 256 KiB cache
 SMALLEST = 4 * BLOCK  # a vector shorter than this is done whole
 
 
-def is_elementwise(node: Node) -> bool:
-    """Whether each entry of the result depends on the same entry of the operands alone."""
-    return node.op in ELEMENTWISE or node.op in OTHER_ELEMENTWISE
-
-
-@dataclass
-class Group:
-    """Operations done together: one, or a chain that goes block by block.
-
-    Parameters
-    ----------
-    nodes : list of Node
-        In order.
-    blocked : bool
-        Whether it is a chain over a long vector.
-    """
-
-    nodes: list[Node] = field(default_factory=list)
-    blocked: bool = False
-
-
-def _joins(node: Node, group: Group) -> bool:
+def _joins(node: Node, chain: list[Node]) -> bool:
     """Whether a node can go on with a chain: same long vector, operands that blocks can cut."""
-    if node.op == "where" or not is_elementwise(node) or len(node.shape) != 1:
+    if node.op == "where" or not node.is_elementwise or len(node.shape) != 1:
         return False
-    if node.value.size < SMALLEST:
-        return False
-    if group.nodes and node.shape != group.nodes[0].shape:
+    if node.value.size < SMALLEST or (chain and node.shape != chain[0].shape):
         return False
     return all(p.shape in ((), node.shape) for p in node.parents())
 
 
-def arrange(nodes: list[Node]) -> list[Group]:
-    """Put the operations into groups, keeping every one behind what it needs.
+def arrange(nodes: list[Node]) -> list[list[Node]]:
+    """Put operations into groups, keeping every one behind what it needs.
 
-    Parameters
-    ----------
-    nodes : list of Node
-        In the order in which they were recorded.
-
-    Returns
-    -------
-    list of Group
+    A group is one operation, or a chain of several that goes block by block.
     """
-    groups: list[Group] = []
-    chain = Group(blocked=True)
-    inside: set[int] = set()
-
-    def close() -> None:
-        nonlocal chain
-        if chain.nodes:
-            chain.blocked = len(chain.nodes) > 1
-            groups.append(chain)
-        chain = Group(blocked=True)
-        inside.clear()
-
+    groups: list[list[Node]] = []
+    chain: list[Node] = []
     for node in nodes:
-        if _joins(node, chain):
-            chain.nodes.append(node)
-            inside.add(id(node))
-        elif node.shape == () and not any(id(p) in inside for p in node.parents()):
-            groups.append(Group([node]))
-        else:
-            close()
-            if _joins(node, chain):
-                chain.nodes.append(node)
-                inside.add(id(node))
-            else:
-                groups.append(Group([node]))
-    close()
-    return groups
+        if not _joins(node, chain):
+            if node.shape == () and not any(p in chain for p in node.parents()):
+                groups.append([node])
+                continue
+            groups.append(chain)
+            chain = []
+            if not _joins(node, chain):
+                groups.append([node])
+                continue
+        chain.append(node)
+    groups.append(chain)
+    return [group for group in groups if group]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from xpnn.backends import host
-from xpnn.engine.operations import ELEMENTWISE, VIEWS, outcome
+from xpnn.backends import Array, host
+from xpnn.engine.operations import ELEMENTWISE, OTHER_ELEMENTWISE, VIEWS, outcome
 from xpnn.engine.trees import leaves, map_tree
 
 Scalar = bool | int | float
@@ -23,27 +23,15 @@ class UnknownOperationError(Exception):
 
 @dataclass(eq=False)
 class Node:
-    """One recorded value: an input, a constant, or the result of an operation.
+    """One recorded value: an input, a constant, or the result of an operation."""
 
-    Parameters
-    ----------
-    op : str
-        'input', 'constant', or the array API's name of the operation.
-    inputs : tuple of Node or number
-        What it was computed from.
-    attributes : dict
-        Everything else, such as `axis`.
-    value : numpy.ndarray
-        Gives shape and dtype; of inputs and constants it is the value itself.
-    label : str
-        Name of an input.
-    """
-
-    op: str
-    inputs: tuple[Any, ...] = field(repr=False)  # else a graph is written down as a tree
-    attributes: dict[str, Any]
+    op: str  # 'input', 'constant', or the array API's name of the operation
+    # Nodes and numbers that it was computed from; shown, a graph would be written as a tree.
+    inputs: tuple[Any, ...] = field(repr=False)
+    attributes: dict[str, Any]  # everything else, such as `axis`
+    # Gives shape and dtype; of inputs and constants it is the value itself.
     value: Any = field(repr=False)
-    label: str = ""
+    label: str = ""  # name of an input
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,6 +42,11 @@ class Node:
     def is_view(self) -> bool:
         """Whether it is another look at its input's memory."""
         return self.op in VIEWS
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each entry of the result depends on the same entry of the operands alone."""
+        return self.op in ELEMENTWISE or self.op in OTHER_ELEMENTWISE
 
     def parents(self) -> tuple[Node, ...]:
         """Return the inputs that are nodes."""
@@ -144,36 +137,27 @@ class Traced:
         return self._tape.add("abs", (self,))
 
 
-def _binary(op: str) -> Callable[[Traced, Any], Traced]:
-    return lambda self, other: self._tape.add(op, (self, other))
-
-
-def _logical(op: str) -> Callable[[Traced, Any], Traced]:
+def _operator(op: str, reflected: bool = False) -> Callable[[Traced, Any], Traced]:
     def operator(self: Traced, other: Any) -> Traced:
-        if any(x.dtype != host.bool for x in (self, other) if hasattr(x, "dtype")):
+        logical = op in ("logical_and", "logical_or")
+        if logical and any(x.dtype != host.bool for x in (self, other) if hasattr(x, "dtype")):
             raise UnknownOperationError("& and | of numbers")
-        return self._tape.add(op, (self, other))
+        return self._tape.add(op, (other, self) if reflected else (self, other))
 
     return operator
 
 
-def _reflected(op: str) -> Callable[[Traced, Any], Traced]:
-    return lambda self, other: self._tape.add(op, (other, self))
-
-
 for _name, _op in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow",
+    "and": "logical_and", "or": "logical_or",
 }.items():  # fmt: skip
-    setattr(Traced, f"__{_name}__", _binary(_op))
-    setattr(Traced, f"__r{_name}__", _reflected(_op))
-for _name, _op in {"and": "logical_and", "or": "logical_or"}.items():
-    setattr(Traced, f"__{_name}__", _logical(_op))
-    setattr(Traced, f"__r{_name}__", _logical(_op))
+    setattr(Traced, f"__{_name}__", _operator(_op))
+    setattr(Traced, f"__r{_name}__", _operator(_op, reflected=True))
 for _name, _op in {
     "gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal",
     "eq": "equal", "ne": "not_equal",
 }.items():  # fmt: skip
-    setattr(Traced, f"__{_name}__", _binary(_op))
+    setattr(Traced, f"__{_name}__", _operator(_op))
 
 
 class TraceNamespace:
@@ -246,48 +230,61 @@ def _tape_of(operands: tuple[Any, ...]) -> Tape:
 NAMESPACE = TraceNamespace()
 
 
-@dataclass
-class Trace:
-    """A recorded function.
+class Exchange(Protocol):
+    """Makes of a vector another one of its shape and dtype, together with other processes."""
+
+    @property
+    def single_process(self) -> bool:
+        """Whether there are no other processes, and a vector stays what it is."""
+
+    def __call__(self, vector: Array) -> Array:
+        """Return the new vector; its library and device are those of `vector`."""
+
+    def into(self, vector: Any, out: Any) -> None:
+        """Write the new vector into `out`; both are NumPy's, and C-contiguous."""
+
+
+def across(exchange: Exchange, vector: Array) -> Array:
+    """Hand a vector to other processes, and take what comes back.
 
     Parameters
     ----------
-    inputs : list of Node
-        One for each array that went in, in order.
-    nodes : list of Node
-        Inputs, constants and operations in order, the dead ones dropped.
-    outputs : list of Node
-        One for each array that came out, in order.
-    result : nested tuples
-        The function's result with nodes in the arrays' places.
-    """
-
-    inputs: list[Node]
-    nodes: list[Node]
-    outputs: list[Node]
-    result: Any
-
-
-def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: list[str]) -> Trace:
-    """Call a pure function with tracing arrays.
-
-    Parameters
-    ----------
-    function : callable
-        Pure, made for the namespace `NAMESPACE`.
-    arguments : tuple
-        NumPy arrays in nested tuples.
-    labels : list of str
-        A name for each array, for `describe`.
+    exchange : Exchange
+        What they do together.
+    vector : array, 1-d
+        What this process gives.
 
     Returns
     -------
-    Trace
+    array
+        Of the same shape and dtype.
+    """
+    if exchange.single_process:
+        return vector
+    if isinstance(vector, Traced):
+        return vector._tape.add("across", (vector,), exchange=exchange)
+    return exchange(vector)
 
-    Raises
-    ------
-    UnknownOperationError
-        The engine has no rule for something that the function does.
+
+@dataclass
+class Trace:
+    """A recorded function."""
+
+    inputs: list[Node]  # one for each array that went in, in order
+    nodes: list[Node]  # inputs, constants and operations in order, the dead ones dropped
+    outputs: list[Node]  # one for each array that came out, in order
+    result: Any  # the function's result with nodes in the arrays' places
+
+    def operations(self) -> list[Node]:
+        """List the nodes that are neither inputs nor constants."""
+        return [node for node in self.nodes if node.op not in ("input", "constant")]
+
+
+def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: list[str]) -> Trace:
+    """Call a pure function, made for `NAMESPACE`, with tracing arrays.
+
+    `arguments` are NumPy arrays in nested tuples, each with a label for `describe`. Raises
+    UnknownOperationError where the engine has no rule for something that the function does.
     """
     tape = Tape()
     inputs: list[Node] = []
@@ -327,18 +324,9 @@ def _live(inputs: list[Node], nodes: list[Node], outputs: list[Node], result: An
 def without_unread(trace: Trace, state: dict[int, int]) -> Trace:
     """Leave state alone that only its own next value is made from.
 
-    Parameters
-    ----------
-    trace : Trace
-        What was recorded.
-    state : dict of int to int
-        Number of an output to the number of the input that it replaces, for what nobody
-        looks at between steps or at the end.
-
-    Returns
-    -------
-    Trace
-        A step count that the optimizer does not use, for one, is no longer counted.
+    `state` maps outputs to the inputs that they replace, by number, for what nobody looks at
+    between steps or at the end: a step count that the optimizer does not use, for one, is no
+    longer counted.
     """
     outputs = list(trace.outputs)
     for number, home in state.items():

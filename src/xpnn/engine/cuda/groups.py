@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from xpnn.engine.operations import ELEMENTWISE, OTHER_ELEMENTWISE, REDUCTIONS
+from xpnn.engine.operations import REDUCTIONS
 from xpnn.engine.trace import Node, UnknownOperationError
 
 TYPES = {
@@ -36,17 +36,10 @@ WIDE = TYPES | {"float16": "float", "bfloat16": "float"}
 
 @dataclass
 class Group:
-    """Operations that share a kernel, or a single one of another kind.
-
-    Parameters
-    ----------
-    nodes : list of Node
-        In order.
-    domain : tuple of int or None
-        The shape that the kernel goes through; None for what is no kernel of this kind.
-    """
+    """Operations that share a kernel, or a single one of another kind."""
 
     nodes: list[Node] = field(default_factory=list)
+    # The shape that the kernel goes through; None for what is no kernel of this kind.
     domain: tuple[int, ...] | None = None
 
     @property
@@ -65,80 +58,54 @@ def along_rows(node: Node) -> bool:
     )
 
 
-def _elementwise(node: Node) -> bool:
-    return node.op in ELEMENTWISE or node.op in OTHER_ELEMENTWISE
-
-
-def _check(node: Node) -> None:
-    for n in (node, *node.parents()):
-        if str(n.value.dtype) not in TYPES:
-            raise UnknownOperationError(f"kernels with {n.value.dtype}")
-
-
 def _domain(node: Node) -> tuple[int, ...] | None:
     """Shape that an operation goes through, where it can share a kernel."""
     if along_rows(node):
         source: tuple[int, ...] = node.inputs[0].shape
         return source
-    return node.shape if _elementwise(node) and len(node.shape) <= 2 else None
+    return node.shape if node.is_elementwise and len(node.shape) <= 2 else None
 
 
-def _joins(node: Node, group: Group, members: set[int]) -> bool:
+def _joins(node: Node, group: Group) -> bool:
     """Whether a node can share the group's kernel."""
     own, domain = _domain(node), group.domain
-    if own is None or domain is None:
+    if not group.nodes or own is None or domain is None:
         return False
     # What is there once for each row goes with the rows, once a sum along them is there.
-    rows = len(domain) == 2 and own == (domain[0], 1) and group.by_rows
-    if own != domain and not rows:
-        return False
-    inside = [p for p in node.parents() if id(p) in members]
-    return all(p.shape == domain or (group.by_rows and p.shape == (domain[0], 1)) for p in inside)
+    by_rows = group.by_rows
+    once = (domain[0], 1) if len(domain) == 2 and by_rows else domain
+    inside = [p.shape for p in node.parents() if p in group.nodes]
+    return own in (domain, once) and all(shape in (domain, once) for shape in inside)
 
 
 def group(nodes: list[Node]) -> list[Group]:
     """Put operations into groups, keeping every one behind what it needs.
 
-    Parameters
-    ----------
-    nodes : list of Node
-        In the order in which they were recorded.
-
-    Returns
-    -------
-    list of Group
-
-    Raises
-    ------
-    UnknownOperationError
-        An array has a dtype that kernels do not know.
+    Raises UnknownOperationError where an array has a dtype that kernels do not know.
     """
     groups: list[Group] = []
-    current, members = Group(), set[int]()
-
-    def close() -> None:
-        nonlocal current
-        if current.nodes:
-            groups.append(current)
-        current = Group()
-        members.clear()
-
+    current = Group()
     for node in nodes:
-        _check(node)
-        if not (current.nodes and _joins(node, current, members)):
-            waits = any(id(p) in members for p in node.parents())
-            if current.nodes and not waits and _domain(node) in (None, ()):
-                groups.append(Group([node], _domain(node)))  # goes before the group
-                continue
-            close()
-            if _domain(node) is None:
-                groups.append(Group([node]))
-                continue
-            current.domain = _domain(node)
-        current.nodes.append(node)
-        members.add(id(node))
-    close()
-    return _merge_numbers(groups)
+        for n in (node, *node.parents()):
+            if str(n.value.dtype) not in TYPES:
+                raise UnknownOperationError(f"kernels with {n.value.dtype}")
+        domain = _domain(node)
+        if _joins(node, current):
+            current.nodes.append(node)
+        elif (
+            current.nodes
+            and domain in (None, ())
+            and not any(p in current.nodes for p in node.parents())
+        ):
+            groups.append(Group([node], domain))  # goes before the group
+        else:
+            groups.append(current)
+            current = Group([node], domain)
+            if domain is None:
+                groups.append(current)
+                current = Group()
+    groups.append(current)
+    return _merge_numbers([one for one in groups if one.nodes])
 
 
 def _merge_numbers(groups: list[Group]) -> list[Group]:
