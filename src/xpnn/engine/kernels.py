@@ -24,38 +24,21 @@ from pathlib import Path
 from typing import Any
 
 from xpnn.backends import host
+from xpnn.engine.operations import OPERATORS
 from xpnn.engine.trace import Node
 
 # Operations that Numba's code does as NumPy does, bit for bit.
-EXACT: dict[str, str] = {
+EXACT: dict[str, str] = OPERATORS | {
     "abs": "abs({0})",
-    "add": "{0} + {1}",
-    "divide": "{0} / {1}",
-    "equal": "{0} == {1}",
-    "greater": "{0} > {1}",
-    "greater_equal": "{0} >= {1}",
-    "less": "{0} < {1}",
-    "less_equal": "{0} <= {1}",
     # A NaN wins, as in NumPy; `|` leaves no branch, so that compilers use vector registers.
     "maximum": "{1} if ({0} < {1}) | ({1} != {1}) else {0}",
     "minimum": "{1} if ({0} > {1}) | ({1} != {1}) else {0}",
-    "multiply": "{0} * {1}",
-    "negative": "-{0}",
-    "not_equal": "{0} != {1}",
     "sqrt": "np.sqrt({0})",
-    "square": "{0} * {0}",
-    "subtract": "{0} - {1}",
     "where": "{1} if {0} else {2}",
 }
 # Within an ulp or two of NumPy's. NumPy does many at once with vector registers and wins
 # on large arrays; on small ones its calls cost more than its loops.
-CLOSE: dict[str, str] = {
-    "exp": "np.exp({0})",
-    "expm1": "np.expm1({0})",
-    "log": "np.log({0})",
-    "log1p": "np.log1p({0})",
-    "tanh": "np.tanh({0})",
-}
+CLOSE = {name: f"np.{name}({{0}})" for name in ("exp", "expm1", "log", "log1p", "tanh")}
 SMALL = 4096  # elements up to which a kernel does the operations of CLOSE
 DTYPES = frozenset({"float32", "float64", "bool", "int32", "int64", "uint8"})
 _REDUCTIONS = {"sum": "{0} + {1}", "max": EXACT["maximum"], "min": EXACT["minimum"]}
@@ -389,9 +372,7 @@ def _folder() -> Path | None:
         return None
 
 
-_COMPILED: dict[str, Callable[..., None]] = {}
-
-
+@cache
 def compile_kernel(source: str) -> Callable[..., None]:
     """Compile a source that defines ``kernel``, once in a process and, if it can be, once at all.
 
@@ -399,19 +380,15 @@ def compile_kernel(source: str) -> Callable[..., None]:
     machine, and to take a hundred times as long where another process wants a core: they
     spin while they wait for each other.
     """
-    if source not in _COMPILED:
-        numba = importlib.import_module("numba")
-        options = {"error_model": "numpy", "nogil": True}
-        folder = _folder()
-        text = f"import numpy as np\n\n\n{source}"
-        if folder is None:
-            scope: dict[str, Any] = {}
-            exec(compile(text, "<kernel>", "exec"), scope)
-            _COMPILED[source] = numba.njit(**options)(scope["kernel"])
-        else:
-            module = _stored_module(folder, text)
-            _COMPILED[source] = numba.njit(**options, cache=True)(module.kernel)
-    return _COMPILED[source]
+    numba = importlib.import_module("numba")
+    options = {"error_model": "numpy", "nogil": True}
+    folder = _folder()
+    text = f"import numpy as np\n\n\n{source}"
+    if folder is not None:
+        return numba.njit(**options, cache=True)(_stored_module(folder, text).kernel)
+    scope: dict[str, Any] = {}
+    exec(compile(text, "<kernel>", "exec"), scope)
+    return numba.njit(**options)(scope["kernel"])
 
 
 def _stored_module(folder: Path, text: str) -> Any:

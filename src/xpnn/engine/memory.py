@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,10 +132,7 @@ class Memory:
 
     def _reuse_inputs(self, donated: dict[int, int]) -> None:
         """Let outputs, and the elementwise chains that end in them, go where their inputs are."""
-        consumers: dict[int, int] = {}
-        for node in self.trace.nodes:
-            for parent in node.parents():
-                consumers[id(parent)] = consumers.get(id(parent), 0) + 1
+        consumers = Counter(id(parent) for node in self.trace.nodes for parent in node.parents())
         for output, number in donated.items():
             node, old = self.trace.outputs[output], self.trace.inputs[number]
             if node.is_view or node.op in ("input", "constant"):

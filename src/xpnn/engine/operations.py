@@ -9,32 +9,29 @@ from xpnn.backends import erf, host
 
 # Array API name -> NumPy ufunc, called as ``ufunc(a, b, out)``.
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "abs": host.abs,
-    "add": host.add,
-    "divide": host.divide,
-    "equal": host.equal,
-    "exp": host.exp,
-    "expm1": host.expm1,
-    "greater": host.greater,
-    "greater_equal": host.greater_equal,
-    "less": host.less,
-    "less_equal": host.less_equal,
-    "log": host.log,
-    "log1p": host.log1p,
-    "logical_and": host.logical_and,
-    "logical_not": host.logical_not,
-    "logical_or": host.logical_or,
-    "maximum": host.maximum,
-    "minimum": host.minimum,
-    "multiply": host.multiply,
-    "negative": host.negative,
-    "not_equal": host.not_equal,
-    "pow": host.power,
-    "sign": host.sign,
-    "sqrt": host.sqrt,
-    "square": host.square,
-    "subtract": host.subtract,
-    "tanh": host.tanh,
+    name: getattr(host, name)
+    for name in (
+        "abs", "add", "divide", "equal", "exp", "expm1", "greater", "greater_equal", "less",
+        "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or", "maximum",
+        "minimum", "multiply", "negative", "not_equal", "pow", "sign", "sqrt", "square", "subtract",
+        "tanh",
+    )
+}  # fmt: skip
+
+# Those that Python and C++ write alike, on operands of one dtype.
+OPERATORS: dict[str, str] = {
+    "add": "{0} + {1}",
+    "divide": "{0} / {1}",
+    "equal": "{0} == {1}",
+    "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}",
+    "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}",
+    "multiply": "{0} * {1}",
+    "negative": "-{0}",
+    "not_equal": "{0} != {1}",
+    "square": "{0} * {0}",
+    "subtract": "{0} - {1}",
 }
 
 # Elementwise too, but written with more than one call, or not by a ufunc of NumPy's.

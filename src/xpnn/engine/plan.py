@@ -36,24 +36,17 @@ class Call:
     source: str = ""  # source of a kernel
     results: tuple[Any, ...] = ()  # what a kernel writes
 
-    def written(self) -> Any:
-        """Array that the call writes to."""
-        if self.out is not None:
-            return self.out
-        if self.results:
-            return self.results[-1]
-        if self.function is host.copyto:
-            return self.arguments[0]
-        return self.arguments[3 if self.function in REDUCTIONS.values() else -1]
-
-    def read(self) -> list[Any]:
-        """Arrays that the call reads."""
+    def operands(self) -> tuple[Any, list[Any]]:
+        """Array that the call writes to, and those that it reads."""
         arrays = [a for a in self.arguments if isinstance(a, host.ndarray)]
         if self.out is not None:
-            return arrays
+            return self.out, arrays
         if self.results:
-            return [a for a in arrays if all(a is not r for r in self.results)]
-        return arrays[1:] if self.function is host.copyto else arrays[:-1]
+            read = [a for a in arrays if all(a is not r for r in self.results)]
+            return self.results[-1], read
+        if self.function is host.copyto:
+            return arrays[0], arrays[1:]
+        return arrays[-1], arrays[:-1]
 
     def sliced(self, start: int, stop: int, length: int, chain: int) -> Call:
         """Return the same on one block of a long vector."""
@@ -347,31 +340,12 @@ def make_plan(
 ) -> Plan:
     """Trace a pure function and bind it to its arguments' memory.
 
-    Parameters
-    ----------
-    function : callable
-        Pure, made for `xpnn.engine.trace.NAMESPACE`.
-    arguments : tuple
-        Engine-owned arrays in nested tuples; a replay reads them.
-    labels : list of str
-        A name for each of them.
-    donated : dict of int to int
-        Number of an output to the number of the input that it replaces.
-    kernels : bool, default False
-        Whether elementwise operations become compiled kernels (needs Numba).
-    elsewhere : dict of int to numpy.ndarray, optional
-        Memory that some of the outputs in `donated` go to instead.
-    hidden : sequence of int
-        Outputs in `donated` that nobody looks at: need not be there where no step reads them.
+    `arguments` are engine-owned arrays in nested tuples, with a label for each; a replay reads
+    them. `donated` maps the number of an output to that of the input that it replaces,
+    `elsewhere` some of these outputs to other memory that they go to instead; `hidden` are
+    those that nobody looks at, and that need not be there where no step reads them.
 
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    UnknownOperationError
-        The engine has no rule for something that the function does.
+    Raises UnknownOperationError where the engine has no rule for something in the function.
     """
     trace = rank_one_updates(recorded_update(function, arguments, labels, donated, hidden))
     elsewhere, arrays = elsewhere or {}, leaves(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import Array, Namespace, device_of, dtype_name, host, library_name
@@ -156,20 +157,19 @@ _Bound = tuple[Callable[[Any], None], list[Any]]
 """What replays a plan on rows, and where its results are."""
 
 
+@dataclass
 class _Planned:
     """A plan for one number of rows: its replay reads the parameters where they are."""
 
-    def __init__(self, bind: Callable[[Any], _Bound]) -> None:
-        self._bind = bind
-        self._theta: Any = None
-        self._bound: _Bound
+    bind: Callable[[Any], _Bound]
+    theta: Any = None
+    bound: _Bound | None = None
 
     def on(self, theta: Any) -> _Bound:
         """Bind the plan to parameters, unless it is."""
-        if self._theta is not theta:
-            self._bound = self._bind(theta)
-            self._theta = theta
-        return self._bound
+        if self.bound is None or self.theta is not theta:
+            self.bound, self.theta = self.bind(theta), theta
+        return self.bound
 
 
 def _kind(theta: Array) -> Any:

@@ -11,43 +11,25 @@ the products rounded as recorded.
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.trace import Node, Trace
+from xpnn.engine.trace import Node, Trace, live
 
 UPDATE = "rank-one update"
 
 
-def _is_outer(node: Node) -> bool:
-    return node.op == "matmul" and node.inputs[0].shape[1] == 1
-
-
-def _root(node: Node) -> Node:
-    while node.op == "reshape":
-        node = node.inputs[0]
-    return node
-
-
-def _readers(trace: Trace) -> dict[int, int]:
-    count: dict[int, int] = {}
-    for node in trace.nodes:
-        for parent in node.parents():
-            count[id(parent)] = count.get(id(parent), 0) + 1
-    for output in trace.outputs:
-        count[id(output)] = count.get(id(output), 0) + 1
-    return count
-
-
-def _is_alone(part: Node, readers: dict[int, int]) -> bool:
-    """Whether a part is an outer product that nobody else reads, in any shape."""
+def _outer(part: Node, readers: Counter[int]) -> Node | None:
+    """The outer product that a part is, in any shape, where nobody else reads it."""
     while part.op == "reshape" and readers[id(part)] == 1:
         part = part.inputs[0]
-    return _is_outer(part) and readers[id(part)] == 1
+    outer = part.op == "matmul" and part.inputs[0].shape[1] == 1
+    return part if outer and readers[id(part)] == 1 else None
 
 
-def _match(node: Node, readers: dict[int, int]) -> tuple[Node, Node, Node] | None:
+def _match(node: Node, readers: Counter[int]) -> tuple[Node, Node, Node] | None:
     """Find ``theta - rate * joined`` whose parts hold an outer product; (theta, rate, joined)."""
     if node.op != "subtract" or not all(isinstance(i, Node) for i in node.inputs):
         return None
@@ -61,15 +43,15 @@ def _match(node: Node, readers: dict[int, int]) -> tuple[Node, Node, Node] | Non
         return None
     if theta.op != "input" or {n.value.dtype for n in (theta, rate, joined)} != {node.value.dtype}:
         return None
-    alone = any(_is_alone(part, readers) for part in joined.inputs)
-    return (theta, rate, joined) if alone else None
+    found = any(_outer(part, readers) for part in joined.inputs)
+    return (theta, rate, joined) if found else None
 
 
 def rank_one_updates(trace: Trace) -> Trace:
     """Replace gradient steps along outer products by one operation each."""
-    readers = _readers(trace)
+    readers = Counter(id(parent) for node in trace.nodes for parent in node.parents())
+    readers.update(map(id, trace.outputs))
     replaced: dict[int, Node] = {}
-    dropped: set[int] = set()
     for node in trace.nodes:
         found = _match(node, readers)
         if found is None:
@@ -78,29 +60,18 @@ def rank_one_updates(trace: Trace) -> Trace:
         inputs: list[Any] = [theta, rate]
         parts: list[tuple[str, int, tuple[int, ...]]] = []
         for part in joined.inputs:
-            root = _root(part)
-            if _is_alone(part, readers):
-                inputs += root.inputs
-                parts.append(("outer", root.value.size, root.shape))
-                dropped.add(id(root))
-            else:
-                inputs.append(part)
-                parts.append(("plain", part.value.size, part.shape))
+            outer = _outer(part, readers)
+            inputs += [part] if outer is None else outer.inputs
+            kind, source = ("plain", part) if outer is None else ("outer", outer)
+            parts.append((kind, source.value.size, source.shape))
         replaced[id(node)] = Node(UPDATE, tuple(inputs), {"parts": tuple(parts)}, node.value)
-        dropped.update((id(node.inputs[1]), id(joined)))
     if not replaced:
         return trace
-    nodes = []
-    for node in trace.nodes:
-        if id(node) in dropped or (node.op == "reshape" and id(_root(node)) in dropped):
-            continue
-        node = replaced.get(id(node), node)
-        node.inputs = tuple(
-            replaced.get(id(i), i) if isinstance(i, Node) else i for i in node.inputs
-        )
-        nodes.append(node)
+    nodes = [replaced.get(id(node), node) for node in trace.nodes]
+    for node in nodes:
+        node.inputs = tuple(replaced.get(id(i), i) for i in node.inputs)
     outputs = [replaced.get(id(o), o) for o in trace.outputs]
-    return Trace(trace.inputs, nodes, outputs, trace.result)
+    return live(trace.inputs, nodes, outputs)
 
 
 def rank_one_call(matrix: Any, x: Any, scaled: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -21,20 +21,10 @@ log = logging.getLogger("xpnn.engine")
 class NumpyRunner(PureRunner):
     """Runs an update as it is until a plan pays, then replays the plan.
 
-    Parameters
-    ----------
-    make_update : callable
-        ``make_update(xp) -> update``; see `PureRunner`.
-    carry, columns, dtype
-        As in `PureRunner`; NumPy's arrays.
-    kernels : bool, default False
-        Whether elementwise operations become compiled kernels (needs Numba).
-    names : pair of sequences of str, optional
-        What the parts of the carry and the columns are called in `Plan.describe`.
-    pure_steps : int, default 0
-        Steps that run as they are before one is planned; on NumPy that changes no bit.
-    hand_out : callable, optional
-        Makes an array of the caller's library, where that is another one.
+    With `kernels` elementwise operations become compiled kernels, which needs Numba. `names` are
+    for `Plan.describe`. So many `pure_steps` run as they are before one is planned, which on
+    NumPy changes no bit. `hand_out` makes an array of the caller's library of NumPy's, where
+    that is another one. For the rest see `PureRunner`.
     """
 
     def __init__(
@@ -66,6 +56,15 @@ class NumpyRunner(PureRunner):
                 self.carry, self.reason = self.replay.carry, ""
         return self.replay
 
+    def _bound(self, rows: int, size: int, in_order: bool, drawn: Any, sums: int) -> Replay | None:
+        """What replays batches of this size; None where a rule is missing, and from then on."""
+        assert self.replay is not None
+        try:
+            self.replay.bind(self.columns, rows, size, in_order, drawn, sums)
+        except UnknownOperationError as error:
+            self._fall_back(error)
+        return self.replay
+
     def _fall_back(self, error: UnknownOperationError) -> None:
         """Run the update as it is from now on."""
         assert self.replay is not None
@@ -78,30 +77,21 @@ class NumpyRunner(PureRunner):
         before: tuple[Array, ...] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
         """Go through the rows once; see `PureRunner.run`."""
-        replay = self._planned(len(rates))
-        if replay is not None:
+        if self._planned(len(rates)):
             drawn = noise(min(size, rows))
             noise = first_drawn(drawn, noise)
-            try:
-                replay.bind(self.columns, rows, size, order is None, drawn, sums)
-            except UnknownOperationError as error:
-                self._fall_back(error)
-            else:
+            replay = self._bound(rows, size, order is None, drawn, sums)
+            if replay is not None:
                 with threads_for(size, len(rates)):
                     return replay.run(self.columns, rows, size, order, rates, noise, sums, before)
         return super().run(rows, size, order, rates, noise, sums, before)
 
     def repeat(self, rows: int, rate: float, times: int) -> None:
         """Take the same step many times: on all rows as they are, without noise or sums."""
-        replay = self._planned(times)
+        replay = self._bound(rows, rows, True, None, 0) if self._planned(times) else None
         if replay is not None:
-            try:
-                replay.bind(self.columns, rows, rows, True, None, 0)
-            except UnknownOperationError as error:
-                self._fall_back(error)
-            else:
-                replay.repeat(rows, rate, times)
-                return
+            replay.repeat(rows, rate, times)
+            return
         for _ in range(times):
             super().run(rows, rows, None, [rate], lambda rows: None, 0)
 

@@ -76,18 +76,10 @@ def first_drawn(drawn: Any, noise: Noise) -> Noise:
 class PureRunner:
     """Calls the pure update, batch by batch; what the other runners do where they cannot.
 
-    Parameters
-    ----------
-    update : callable
-        ``update(carry, sums, batch) -> (carry, sums)``, made for the arrays' library.
-    carry : nested tuples of array
-        What goes from step to step: parameters, optimizer state, step count.
-    columns : nested tuples of array
-        The data; all share their first axis. None stays None.
-    xp, device, dtype
-        Where the data is, and the dtype of numbers.
-    feeder : Feeder, optional
-        Sends rows that stay on the host, while the step before still runs.
+    `carry` is what goes from step to step, in nested tuples: parameters, optimizer state, step
+    count. All columns share their first axis; None stays None. `xp` and `device` are the
+    data's, `dtype` that of rates and sums. A `feeder` sends rows that stay on the host, while
+    the step before still runs.
     """
 
     reason = "the pure step runs as it is"
@@ -133,29 +125,12 @@ class PureRunner:
         self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
         before: tuple[Array, ...] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        """Go through the rows once.
+        """Go through the rows once, and return sums that the update keeps over the steps.
 
-        Parameters
-        ----------
-        rows : int
-            Number of rows.
-        size : int
-            Rows in a batch.
-        order : numpy.ndarray or None
-            Order of the rows; None means as they are.
-        rates : sequence of float
-            Learning rate of each step.
-        noise : callable
-            Draws a batch's noise on the host.
-        sums : int
-            Number of sums that the update keeps over the steps.
-        before : tuple of array, 0-d, optional
-            What an earlier call returned: the sums go on from there.
-
-        Returns
-        -------
-        tuple of array, 0-d
-            The sums, on the device.
+        A batch has `size` rows; `order` are their numbers in order, on the host, or None for as
+        they are. There is a learning rate for each step; `noise` draws a batch's noise on the
+        host. There are so many `sums`, 0-d on the device; from `before`, what an earlier call
+        returned, they go on.
         """
         totals = before or (self.number(0.0),) * sums
         if order is None and on_host(self.columns):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from xpnn.backends import Array, host
-from xpnn.engine.operations import ELEMENTWISE, OTHER_ELEMENTWISE, VIEWS, outcome
+from xpnn.engine.operations import ELEMENTWISE, OTHER_ELEMENTWISE, REDUCTIONS, VIEWS, outcome
 from xpnn.engine.trees import leaves, map_tree
 
 Scalar = bool | int | float
@@ -168,6 +169,8 @@ class TraceNamespace:
     def __getattr__(self, name: str) -> Any:
         if name in ELEMENTWISE or name in ("where", "erf"):
             return lambda *operands: _tape_of(operands).add(name, operands)
+        if name in REDUCTIONS:
+            return partial(_reduce, name)
         if name in ("float16", "float32", "float64", "int32", "int64", "bool", "uint8"):
             return host.dtype(name)
         if name in ("finfo", "isdtype", "arange", "__array_namespace_info__", "pi", "e", "inf"):
@@ -179,21 +182,6 @@ class TraceNamespace:
         if x.dtype == dtype:
             return x
         return _tape_of((x,)).add("astype", (x,), dtype=host.dtype(dtype))
-
-    def _reduce(self, op: str, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Traced:
-        return _tape_of((x,)).add(op, (x,), axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def sum(self, x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Traced:
-        """Sum along axes."""
-        return self._reduce("sum", x, axis, keepdims, dtype)
-
-    def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Traced:
-        """Largest along axes."""
-        return self._reduce("max", x, axis, keepdims, None)
-
-    def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Traced:
-        """Smallest along axes."""
-        return self._reduce("min", x, axis, keepdims, None)
 
     def matmul(self, a: Any, b: Any) -> Traced:
         """Matrix product of two matrices."""
@@ -218,6 +206,10 @@ class TraceNamespace:
     def ones_like(self, x: Any) -> Any:
         """Constant ones."""
         return host.ones(x.shape, x.dtype)
+
+
+def _reduce(op: str, x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Traced:
+    return _tape_of((x,)).add(op, (x,), axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 def _tape_of(operands: tuple[Any, ...]) -> Tape:
@@ -273,7 +265,6 @@ class Trace:
     inputs: list[Node]  # one for each array that went in, in order
     nodes: list[Node]  # inputs, constants and operations in order, the dead ones dropped
     outputs: list[Node]  # one for each array that came out, in order
-    result: Any  # the function's result with nodes in the arrays' places
 
     def operations(self) -> list[Node]:
         """List the nodes that are neither inputs nor constants."""
@@ -302,23 +293,22 @@ def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: lis
         return node
 
     try:
-        result = map_tree(leave, function(*map_tree(enter, arguments)))
+        outputs = leaves(map_tree(leave, function(*map_tree(enter, arguments))))
     except UnknownOperationError:
         raise
     except Exception as error:
         # Tracing arrays lack what it asked for; if it is wrong, its pure run says so better.
         raise UnknownOperationError(f"what raises {type(error).__name__}: {error}") from error
-    return _live(inputs, tape.nodes, leaves(result), result)
+    return live(inputs, tape.nodes, outputs)
 
 
-def _live(inputs: list[Node], nodes: list[Node], outputs: list[Node], result: Any) -> Trace:
+def live(inputs: list[Node], nodes: list[Node], outputs: list[Node]) -> Trace:
     """Drop the operations that no output needs."""
-    live = set(map(id, outputs))
+    needed = set(map(id, outputs))
     for node in reversed(nodes):
-        if id(node) in live:
-            live.update(id(parent) for parent in node.parents())
-    kept = [n for n in nodes if id(n) in live or n.op == "input"]
-    return Trace(inputs, kept, outputs, result)
+        if id(node) in needed:
+            needed.update(id(parent) for parent in node.parents())
+    return Trace(inputs, [n for n in nodes if id(n) in needed or n.op == "input"], outputs)
 
 
 def without_unread(trace: Trace, state: dict[int, int]) -> Trace:
@@ -329,9 +319,9 @@ def without_unread(trace: Trace, state: dict[int, int]) -> Trace:
     longer counted.
     """
     outputs = list(trace.outputs)
-    for number, home in state.items():
-        kept = trace.inputs[home]
-        rest = _live([], trace.nodes, outputs[:number] + outputs[number + 1 :], None)
-        if all(kept not in node.parents() for node in rest.nodes):
-            outputs[number] = kept
-    return _live(trace.inputs, trace.nodes, outputs, trace.result)
+    for number, replaced in state.items():
+        old = trace.inputs[replaced]
+        rest = live([], trace.nodes, outputs[:number] + outputs[number + 1 :])
+        if all(old not in node.parents() for node in rest.nodes):
+            outputs[number] = old
+    return live(trace.inputs, trace.nodes, outputs)

@@ -140,8 +140,7 @@ def l2_penalty(weights: Array, alpha: float, *, xp: Namespace = None) -> tuple[A
 @upcast_half
 def l2_penalty_backward(saved: tuple[Array], alpha: float, *, xp: Namespace = None) -> Array:
     """``alpha * weights``."""
-    (weights,) = saved
-    return alpha * weights
+    return alpha * saved[0]
 
 
 @upcast_half

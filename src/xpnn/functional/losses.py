@@ -134,19 +134,14 @@ def sum_squared_errors(
 @upcast_half
 def sum_squared_errors_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``2 * weight * (scores - targets)``."""
-    (weighted,) = saved
-    return 2.0 * weighted
+    return 2.0 * saved[0]
 
 
 @upcast_half_loss
 def mean_squared_error(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """Mean over rows and outputs of ``(scores - targets)**2``."""
     error = scores - _as_targets(scores, targets, sample_weight, xp)
     weights = _row_weights(scores, sample_weight, reduction, xp, 1.0 / scores.shape[1])
@@ -157,19 +152,14 @@ def mean_squared_error(
 @upcast_half
 def mean_squared_error_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``2 * w * (scores - targets) / outputs`` with the row's share or weight w."""
-    (weighted,) = saved
-    return 2.0 * weighted
+    return 2.0 * saved[0]
 
 
 @upcast_half_loss
 def mean_absolute_error(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """Mean over rows and outputs of ``|scores - targets|``."""
     error = scores - _as_targets(scores, targets, sample_weight, xp)
     weights = _row_weights(scores, sample_weight, reduction, xp, 1.0 / scores.shape[1])
@@ -180,20 +170,14 @@ def mean_absolute_error(
 @upcast_half
 def mean_absolute_error_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * sign(scores - targets) / outputs``; 0 where they are equal."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def huber(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    delta: float = 1.0,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    delta: float = 1.0, reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """Mean of ``e**2 / 2`` where ``|e| <= delta``, else ``delta * (|e| - delta / 2)``.
 
     Huber (1964), equation 2.12, with ``e = scores - targets``.
@@ -209,21 +193,15 @@ def huber(
 @upcast_half
 def huber_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * clip(scores - targets, -delta, delta) / outputs``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def binary_cross_entropy(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    label_smoothing: float = 0.0,
-    largest: float | None = None,
-    reduction: str = "mean",
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    label_smoothing: float = 0.0, largest: float | None = None, reduction: str = "mean",
     xp: Namespace = None,
-) -> LossResult:
+) -> LossResult:  # fmt: skip
     """``-t * log(p) - (1 - t) * log(1 - p)`` with ``p = sigmoid(score)``, summed over outputs.
 
     Several outputs are independent binary targets (multi-label). Computed as
@@ -245,21 +223,15 @@ def binary_cross_entropy(
 @upcast_half
 def binary_cross_entropy_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * (sigmoid(score) - t)``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def softmax_cross_entropy(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    label_smoothing: float = 0.0,
-    largest: float | None = None,
-    reduction: str = "mean",
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    label_smoothing: float = 0.0, largest: float | None = None, reduction: str = "mean",
     xp: Namespace = None,
-) -> LossResult:
+) -> LossResult:  # fmt: skip
     """``-sum_k t_k * log(softmax(scores)_k)``.
 
     `targets` are integer labels of shape (n,) or probabilities of shape (n, classes).
@@ -287,19 +259,14 @@ def softmax_cross_entropy(
 @upcast_half
 def softmax_cross_entropy_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * (softmax(scores) - t)``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def hinge(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """``max(0, 1 - s * score)`` summed over outputs, with ``s = +1`` for target 1, -1 for 0.
 
     Several outputs mean one class against the rest. Hastie, Tibshirani & Friedman (2009),
@@ -316,19 +283,14 @@ def hinge(
 @upcast_half
 def hinge_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``-w * s`` where the margin is broken, else 0."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def poisson(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """``exp(score) - t * score``, the mean over rows and outputs, for counts `t`.
 
     The negative log-likelihood of ``Poisson(exp(score))`` up to ``log(t!)``
@@ -348,8 +310,7 @@ def poisson(
 @upcast_half
 def poisson_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * (exp(score) - t) / outputs``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half
@@ -460,14 +421,9 @@ class CustomLoss:
 
 @upcast_half_loss
 def _custom_loss(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    custom: CustomLoss,
-    reduction: str,
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    custom: CustomLoss, reduction: str, xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     as_targets = _as_distributions if custom.kind == "multiclass" else _as_targets
     targets = as_targets(scores, targets, sample_weight, xp)
     losses = custom.forward(scores, targets, xp=xp)
@@ -488,8 +444,7 @@ def _custom_loss(
 @upcast_half
 def custom_loss_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """The gradients that a custom loss gave, times the weights of the rows."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 LOSSES: dict[str, LossRule] = {

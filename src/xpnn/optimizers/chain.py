@@ -235,15 +235,9 @@ class OptimizerChain(Optimizer):
         return None if self.loss_scaler is None else self.loss_scaler.scale(state[0])
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step, or skip it where a scaled gradient overflowed.
 
         See `Optimizer.update`.

@@ -35,15 +35,9 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step.
 
         Parameters
@@ -102,15 +96,9 @@ class SGD(Optimizer):
         return (xp.zeros_like(theta),) if self.momentum else ()
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step; see `Optimizer.update`."""
         if not self.momentum:
             return theta - learning_rate * gradient, ()
@@ -155,15 +143,9 @@ class RMSprop(Optimizer):
         return (xp.zeros_like(theta),)
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step; see `Optimizer.update`."""
         (squares,) = state
         squares = self.rho * squares + (1.0 - self.rho) * (gradient * gradient)
@@ -215,15 +197,9 @@ class Adam(Optimizer):
         return xp.zeros_like(theta), xp.zeros_like(theta)
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step; see `Optimizer.update`."""
         m, v = state
         m = self.beta1 * m + (1.0 - self.beta1) * gradient
@@ -262,15 +238,9 @@ class AdamW(Adam):
         store_nonnegative(self, "weight_decay")
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step; see `Optimizer.update`."""
         theta = theta * (1.0 - learning_rate * self.weight_decay)
         return super().update(theta, gradient, state, learning_rate, count, xp=xp)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from xpnn.engine.cuda.groups import along_rows
 from xpnn.engine.cuda.source import common_dtype
-from xpnn.engine.trace import Node, Trace, without_unread
+from xpnn.engine.trace import Node, Trace, live
 
 PTX = """\
 __device__ unsigned short to_float16(float a) {
@@ -71,7 +71,7 @@ def read_halves(trace: Trace) -> Trace:
                 for source, given in zip(narrow, node.inputs, strict=True)
             )
         nodes.append(node)
-    return without_unread(Trace(trace.inputs, nodes, trace.outputs, trace.result), {})
+    return live(trace.inputs, nodes, trace.outputs)
 
 
 def _widened(source: Node, given: Node, reader: Node, nodes: list[Node]) -> Node:

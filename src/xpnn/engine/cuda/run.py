@@ -69,16 +69,8 @@ class CudaRunner(PureRunner):
     every step is the same launches: one CUDA graph, of one step or of several. Nothing
     waits for the GPU.
 
-    Parameters
-    ----------
-    make_update, names
-        As in `xpnn.engine.run_numpy.NumpyRunner`.
-    carry, columns, xp, device, dtype, feeder
-        As in `PureRunner`.
-    cuda : CupyDevice
-        The device as the engine uses it.
-    careful : bool, default False
-        Whether the update runs as it is where CUDA refuses to compile or to start it.
+    `cuda` is the device as the engine uses it. A `careful` runner runs the update as it is where
+    CUDA refuses to compile or to start it. For the rest see `PureRunner` and `NumpyRunner`.
     """
 
     mode = "auto"

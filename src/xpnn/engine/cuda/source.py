@@ -13,6 +13,7 @@ from typing import Any
 
 from xpnn.backends import host
 from xpnn.engine.cuda.groups import TYPES, WIDE, Group, along_rows
+from xpnn.engine.operations import OPERATORS
 from xpnn.engine.trace import Node, UnknownOperationError
 
 THREADS = 256  # in a block that goes through entries
@@ -49,35 +50,18 @@ template <typename Join, typename T> __device__ T together(T* shared, T value) {
 """
 
 # Operands are cast to the dtype that NumPy would compute in.
-EXPRESSIONS: dict[str, str] = {
+EXPRESSIONS: dict[str, str] = OPERATORS | {
     "abs": "({0} < 0 ? -{0} : {0} + 0)",
-    "add": "{0} + {1}",
-    "divide": "{0} / {1}",
-    "equal": "{0} == {1}",
-    "erf": "erf({0})",
-    "exp": "exp({0})",
-    "expm1": "expm1({0})",
-    "greater": "{0} > {1}",
-    "greater_equal": "{0} >= {1}",
-    "less": "{0} < {1}",
-    "less_equal": "{0} <= {1}",
-    "log": "log({0})",
-    "log1p": "log1p({0})",
     "logical_and": "{0} && {1}",
     "logical_not": "!{0}",
     "logical_or": "{0} || {1}",
     "maximum": "larger({0}, {1})",
     "minimum": "smaller({0}, {1})",
-    "multiply": "{0} * {1}",
-    "negative": "-{0}",
-    "not_equal": "{0} != {1}",
     "pow": "pow({0}, {1})",
     "sign": "sign_of({0})",
-    "sqrt": "sqrt({0})",
-    "square": "{0} * {0}",
-    "subtract": "{0} - {1}",
-    "tanh": "tanh({0})",
 }
+for _name in ("erf", "exp", "expm1", "log", "log1p", "sqrt", "tanh"):
+    EXPRESSIONS[_name] = f"{_name}({{0}})"
 _COMPARISONS = {"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"}
 JOIN = {"sum": "Sum", "max": "Max", "min": "Min"}
 
@@ -372,7 +356,12 @@ def reduction(node: Node, place: Callable[[Node], Any]) -> Kernel:
         return _over_all(node, place(source), place(node), 1)
     if len(source.shape) != 2:
         raise UnknownOperationError(f"{node.op} along an axis of {len(source.shape)}")
-    return _over_rows(node, place) if axes == {0} else _along_rows(node, place)
+    if axes == {0}:
+        return _over_rows(node, place)
+    # The result has one axis: seen as a column it is that of a reduction that keeps its place.
+    kept = Node(node.op, node.inputs, {"axis": 1, "keepdims": True}, node.value[:, None])
+    one = Group([kept], source.shape)
+    return rows(one, {id(kept)}, lambda n: place(node)[:, None] if n is kept else place(n))
 
 
 def is_long(node: Node) -> bool:
@@ -436,28 +425,6 @@ def _over_rows(node: Node, place: Callable[[Node], Any]) -> Kernel:
         "  }",
     ]
     return writer.kernel(body, -(-width // 32), 32 * LINES, f"{node.op} over rows")
-
-
-def _along_rows(node: Node, place: Callable[[Node], Any]) -> Kernel:
-    """One block for each row, where the result has one axis."""
-    source, kind, join = node.inputs[0], WIDE[str(node.value.dtype)], JOIN[node.op]
-    height, width = source.shape
-    writer = Writer(source.shape, place)
-    item = writer.wide(writer.entry(place(source)), source.value.dtype, node.value.dtype)
-    out = place(node).reshape(-1)
-    threads = min(THREADS, max(_power(width), 32))
-    body = [
-        f"  __shared__ double memory[{threads}];",
-        f"  for (int i = blockIdx.x; i < {height}; i += gridDim.x) {{",
-        f"    {kind} total = {neutral(node)};",
-        f"    for (int j = threadIdx.x; j < {width}; j += blockDim.x)",
-        f"      total = {join}()(total, {item});",
-        f"    total = together<{join}>(({kind}*)memory, total);",
-        f"    if (threadIdx.x == 0) {writer.name(out, True)}"
-        f"[i * {out.strides[0] // out.itemsize}] = {_rounded(node)};",
-        "  }",
-    ]
-    return writer.kernel(body, min(height, 65_535), threads, f"{node.op} along rows")
 
 
 # Matrix products
