@@ -25,6 +25,7 @@ from typing import Any
 
 from xpnn.backends import host
 from xpnn.engine.operations import OPERATORS
+from xpnn.engine.schedule import grouped
 from xpnn.engine.trace import Node
 
 # Operations that Numba's code does as NumPy does, bit for bit.
@@ -118,38 +119,14 @@ def _joins(node: Node, group: list[Node]) -> bool:
     return True
 
 
+def _goes_back(node: Node) -> bool:
+    """Whether it is a bias's gradient, added up where it is made though a product came between."""
+    return _over_rows(node) and _has_kernel(node) and not _over_rows(node.inputs[0])
+
+
 def fuse(nodes: list[Node]) -> list[list[Node]]:
-    """Put operations into groups, keeping every one behind what it needs.
-
-    A group is one operation, or several that share a kernel.
-    """
-    groups: list[list[Node]] = []
-    current: list[Node] = []
-    closed: dict[int, list[Node]] = {}
-
-    def close() -> None:
-        nonlocal current
-        groups.append(current)
-        closed.update((id(n), current) for n in current)
-        current = []
-
-    for node in nodes:
-        # A bias's gradient is added up where it is made, though a matrix product came between.
-        earlier = closed.get(id(node.inputs[0])) if _over_rows(node) else None
-        if earlier and _has_kernel(node) and not _over_rows(node.inputs[0]):
-            earlier.append(node)
-        elif _joins(node, current):
-            current.append(node)
-        elif not any(p in current for p in node.parents()):
-            groups.append([node])
-        else:
-            close()
-            if _joins(node, current):
-                current.append(node)
-            else:
-                groups.append([node])
-    close()
-    return [group for group in groups if group]
+    """Put operations into groups: one, or several that share a kernel."""
+    return grouped(nodes, _joins, lambda node: True, _goes_back)
 
 
 # Its source

@@ -1,4 +1,4 @@
-"""The order of a plan's operations: long elementwise chains are put together.
+"""The order of a plan's operations: which are done together.
 
 The optimizer is a chain of some ten operations over all parameters. Done one after the
 other, each streams the whole vector through memory; done block by block, every block stays
@@ -7,6 +7,8 @@ between them are moved to the front.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from xpnn.engine.trace import Node
 
@@ -24,22 +26,39 @@ def _joins(node: Node, chain: list[Node]) -> bool:
 
 
 def arrange(nodes: list[Node]) -> list[list[Node]]:
+    """Put operations into groups: one, or a chain of several that goes block by block."""
+    return grouped(nodes, _joins, lambda node: node.shape == ())
+
+
+def grouped(
+    nodes: list[Node],
+    joins: Callable[[Node, list[Node]], bool],
+    passes: Callable[[Node], bool],
+    goes_back: Callable[[Node], bool] = lambda node: False,
+) -> list[list[Node]]:
     """Put operations into groups, keeping every one behind what it needs.
 
-    A group is one operation, or a chain of several that goes block by block.
+    `joins` says whether an operation can go on with a group, or begin one; `passes` whether one
+    that cannot, and needs nothing of the group, may go before it; `goes_back` whether it may go
+    on with an earlier group that its first operand is of.
     """
     groups: list[list[Node]] = []
-    chain: list[Node] = []
+    current: list[Node] = []
+    closed: dict[int, list[Node]] = {}
     for node in nodes:
-        if not _joins(node, chain):
-            if node.shape == () and not any(p in chain for p in node.parents()):
+        if goes_back(node) and id(node.inputs[0]) in closed:
+            closed[id(node.inputs[0])].append(node)
+            continue
+        if not joins(node, current):
+            if passes(node) and not any(p in current for p in node.parents()):
                 groups.append([node])
                 continue
-            groups.append(chain)
-            chain = []
-            if not _joins(node, chain):
+            groups.append(current)
+            closed.update((id(n), current) for n in current)
+            current = []
+            if not joins(node, current):
                 groups.append([node])
                 continue
-        chain.append(node)
-    groups.append(chain)
+        current.append(node)
+    groups.append(current)
     return [group for group in groups if group]

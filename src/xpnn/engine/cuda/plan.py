@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import gemm, host
-from xpnn.engine.cuda.groups import Group, group
+from xpnn.engine.cuda.groups import by_rows, domain_of, group
 from xpnn.engine.cuda.halves import HALVES, read_halves
 from xpnn.engine.cuda.source import (
     HEAD,
@@ -83,21 +83,21 @@ class CudaPlanner(Planner):
     def make(self) -> list[Any]:
         """Make kernels and products."""
         for one in group(self.trace.operations()):
-            if one.domain is None:
-                self._one(one.nodes[0])
+            if domain_of(one[0]) is None:
+                self._one(one[0])
             else:
                 self._fused(one)
         return self.work
 
-    def _fused(self, one: Group) -> None:
+    def _fused(self, nodes: list[Node]) -> None:
         """Do several operations in one kernel."""
-        outside = self._read_outside(one.nodes)
-        stored = {id(n) for n in one.nodes if id(n) in outside}
-        if one.by_rows:
-            stored |= crossing(one)
-        with self._at_once(one.nodes):
-            self._store(one.nodes, stored)
-            self.work.append((rows if one.by_rows else entries)(one, stored, self._place))
+        stored = self._read_outside(nodes) & set(map(id, nodes))
+        if by_rows(nodes):
+            stored |= crossing(nodes)
+        with self._at_once(nodes):
+            self._store(nodes, stored)
+            write = rows if by_rows(nodes) else entries
+            self.work.append(write(nodes, stored, self._place))
 
     def _place(self, node: Node) -> Any:
         return self.array[id(node)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.cuda.groups import TYPES, WIDE, Group, along_rows
+from xpnn.engine.cuda.groups import TYPES, WIDE, along_rows, domain_of
 from xpnn.engine.operations import OPERATORS
 from xpnn.engine.trace import Node, UnknownOperationError
 
@@ -215,42 +215,43 @@ def _entrywise(writer: Writer, lines: list[str], says: str) -> Kernel:
     return writer.kernel(_loop(writer.domain, lines), blocks, threads, says)
 
 
-def entries(group: Group, stored: set[int], place: Callable[[Node], Any]) -> Kernel:
+def entries(group: list[Node], stored: set[int], place: Callable[[Node], Any]) -> Kernel:
     """Write a kernel of elementwise operations: one thread for each entry."""
-    writer = Writer(group.domain or (), place)
-    members = {id(n): f"t{i}" for i, n in enumerate(group.nodes)}
+    writer = Writer(domain_of(group[0]) or (), place)
+    members = {id(n): f"t{i}" for i, n in enumerate(group)}
     lines = []
-    for node in group.nodes:
+    for node in group:
         value, kind = members[id(node)], TYPES[str(node.value.dtype)]
         text = writer.operation(node, lambda n: members.get(id(n)))
         lines.append(f"    const {kind} {value} = {text};")
         if id(node) in stored:
             lines.append(f"    {writer.entry(place(node), True)} = {value};")
-    return _entrywise(writer, lines, _says(group.nodes))
+    return _entrywise(writer, lines, _says(group))
 
 
-def rows(group: Group, stored: set[int], place: Callable[[Node], Any]) -> Kernel:
+def rows(group: list[Node], stored: set[int], place: Callable[[Node], Any]) -> Kernel:
     """Write a kernel with sums or maxima along rows: one block for each row."""
-    domain = group.domain or (1, 1)
+    domain = domain_of(group[0]) or (1, 1)
     height, width = domain
-    writer, members = Writer(domain, place), {id(n): i for i, n in enumerate(group.nodes)}
+    writer, members = Writer(domain, place), {id(n): i for i, n in enumerate(group)}
     threads = min(THREADS, max(_power(width), 32))
     body = [
         f"  __shared__ double memory[{threads}];",
         f"  for (int i = blockIdx.x; i < {height}; i += gridDim.x) {{",
     ]
-    for segment in _segments(group.nodes, domain):
+    for segment in _segments(group, domain):
         body += _segment(segment, writer, members, stored)
-    return writer.kernel([*body, "  }"], min(height, 65_535), threads, _says(group.nodes))
+    return writer.kernel([*body, "  }"], min(height, 65_535), threads, _says(group))
 
 
-def crossing(group: Group) -> set[int]:
+def crossing(group: list[Node]) -> set[int]:
     """`id` of the rows of numbers that a later loop over the row reads: they must be stored."""
-    parts = _segments(group.nodes, group.domain or ())
+    domain = domain_of(group[0]) or ()
+    parts = _segments(group, domain)
     home = {id(n): k for k, part in enumerate(parts) for n in part}
-    wide = {id(n) for n in group.nodes if not _once(n, group.domain)}
+    wide = {id(n) for n in group if not _once(n, domain)}
     return {
-        id(p) for n in group.nodes for p in n.parents()
+        id(p) for n in group for p in n.parents()
         if id(p) in wide and home[id(p)] != home[id(n)]
     }  # fmt: skip
 
@@ -360,8 +361,7 @@ def reduction(node: Node, place: Callable[[Node], Any]) -> Kernel:
         return _over_rows(node, place)
     # The result has one axis: seen as a column it is that of a reduction that keeps its place.
     kept = Node(node.op, node.inputs, {"axis": 1, "keepdims": True}, node.value[:, None])
-    one = Group([kept], source.shape)
-    return rows(one, {id(kept)}, lambda n: place(node)[:, None] if n is kept else place(n))
+    return rows([kept], {id(kept)}, lambda n: place(node)[:, None] if n is kept else place(n))
 
 
 def is_long(node: Node) -> bool:
