@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 import pytest
-from cuda_on_host import HostCuda, compiler
-from cuda_pairs import Both
+from cuda_on_host import HostCuda
+from cuda_pairs import MARKS, Both
 
 from xpnn import MLPClassifier, Network
 from xpnn.backends import is_refusal
@@ -22,7 +22,7 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 
-pytestmark = pytest.mark.slow  # compiles C++ for each plan
+pytestmark = MARKS
 
 
 def error_of(module, name, base, text):
@@ -92,11 +92,6 @@ class Failing(HostCuda):
         if self.when == "graph":
             raise self.error
         return super().graph(work)
-
-
-@pytest.fixture(autouse=True)
-def _compiler():
-    compiler()
 
 
 AS_IT_IS = "the pure step runs as it is: the engine has no rule for"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blocks import small_blocks
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import small_blocks
 
 import references
 from depth import examples

@@ -6,17 +6,15 @@ from functools import partial
 
 import numpy as np
 import pytest
-from blocks import small_blocks
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import small_blocks, step_plan
 
 from depth import examples
-from xpnn import Network
 from xpnn.engine.compile import numba_is_there
 from xpnn.engine.plan import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.optimizers import Adam
-from xpnn.training.step import Step
 
 # Two namespaces for one function: the first computes, the second records.
 PURE, TRACED = np, NAMESPACE
@@ -132,29 +130,15 @@ def test_a_step_along_an_outer_product_does_not_write_it_down():
     assert plan.bytes < 30 * 40 * 8 / 2
 
 
-def update_plan(network, rows, optimizer):
-    """Plan of a whole training step, as the runner makes it."""
-    step = Step(network.layers, network.tree, network.loss, optimizer)
-    theta = np.array(network.theta)
-    count, total, rate = (np.array(v) for v in (0.0, 0.0, 0.01))
-    source = np.random.default_rng(0)
-    x = source.normal(size=(rows, network.inputs))
-    t = source.integers(network.outputs, size=rows)
-    carry = (theta, optimizer.init(theta, xp=np), count)
-    arguments = (carry, (total,), (x, t, None, None, rate))
-    labels = ["theta", "m", "v", "count", "loss", "x", "t", "rate"]
-    return make_plan(step.update(NAMESPACE), arguments, labels, {i: i for i in range(5)})
-
-
 def test_a_training_step_updates_parameters_and_state_where_they_are():
-    network = Network(20, [30, "tanh", 4], seed=0)
-    plan = update_plan(network, 10, Adam())
+    sizes = {"rows": 10, "inputs": 20, "outputs": 4, "dtype": "float64"}
+    plan = step_plan([30, "tanh"], Adam(), l2=0.0, **sizes)
     for output, array in zip(plan.outputs, plan.arrays, strict=False):
         assert output is array
     assert "copy" not in plan.describe()
     assert plan.buffers < len(work(plan)) / 2
     # The gradient's vector, and a few more of that size.
-    assert plan.bytes < 4 * network.size * 8
+    assert plan.bytes < 4 * plan.arrays[0].nbytes
 
 
 # Traps
