@@ -151,6 +151,7 @@ def step_along(xp, theta, x, dz, rate):
 
 A, B = np.arange(1.0, 7.0), np.arange(10.0, 16.0)
 SQUARE = np.arange(9.0).reshape(3, 3)
+OUTER = [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)]
 TRAPS = {
     "two views of one buffer": (
         lambda xp, a: ((a * 2.0)[::-1] - a * 2.0,),
@@ -209,11 +210,11 @@ TRAPS = {
     ),
     "a step along an outer product": (
         lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), xp.sum(theta)),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product, elsewhere": (
         lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), theta),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {},
+        OUTER, {},
     ),
     "a step along an outer product of itself": (
         lambda xp, theta, x, dz, r: (
@@ -229,31 +230,31 @@ TRAPS = {
             xp.matmul(x.T, dz),
             xp.reshape(xp.matmul(x.T, dz), (-1,)) * 2.0,
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product whose vector is read again": (
         lambda xp, theta, x, dz, r: (
             step_along(xp, theta, x, dz, r),
             xp.reshape(xp.matmul(x.T, dz), (-1,)) * 2.0,
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product that is kept": (
         lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), xp.matmul(x.T, dz)),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along a joined vector that is kept": (
         lambda xp, theta, x, dz, r: (
             step_along(xp, theta, x, dz, r),
             xp.concat((xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :])),
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product whose length is kept": (
         lambda xp, theta, x, dz, r: (lambda step: (theta - step, xp.max(step)))(
             r * xp.concat((xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :]))
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along two outer products": (
         lambda xp, theta, x, dz, r: (
