@@ -30,41 +30,31 @@ def error_of(module, name, base, text):
     return type(name, (base,), {"__module__": module})(text)
 
 
+CUDA = "cupy_backends.cuda.api"
 BROKEN = error_of("cupy.cuda.compiler", "CompileException", Exception, "error: expected a ';'")
-REFUSED = error_of(
-    "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
-    "CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available",
-)  # fmt: skip
-FULL = [
+REFUSED, FULL, ILLEGAL = (
+    error_of(f"{CUDA}.driver", "CUDADriverError", RuntimeError, f"CUDA_ERROR_{text}")
+    for text in (
+        "NO_BINARY_FOR_GPU: no kernel image is available",
+        "OUT_OF_MEMORY: out of memory",
+        "ILLEGAL_ADDRESS: an illegal memory access was encountered",
+    )
+)
+# No room, and a lost device: neither is a refusal.
+FATAL = [
+    FULL,
     error_of("cupy.cuda.memory", "OutOfMemoryError", MemoryError, "Out of memory allocating 5"),
-    error_of(
-        "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
-        "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
-    ),
     error_of("nvmath.bindings.cublas", "cuBLASError", Exception, "CUBLAS_STATUS_ALLOC_FAILED"),
-]  # fmt: skip
-LOST = [
+    ILLEGAL,
     error_of(
-        "cupy_backends.cuda.api.runtime", "CUDARuntimeError", RuntimeError,
+        f"{CUDA}.runtime", "CUDARuntimeError", RuntimeError,
         "cudaErrorIllegalAddress: an illegal memory access was encountered",
-    ),
-    error_of(
-        "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
-        "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered",
     ),
 ]  # fmt: skip
 
 
 class Failing(HostCuda):
-    """A device that raises an error somewhere.
-
-    Parameters
-    ----------
-    error : Exception
-        What is raised.
-    when : {'compile', 'launch', 'graph'}
-        Where; a launch when a step is half done.
-    """
+    """A device that raises an error: when it compiles, launches (half a step is done), records."""
 
     def __init__(self, error, when):
         super().__init__()
@@ -141,7 +131,7 @@ def test_one_that_was_asked_for_says_what_is_wrong(when):
 
 
 @pytest.mark.parametrize("when", ["compile", "launch", "graph"])
-@pytest.mark.parametrize("error", [*FULL, *LOST], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("error", FATAL, ids=lambda e: type(e).__name__)
 def test_no_room_and_a_lost_device_go_up(error, when):
     assert not is_refusal(error)
     both = Both(LAYERS, cuda=Failing(error, when))
@@ -160,26 +150,6 @@ def test_without_a_graph_kernels_are_started_one_by_one(error, caplog):
     assert "no CUDA graph" in caplog.text
 
 
-def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
-    """Nothing here is CuPy but its name."""
-    device = HostCuda()
-    monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
-    monkeypatch.setattr(compile, "CupyDevice", lambda _: device)
-    pure = Both(LAYERS).pure
-    options = {"xp": np, "device": "cpu", "dtype": np.dtype("float64")}
-    kinds = {}
-    for mode in ("auto", "kernels", "pure"):
-        made = compile.make_runner(
-            lambda xp: pure.update, pure.carry, pure.columns, mode=mode, **options
-        )
-        kinds[mode] = type(made).__name__, getattr(made, "careful", None)
-    assert kinds == {
-        "auto": ("CudaRunner", True),
-        "kernels": ("CudaRunner", False),
-        "pure": ("PureRunner", None),
-    }
-
-
 @pytest.fixture
 def runners(monkeypatch):
     """Let NumPy's arrays be taken for CuPy's; the runners that are made."""
@@ -193,6 +163,23 @@ def runners(monkeypatch):
     monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
     monkeypatch.setattr(compile, "CupyDevice", lambda _: HostCuda())
     return made
+
+
+def test_auto_is_the_cuda_engine_on_cupy(runners):
+    """Nothing here is CuPy but its name."""
+    pure = Both(LAYERS).pure
+    options = {"xp": np, "device": "cpu", "dtype": np.dtype("float64")}
+    kinds = {}
+    for mode in ("auto", "kernels", "pure"):
+        made = compile.make_runner(
+            lambda xp: pure.update, pure.carry, pure.columns, mode=mode, **options
+        )
+        kinds[mode] = type(made).__name__, getattr(made, "careful", None)
+    assert kinds == {
+        "auto": ("CudaRunner", True),
+        "kernels": ("CudaRunner", False),
+        "pure": ("PureRunner", None),
+    }
 
 
 @pytest.mark.parametrize(
@@ -243,14 +230,8 @@ def test_sums_over_parts_of_a_batch(runners):
     thetas = []
     for engine in ("pure", "auto"):
         net = Network(5, [8, "tanh", 2], seed=0)
-        net.fit(
-            x,
-            (x[:, 0] > 0).astype(int),
-            epochs=2,
-            gradient_accumulation_steps=2,
-            seed=1,
-            engine=engine,
-        )
+        options = {"epochs": 2, "gradient_accumulation_steps": 2, "seed": 1, "engine": engine}
+        net.fit(x, (x[:, 0] > 0).astype(int), **options)
         thetas.append(net.theta)
     assert all(r.reason in ("", f"{AS_IT_IS} across") for r in runners)
     np.testing.assert_allclose(*thetas, rtol=1e-10, atol=1e-12)

@@ -147,15 +147,9 @@ def make_runner(
 
 
 def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
-    """Hand a runner other data of the same kinds.
+    """Hand a runner other data, of the same dtypes and trailing shapes, and in the same place.
 
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`.
-    columns : tuple of array
-        Data of the same dtypes and trailing shapes, and where the other data was; any
-        number of rows. Nothing but None lets go of what was handed in before.
+    There may be any number of rows. Nothing but None lets go of what was handed in before.
     """
     if isinstance(runner, NumpyRunner):
         if runner.hand_out is not None:  # it sees PyTorch's tensors as NumPy's arrays
@@ -168,41 +162,19 @@ def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
 def live_state(runner: Runner) -> Any:
     """Look at the optimizer's state where it is: the next step may write over it.
 
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`.
-
-    Returns
-    -------
-    nested tuples of array
-        The second part of the carry.
+    It is arrays in nested tuples, the second part of the carry.
     """
     return runner.carry[1]
 
 
 def whole_theta(runner: Runner) -> Array | None:
-    """Copy the parameters after the last whole step; None where one is half done.
+    """Copy the parameters after the last whole step, after an interrupt.
 
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`, after an interrupt.
+    None where a step is half done.
     """
     return runner.theta() if runner.whole else None
 
 
 def mode_of(runner: Runner) -> str:
-    """Name the mode that makes such a runner again, whatever the number of steps.
-
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`.
-
-    Returns
-    -------
-    str
-        One of `MODES`.
-    """
+    """Name the one of `MODES` that makes such a runner again, whatever the number of steps."""
     return runner.mode

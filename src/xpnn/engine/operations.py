@@ -89,9 +89,14 @@ def blank(shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def _reduced(shape: tuple[int, ...], axis: Any, dtype: Any, keepdims: bool) -> tuple[int, ...]:
-    every = range(len(shape))
-    gone = every if axis is None else host.lib.array_utils.normalize_axis_tuple(axis, len(shape))
-    return tuple(1 if i in gone else shape[i] for i in every if keepdims or i not in gone)
+    gone = axes_of(axis, len(shape))
+    return tuple(1 if i in gone else n for i, n in enumerate(shape) if keepdims or i not in gone)
+
+
+def axes_of(axis: Any, count: int) -> tuple[int, ...]:
+    """List the axes, from 0, that a reduction of an array of so many is along."""
+    every = tuple(range(count))
+    return every if axis is None else host.lib.array_utils.normalize_axis_tuple(axis, count)
 
 
 def _one(op: str, ones: tuple[Any, ...], attributes: dict[str, Any]) -> Any:

@@ -237,20 +237,7 @@ class Exchange(Protocol):
 
 
 def across(exchange: Exchange, vector: Array) -> Array:
-    """Hand a vector to other processes, and take what comes back.
-
-    Parameters
-    ----------
-    exchange : Exchange
-        What they do together.
-    vector : array, 1-d
-        What this process gives.
-
-    Returns
-    -------
-    array
-        Of the same shape and dtype.
-    """
+    """Hand a vector (1-d) to other processes; return what comes back, of its shape and dtype."""
     if exchange.single_process:
         return vector
     if isinstance(vector, Traced):

@@ -13,7 +13,7 @@ from typing import Any
 
 from xpnn.backends import host
 from xpnn.engine.cuda.groups import TYPES, WIDE, along_rows, domain_of
-from xpnn.engine.operations import OPERATORS
+from xpnn.engine.operations import OPERATORS, axes_of
 from xpnn.engine.trace import Node, UnknownOperationError
 
 THREADS = 256  # in a block that goes through entries
@@ -350,14 +350,13 @@ def _says(nodes: list[Node]) -> str:
 
 def reduction(node: Node, place: Callable[[Node], Any]) -> Kernel:
     """Write a reduction that shares no kernel."""
-    source, axis = node.inputs[0], node.attributes["axis"]
-    axes = {axis} if isinstance(axis, int) else set(axis or ())
-    axes = {a % len(source.shape) for a in axes} if axis is not None else set()
-    if axis is None or len(axes) == len(source.shape):
+    source = node.inputs[0]
+    axes = axes_of(node.attributes["axis"], len(source.shape))
+    if len(axes) == len(source.shape):
         return _over_all(node, place(source), place(node), 1)
     if len(source.shape) != 2:
         raise UnknownOperationError(f"{node.op} along an axis of {len(source.shape)}")
-    if axes == {0}:
+    if axes == (0,):
         return _over_rows(node, place)
     # The result has one axis: seen as a column it is that of a reduction that keeps its place.
     kept = Node(node.op, node.inputs, {"axis": 1, "keepdims": True}, node.value[:, None])
