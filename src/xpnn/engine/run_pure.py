@@ -64,7 +64,8 @@ def part_of(column: HostRows, numbers: Any) -> Part:
 
 def batches(rows: int, size: int) -> list[tuple[int, int]]:
     """First and last-plus-one row of each batch; the last batch takes what is left."""
-    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+    starts = range(0, rows, size)
+    return list(zip(starts, (*starts[1:], rows), strict=False))
 
 
 def first_drawn(drawn: Any, noise: Noise) -> Noise:
