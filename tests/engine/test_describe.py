@@ -14,8 +14,8 @@ from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, chain, clip_by_global_norm
 
 
-def described(function, arrays, labels, homes=None):
-    plan = make_plan(function, arrays, labels, homes or {})
+def described(function, arrays, labels, donated=None):
+    plan = make_plan(function, arrays, labels, donated or {})
     return plan, plan.describe()
 
 

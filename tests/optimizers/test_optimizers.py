@@ -107,20 +107,19 @@ def expected(name):
     return path
 
 
-def run(optimizer, backend, rate=None, start=START, slope=None):
+def run(optimizer, backend):
     """Parameters after each step, with xpnn."""
     xp = backend.xp
-    theta = backend.asarray(start)
-    bowl = backend.asarray(CURVATURE)
+    theta, bowl = backend.asarray(START), backend.asarray(CURVATURE)
 
     def number(value):
         return scalar(value, xp, backend.device, backend.dtype)
 
+    rate = number(optimizer.learning_rate)
     state, path = optimizer.init(theta, xp=xp), []
     for step in range(STEPS):
-        grad = bowl * theta + 0.3 * backend.asarray(NOISE[step]) if slope is None else slope(theta)
-        rate_now = number(optimizer.learning_rate if rate is None else rate)
-        theta, state = optimizer.update(theta, grad, state, rate_now, number(step + 1), xp=xp)
+        grad = bowl * theta + 0.3 * backend.asarray(NOISE[step])
+        theta, state = optimizer.update(theta, grad, state, rate, number(step + 1), xp=xp)
         path.append(theta)
     return path, state
 

@@ -18,7 +18,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -244,8 +244,10 @@ class Writer:
         for node in self.nodes:
             if _over_rows(node):
                 body.append(f"    {self._name(node)}[:] = 0")
-        first = self._name_shape_source()
-        body.append(f"    for i in range({first}.shape[0]):")
+        # The length is an argument's, so that a kernel serves any number of rows.
+        long = (n for n in self._passed(self.nodes) if n.shape and not _over_rows(n))
+        first = next(n for n in long if n.shape[0] == self.rows)
+        body.append(f"    for i in range({self._name(first)}.shape[0]):")
         for segment in self.segments:
             body += self._segment(segment)
         for node in totals:
@@ -254,16 +256,12 @@ class Writer:
         text = "\n".join([f"def kernel({arguments}):", *self.loads, *body]) + "\n"
         return text, self.arguments
 
-    def _name_shape_source(self) -> str:
-        """Name an argument with as many rows as the loop."""
-        for node in self.nodes:
-            if id(node) in self.stored and node.shape != () and not _over_rows(node):
-                return self._name(node)
-        for node in self.nodes:
-            for p in node.parents():
-                if id(p) not in self.members and p.shape and p.shape[0] == self.rows:
-                    return self._name(p)
-        raise ValueError("a kernel without an array of its rows")
+    def _passed(self, nodes: list[Node]) -> Iterator[Node]:
+        """Go through operations and their operands, as far as they are arguments."""
+        for node in nodes:
+            for n in (node, *node.parents()):
+                if id(n) not in self.members or id(n) in self.stored:
+                    yield n
 
     def _segment(self, segment: list[Node]) -> list[str]:
         if self.flat or self._width(segment[0]) == 1:
@@ -288,15 +286,8 @@ class Writer:
     def _width_source(self, segment: list[Node]) -> str:
         """Write the length of a loop over a row, from an argument that has it."""
         width = self._width(segment[0])
-        for node in segment:
-            for n in (node, *node.parents()):
-                if id(n) in self.members and id(n) not in self.stored:
-                    continue
-                if len(n.shape) == 2 and n.shape[1] == width:
-                    return f"{self._name(n)}.shape[1]"
-                if n.shape == (width,):
-                    return f"{self._name(n)}.shape[0]"
-        raise ValueError("a loop without an array of its width")
+        node = next(n for n in self._passed(segment) if n.shape and n.shape[-1] == width)
+        return f"{self._name(node)}.shape[{len(node.shape) - 1}]"
 
     def _statement(self, node: Node, segment: list[Node], indent: str) -> list[str]:
         number = self.members[id(node)]

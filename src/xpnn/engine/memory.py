@@ -37,9 +37,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Any:
 class Storage:
     """A piece of memory and how many reads of it are still to come."""
 
-    raw: Any = None  # as bytes; None where it belongs to an input or a constant
+    raw: Any = None  # as bytes; None where it is nobody's to give back: inputs and constants
     reads: int = 0
-    pinned: bool = False  # whether it stays to the end: inputs, constants and outputs
 
 
 class Pool:
@@ -96,14 +95,14 @@ class Memory:
         self.together: list[Node] = []
         self.blocks: list[Any] = []
         for node, array in zip(trace.inputs, arrays, strict=True):
-            self._hold(node, array, Storage(pinned=True))
+            self._hold(node, array, Storage())
         for node in trace.nodes:
             if node.op == "constant":
-                self._hold(node, node.value, Storage(pinned=True))
+                self._hold(node, node.value, Storage())
         for number, array in (elsewhere or {}).items():
             node = trace.outputs[number]
             if not node.is_view and node.op not in ("input", "constant", "concat", UPDATE):
-                self._hold(node, array, Storage(pinned=True))
+                self._hold(node, array, Storage())
         self._count_reads()
         self._reuse_inputs({o: i for o, i in donated.items() if o not in (elsewhere or {})})
         self._place_parts()
@@ -208,7 +207,7 @@ class Memory:
     def _read(self, node: Node) -> None:
         storage = self._storage(node)
         storage.reads -= 1
-        if storage.reads == 0 and storage.raw is not None and not storage.pinned:
+        if storage.reads == 0 and storage.raw is not None:
             if self.deferred is not None and id(self._root(node)) not in self.local:
                 self.deferred.append(storage.raw)
             else:
@@ -276,7 +275,6 @@ class Memory:
         storage, array = self._storage(operand), self.array[id(operand)]
         return (
             storage.raw is not None
-            and not storage.pinned
             and storage.reads == len(self._parents_in(storage, node))
             and array.shape == ((BLOCK,) if id(node) in self.local else node.shape)
             and array.dtype == node.value.dtype

@@ -92,10 +92,8 @@ class Predictor:
     def _chunk(self, theta: Array, x: Array) -> tuple[Array, Any]:
         if not self.plannable:
             return _pair(self._forward(theta, x))
-        if not theta.flags.c_contiguous:
-            return self._pure(theta, x)
         # Another thread may be using the buffers: then this one goes without.
-        if not self._lock.acquire(blocking=False):
+        if not theta.flags.c_contiguous or not self._lock.acquire(blocking=False):
             return self._pure(theta, x)
         try:
             found = self._plan_for(theta, x)

@@ -166,9 +166,11 @@ class CudaRunner(PureRunner):
         size = min(size, rows)
         drawn = noise(size)
         direct = order is None and size == rows and not on_host(self.columns)
+        numbers = host.arange(rows) if order is None else host.asarray(order)
         try:
             self._bind_all(rows, size, direct, drawn, sums)
-            self._put_numbers(rows, order, rates)
+            self.order = self._refilled(self.order, numbers)
+            self.rates = self._refilled(self.rates, host.asarray(rates))
             for bound in self.bound.values():
                 self._connect(bound)
             self._try_out()
@@ -181,13 +183,8 @@ class CudaRunner(PureRunner):
         for array, place in zip(before or (), totals, strict=before is not None):
             if array is not place:
                 self.cuda.copy(array, place)
-        spans = batches(rows, size)
-        self._steps(spans, self._numbers(rows, order), first_drawn(drawn, noise), sums, direct)
+        self._steps(batches(rows, size), numbers, first_drawn(drawn, noise), sums, direct)
         return totals
-
-    @staticmethod
-    def _numbers(rows: int, order: Any) -> Any:
-        return host.arange(rows) if order is None else host.asarray(order)
 
     def _steps(
         self, spans: list[tuple[int, int]], order: Any, noise: Noise, sums: int, direct: bool
@@ -255,11 +252,6 @@ class CudaRunner(PureRunner):
                 raise
             bound.plan.no_graph = f"{type(error).__name__}: {error}"
             log.warning("no CUDA graph of a step: %s", bound.plan.no_graph)
-
-    def _put_numbers(self, rows: int, order: Any, rates: Sequence[float]) -> None:
-        """Bring the order of the rows and the rates to the GPU."""
-        self.order = self._refilled(self.order, self._numbers(rows, order))
-        self.rates = self._refilled(self.rates, host.asarray(rates))
 
     def _refilled(self, place: Any, values: Any) -> Any:
         """Fill an array, or a larger one in its place."""

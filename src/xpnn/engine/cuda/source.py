@@ -248,11 +248,11 @@ def crossing(group: list[Node]) -> set[int]:
     """`id` of the rows of numbers that a later loop over the row reads: they must be stored."""
     domain = domain_of(group[0]) or ()
     parts = _segments(group, domain)
-    home = {id(n): k for k, part in enumerate(parts) for n in part}
+    part_of = {id(n): k for k, part in enumerate(parts) for n in part}
     wide = {id(n) for n in group if not _once(n, domain)}
     return {
         id(p) for n in group for p in n.parents()
-        if id(p) in wide and home[id(p)] != home[id(n)]
+        if id(p) in wide and part_of[id(p)] != part_of[id(n)]
     }  # fmt: skip
 
 
