@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from xpnn import MLPClassifier, Network, backends
 from xpnn.backends import on_device, scalar, to_host
 from xpnn.layers import Dropout
 from xpnn.optimizers import Adam
-from xpnn.training.step import Batch, Step, accumulated, make_sums
+from xpnn.training.step import Batch, Step
 
 
 def problem(backend, seed=0):
@@ -74,11 +75,11 @@ def test_sums_of_two_places_make_the_step_of_one(backend, weighted, per_row):
 @pytest.mark.parametrize("parts", [2, 3, 40])
 def test_a_batch_in_parts_has_the_sums_of_the_whole(backend, parts):
     network, x, t, weight, noise = problem(backend)
-    sums = make_sums(network.layers, network.tree, network.loss, xp=backend.xp)
+    step = Step(network.layers, network.tree, network.loss, Adam())
+    cut = replace(step, gradient_accumulation_steps=parts)
     batch = Batch(x, t, weight, noise, backend.asarray([1.0]))
     with on_device(backend.device):
-        whole = sums(network.theta, batch)
-        found = accumulated(sums, parts)(network.theta, batch)
+        whole, found = (s.sums(backend.xp)(network.theta, batch) for s in (step, cut))
     tolerance = 2e-5 if backends.dtype_name(backend.dtype) == "float32" else 1e-11
     for a, b in zip(found, whole, strict=True):
         np.testing.assert_allclose(to_host(a), to_host(b), rtol=tolerance, atol=tolerance)
@@ -86,7 +87,7 @@ def test_a_batch_in_parts_has_the_sums_of_the_whole(backend, parts):
 
 def test_rows_that_do_not_count_give_nothing(backend64):
     network, x, t, weight, noise = problem(backend64)
-    sums = make_sums(network.layers, network.tree, network.loss, xp=backend64.xp)
+    sums = Step(network.layers, network.tree, network.loss, Adam()).sums(backend64.xp)
     with on_device(backend64.device):
         found = sums(network.theta, Batch(x, t, weight, noise, backend64.asarray([0.0])))
     for part in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from cuda_on_host import HostCuda
 
 from xpnn import Network
@@ -10,9 +11,9 @@ from xpnn.backends import scalar
 from xpnn.engine.cuda.run import CudaRunner
 from xpnn.engine.run_pure import PureRunner
 from xpnn.engine.trees import leaves
-from xpnn.functional import LOSSES
+from xpnn.functional import loss_rule
 from xpnn.optimizers import Adam
-from xpnn.training.options import DEFAULT_PRECISION
+from xpnn.training.options import DEFAULT_PRECISION, Precision
 from xpnn.training.sampler import Sampler
 from xpnn.training.step import Step
 
@@ -21,6 +22,8 @@ SOURCE = np.random.default_rng(0)
 X = SOURCE.normal(size=(ROWS, INPUTS))
 WEIGHT = SOURCE.random(ROWS)
 NAMES = (("theta", "state", "count"), ("x", "t", "weight"))
+# Each plan is compiled by the host's C++ compiler, which takes a second.
+MARKS = [pytest.mark.slow, pytest.mark.usefixtures("host_compiler")]
 EXACT = {
     "float32": 2e-5, "float64": 1e-12,
     # A sum in another order may be rounded to the next number of 16 bits.
@@ -30,12 +33,21 @@ EXACT = {
 
 def targets(loss, outputs):
     """Targets that a loss can learn from."""
-    source = np.random.default_rng(1)
-    if LOSSES[loss].kind == "multiclass":
+    source, kind = np.random.default_rng(1), loss_rule(loss).kind
+    if kind == "multiclass":
         return source.integers(0, outputs, ROWS)
-    if LOSSES[loss].kind == "binary":
+    if kind == "binary":
         return source.integers(0, 2, (ROWS, outputs)).astype(float)
     return source.random((ROWS, outputs))
+
+
+def computing_in(dtype):
+    """Options of `Both` for a dtype to compute in; parameters are of 32 bits at least."""
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="NumPy knows bfloat16 through ml_dtypes")
+    if dtype in ("float32", "float64"):
+        return {"dtype": dtype}
+    return {"dtype": "float32", "precision": Precision(dtype)}
 
 
 class Both:
@@ -53,14 +65,10 @@ class Both:
         t = t if labels is None else t.astype(labels)
         t, weight = self.network.prepare_targets(x, t, weight)
         step = Step(
-            self.network.layers,
-            self.network.tree,
-            self.network.loss,
-            precision.optimizer(optimizer),
-            l2,
-            precision=precision,
+            self.network.layers, self.network.tree, self.network.loss,
+            precision.optimizer(optimizer), l2, precision=precision,
             gradient_accumulation_steps=parts,
-        )
+        )  # fmt: skip
         self.sums = step.count_totals(weight is not None)
         self.batch, self.shuffle, self.precision = batch, shuffle, precision
         self.tolerance = EXACT[precision.compute_dtype or dtype]

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from cuda_pairs import WEIGHT, Both, computing_in
 
-from xpnn import Network
-from xpnn.backends import host, scalar
-from xpnn.engine.cuda import planner, reductions
-from xpnn.engine.cuda.fetch import fetch, tick
+from xpnn.backends import host
+from xpnn.engine.cuda import plan as cuda_plan
+from xpnn.engine.cuda import source as sources
 from xpnn.engine.cuda.groups import TYPES
-from xpnn.engine.cuda.plan import kernel_names, make_cuda_plan, source
-from xpnn.engine.cuda.source import Kernel
-from xpnn.engine.trace import NAMESPACE
+from xpnn.engine.cuda.plan import kernel_names, source
+from xpnn.engine.cuda.source import Kernel, fetch, tick
 from xpnn.functional import ACTIVATIONS
-from xpnn.optimizers import (
-    Adam,
-    chain,
-    clip_by_global_norm,
-)
-from xpnn.training.options import DEFAULT_PRECISION, Precision
-from xpnn.training.step import Step
+from xpnn.optimizers import Adam, chain, clip_by_global_norm
 
 
 @pytest.fixture
@@ -42,32 +34,24 @@ def compile_for():
     return compile_for
 
 
-def step_source(dtype, precision=DEFAULT_PRECISION, labels="int64"):
+def step_source(dtype, labels="int64"):
     """Kernels of a training step with every activation, and those round it."""
     layers = [spec for name in ACTIVATIONS for spec in (8, name)]
-    network = Network(6, [*layers, 3], seed=0, dtype=dtype)
-    x, _, _ = network.prepare(np.zeros((20, 6), dtype))
-    t, weight = network.prepare_targets(x, np.zeros(20, labels), np.ones(20))
-    optimizer, theta = precision.optimizer(chain(clip_by_global_norm(0.1), Adam())), network.theta
-    step = Step(network.layers, network.tree, network.loss, optimizer, 0.01, precision=precision)
-    update = step.update(NAMESPACE)
-    number = scalar(0.0, np, "cpu", theta.dtype)
-    carry = (theta, optimizer.init(theta, xp=np), number)
-    sums, batch = (number.copy(), number.copy()), (x, t, weight, None, number.copy())
-    plan = make_cuda_plan(update, (carry, sums, batch), [f"a{i}" for i in range(16)], {0: 0})
-    count, order, rates = (host.zeros(1, k) for k in ("int64", "int64", dtype))
-    around = [
-        fetch(count, order, rates, rates[0, ...], 20, [(x, x.copy()), (t, t.copy())], []),
-        tick(count),
-    ]
-    kernels = [*around, *(one for one in plan.work if isinstance(one, Kernel))]
-    return source(kernel_names(kernels))
+    optimizer = chain(clip_by_global_norm(0.1), Adam())
+    options = {"optimizer": optimizer, "weight": WEIGHT, "l2": 0.01, "labels": labels}
+    both = Both([*layers, 3], **options, **computing_in(dtype))
+    x, t, _ = both.columns
+    count, order, rates = (host.zeros(1, k) for k in ("int64", "int64", x.dtype))
+    work = both.ours.plan(20, both.noise(0), both.sums).work
+    data = [(x, x.copy()), (t, t.copy())]
+    work += [fetch(count, order, rates, rates[0, ...], 20, data, []), tick(count)]
+    return source(kernel_names([one for one in work if isinstance(one, Kernel)]))
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_step_compiles(dtype, architecture, compile_for, monkeypatch):
-    monkeypatch.setattr(planner, "OWN", 10**9)
+    monkeypatch.setattr(cuda_plan, "OWN", 10**9)
     text = step_source(dtype)
     assert text.count("__global__") > 20
     assert compile_for(text, architecture)
@@ -83,10 +67,8 @@ def test_labels_of_any_integers_compile(labels, compile_for):
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_step_in_16_bits_compiles(dtype, architecture, compile_for, monkeypatch):
-    monkeypatch.setattr(reductions, "LONG", 0)
-    if dtype == "bfloat16":
-        pytest.importorskip("ml_dtypes", reason="NumPy knows bfloat16 through ml_dtypes")
-    text = step_source("float32", Precision(dtype))
+    monkeypatch.setattr(sources, "LONG", 0)
+    text = step_source(dtype)
     assert {"float16": "Float16*", "bfloat16": "BFloat16*"}[dtype] in text
     assert compile_for(text, architecture)
 

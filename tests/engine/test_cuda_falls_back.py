@@ -6,8 +6,8 @@ import logging
 
 import numpy as np
 import pytest
-from cuda_on_host import HostCuda, compiler
-from cuda_pairs import Both
+from cuda_on_host import HostCuda
+from cuda_pairs import MARKS, Both
 
 from xpnn import MLPClassifier, Network
 from xpnn.backends import cuda, is_refusal
@@ -22,7 +22,7 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 
-pytestmark = pytest.mark.slow  # compiles C++ for each plan
+pytestmark = MARKS
 
 
 def error_of(module, name, base, text):
@@ -30,41 +30,31 @@ def error_of(module, name, base, text):
     return type(name, (base,), {"__module__": module})(text)
 
 
+CUDA = "cupy_backends.cuda.api"
 BROKEN = error_of("cupy.cuda.compiler", "CompileException", Exception, "error: expected a ';'")
-REFUSED = error_of(
-    "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
-    "CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available",
-)  # fmt: skip
-FULL = [
+REFUSED, FULL, ILLEGAL = (
+    error_of(f"{CUDA}.driver", "CUDADriverError", RuntimeError, f"CUDA_ERROR_{text}")
+    for text in (
+        "NO_BINARY_FOR_GPU: no kernel image is available",
+        "OUT_OF_MEMORY: out of memory",
+        "ILLEGAL_ADDRESS: an illegal memory access was encountered",
+    )
+)
+# No room, and a lost device: neither is a refusal.
+FATAL = [
+    FULL,
     error_of("cupy.cuda.memory", "OutOfMemoryError", MemoryError, "Out of memory allocating 5"),
-    error_of(
-        "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
-        "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
-    ),
     error_of("nvmath.bindings.cublas", "cuBLASError", Exception, "CUBLAS_STATUS_ALLOC_FAILED"),
-]  # fmt: skip
-LOST = [
+    ILLEGAL,
     error_of(
-        "cupy_backends.cuda.api.runtime", "CUDARuntimeError", RuntimeError,
+        f"{CUDA}.runtime", "CUDARuntimeError", RuntimeError,
         "cudaErrorIllegalAddress: an illegal memory access was encountered",
-    ),
-    error_of(
-        "cupy_backends.cuda.api.driver", "CUDADriverError", RuntimeError,
-        "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered",
     ),
 ]  # fmt: skip
 
 
 class Failing(HostCuda):
-    """A device that raises an error somewhere.
-
-    Parameters
-    ----------
-    error : Exception
-        What is raised.
-    when : {'compile', 'launch', 'graph'}
-        Where; a launch when a step is half done.
-    """
+    """A device that raises an error: when it compiles, launches (half a step is done), records."""
 
     def __init__(self, error, when):
         super().__init__()
@@ -92,11 +82,6 @@ class Failing(HostCuda):
         if self.when == "graph":
             raise self.error
         return super().graph(work)
-
-
-@pytest.fixture(autouse=True)
-def _compiler():
-    compiler()
 
 
 AS_IT_IS = "the pure step runs as it is: the engine has no rule for"
@@ -146,7 +131,7 @@ def test_one_that_was_asked_for_says_what_is_wrong(when):
 
 
 @pytest.mark.parametrize("when", ["compile", "launch", "graph"])
-@pytest.mark.parametrize("error", [*FULL, *LOST], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("error", FATAL, ids=lambda e: type(e).__name__)
 def test_no_room_and_a_lost_device_go_up(error, when):
     assert not is_refusal(error)
     both = Both(LAYERS, cuda=Failing(error, when))
@@ -165,12 +150,23 @@ def test_without_a_graph_kernels_are_started_one_by_one(error, caplog):
     assert "no CUDA graph" in caplog.text
 
 
-def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
-    """Nothing here is CuPy but its name."""
-    device = HostCuda()
+@pytest.fixture
+def runners(monkeypatch):
+    """Let NumPy's arrays be taken for CuPy's; the runners that are made."""
+    made, make = [], CudaRunner.__init__
+
+    def noted(self, *given, **options):
+        made.append(self)
+        make(self, *given, **options)
+
+    monkeypatch.setattr(CudaRunner, "__init__", noted)
     monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
-    monkeypatch.setattr(cuda, "CupyDevice", lambda _: device)
-    monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
+    monkeypatch.setattr(cuda, "CupyDevice", lambda _: HostCuda())
+    return made
+
+
+def test_auto_is_the_cuda_engine_on_cupy(runners):
+    """Nothing here is CuPy but its name."""
     pure = Both(LAYERS).pure
     options = {"xp": np, "device": "cpu", "dtype": np.dtype("float64")}
     kinds = {}
@@ -184,22 +180,6 @@ def test_auto_is_the_cuda_engine_on_cupy(monkeypatch):
         "kernels": ("CudaRunner", False),
         "pure": ("PureRunner", None),
     }
-
-
-@pytest.fixture
-def runners(monkeypatch):
-    """Let NumPy's arrays be taken for CuPy's; the runners that are made."""
-    made, make = [], CudaRunner.__init__
-
-    def noted(self, *given, **options):
-        made.append(self)
-        make(self, *given, **options)
-
-    monkeypatch.setattr(CudaRunner, "__init__", noted)
-    monkeypatch.setattr(compile, "library_name", lambda xp: "cupy")
-    monkeypatch.setattr(cuda, "CupyDevice", lambda _: HostCuda())
-    monkeypatch.setattr(compile, "_seen_by_numpy", lambda *_: None)
-    return made
 
 
 @pytest.mark.parametrize(
@@ -250,14 +230,8 @@ def test_sums_over_parts_of_a_batch(runners):
     thetas = []
     for engine in ("pure", "auto"):
         net = Network(5, [8, "tanh", 2], seed=0)
-        net.fit(
-            x,
-            (x[:, 0] > 0).astype(int),
-            epochs=2,
-            gradient_accumulation_steps=2,
-            seed=1,
-            engine=engine,
-        )
+        options = {"epochs": 2, "gradient_accumulation_steps": 2, "seed": 1, "engine": engine}
+        net.fit(x, (x[:, 0] > 0).astype(int), **options)
         thetas.append(net.theta)
     assert all(r.reason in ("", f"{AS_IT_IS} across") for r in runners)
     np.testing.assert_allclose(*thetas, rtol=1e-10, atol=1e-12)

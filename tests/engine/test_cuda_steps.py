@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cuda_on_host import HostCuda, compiler
-from cuda_pairs import INPUTS, ROWS, WEIGHT, Both
+from cuda_on_host import HostCuda
+from cuda_pairs import INPUTS, MARKS, ROWS, WEIGHT, Both, computing_in
 
-from xpnn.engine.cuda import planner, reductions, run
+from xpnn.engine.cuda import plan as cuda_plan
+from xpnn.engine.cuda import run, source
 from xpnn.engine.cuda.groups import TYPES
-from xpnn.engine.cuda.products import product
 from xpnn.engine.trace import UnknownOperationError
 from xpnn.engine.trees import leaves
-from xpnn.functional import ACTIVATIONS, LOSSES
+from xpnn.functional import ACTIVATIONS, LOSSES, CustomLoss
 from xpnn.layers import Dropout
 from xpnn.optimizers import (
     SGD,
@@ -24,29 +24,35 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 
-pytestmark = pytest.mark.slow  # compiles C++ for each plan
-
-
-@pytest.fixture(autouse=True)
-def _compiler():
-    compiler()
+pytestmark = MARKS
+DTYPES = ["float64", "float16", "bfloat16"]
 
 
 # Compiling takes a second for each shape of a batch: a few networks show much.
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", *DTYPES])
 def test_every_activation(dtype):
     layers = [spec for i, name in enumerate(ACTIVATIONS) for spec in (4 + i % 3, name)]
-    Both([*layers, 3], dtype=dtype, optimizer=SGD(0.1)).run()
+    Both([*layers, 3], optimizer=SGD(0.1), **computing_in(dtype)).run()
 
 
 ONE_OUTPUT = [("binary_cross_entropy", 1), ("mean_squared_error", 1)]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
 @pytest.mark.parametrize(("loss", "outputs"), [*((loss, 3) for loss in LOSSES), *ONE_OUTPUT])
-def test_every_loss(loss, outputs):
-    Both([5, "tanh", outputs], loss=loss, weight=WEIGHT, l2=0.01).run()
+def test_every_loss(loss, outputs, dtype):
+    options = {"loss": loss, "weight": WEIGHT, "l2": 0.01, "optimizer": SGD(0.1)}
+    Both([5, "tanh", outputs], **options, **computing_in(dtype)).run()
+
+
+def test_a_custom_loss_may_add_a_row_up_without_its_axis():
+    loss = CustomLoss(
+        lambda s, t, xp: xp.sum((s - t) ** 2, axis=1) + xp.max(xp.abs(s - t), axis=1) * 0.0,
+        lambda s, t, xp: 2.0 * (s - t),
+    )
+    Both([5, "tanh", 3], loss=loss, weight=WEIGHT).run()
 
 
 @pytest.mark.parametrize("labels", sorted({t for t in TYPES if "int" in t} - {"int64"}))
@@ -69,9 +75,12 @@ def test_every_optimizer(optimizer):
 
 
 @pytest.mark.parametrize("limit", [0, 10**9])
-def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
-    monkeypatch.setattr(planner, "OWN", limit)
-    both = Both([40, "gelu", Dropout(0.3), 33, "tanh", Dropout(0.1), 5], weight=WEIGHT).run(3)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dropout_clipping_and_products_by_a_library(dtype, limit, monkeypatch):
+    monkeypatch.setattr(cuda_plan, "OWN", limit)
+    layers = [40, "gelu", Dropout(0.3), 33, "tanh", Dropout(0.1), 5]
+    optimizer = chain(clip_by_global_norm(0.5), SGD(0.1))
+    both = Both(layers, weight=WEIGHT, optimizer=optimizer, **computing_in(dtype)).run(2)
     # A graph of a whole batch and one of the last; or no graph and products by a library.
     assert (both.cuda.graphs == 0) == (limit == 0)
     assert (both.cuda.products > 0) == (limit == 0)
@@ -79,7 +88,7 @@ def test_dropout_deep_networks_and_products_by_a_library(limit, monkeypatch):
 
 def test_small_products_are_kernels_beside_a_library_that_can_be_recorded(monkeypatch):
     """The three of the first layer, forward and backward, are larger than those of the last."""
-    monkeypatch.setattr(planner, "SMALL", 10 * 16 * 3)
+    monkeypatch.setattr(cuda_plan, "SMALL", 10 * 16 * 3)
     both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
     work = [one.says for one in both.ours.plan(10, both.noise(0), 1).work if "matmul" in one.says]
     assert [one.endswith("by cuBLAS") for one in work] == [True, False, False, False, True]
@@ -93,12 +102,12 @@ def test_a_matrix_beyond_the_reach_of_an_index_is_no_kernels():
     far = np.lib.stride_tricks.as_strided(np.zeros(1), (2, 2), (2**34, 8))
     near = np.zeros((2, 2))
     with pytest.raises(UnknownOperationError, match="matrix as large as"):
-        product(far, near, near)
-    assert product(near, near, near).blocks == 1
+        source.product(far, near, near)
+    assert source.product(near, near, near).blocks == 1
 
 
 def test_a_library_that_can_be_recorded_is_part_of_the_graph(monkeypatch):
-    monkeypatch.setattr(planner, "OWN", 0)
+    monkeypatch.setattr(cuda_plan, "OWN", 0)
     both = Both([16, "relu", 3], cuda=HostCuda(no_graph="")).run()
     assert both.cuda.graphs > 0
     assert both.cuda.products > 0
@@ -147,25 +156,20 @@ def test_other_numbers_of_rows_one_after_the_other():
     assert len(both.ours.bound[10, 1, False].graphs) <= 6
 
 
-def test_the_order_of_threads_and_blocks_does_not_matter():
-    options = {
-        "weight": WEIGHT,
-        "l2": 0.01,
-        "optimizer": chain(clip_by_global_norm(0.1), Adam(0.01)),
-    }
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_order_of_threads_and_blocks_does_not_matter(dtype):
+    options = {"weight": WEIGHT, "l2": 0.01, **computing_in(dtype)}
+    options["optimizer"] = chain(clip_by_global_norm(0.1), SGD(0.1, 0.9))
     layers = [40, "sigmoid", Dropout(0.3), 3]
-    forwards = Both(layers, **options).run()
-    backwards = Both(layers, cuda=HostCuda(backwards=True), **options).run()
-    for one, other in zip(
-        leaves(forwards.ours.state()), leaves(backwards.ours.state()), strict=True
-    ):
+    runs = [Both(layers, cuda=HostCuda(way), **options).run() for way in (False, True)]
+    for one, other in zip(*(leaves(both.ours.state()) for both in runs), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("long", [0, 2**16])
 def test_a_long_vector_is_summed_by_one_block_or_many(long, monkeypatch):
-    monkeypatch.setattr(reductions, "LONG", long)
-    monkeypatch.setattr(planner, "PARTS", 7)
+    monkeypatch.setattr(source, "LONG", long)
+    monkeypatch.setattr(cuda_plan, "PARTS", 7)
     Both(
         [400, "relu", 30, "relu", 3], optimizer=chain(clip_by_global_norm(0.01), SGD(0.1)), batch=30
     ).run(1)
@@ -222,3 +226,68 @@ def test_a_plan_can_be_read():
     assert "matmul 20 x 6 x 100" in text
     assert 'extern "C" __global__ void k0(' in text
     assert text.count("__global__") <= 16
+
+
+# With other processes
+
+LAYERS = [16, "gelu", Dropout(0.2), 3]
+
+
+class Others:
+    """Add the sums of some process that always finds the same, and count how often."""
+
+    single_process = False
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, vector):
+        self.count += 1
+        return vector + np.linspace(0.1, 3, len(vector), dtype=vector.dtype)
+
+
+class Nobody:
+    """What is asked must not be: there is nobody else."""
+
+    single_process = True
+
+    def __call__(self, vector):
+        raise AssertionError("nobody else is there")
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weights"])
+def test_others_take_part_in_each_step_and_in_no_other(weight):
+    """One step of each size of a batch is tried out before: nobody else may know."""
+    others = Others()
+    both = Both(LAYERS, weight=weight, l2=0.01, exchange=others, batch=8).run(3)
+    steps = 3 * -(-ROWS // 8)
+    assert others.count == 2 * steps  # those of the pure step, and the same again
+    # Two stretches, each a graph of a whole batch and one of the last.
+    assert both.cuda.graphs == 4
+    assert both.ours.plan(8, both.noise(0), both.sums).describe().count("all-reduce with") == 1
+    assert (
+        "a CUDA graph before and one after"
+        in both.ours.plan(8, both.noise(0), both.sums).describe()
+    )
+
+
+def test_products_that_no_graph_records(monkeypatch):
+    monkeypatch.setattr(cuda_plan, "OWN", 0)
+    both = Both(LAYERS, exchange=Others()).run(2)
+    assert both.cuda.graphs == 0
+    assert both.cuda.products > 0
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize("parts", [2, 5])
+def test_a_batch_in_parts_is_one_graph(parts, dtype):
+    options = computing_in(dtype)
+    both = Both(LAYERS, exchange=Nobody(), parts=parts, weight=WEIGHT, **options).run(2)
+    assert both.cuda.graphs > 0
+    assert "all-reduce" not in both.ours.plan(10, both.noise(0), 2).describe()
+
+
+def test_noise_ahead_takes_no_more_room_than_an_epochs():
+    both = Both([4, Dropout(0.2), 3], cuda=HostCuda(), exchange=Nobody()).run(1)
+    (bound,) = both.ours.bound.values()
+    assert [len(ahead) for ahead in bound.ahead] == [5, 5]  # 50 rows in batches of 10

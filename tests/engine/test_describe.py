@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import numpy as np
 import pytest
+from plans import small_blocks, step_plan
 
-from xpnn import Network
-from xpnn.engine.make import make_plan
+from xpnn.engine.plan import make_plan
 from xpnn.engine.trace import NAMESPACE as xp
-from xpnn.engine.trees import leaves
 from xpnn.layers import Dropout
-from xpnn.optimizers import (
-    SGD,
-    Adam,
-    chain,
-    clip_by_global_norm,
-)
-from xpnn.training.step import Step
+from xpnn.optimizers import SGD, Adam, chain, clip_by_global_norm
 
 
-def small_blocks(monkeypatch, block, blocks=4):
-    """Make vectors of a few elements long ones, in every module that has the numbers."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn.engine"):
-            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
-                if hasattr(module, number):
-                    monkeypatch.setattr(module, number, value)
-
-
-def described(function, arrays, labels, homes=None):
-    plan = make_plan(function, arrays, labels, homes or {})
+def described(function, arrays, labels, donated=None):
+    plan = make_plan(function, arrays, labels, donated or {})
     return plan, plan.describe()
 
 
@@ -115,35 +98,20 @@ def test_two_chains_of_different_length(monkeypatch):
 @pytest.mark.parametrize("size", [8, 400])
 def test_a_training_step(optimizer, size):
     """Any step can be shown, and showing it changes nothing."""
-    network = Network(200, [size, "gelu", Dropout(0.5), 3], seed=0)
-    step = Step(network.layers, network.tree, network.loss, optimizer, 0.01)
-    theta, state = np.array(network.theta), optimizer.init(np.array(network.theta), xp=np)
-    x, t, noise = np.ones((5, 200)), np.arange(5) % 3, np.full((5, size), 0.7, "float32")
-    count, total, rate, weight = np.zeros(()), np.zeros(()), np.full((), 0.1), np.ones(5)
-    sums = (total, np.zeros(()))
-    arguments = (
-        (theta, state, count), sums, (x, t, weight, (None, None, noise, None), rate)
-    )  # fmt: skip
-    labels = [
-        "theta",
-        *(f"state {i}" for i in range(len(leaves(state)))),
-        "count",
-        "loss",
-        "weights",
-    ]
-    labels += ["x", "t", "weight", "noise", "rate"]
-    carried = len(leaves(state)) + 4
-    plan = make_plan(step.update(xp), arguments, labels, {i: i for i in range(carried)})
+    plan = step_plan([size, "gelu", Dropout(0.5)], optimizer, rows=5, outputs=3, weighted=True)
     text = plan.describe()
+    labels = ["theta", "count", "sum 0", "sum 1", "x", "t", "weight", "noise", "rate"]
+    if optimizer != SGD():
+        labels += ["state 0", "state 1"]
     for label in labels:
         assert f"  {label} " in text
     assert text.count("<- matmul(") == 5
     assert re.search(r"theta <- \w+\(", text)
-    assert re.search(r"loss <- add\(loss, ", text)
+    assert re.search(r"sum 0 <- add\(sum 0, ", text)
     plan.replay()
-    after = theta.copy()
+    after = plan.arrays[0].copy()
     assert plan.describe() == text
-    np.testing.assert_array_equal(theta, after)
+    np.testing.assert_array_equal(plan.arrays[0], after)
     if size == 400 and optimizer != SGD():
         assert re.search(r"theta <- \w+\(.*x \d+ blocks", text)
     assert len(text.splitlines()) < 130

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blocks import small_blocks
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import small_blocks
 
 import references
 from depth import examples
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine import kernels, turns
+from xpnn.engine import replay
+from xpnn.engine.compile import numba_is_there
 from xpnn.layers import Activation, Dense, Dropout, RawErrorDense, chain
 from xpnn.optimizers import (
     SGD,
@@ -193,21 +194,29 @@ def test_long_vectors_block_by_block(monkeypatch, training, block, blocks):
 @given(trainings(), st.sampled_from([4, 5, 16]))
 def test_buffers_taken_in_turn(monkeypatch, training, most):
     """Every step reads and writes other memory; a ragged last batch goes on where it was."""
-    monkeypatch.setattr(turns, "SMALL", 1)
-    monkeypatch.setattr(turns, "MOST", most)
+    monkeypatch.setattr(replay, "SMALL", 1)
+    monkeypatch.setattr(replay, "MOST", most)
     assert_same(train(*training, REPLAY), train(*training, "pure"), bound(training))
 
 
+@pytest.mark.skipif(not numba_is_there(), reason="kernels need Numba")
+@pytest.mark.parametrize("small", [1, replay.SMALL], ids=["in turn", "one buffer"])
 @pytest.mark.parametrize("optimizer", [SGD(0.05), SGD(0.05, 0.9), AdamW(0.01)], ids=repr)
-@pytest.mark.parametrize("activation", ["relu", "softplus", "elu"])
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "mean_absolute_error"])
-def test_kernels_on_buffers_taken_in_turn(monkeypatch, optimizer, activation, loss):
-    if not kernels.available():
-        pytest.skip("kernels need Numba")
-    monkeypatch.setattr(turns, "SMALL", 1)
+@pytest.mark.parametrize(
+    ("layers", "loss"),
+    [
+        ([9, "relu", 3], "softmax_cross_entropy"),
+        ([9, "softplus", 3], "mean_absolute_error"),
+        ([9, "elu", 3], "mean_absolute_error"),
+        ([9, "gelu", Dropout(0.2), 5, "sigmoid", 3], "huber"),
+    ],
+)
+def test_kernels_train_as_the_pure_step_does(monkeypatch, layers, loss, optimizer, small):
+    """A few ulp in a step, more after fifteen; with one buffer, or buffers taken in turn."""
+    monkeypatch.setattr(replay, "SMALL", small)
     source = np.random.default_rng(0)
     training = (
-        lambda: Network(7, [9, activation, 3], loss=loss, seed=1),
+        lambda: Network(7, layers, loss=loss, seed=1),
         source.normal(size=(37, 7)),
         references.targets(loss, source, 37, 3),
         {"epochs": 3, "batch_size": 8, "optimizer": optimizer, "l2": 0.01},
@@ -280,17 +289,3 @@ def test_what_differs_in_memory_layout_differs_in_the_last_digits_only(optimizer
         {"epochs": 3, "batch_size": 8, "shuffle": False, "optimizer": optimizer},
     )
     assert_same(train(*training, REPLAY), train(*training, "pure"), ulps=1000)
-
-
-@pytest.mark.skipif(not kernels.available(), reason="kernels need Numba")
-def test_kernels_train_as_the_pure_step_does():
-    """A few ulp in a step, more after fifteen."""
-    source = np.random.default_rng(0)
-    x = source.normal(size=(37, 7))
-    training = (
-        lambda: Network(7, [9, "gelu", Dropout(0.2), 5, "sigmoid", 3], loss="huber", seed=1),
-        x,
-        references.targets("huber", source, 37, 3),
-        {"epochs": 3, "batch_size": 8, "optimizer": Adam(0.01), "l2": 0.01},
-    )
-    assert_same(train(*training, "kernels"), train(*training, "pure"), ulps=2000)

@@ -10,7 +10,7 @@ import pytest
 
 from xpnn import Network
 from xpnn.engine import compile
-from xpnn.layers import Dropout, Layer, Parameter
+from xpnn.layers import CustomActivation, Dropout, Layer, Parameter
 from xpnn.optimizers import SGD, Adam, CosineWarmup, Optimizer
 from xpnn.training import compiled
 
@@ -20,69 +20,31 @@ X, LABELS = SOURCE.normal(size=(23, 5)), SOURCE.integers(3, size=23)
 WEIGHT = SOURCE.uniform(0.5, 2.0, 23)
 
 
-@dataclass(frozen=True, repr=False)
-class RunningSum(Layer):
-    """A sum over the units so far, with an operation that the engine has no rule for."""
-
-    def forward(self, params, x, noise, *, xp):
-        return xp.cumulative_sum(x, axis=1), ()
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        # What comes at and after each unit.
-        return xp.flip(xp.cumulative_sum(xp.flip(dy, axis=1), axis=1), axis=1), ()
-
-
-@dataclass(frozen=True, repr=False)
-class Sorted(Layer):
-    """Units in order; the gradient's order is looked up with an array of numbers."""
-
-    def forward(self, params, x, noise, *, xp):
-        return xp.sort(x, axis=1), (xp.argsort(xp.argsort(x, axis=1), axis=1),)
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        return xp.take_along_axis(dy, saved[0], axis=1), ()
-
-
-@dataclass(frozen=True, repr=False)
-class UnlikeTheTrace(Layer):
-    """Asks for something that tracing arrays do not have at all."""
-
-    def forward(self, params, x, noise, *, xp):
-        return x * (x.nbytes // x.size // x.itemsize), ()
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        return dy, ()
-
-
-@dataclass(frozen=True, repr=False)
-class Remainder(Layer):
-    """An operator without a rule."""
-
-    def forward(self, params, x, noise, *, xp):
-        return x - x % 0.25, ()
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        return +dy, ()
-
-
-@dataclass(frozen=True, repr=False)
-class BigBatches(Layer):
-    """Has a rule for full batches only."""
-
-    def forward(self, params, x, noise, *, xp):
-        return x * 1.5 if x.shape[0] == 8 else xp.roll(x * 1.5, 0), ()
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        return dy * 1.5, ()
-
-
+# Each has an operation that the engine has no rule for.
 LAYERS = {
-    "cumulative_sum": RunningSum(),
-    "sort": Sorted(),
-    "nbytes": UnlikeTheTrace(),
-    "%": Remainder(),
-    "roll": BigBatches(),
+    "cumulative_sum": CustomActivation(
+        lambda x, xp: xp.cumulative_sum(x, axis=1),
+        # What comes at and after each unit.
+        lambda x, y, dy, xp: xp.flip(xp.cumulative_sum(xp.flip(dy, axis=1), axis=1), axis=1),
+    ),
+    "sort": CustomActivation(
+        lambda x, xp: xp.sort(x, axis=1),
+        lambda x, y, dy, xp: xp.take_along_axis(
+            dy, xp.argsort(xp.argsort(x, axis=1), axis=1), axis=1
+        ),
+    ),
+    # Tracing arrays do not have it at all.
+    "nbytes": CustomActivation(
+        lambda x, xp: x * (x.nbytes // x.size // x.itemsize), lambda x, y, dy, xp: dy
+    ),
+    "%": CustomActivation(lambda x, xp: x - x % 0.25, lambda x, y, dy, xp: +dy),
+    # There is a rule for full batches only.
+    "roll": CustomActivation(
+        lambda x, xp: x * 1.5 if x.shape[0] == 8 else xp.roll(x * 1.5, 0),
+        lambda x, y, dy, xp: dy * 1.5,
+    ),
 }
+RUNNING_SUM = LAYERS["cumulative_sum"]
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +113,7 @@ def test_the_generator_is_left_as_the_pure_step_leaves_it(engine):
     """Two trainings after one another with the network's own generator."""
     pairs = []
     for mode in (engine, "pure"):
-        network = Network(5, [6, RunningSum(), Dropout(0.5), 3], seed=1)
+        network = Network(5, [6, RUNNING_SUM, Dropout(0.5), 3], seed=1)
         losses = [network.fit(X, LABELS, epochs=2, engine=mode).loss for _ in range(2)]
         pairs.append((network.theta, losses, network.generator.random()))
     np.testing.assert_array_equal(pairs[0][0], pairs[1][0])
@@ -191,29 +153,19 @@ def test_arrays_of_the_user_are_only_read():
     x, t = X.copy(), LABELS.copy()
     for array in (x, t):
         array.flags.writeable = False
-    network = Network(5, [6, RunningSum(), 3], seed=1)
+    network = Network(5, [6, RUNNING_SUM, 3], seed=1)
     theta = np.array(network.theta)
     network.theta = theta
     network.fit(x, t, epochs=2)
     np.testing.assert_array_equal(x, X)
-    np.testing.assert_array_equal(theta, Network(5, [6, RunningSum(), 3], seed=1).theta)
-
-
-@dataclass(frozen=True, repr=False)
-class Broken(Layer):
-    """Wrong in every mode."""
-
-    def forward(self, params, x, noise, *, xp):
-        return x @ x, ()
-
-    def backward(self, params, saved, dy, *, xp, input_gradient=True):
-        return dy, ()
+    np.testing.assert_array_equal(theta, Network(5, [6, RUNNING_SUM, 3], seed=1).theta)
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "pure"])
 def test_a_mistake_of_the_users_is_raised_as_it_is(engine):
+    broken = CustomActivation(lambda x, xp: x @ x, lambda x, y, dy, xp: dy)
     with pytest.raises(ValueError, match="mismatch in its core dimension"):
-        train([6, Broken(), 3], engine)
+        train([6, broken, 3], engine)
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
 
 import numpy as np
 import pytest
+from plans import small_blocks, step_plan
 
-import references
 from xpnn import Network
 from xpnn import functional as F
-from xpnn.engine.make import make_plan
-from xpnn.engine.trace import NAMESPACE
-from xpnn.engine.trees import leaves
+from xpnn.engine.plan import make_plan
 from xpnn.layers import Dropout
-from xpnn.optimizers import (
-    SGD,
-    Adam,
-    AdamW,
-    RMSprop,
-    chain,
-    clip_by_global_norm,
-)
+from xpnn.optimizers import SGD, Adam, AdamW, RMSprop, chain, clip_by_global_norm
 from xpnn.training import Callback
 from xpnn.training.dataset import Segment
 from xpnn.training.step import CompiledStep, Step
@@ -33,36 +23,6 @@ REPLAY = "plan"
 # scratch that a ufunc takes to spread an operand, of `getbufsize` elements at most for each
 # operand. Every array of the plans here that matters is larger.
 SMALL = 2 * np.getbufsize() * 8 + 4096
-
-
-def step_plan(layers, loss, optimizer, rows=300, inputs=200, outputs=10, dtype="float32"):
-    """Plan of a training step, its arrays of 240,000 bytes and more."""
-    network = Network(inputs, [*layers, outputs], loss=loss, seed=0)
-    step = Step(network.layers, network.tree, network.loss, optimizer, 0.01)
-    source = np.random.default_rng(0)
-    theta = np.asarray(network.theta, dtype)
-    x = source.normal(size=(rows, inputs)).astype(dtype)
-    t = references.targets(loss, source, rows, outputs)
-    t = t.argmax(axis=1) if loss == "softmax_cross_entropy" else t.astype(dtype)
-    shapes = network.layers.noise(inputs, rows)
-    noise = None
-    if shapes is not None:
-        noise = tuple(s if s is None else np.full(s, 0.5, "float32") for s in shapes)
-    count, total, rate = (np.asarray(v, dtype) for v in (0.0, 0.0, 1e-5))
-    carry = (theta, optimizer.init(theta, xp=np), count)
-    arguments = (carry, (total,), (x, t, None, noise, rate))
-    update = step.update(NAMESPACE)
-    carried = 3 + len(leaves(carry[1]))
-    return make_plan(update, arguments, ["array"] * 20, {i: i for i in range(carried)})
-
-
-def small_blocks(monkeypatch, block, blocks=4):
-    """Make vectors of a few elements long ones, in every module that has the numbers."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn.engine"):
-            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
-                if hasattr(module, number):
-                    monkeypatch.setattr(module, number, value)
 
 
 def traced(run, times):
@@ -83,6 +43,12 @@ def traced(run, times):
     return after - before, peak - before
 
 
+def assert_allocates_nothing(run, times=10):
+    stays, most = traced(run, times)
+    assert stays < 512
+    assert most < SMALL
+
+
 @pytest.mark.parametrize(
     "optimizer", [SGD(), SGD(0.1, 0.9), Adam(), AdamW(), chain(clip_by_global_norm(1.0), RMSprop())]
 )
@@ -95,34 +61,25 @@ def traced(run, times):
     ],
 )
 def test_a_replay_allocates_nothing(layers, loss, dtype, optimizer):
-    step = step_plan(layers, loss, optimizer, dtype=dtype)
-    stays, most = traced(step.replay, 10)
-    assert stays < 512
-    assert most < SMALL
+    assert_allocates_nothing(step_plan(layers, optimizer, loss, dtype=dtype).replay)
 
 
-@pytest.mark.parametrize("activation", F.ACTIVATIONS)
-def test_no_activation_allocates(activation):
-    stays, most = traced(step_plan([200, activation], "softmax_cross_entropy", SGD()).replay, 10)
-    assert stays < 512
-    assert most < SMALL
-
-
-@pytest.mark.parametrize("loss", F.LOSSES)
-def test_no_loss_allocates(loss):
-    stays, most = traced(step_plan([200, "tanh"], loss, SGD()).replay, 10)
-    assert stays < 512
-    assert most < SMALL
+@pytest.mark.parametrize(
+    ("layers", "loss", "rows"),
+    [
+        *(([200, name], "softmax_cross_entropy", 300) for name in F.ACTIVATIONS),
+        *(([200, "tanh"], name, 300) for name in F.LOSSES),
+        ([200, "sigmoid"], "softmax_cross_entropy", 1),
+    ],
+)
+def test_no_formula_allocates(layers, loss, rows):
+    assert_allocates_nothing(step_plan(layers, SGD(), loss, rows).replay)
 
 
 def test_blocks_allocate_nothing(monkeypatch):
     small_blocks(monkeypatch, 512)
-    step = step_plan(
-        [200, "relu"], "softmax_cross_entropy", chain(clip_by_global_norm(0.1), Adam())
-    )
-    stays, most = traced(step.replay, 10)
-    assert stays < 512
-    assert most < SMALL
+    optimizer = chain(clip_by_global_norm(0.1), Adam())
+    assert_allocates_nothing(step_plan([200, "relu"], optimizer).replay)
 
 
 def test_views_of_one_buffer_allocate_nothing():
@@ -132,26 +89,16 @@ def test_views_of_one_buffer_allocate_nothing():
         b = a * 2.0
         return b[::-1] - b, b.T + b
 
-    plan = make_plan(function, (np.ones((300, 300)),), ["a"], {})
-    stays, most = traced(plan.replay, 10)
-    assert stays < 512
-    assert most < SMALL
-
-
-def test_one_record_at_a_time_allocates_nothing():
-    step = step_plan([200, "sigmoid"], "softmax_cross_entropy", SGD(), rows=1)
-    stays, most = traced(step.replay, 10)
-    assert stays < 512
-    assert most < SMALL
+    assert_allocates_nothing(make_plan(function, (np.ones((300, 300)),), ["a"], {}).replay)
 
 
 def test_a_plan_keeps_its_buffers_and_no_more():
     """The values that were seen while recording are gone, whose sum is many times as much."""
-    step_plan([200, "relu"], "softmax_cross_entropy", Adam())
+    step_plan([200, "relu"], Adam())
     gc.collect()
     tracemalloc.start()
     try:
-        step = step_plan([200, "relu"], "softmax_cross_entropy", Adam())
+        step = step_plan([200, "relu"], Adam())
         gc.collect()
         kept, _ = tracemalloc.get_traced_memory()
     finally:
@@ -197,9 +144,7 @@ def test_an_epoch_needs_little_beside_the_order_of_the_rows():
     def epoch():
         compiled.run(segment, 100, [0.01] * 20, lambda rows: None, 1)
 
-    stays, most = traced(epoch, 3)
-    assert stays < 512
-    assert most < SMALL
+    assert_allocates_nothing(epoch, 3)
 
 
 def read_only(*arrays):

@@ -6,37 +6,35 @@ from functools import partial
 
 import numpy as np
 import pytest
-from blocks import small_blocks
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import small_blocks, step_plan
 
 from depth import examples
-from xpnn import Network
-from xpnn.engine import kernels
-from xpnn.engine.make import make_plan
+from xpnn.engine.compile import numba_is_there
+from xpnn.engine.plan import make_plan
 from xpnn.engine.trace import NAMESPACE
 from xpnn.optimizers import Adam
-from xpnn.training.step import Step
 
 # Two namespaces for one function: the first computes, the second records.
 PURE, TRACED = np, NAMESPACE
 
 
-def hold(function, arrays, homes=None, rounds=3, exact=True, compiled=False):
+def hold(function, arrays, donated=None, rounds=3, exact=True, compiled=False):
     """Hold several replays of ``function(xp, *arrays)`` against calls of it; return the plan."""
-    homes = homes or {}
+    donated = donated or {}
     state = [np.array(a) for a in arrays]
     labels = [f"a{i}" for i in range(len(state))]
     owned = tuple(a.copy() for a in state)
-    plan = make_plan(lambda *a: function(TRACED, *a), owned, labels, homes, compiled)
+    plan = make_plan(lambda *a: function(TRACED, *a), owned, labels, donated, compiled)
     compare = partial(np.testing.assert_allclose, rtol=0 if exact else 1e-12)
     for a, before in zip(owned, state, strict=True):
         np.testing.assert_array_equal(a, before, "planning wrote into an argument")
     for _ in range(rounds):
         expected = [np.array(e) for e in function(PURE, *state)]
         plan.replay()
-        for output, home in homes.items():
-            state[home] = expected[output]
+        for output, old in donated.items():
+            state[old] = expected[output]
         for number, (found, right) in enumerate(zip(plan.outputs, expected, strict=True)):
             assert found.shape == right.shape
             assert found.dtype == right.dtype
@@ -132,29 +130,15 @@ def test_a_step_along_an_outer_product_does_not_write_it_down():
     assert plan.bytes < 30 * 40 * 8 / 2
 
 
-def update_plan(network, rows, optimizer):
-    """Plan of a whole training step, as the runner makes it."""
-    step = Step(network.layers, network.tree, network.loss, optimizer)
-    theta = np.array(network.theta)
-    count, total, rate = (np.array(v) for v in (0.0, 0.0, 0.01))
-    source = np.random.default_rng(0)
-    x = source.normal(size=(rows, network.inputs))
-    t = source.integers(network.outputs, size=rows)
-    carry = (theta, optimizer.init(theta, xp=np), count)
-    arguments = (carry, (total,), (x, t, None, None, rate))
-    labels = ["theta", "m", "v", "count", "loss", "x", "t", "rate"]
-    return make_plan(step.update(NAMESPACE), arguments, labels, {i: i for i in range(5)})
-
-
 def test_a_training_step_updates_parameters_and_state_where_they_are():
-    network = Network(20, [30, "tanh", 4], seed=0)
-    plan = update_plan(network, 10, Adam())
+    sizes = {"rows": 10, "inputs": 20, "outputs": 4, "dtype": "float64"}
+    plan = step_plan([30, "tanh"], Adam(), l2=0.0, **sizes)
     for output, array in zip(plan.outputs, plan.arrays, strict=False):
         assert output is array
     assert "copy" not in plan.describe()
     assert plan.buffers < len(work(plan)) / 2
     # The gradient's vector, and a few more of that size.
-    assert plan.bytes < 4 * network.size * 8
+    assert plan.bytes < 4 * plan.arrays[0].nbytes
 
 
 # Traps
@@ -167,6 +151,7 @@ def step_along(xp, theta, x, dz, rate):
 
 A, B = np.arange(1.0, 7.0), np.arange(10.0, 16.0)
 SQUARE = np.arange(9.0).reshape(3, 3)
+OUTER = [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)]
 TRAPS = {
     "two views of one buffer": (
         lambda xp, a: ((a * 2.0)[::-1] - a * 2.0,),
@@ -198,21 +183,21 @@ TRAPS = {
     "a view of an input is an output beside what replaces it": (
         lambda xp, a: (a + 1.0, a[::-1]), [A], {0: 0},
     ),
-    "homes swapped": (lambda xp, a, b: (b, a), [A, B], {0: 0, 1: 1}),
-    "homes in a ring": (
+    "places swapped": (lambda xp, a, b: (b, a), [A, B], {0: 0, 1: 1}),
+    "places in a ring": (
         lambda xp, a, b, c: (b, c, a), [A, B, A * 7], {0: 0, 1: 1, 2: 2},
     ),
-    "homes swapped after work": (
+    "places swapped after work": (
         lambda xp, a, b: (b + 1.0, a * 2.0), [A, B], {0: 0, 1: 1},
     ),
-    "homes crossed": (lambda xp, a, b: (a + 1.0, b - 1.0), [A, B], {0: 1, 1: 0}),
+    "places crossed": (lambda xp, a, b: (a + 1.0, b - 1.0), [A, B], {0: 1, 1: 0}),
     "the last value is kept": (
         lambda xp, a, b: (a * 0.5 + 1.0, a), [A, B], {0: 0, 1: 1},
     ),
     "the value before the last is kept": (
         lambda xp, a, b, c: (a * 0.5 + 1.0, a, b), [A, B, B], {0: 0, 1: 1, 2: 2},
     ),
-    "the last value is kept, homes named the other way": (
+    "the last value is kept, places named the other way": (
         lambda xp, a, b: (b, b * 0.5 + 1.0), [A, B], {0: 0, 1: 1},
     ),
     "a replaced input turned round": (lambda xp, a: (a[::-1],), [A], {0: 0}),
@@ -225,11 +210,11 @@ TRAPS = {
     ),
     "a step along an outer product": (
         lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), xp.sum(theta)),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product, elsewhere": (
         lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), theta),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {},
+        OUTER, {},
     ),
     "a step along an outer product of itself": (
         lambda xp, theta, x, dz, r: (
@@ -245,31 +230,31 @@ TRAPS = {
             xp.matmul(x.T, dz),
             xp.reshape(xp.matmul(x.T, dz), (-1,)) * 2.0,
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product whose vector is read again": (
         lambda xp, theta, x, dz, r: (
             step_along(xp, theta, x, dz, r),
             xp.reshape(xp.matmul(x.T, dz), (-1,)) * 2.0,
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product that is kept": (
         lambda xp, theta, x, dz, r: (step_along(xp, theta, x, dz, r), xp.matmul(x.T, dz)),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along a joined vector that is kept": (
         lambda xp, theta, x, dz, r: (
             step_along(xp, theta, x, dz, r),
             xp.concat((xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :])),
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along an outer product whose length is kept": (
         lambda xp, theta, x, dz, r: (lambda step: (theta - step, xp.max(step)))(
             r * xp.concat((xp.reshape(xp.matmul(x.T, dz), (-1,)), dz[0, :]))
         ),
-        [np.arange(10.0), A[None, :4], B[None, :2], np.array(0.5)], {0: 0},
+        OUTER, {0: 0},
     ),
     "a step along two outer products": (
         lambda xp, theta, x, dz, r: (
@@ -285,30 +270,30 @@ TRAPS = {
     ),
     "a replaced matrix transposed": (lambda xp, a: (a.T,), [SQUARE], {0: 0}),
     "the same node twice": (lambda xp, a: (a + 1.0, a + 1.0), [A], {}),
-    "the same node in two homes": (lambda xp, a, b: (a + b, a + b), [A, B], {0: 0, 1: 1}),
+    "the same node in two places": (lambda xp, a, b: (a + b, a + b), [A, B], {0: 0, 1: 1}),
     "a chain whose middle is an output": (
         lambda xp, a: (lambda b: (b * 2.0, b))(a + 1.0), [A], {0: 0},
     ),
-    "a chain whose middle has a home of its own": (
+    "a chain whose middle has a place of its own": (
         lambda xp, a, b: (lambda c: (c * 2.0, c))(a + b), [A, B], {0: 0, 1: 1},
     ),
     "outputs that are views": (
         lambda xp, a: (lambda b: (b[1:3], xp.reshape(b, (2, 3)).T, b + 1.0))(a * 2.0), [A], {},
     ),
-    "an output in its home is a view": (
+    "an output in its place is a view": (
         lambda xp, a, b: (lambda c: (c[::-1], c * 2.0))(a * 2.0), [A, B], {0: 0, 1: 1},
     ),
-    "a value is read after its home was overwritten": (
+    "a value is read after its place was overwritten": (
         lambda xp, a, b: (lambda new: (new, b + xp.sum(a) + a[::-1] * new))(a * 0.5),
         [A, B], {0: 0, 1: 1},
     ),
-    "a home that a product reads": (
+    "a place that a product reads": (
         lambda xp, a: (xp.matmul(a, a) * 0.01 + a.T,), [SQUARE], {0: 0},
     ),
-    "a home is one branch of a choice": (
+    "a place is one branch of a choice": (
         lambda xp, a, b: (xp.where(b > 12.0, a, b),), [A, B], {0: 0},
     ),
-    "a home is the other branch of a choice": (
+    "a place is the other branch of a choice": (
         lambda xp, a, b: (xp.where(b > 12.0, a, b),), [A, B], {0: 1},
     ),
     "a choice with its condition's source": (
@@ -367,17 +352,17 @@ TRAPS = {
 @pytest.mark.parametrize("name", TRAPS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_traps(name, dtype):
-    function, arrays, homes = TRAPS[name]
-    hold(function, [a.astype(dtype) if a.dtype == float else a for a in arrays], homes)
+    function, arrays, donated = TRAPS[name]
+    hold(function, [a.astype(dtype) if a.dtype == float else a for a in arrays], donated)
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_traps_by_kernels():
     """The traps that fuse operations; one test, as most kernels are compiled once for several."""
-    if not kernels.available():
+    if not numba_is_there():
         pytest.skip("kernels need Numba")
-    for function, arrays, homes in (TRAPS | BLOCKED_TRAPS).values():
-        hold(function, [np.array(a) for a in arrays], homes, compiled=True)
+    for function, arrays, donated in (TRAPS | BLOCKED_TRAPS).values():
+        hold(function, [np.array(a) for a in arrays], donated, compiled=True)
 
 
 # Where an operation of a blocked chain reads a vector at another place than it goes to.
@@ -426,8 +411,8 @@ BLOCKED_TRAPS = {
 @pytest.mark.parametrize("length", [23, 16])
 def test_traps_in_blocks(monkeypatch, name, length):
     small_blocks(monkeypatch, 4)
-    function, arrays, homes = BLOCKED_TRAPS[name]
-    hold(function, [a[:length].copy() for a in arrays], homes)
+    function, arrays, donated = BLOCKED_TRAPS[name]
+    hold(function, [a[:length].copy() for a in arrays], donated)
 
 
 def test_a_buffer_of_a_block_is_not_the_buffer_of_a_whole_vector(monkeypatch):
@@ -495,7 +480,7 @@ SLICES = st.sampled_from(
 
 @st.composite
 def functions(draw):
-    """A random function ``(xp, *arrays) -> outputs``, its arrays, and homes of its outputs."""
+    """A random function ``(xp, *arrays) -> outputs``, its arrays, and places of its outputs."""
     length = draw(st.sampled_from([1, 3, 6, 16, 23]))
     shapes = [(length,), (length,), (2, 3), (3, 3), ()]
     inputs = [shapes[i] for i in draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))]
@@ -594,13 +579,13 @@ def functions(draw):
         moves[number]()
 
     outputs = draw(st.lists(st.sampled_from(range(len(known))), min_size=1, max_size=4))
-    homes = {}
+    donated = {}
     for output, number in enumerate(outputs):
         fitting = [
-            i for i, s in enumerate(inputs) if s == known[number] and i not in homes.values()
+            i for i, s in enumerate(inputs) if s == known[number] and i not in donated.values()
         ]
         if fitting and draw(st.booleans()):
-            homes[output] = draw(st.sampled_from(fitting))
+            donated[output] = draw(st.sampled_from(fitting))
 
     def function(xp, *arrays):
         values = list(arrays)
@@ -611,7 +596,7 @@ def functions(draw):
     source = np.random.default_rng(draw(st.integers(0, 100)))
     dtype = draw(st.sampled_from(["float64", "float32"]))
     arrays = [np.asarray(source.integers(-3, 4, shape), dtype) for shape in inputs]
-    return function, arrays, homes
+    return function, arrays, donated
 
 
 @examples(300)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from xpnn import Network
-from xpnn.engine.turns import MOST, SMALL, TOTAL, moved, turns
+from xpnn.engine.plan import moved
+from xpnn.engine.replay import MOST, SMALL, TOTAL, turns
 
 
 @pytest.mark.parametrize(

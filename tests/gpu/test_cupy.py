@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from gpus import DEVICES, MARKS, STATUS, two_gpus
 
 from xpnn import Network, backends, select
 from xpnn import functional as F
+from xpnn.backends import matmul, matmul_precision, to_host
 from xpnn.layers import Dropout
-from xpnn.optimizers import Adam
 
 pytestmark = MARKS
 
@@ -31,26 +29,7 @@ def test_arrays_go_where_they_are_told(device, cupy):
     assert isinstance(x, cupy.ndarray)
     assert backends.device_name(backends.device_of(x)) == device
     assert x.dtype == np.float32
-    np.testing.assert_array_equal(backends.to_host(x), X.astype("float32"))
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_the_current_device_does_not_matter_and_does_not_change(device, cupy):
-    """CuPy makes new arrays on the current device, wherever the others are."""
-    for current in range(len(DEVICES)):
-        with cupy.cuda.Device(current):
-            backend = select("cupy", device, "float64")
-            x, t = backend.asarray(X), backend.asarray(LABELS)
-            network = make()
-            network.fit(x, t, epochs=1, validation_fraction=0.2, l2=0.01)
-            outputs = [
-                network.theta, network.scores(x), network.predict(x), network.predict_proba(x),
-                *network.evaluate(x, t), F.softmax(x), F.one_hot(t, 3),
-                F.softmax_cross_entropy(x, t)[0], network.scores(backend.asarray(X[0])),
-            ]  # fmt: skip
-            for array in outputs:
-                assert backends.device_name(backends.device_of(array)) == device
-            assert cupy.cuda.Device().id == current
+    np.testing.assert_array_equal(to_host(x), X.astype("float32"))
 
 
 @two_gpus
@@ -78,55 +57,58 @@ def test_training_ends_where_numpy_ends(dtype, assert_close):
     assert_close(network.theta, expected.theta, backend)
 
 
-@pytest.fixture
-def reads(cupy, monkeypatch):
-    """Counts every way to read a value of a CuPy array on the host: each waits for the GPU."""
-    counted = Counter()
-
-    def count(name):
-        own = getattr(cupy.ndarray, name)
-
-        def counting(self, *args, **kwargs):
-            counted[name] += 1
-            return own(self, *args, **kwargs)
-
-        monkeypatch.setattr(cupy.ndarray, name, counting)
-
-    for name in ("get", "item", "tolist", "__float__", "__int__", "__bool__", "__array__"):
-        count(name)
-    return counted
-
-
-def count(rows, reads):
-    backend = select("cupy", dtype="float32")
-    x, t = backend.asarray(np.resize(X, (rows, 6))), backend.asarray(np.resize(LABELS, rows))
-    reads.clear()
-    make().fit(x, t, epochs=2, batch_size=8, optimizer=Adam(0.01))
-    return reads.total()
-
-
-def test_host_reads_do_not_grow_with_the_steps_of_an_epoch(reads):
-    assert count(16, reads) == count(80, reads) == count(400, reads) > 0
-
-
-def test_training_on_a_stream_of_ones_own(cupy, assert_close):
-    """Work goes to the caller's current stream, and results are whole when it is done."""
-    backend = select("cupy", dtype="float64")
-    expected = make()
-    expected.fit(X, LABELS, epochs=2, batch_size=32)
-    stream = cupy.cuda.Stream(non_blocking=True)
-    network = make()
-    with stream:
-        network.fit(backend.asarray(X), backend.asarray(LABELS), epochs=2, batch_size=32)
-        assert cupy.cuda.get_current_stream() == stream
-    stream.synchronize()
-    assert_close(network.theta, expected.theta, backend)
-
-
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_half_precision_and_memory_report(dtype):
     backend = select("cupy", dtype=dtype)
     x = backend.asarray(np.array([[6e4, -6e4, 0.0]]))
     assert F.softmax(x).dtype == dtype
-    assert np.isfinite(backends.to_host(F.softplus(x))).all()
+    assert np.isfinite(to_host(F.softplus(x))).all()
     assert all(memory > 2**20 for memory in STATUS.devices.values())
+
+
+# TensorFloat-32 and 16 bits
+
+A = GENERATOR.normal(size=(256, 512))
+
+
+def error(found):
+    expected = A @ A.T
+    return np.linalg.norm(to_host(found) - expected) / np.linalg.norm(expected)
+
+
+@pytest.fixture
+def modern():
+    """Skip where the GPU has no TensorFloat-32."""
+    import cupy
+
+    if int(cupy.cuda.Device().compute_capability) < 80:
+        pytest.skip("TensorFloat-32 came with compute capability 8.0")
+
+
+def test_tf32_is_a_choice_and_holds_no_longer_than_asked_for(modern):
+    here = select("cupy", dtype="float32")
+    a = here.asarray(A)
+    found = {}
+    for precision in ("highest", "high", "medium"):
+        with matmul_precision(precision, here.xp):
+            found[precision] = error(matmul(a, a.T, here.xp))
+    assert found["highest"] < 1e-6
+    for precision in ("high", "medium"):
+        assert 1e-5 < found[precision] < 1e-2
+    with matmul_precision("highest", here.xp):
+        assert error(matmul(a, a.T, here.xp)) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_16_bits_learn_where_they_are(dtype):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="bfloat16 on CuPy needs ml_dtypes")
+    here, x = select("cupy", dtype="float32"), GENERATOR.normal(size=(512, 16))
+    t = (x[:, 0] * x[:, 1] > 0).astype("int32")
+    options = {"epochs": 20, "batch_size": 64, "learning_rate": 0.01}
+    expected = Network(16, [32, "relu", 2], seed=0)
+    half = Network(16, [32, "relu", 2], seed=0)
+    full = expected.fit(here.asarray(x), here.asarray(t), **options)
+    history = half.fit(here.asarray(x), here.asarray(t), compute_dtype=dtype, **options)
+    assert half.theta.dtype == np.float32
+    assert history.loss[-1] == pytest.approx(full.loss[-1], rel=0.1, abs=0.02)

@@ -9,6 +9,7 @@ import pytest
 from gpus import DEVICES, MARKS
 
 from xpnn import MLPClassifier, Network, backends, select
+from xpnn import functional as F
 from xpnn.data import BlockShuffle, stream
 from xpnn.layers import Dropout
 
@@ -25,7 +26,11 @@ def with_network(backend):
     network = Network(4, [8, "relu", Dropout(0.2), 3], seed=0)
     network.fit(x, t, sample_weight=weight, epochs=2, validation_fraction=0.2, early_stopping=2)
     found = [network.theta, network.copy_theta(), network.copy().theta, network.predict_proba(x)]
-    return [*found, *network.loss_and_gradient(x, t), *network.parameters().values()]
+    found += [network.scores(x), network.scores(x[0, :]), network.predict(x)]
+    found += [*network.evaluate(x, t), *network.loss_and_gradient(x, t)]
+    # Formulas look their device up where no namespace is handed in.
+    found += [F.softmax(x), F.one_hot(t, 3), F.softmax_cross_entropy(x[:, :3], t)[0]]
+    return [*found, *network.parameters().values()]
 
 
 def with_kernels(backend):

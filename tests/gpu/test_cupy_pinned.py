@@ -72,10 +72,26 @@ def test_a_source_trains_as_the_same_rows_on_the_host(device, own_stream, cupy):
     with cupy.cuda.Device(int(device.partition(":")[2])):
         current = cupy.cuda.Stream(non_blocking=True) if own_stream else cupy.cuda.Stream.null
         with current:
-            found = there.fit(stream(X, LABELS, shuffle=BlockShuffle(64, 3)), **options)
+            rows = stream(X, LABELS, shuffle=BlockShuffle(64, 3))
+            found = there.fit(rows, X_val=stream(X, LABELS), **options)
+            proba = there.predict_proba(stream(X))
         current.synchronize()
     assert found.loss == pytest.approx(expected.loss, rel=1e-4)
     assert backends.device_name(backends.device_of(there.theta)) == device
+    assert isinstance(proba, np.ndarray)
+    np.testing.assert_allclose(proba, here.predict_proba(X), rtol=1e-3, atol=1e-5)
+
+
+def test_an_estimator_on_the_gpu_learns_from_a_source():
+    def source(*data):
+        return stream(*data, shuffle=BlockShuffle(11, 3))
+
+    options = {"hidden_layer_sizes": (8,), "random_state": 0, "max_iter": 3, "shuffle": False}
+    expected = MLPClassifier(**options).fit(X, LABELS)
+    found = MLPClassifier(**options, backend="cupy").fit(source(X, LABELS))
+    assert found.loss_curve_ == pytest.approx(expected.loss_curve_, rel=1e-4)
+    assert isinstance(found.predict(source(X)), np.ndarray)
+    assert found.score(source(X, LABELS)) == pytest.approx(expected.score(X, LABELS), abs=0.02)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -1,4 +1,4 @@
-"""Gradients of whole networks: every layer with every activation and every loss."""
+"""Gradients of whole networks: every layer with every activation, one's own too, and every loss."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from layer_cases import CUSTOM, noise_for
 
 import references
 from xpnn import functional as F
@@ -14,11 +15,12 @@ from xpnn.layers import Activation, Chain, Dense, Dropout, draw, place, unflatte
 from xpnn.training import Loss
 
 ROWS, INPUTS, OUTPUTS = 6, 5, 3
+ACTIVATIONS = [*F.ACTIVATIONS, *CUSTOM]
 
 
 def network(kind, activation):
     """Layers of one kind round an activation, ending in scores."""
-    act = Activation(activation)
+    act = CUSTOM.get(activation) or Activation(activation)
     return {
         "dense": Chain((Dense(4), act, Dense(OUTPUTS))),
         "no bias": Chain((Dense(4, bias=False), act, Dense(OUTPUTS, bias=False))),
@@ -42,12 +44,8 @@ def problem(kind, activation, loss):
     t = references.targets(loss, source, ROWS, OUTPUTS)
     weight = source.uniform(0.5, 2.0, ROWS)
 
-    def fill(shapes):
-        if shapes is None or all(isinstance(n, int) for n in shapes):
-            return shapes and source.random(shapes).astype("float32")
-        return tuple(fill(s) for s in shapes)
-
-    return layer, tree, theta, x, t, weight, fill(layer.noise(INPUTS, ROWS))
+    noise = noise_for(layer, INPUTS, ROWS, source)
+    return layer, tree, theta, x, t, weight, noise
 
 
 def moved(tree, put):
@@ -57,7 +55,7 @@ def moved(tree, put):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("activation", list(F.ACTIVATIONS))
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss", list(F.LOSSES))
 def test_gradient_is_the_slope_in_a_random_direction(loss, activation, kind):
     layer, tree, theta, x, t, weight, noise = problem(kind, activation, loss)
@@ -73,7 +71,7 @@ def test_gradient_is_the_slope_in_a_random_direction(loss, activation, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("activation", list(F.ACTIVATIONS))
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_input_gradient_is_the_slope_in_a_random_direction(activation, kind):
     layer, tree, theta, x, _, _, noise = problem(kind, activation, "huber")
     params = unflatten(tree, theta, xp=np)
@@ -88,7 +86,7 @@ def test_input_gradient_is_the_slope_in_a_random_direction(activation, kind):
 
 
 # Every activation and every loss once, and every kind of network.
-PAIRS = [(a, "softmax_cross_entropy", "dropout") for a in F.ACTIVATIONS]
+PAIRS = [(a, "softmax_cross_entropy", "dropout") for a in ACTIVATIONS]
 PAIRS += [("tanh", loss, "dense") for loss in F.LOSSES]
 PAIRS += [("tanh", "mean_squared_error", kind) for kind in KINDS]
 pairs = pytest.mark.parametrize(("activation", "loss", "kind"), PAIRS)

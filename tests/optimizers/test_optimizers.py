@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from xpnn import select
 from xpnn.backends import scalar
+from xpnn.engine.trees import leaves
 from xpnn.optimizers import (
     SGD,
     Adam,
@@ -104,27 +107,19 @@ def expected(name):
     return path
 
 
-def leaves(state):
-    """Arrays of nested tuples."""
-    if not isinstance(state, tuple):
-        return [state]
-    return [array for part in state for array in leaves(part)]
-
-
-def run(optimizer, backend, rate=None, start=START, slope=None):
+def run(optimizer, backend):
     """Parameters after each step, with xpnn."""
     xp = backend.xp
-    theta = backend.asarray(start)
-    bowl = backend.asarray(CURVATURE)
+    theta, bowl = backend.asarray(START), backend.asarray(CURVATURE)
 
     def number(value):
         return scalar(value, xp, backend.device, backend.dtype)
 
+    rate = number(optimizer.learning_rate)
     state, path = optimizer.init(theta, xp=xp), []
     for step in range(STEPS):
-        grad = bowl * theta + 0.3 * backend.asarray(NOISE[step]) if slope is None else slope(theta)
-        rate_now = number(optimizer.learning_rate if rate is None else rate)
-        theta, state = optimizer.update(theta, grad, state, rate_now, number(step + 1), xp=xp)
+        grad = bowl * theta + 0.3 * backend.asarray(NOISE[step])
+        theta, state = optimizer.update(theta, grad, state, rate, number(step + 1), xp=xp)
         path.append(theta)
     return path, state
 
@@ -163,8 +158,6 @@ def test_twenty_steps_of_torch(name, use_library):
     use_library("torch")
     import torch
 
-    from xpnn import select
-
     theta = torch.tensor(START.copy(), dtype=torch.float64)
     optimizer = make_torch(name, theta)
     for step in range(STEPS):
@@ -178,8 +171,6 @@ def test_twenty_steps_of_torch(name, use_library):
 
 def test_twenty_steps_of_scikit_learn():
     from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
-
-    from xpnn import select
 
     theta = [START.copy()]
     optimizer = AdamOptimizer(theta, 0.02, 0.8, 0.99, 1e-6)
@@ -214,8 +205,6 @@ def test_update_is_pure(name):
 
 @pytest.mark.parametrize("name", [n for n in CASES if n != "clipped"])
 def test_clipping_leaves_short_gradients_alone(name):
-    from xpnn import select
-
     optimizer = CASES[name][0]
     path, _ = run(chain(clip_by_global_norm(1e6), optimizer), select("numpy"))
     np.testing.assert_array_equal(path[-1], run(optimizer, select("numpy"))[0][-1])
@@ -248,27 +237,21 @@ def test_clipping_leaves_short_gradients_alone(name):
             lambda: chain(clip_by_global_norm(0), SGD(0.1)),
             r"max_norm is 0; expected a finite number",
         ),
+        (lambda: SGD("0.1"), "learning_rate is '0.1'; expected a number or a Schedule"),
+        (lambda: SGD(None), "learning_rate is None; expected a number or a Schedule"),
+        (lambda: Adam(learning_rate=True), "learning_rate is True; expected a number or a Sche"),
+        (lambda: SGD(0.1, momentum=None), "momentum is None; expected a number"),
+        (lambda: Adam(beta1=True), "beta1 is True; expected a number"),
+        (lambda: AdamW(weight_decay="x"), "weight_decay is 'x'; expected a number"),
+        (lambda: clip_by_global_norm([1.0]), r"max_norm is \[1\.0\]; expected a number"),
+        (lambda: LossScaler("dynamic"), "init_scale is 'dynamic'; expected a number"),
     ],
 )
 def test_constructors_say_what_is_wrong(make, message):
-    with pytest.raises(ValueError, match=message):
+    """What is no number is a TypeError, what is out of range a ValueError."""
+    with pytest.raises(TypeError if "; expected a number" in message else ValueError) as caught:
         make()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: SGD("0.1"),
-        lambda: SGD(0.1, momentum=None),
-        lambda: Adam(beta1=True),
-        lambda: AdamW(weight_decay="x"),
-        lambda: clip_by_global_norm([1.0]),
-        lambda: LossScaler("dynamic"),
-    ],
-)
-def test_what_is_no_number_is_a_type_error_that_names_the_argument(make):
-    with pytest.raises(TypeError, match=r"^[a-z0-9_]+ is .*; expected a number"):
-        make()
+    assert re.match(message, str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -362,11 +345,3 @@ def test_a_scale_that_stays_skips_nothing():
 def test_a_link_in_the_wrong_place_is_refused(links, message):
     with pytest.raises(TypeError, match=message):
         chain(*links)
-
-
-@pytest.mark.parametrize("rate", ["fast", None, True])
-def test_a_rate_is_a_number_or_a_schedule(rate):
-    with pytest.raises(
-        TypeError, match=f"learning_rate is {rate!r}; expected a number or a Schedule"
-    ):
-        Adam(learning_rate=rate)

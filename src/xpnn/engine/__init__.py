@@ -5,7 +5,6 @@ as bound calls with output buffers. On JAX an epoch becomes one compiled scan. E
 and where it lacks a rule for an operation, the pure update runs as it is.
 """
 
-from xpnn.engine.across import Exchange, across
 from xpnn.engine.compile import (
     MODES,
     Runner,
@@ -15,18 +14,16 @@ from xpnn.engine.compile import (
     set_data,
     whole_theta,
 )
-from xpnn.engine.make import Plan
 from xpnn.engine.predict import Predictor
 from xpnn.engine.run_numpy import NumpyRunner
 from xpnn.engine.run_pure import HostRows
-from xpnn.engine.trace import UnknownOperationError
+from xpnn.engine.trace import Exchange, UnknownOperationError, across
 
 __all__ = [
     "MODES",
     "Exchange",
     "HostRows",
     "NumpyRunner",
-    "Plan",
     "Predictor",
     "Runner",
     "UnknownOperationError",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any
 
 from xpnn.backends import (
-    HOST_NAMESPACE,
     Array,
     BackendUnavailableError,
     Device,
@@ -20,13 +20,12 @@ from xpnn.backends import (
     library_name,
     to_device,
 )
-from xpnn.engine.kernels import available
-from xpnn.engine.run_numpy import Names, NumpyRunner
-from xpnn.engine.run_pure import HostRows, PureRunner, Update
+from xpnn.engine.run_numpy import NumpyRunner
+from xpnn.engine.run_pure import HostRows, Names, PureRunner, Update, on_host
 from xpnn.engine.trees import leaves, map_tree
 
 Runner = Any
-"""A `PureRunner`, `NumpyRunner`, `JaxRunner` or `CudaRunner`: something with their `run`."""
+"""A `PureRunner`, or another one with its methods."""
 
 MODES = ("auto", "plan", "kernels", "pure")
 
@@ -42,50 +41,27 @@ PURE_STEPS = 200
 LONG = 200
 
 
+def numba_is_there() -> bool:
+    """Whether Numba is installed; imports nothing."""
+    return importlib.util.find_spec("numba") is not None
+
+
 def _worth_kernels(carry: Any, steps: int) -> bool:
     elements = sum(math.prod(leaf.shape) for leaf in leaves(carry))
-    return steps * (elements + 50_000) > _WORTH and available()
+    return steps * (elements + 50_000) > _WORTH and numba_is_there()
 
 
-def _seen_by_numpy(carry: Any, columns: Any, xp: Namespace) -> Any:
-    """Look at a training on the CPU through NumPy; None where that is no gain, or no way.
+def _seen_by_numpy(carry: Any, columns: Any) -> Any:
+    """Look at PyTorch's tensors on the CPU as NumPy's arrays; None where that is not possible.
 
-    On the CPU, PyTorch's tensors and NumPy's arrays are the same memory, and the replay is
-    faster than PyTorch's own steps, which allocate every result: MNIST's 784-100-10 takes a
-    third of the time of a module with autograd and fused Adam. Half precision, which
-    NumPy computes number by number, stays with PyTorch.
+    They are the same memory, and the replay is faster than PyTorch's own steps, which allocate
+    every result: MNIST's 784-100-10 takes a third of the time of a module with autograd and
+    fused Adam. Half precision, which NumPy computes number by number, stays with PyTorch.
     """
-    if library_name(xp) == "numpy":
-        return carry, columns
-    if any(isinstance(column, HostRows) for column in leaves(columns)):
-        return None
-    if dtype_name(carry[0].dtype) not in ("float32", "float64"):
+    if on_host(columns) or dtype_name(carry[0].dtype) not in ("float32", "float64"):
         return None
     views = map_tree(host_view, (carry, columns))
-    complete = len(leaves(views)) == len(leaves((carry, columns)))
-    return views if library_name(xp) == "torch" and complete else None
-
-
-def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
-    """Hand a runner other data of the same kinds.
-
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`.
-    columns : tuple of array
-        Data of the same dtypes and trailing shapes, and where the other data was; any
-        number of rows. Nothing but None lets go of what was handed in before.
-    """
-    if isinstance(runner, NumpyRunner) and not leaves(columns):
-        runner.forget_data()
-    if isinstance(runner, NumpyRunner):  # sees PyTorch's tensors as NumPy's arrays
-        columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
-        if runner._pure is not None:
-            runner._pure.columns = columns
-    elif getattr(runner, "_pure", None) is not None:  # what runs where CUDA refuses
-        runner._pure.columns = columns
-    runner.columns = columns
+    return views if len(leaves(views)) == len(leaves((carry, columns))) else None
 
 
 def make_runner(
@@ -137,23 +113,24 @@ def make_runner(
     if mode not in MODES:
         raise ValueError(f"engine={mode!r} is not known; expected one of {', '.join(MODES)}")
     name = library_name(xp)
-    if mode == "kernels" and name != "cupy" and not available():
+    if mode == "kernels" and name != "cupy" and not numba_is_there():
         raise BackendUnavailableError(
             "engine='kernels' needs Numba, which is not installed. Install it with: "
             'python -m pip install numba  (extra "fast")'
         )
-    views = None if mode == "pure" else _seen_by_numpy(carry, columns, xp)
-    if views is not None:
-        kernels = mode == "kernels" or (mode == "auto" and _worth_kernels(carry, steps))
-        runner = NumpyRunner(
-            make_update, views[0], views[1], HOST_NAMESPACE, host.dtype(dtype_name(dtype)),
-            kernels, names, pure_steps=PURE_STEPS if mode == "auto" and steps < LONG else 0,
+    views = (carry, columns) if name == "numpy" else None
+    if name == "torch" and mode != "pure":
+        views = _seen_by_numpy(carry, columns)
+    if views is not None and mode != "pure":
+        long = mode != "auto" or steps >= LONG
+        return NumpyRunner(
+            make_update, *views, host.dtype(dtype_name(dtype)),
+            kernels=mode == "kernels" or (mode == "auto" and long and _worth_kernels(carry, steps)),
+            names=names,
+            pure_steps=0 if long else PURE_STEPS,
+            hand_out=None if name == "numpy" else lambda a: to_device(a, xp, device),
         )  # fmt: skip
-        if name != "numpy":
-            runner.hand_out = lambda theta: to_device(theta, xp, device)
-        return runner
-    on_host = any(isinstance(column, HostRows) for column in leaves(columns))
-    feeder = feeder_for(xp, device) if on_host else None
+    feeder = feeder_for(xp, device) if on_host(columns) else None
     if mode in ("auto", "kernels") and name == "cupy":
         from xpnn.backends.cuda import CupyDevice
         from xpnn.engine.cuda.run import CudaRunner
@@ -162,55 +139,42 @@ def make_runner(
             make_update, carry, columns, xp, device, dtype, CupyDevice(device), names,
             careful=mode == "auto", feeder=feeder,
         )  # fmt: skip
-    if mode != "pure" and name == "jax" and not on_host:
+    if mode != "pure" and name == "jax" and not on_host(columns):
         from xpnn.engine.run_jax import JaxRunner
 
-        return JaxRunner(make_update, carry, columns, xp, device, dtype)
+        return JaxRunner(make_update(xp), carry, columns, xp, device, dtype)
     return PureRunner(make_update(xp), carry, columns, xp, device, dtype, feeder)
+
+
+def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
+    """Hand a runner other data, of the same dtypes and trailing shapes, and in the same place.
+
+    There may be any number of rows. Nothing but None lets go of what was handed in before.
+    """
+    if isinstance(runner, NumpyRunner):
+        if runner.hand_out is not None:  # it sees PyTorch's tensors as NumPy's arrays
+            columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
+        if runner.replay is not None and not leaves(columns):
+            runner.replay.forget_data()
+    runner.columns = columns
 
 
 def live_state(runner: Runner) -> Any:
     """Look at the optimizer's state where it is: the next step may write over it.
 
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`.
-
-    Returns
-    -------
-    nested tuples of array
-        The second part of the carry.
+    It is arrays in nested tuples, the second part of the carry.
     """
-    return (getattr(runner, "_pure", None) or runner).carry[1]
+    return runner.carry[1]
 
 
 def whole_theta(runner: Runner) -> Array | None:
-    """Copy the parameters after the last whole step; None where one is half done.
+    """Copy the parameters after the last whole step, after an interrupt.
 
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`, after an interrupt.
+    None where a step is half done.
     """
-    if isinstance(runner, NumpyRunner) and not runner.whole:
-        return None
-    return runner.theta()
+    return runner.theta() if runner.whole else None
 
 
 def mode_of(runner: Runner) -> str:
-    """Name the mode that makes such a runner again, whatever the number of steps.
-
-    Parameters
-    ----------
-    runner : Runner
-        From `make_runner`.
-
-    Returns
-    -------
-    str
-        One of `MODES`.
-    """
-    if isinstance(runner, NumpyRunner):
-        return "kernels" if runner.kernels else "plan"
-    return "pure" if isinstance(runner, PureRunner) else "auto"
+    """Name the one of `MODES` that makes such a runner again, whatever the number of steps."""
+    return runner.mode

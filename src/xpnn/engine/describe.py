@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.buffers import ALIGNMENT
 
 
 def _bytes(count: int) -> str:
@@ -18,72 +18,43 @@ def _shape(array: Any) -> str:
     return f"{array.dtype}{list(array.shape)}"
 
 
-class _Names:
-    """Short names for the memory that a plan touches."""
+def _namer(plan: Any) -> Callable[[Any], str]:
+    """Make what gives an operand a short name: an input, a buffer, or a number."""
+    inputs = [node.label for node in plan.trace.inputs]
+    memory = list(zip(plan.arrays, inputs, strict=True))
+    memory += [(array, f"next {inputs[number]}") for number, array in plan.elsewhere.items()]
+    memory += [(raw, f"buffer {number}") for number, raw in enumerate(plan.made)]
 
-    def __init__(self, plan: Any) -> None:
-        self.ranges: list[tuple[int, int, str]] = []
-        for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
-            self._add(array, node.label, array.ctypes.data)
-        for number, array in plan.elsewhere.items():
-            label = f"next {plan.trace.inputs[number].label}"
-            self._add(array, label, array.ctypes.data)
-
-    def _add(self, array: Any, name: str, first: int) -> None:
-        last = array.ctypes.data + max(array.nbytes, 1)
-        self.ranges.append((first, last, name))
-
-    def of(self, value: Any) -> str:
-        """Name an operand: an input, a buffer (made up when first seen), or a number."""
+    def name(value: Any) -> str:
         if not isinstance(value, host.ndarray):
             return repr(value)
-        start = value.ctypes.data
-        for first, last, name in self.ranges:
-            if first <= start < last:
-                return f"{name}{'' if start == first else '[..]'}"
-        if value.ndim == 0 and value.base is None:
-            return f"{float(value):g}"
-        name = f"buffer {sum(n.startswith('buffer') for _, _, n in self.ranges)}"
-        base = value
-        while isinstance(base.base, host.ndarray):
-            base = base.base
-        # A buffer's memory begins at the first cache line of what was allocated for it.
-        begin = base.ctypes.data
-        line = begin + -begin % ALIGNMENT
-        self._add(base, name, line if line <= start else begin)
-        return name
+        for array, label in memory:
+            offset = value.ctypes.data - array.ctypes.data
+            if 0 <= offset < max(array.nbytes, 1):
+                return f"{label}{'[..]' if offset else ''}"
+        return f"{float(value):g}" if value.ndim == 0 else "constant"
+
+    return name
 
 
 def describe(plan: Any) -> str:
-    """List a plan's inputs, calls, buffers and bytes.
+    """List a `Plan`'s inputs, calls, buffers and bytes, then the source of each kernel.
 
-    Parameters
-    ----------
-    plan : Any
-        From `xpnn.engine.make.make_plan`.
-
-    Returns
-    -------
-    str
-        One line for each call; the blocks of a long chain are counted, not listed. Then
-        the source of each kernel.
+    The blocks of a long chain are counted, not listed.
     """
-    names = _Names(plan)
+    name = _namer(plan)
     lines = ["inputs"]
     for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
         lines.append(f"  {node.label:<12} {_shape(array):<22} {_bytes(array.nbytes)}")
     lines.append(f"calls ({len(plan.calls)})")
-    for index, call in enumerate(plan.calls):
+    for call in plan.calls:
         if call.block > 0:
             continue
-        out = call.written()
-        operands = [names.of(a) for a in call.read()]
-        blocks = 1 + max(
-            (c.block for c in plan.calls[index:] if c.chain == call.chain), default=0
-        ) if call.block == 0 else 1  # fmt: skip
+        out, operands = call.operands()
+        blocks = max(c.block for c in plan.calls if c.chain == call.chain) + 1
         times = f"  x {blocks} blocks" if blocks > 1 else ""
         lines.append(
-            f"  {names.of(out)} <- {call.text}({', '.join(operands)})  {_shape(out)}{times}"
+            f"  {name(out)} <- {call.text}({', '.join(map(name, operands))})  {_shape(out)}{times}"
         )
     lines.append(f"{plan.buffers} buffers, {_bytes(plan.bytes)}")
     if plan.turns > 1:

@@ -10,53 +10,101 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from xpnn.engine.buffers import Pool, Storage
+from xpnn.backends import host
 from xpnn.engine.rewrite import UPDATE
-from xpnn.engine.schedule import BLOCK, is_elementwise
+from xpnn.engine.schedule import BLOCK
 from xpnn.engine.trace import Node, Trace
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Make an uninitialised C-ordered array that begins at a cache line."""
+    size = math.prod(shape) * host.dtype(dtype).itemsize
+    raw = host.empty(size + ALIGNMENT, host.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+@dataclass(eq=False)
+class Storage:
+    """A piece of memory and how many reads of it are still to come."""
+
+    raw: Any = None  # as bytes; None where it is nobody's to give back: inputs and constants
+    reads: int = 0
+
+
+class Pool:
+    """Buffers that no longer hold anything needed."""
+
+    def __init__(self) -> None:
+        self.free: list[Any] = []
+        self.made: list[Any] = []
+
+    def take(
+        self, shape: tuple[int, ...], dtype: Any, avoid: Sequence[Any] = ()
+    ) -> tuple[Any, Any]:
+        """Hand out memory for an array: the smallest free buffer that holds it, or a new one.
+
+        Returns the memory and the array. Buffers in `avoid` are ignored.
+        """
+        bytes_ = math.prod(shape) * host.dtype(dtype).itemsize
+        size = max(bytes_, 1)
+        fitting = [
+            raw
+            for raw in self.free
+            if size <= raw.nbytes <= 4 * size and not any(raw is other for other in avoid)
+        ]
+        if fitting:
+            raw = min(fitting, key=lambda r: r.nbytes)
+            self.free = [r for r in self.free if r is not raw]
+        else:
+            raw = aligned((-(-size // ALIGNMENT) * ALIGNMENT,), host.uint8)
+            self.made.append(raw)
+        return raw, raw[:bytes_].view(dtype).reshape(shape)
+
+    def give_back(self, raw: Any) -> None:
+        """Take memory back whose content nobody reads any more."""
+        self.free.append(raw)
 
 
 class Memory:
     """Says where every recorded value lies.
 
-    Parameters
-    ----------
-    trace : Trace
-        What was recorded.
-    arrays : list of numpy.ndarray
-        Engine-owned array of each input.
-    homes : dict of int to int
-        Number of an output to the number of the input that it replaces.
-    elsewhere : dict of int to numpy.ndarray, optional
-        Memory for some of the outputs.
+    `arrays` are the inputs' memory, which the engine owns. `donated` maps the number of an
+    output to that of the input that it replaces, `elsewhere` to memory that it goes to instead.
     """
 
     def __init__(
-        self, trace: Trace, arrays: list[Any], homes: dict[int, int],
+        self, trace: Trace, arrays: list[Any], donated: dict[int, int],
         elsewhere: dict[int, Any] | None = None,
     ) -> None:  # fmt: skip
         self.trace, self.pool = trace, Pool()
         self.array: dict[int, Any] = {}
         self.storage: dict[int, Storage] = {}
-        self.names: dict[int, str] = {}
-        self.home: dict[int, int] = {}
+        self.replaces: dict[int, int] = {}  # `id` of a node and of the input in whose place it goes
         self.local: set[int] = set()
         self.deferred: list[Any] | None = None
         self.together: list[Node] = []
         self.blocks: list[Any] = []
         for node, array in zip(trace.inputs, arrays, strict=True):
-            self._hold(node, array, Storage(pinned=True))
+            self._hold(node, array, Storage())
         for node in trace.nodes:
             if node.op == "constant":
-                self._hold(node, node.value, Storage(pinned=True))
+                self._hold(node, node.value, Storage())
         for number, array in (elsewhere or {}).items():
             node = trace.outputs[number]
             if not node.is_view and node.op not in ("input", "constant", "concat", UPDATE):
-                self._hold(node, array, Storage(pinned=True))
+                self._hold(node, array, Storage())
         self._count_reads()
-        self._choose_homes({o: i for o, i in homes.items() if o not in (elsewhere or {})})
+        self._reuse_inputs({o: i for o, i in donated.items() if o not in (elsewhere or {})})
         self._place_parts()
 
     # Before the first call
@@ -81,30 +129,27 @@ class Memory:
         for output in self.trace.outputs:
             self._storage(output).reads += 1
 
-    def _choose_homes(self, homes: dict[int, int]) -> None:
-        """Say of outputs, and of the elementwise chains that end in them, where they belong."""
-        consumers: dict[int, int] = {}
-        for node in self.trace.nodes:
-            for parent in node.parents():
-                consumers[id(parent)] = consumers.get(id(parent), 0) + 1
-        for output, number in homes.items():
-            node, home = self.trace.outputs[output], self.trace.inputs[number]
+    def _reuse_inputs(self, donated: dict[int, int]) -> None:
+        """Let outputs, and the elementwise chains that end in them, go where their inputs are."""
+        consumers = Counter(id(parent) for node in self.trace.nodes for parent in node.parents())
+        for output, number in donated.items():
+            node, old = self.trace.outputs[output], self.trace.inputs[number]
             if node.is_view or node.op in ("input", "constant"):
                 continue
             while True:
-                self.home[id(node)] = id(home)
+                self.replaces[id(node)] = id(old)
                 # Go down the chain that the replaced input itself comes up through.
                 below = [
                     p for p in node.parents()
-                    if is_elementwise(p) and p.shape == home.shape and consumers[id(p)] == 1
-                    and p.value.dtype == home.value.dtype and self._comes_from(p, home)
+                    if p.is_elementwise and p.shape == old.shape and consumers[id(p)] == 1
+                    and p.value.dtype == old.value.dtype and self._comes_from(p, old)
                 ]  # fmt: skip
-                if not (is_elementwise(node) and below):
+                if not (node.is_elementwise and below):
                     break
                 node = below[0]
 
     def _comes_from(self, node: Node, source: Node) -> bool:
-        while is_elementwise(node):
+        while node.is_elementwise:
             if source in node.inputs:
                 return True
             same = [p for p in node.parents() if p.shape == source.shape]
@@ -146,10 +191,23 @@ class Memory:
 
     # While calls are made
 
+    @contextmanager
+    def _at_once(self, nodes: list[Node]) -> Iterator[None]:
+        """Do several operations together: in one kernel, or block by block.
+
+        Whole vectors that die on the way are given back at the end: in the order of rows or
+        blocks their readers are not done when the last operation is first reached.
+        """
+        self.deferred, self.together = [], nodes
+        yield
+        for raw in self.deferred:
+            self.pool.give_back(raw)
+        self.deferred, self.together = None, []
+
     def _read(self, node: Node) -> None:
         storage = self._storage(node)
         storage.reads -= 1
-        if storage.reads == 0 and storage.raw is not None and not storage.pinned:
+        if storage.reads == 0 and storage.raw is not None:
             if self.deferred is not None and id(self._root(node)) not in self.local:
                 self.deferred.append(storage.raw)
             else:
@@ -160,18 +218,13 @@ class Memory:
         """Choose where a result goes."""
         if id(node) in self.array:
             return self.array[id(node)]
-        home = self.home.get(id(node))
-        if home is not None and self._done_with(home, node):
-            self.storage[home].reads += self._pending(node)
-            self._hold(node, self.array[home], self.storage[home])
-            return self.array[id(node)]
-        if is_elementwise(node):
+        old = self.replaces.get(id(node))
+        if old is not None and self._done_with(old, node):
+            return self._move_into(node, self.array[old], self.storage[old])
+        if node.is_elementwise:
             for place, operand in enumerate(node.inputs):
                 if self._in_place(node, place, operand):
-                    storage = self._storage(operand)
-                    storage.reads += self._pending(node)
-                    self._hold(node, self.array[id(operand)], storage)
-                    return self.array[id(node)]
+                    return self._move_into(node, self.array[id(operand)], self._storage(operand))
         if id(node) in self.local:
             raw, array = self.pool.take((BLOCK,), node.value.dtype)
             self.blocks.append(raw)
@@ -182,45 +235,39 @@ class Memory:
         self.array[id(node)] = array
         return array
 
-    def _pending(self, node: Node) -> int:
-        """Reads of a node, to be added to those of the storage that it moves into."""
-        return self.storage[id(node)].reads if id(node) in self.storage else 0
+    def _move_into(self, node: Node, array: Any, storage: Storage) -> Any:
+        """Let a result go into another one's memory, which its readers read from then on."""
+        if id(node) in self.storage:
+            storage.reads += self.storage[id(node)].reads
+        self._hold(node, array, storage)
+        return array
 
-    def _reads_by(self, node: Node, storage: Storage) -> int:
-        return sum(1 for p in node.parents() if self._storage(p) is storage)
+    def _parents_in(self, storage: Storage, node: Node) -> list[Node]:
+        return [p for p in node.parents() if self._storage(p) is storage]
 
-    def _read_elsewhere(self, storage: Storage, array: Any) -> bool:
-        """Whether operations done together read memory at other places than they go to.
+    def _read_elsewhere(self, storage: Storage, array: Any, nodes: Sequence[Node]) -> bool:
+        """Whether operations read memory at other places than they go to.
 
         In the order of blocks, or of a kernel's rows, a read that comes first in a block
         comes after the writes of the blocks before.
         """
-        return any(
-            not self._same_view(self.array[id(p)], array)
-            for node in self.together
-            for p in node.parents()
-            if self._storage(p) is storage and id(p) in self.array
-        )
+        parents = [p for node in nodes for p in self._parents_in(storage, node)]
+        views = [self.array[id(p)] for p in parents if id(p) in self.array]
+        return not all(_same_view(view, array) for view in views)
 
-    def _done_with(self, home: int, node: Node) -> bool:
+    def _done_with(self, old: int, node: Node) -> bool:
         """Whether nobody but this operation, entry by entry, still reads the replaced input."""
-        storage = self.storage[home]
-        if storage.reads != self._reads_by(node, storage):
+        storage, array = self.storage[old], self.array[old]
+        parents = self._parents_in(storage, node)
+        if storage.reads != len(parents) or self._read_elsewhere(storage, array, self.together):
             return False
-        if self._read_elsewhere(storage, self.array[home]):
-            return False
-        if node.op == "where" and any(
-            isinstance(p, Node) and self._storage(p) is storage for p in node.inputs[:2]
-        ):
+        if node.op == "where" and any(p in parents for p in node.inputs[:2]):
             return False  # the other branch is written first
-        return all(
-            self.array.get(id(p)) is self.array[home]
-            and (is_elementwise(node) or node.op == UPDATE)
-            for p in node.parents()
-            if self._storage(p) is storage
-        )
+        by_entry = node.is_elementwise or node.op == UPDATE
+        return all(self.array.get(id(p)) is array and by_entry for p in parents)
 
     def _in_place(self, node: Node, place: int, operand: Any) -> bool:
+        """Whether a result may go where one of its operands is."""
         if not isinstance(operand, Node) or id(operand) not in self.array:
             return False
         if node.op == "astype" or (node.op == "where" and place != 2):
@@ -228,19 +275,13 @@ class Memory:
         storage, array = self._storage(operand), self.array[id(operand)]
         return (
             storage.raw is not None
-            and not storage.pinned
-            and storage.reads == self._reads_by(node, storage)
+            and storage.reads == len(self._parents_in(storage, node))
             and array.shape == ((BLOCK,) if id(node) in self.local else node.shape)
             and array.dtype == node.value.dtype
             and array.flags.c_contiguous
-            and not self._read_elsewhere(storage, array)
-            and all(
-                self._same_view(self.array[id(p)], array)
-                for p in node.parents()
-                if self._storage(p) is storage and id(p) in self.array
-            )
+            and not self._read_elsewhere(storage, array, [*self.together, node])
         )
 
-    @staticmethod
-    def _same_view(a: Any, b: Any) -> bool:
-        return a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.shape == b.shape
+
+def _same_view(a: Any, b: Any) -> bool:
+    return a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.shape == b.shape

@@ -9,32 +9,29 @@ from xpnn.backends import erf, host
 
 # Array API name -> NumPy ufunc, called as ``ufunc(a, b, out)``.
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "abs": host.abs,
-    "add": host.add,
-    "divide": host.divide,
-    "equal": host.equal,
-    "exp": host.exp,
-    "expm1": host.expm1,
-    "greater": host.greater,
-    "greater_equal": host.greater_equal,
-    "less": host.less,
-    "less_equal": host.less_equal,
-    "log": host.log,
-    "log1p": host.log1p,
-    "logical_and": host.logical_and,
-    "logical_not": host.logical_not,
-    "logical_or": host.logical_or,
-    "maximum": host.maximum,
-    "minimum": host.minimum,
-    "multiply": host.multiply,
-    "negative": host.negative,
-    "not_equal": host.not_equal,
-    "pow": host.power,
-    "sign": host.sign,
-    "sqrt": host.sqrt,
-    "square": host.square,
-    "subtract": host.subtract,
-    "tanh": host.tanh,
+    name: getattr(host, name)
+    for name in (
+        "abs", "add", "divide", "equal", "exp", "expm1", "greater", "greater_equal", "less",
+        "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or", "maximum",
+        "minimum", "multiply", "negative", "not_equal", "pow", "sign", "sqrt", "square", "subtract",
+        "tanh",
+    )
+}  # fmt: skip
+
+# Those that Python and C++ write alike, on operands of one dtype.
+OPERATORS: dict[str, str] = {
+    "add": "{0} + {1}",
+    "divide": "{0} / {1}",
+    "equal": "{0} == {1}",
+    "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}",
+    "less": "{0} < {1}",
+    "less_equal": "{0} <= {1}",
+    "multiply": "{0} * {1}",
+    "negative": "-{0}",
+    "not_equal": "{0} != {1}",
+    "square": "{0} * {0}",
+    "subtract": "{0} - {1}",
 }
 
 # Elementwise too, but written with more than one call, or not by a ufunc of NumPy's.
@@ -64,19 +61,7 @@ VIEWS: dict[str, Callable[..., Any]] = {
 def outcome(op: str, values: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
     """Say what an operation would give: an array of its shape and dtype that takes no memory.
 
-    Parameters
-    ----------
-    op : str
-        Array API name.
-    values : tuple of numpy.ndarray or number
-        Operands, of which shapes and dtypes count.
-    attributes : dict
-        Everything else, such as `axis`.
-
-    Returns
-    -------
-    numpy.ndarray
-        The same number everywhere, the same memory too.
+    Of the operands, arrays and numbers, only shapes and dtypes count.
     """
     if op in VIEWS:
         return VIEWS[op](blank(values[0].shape, values[0].dtype), **attributes)
@@ -104,15 +89,14 @@ def blank(shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def _reduced(shape: tuple[int, ...], axis: Any, dtype: Any, keepdims: bool) -> tuple[int, ...]:
-    count = len(shape)
-    axes = range(count) if axis is None else [axis] if isinstance(axis, int) else axis
-    gone = {a % count if -count <= a < count else _no_axis(a, shape) for a in axes}
-    kept = [1 if i in gone else n for i, n in enumerate(shape) if keepdims or i not in gone]
-    return tuple(kept)
+    gone = axes_of(axis, len(shape))
+    return tuple(1 if i in gone else n for i, n in enumerate(shape) if keepdims or i not in gone)
 
 
-def _no_axis(axis: int, shape: tuple[int, ...]) -> int:
-    raise ValueError(f"axis {axis} of an array of shape {shape}")
+def axes_of(axis: Any, count: int) -> tuple[int, ...]:
+    """List the axes, from 0, that a reduction of an array of so many is along."""
+    every = tuple(range(count))
+    return every if axis is None else host.lib.array_utils.normalize_axis_tuple(axis, count)
 
 
 def _one(op: str, ones: tuple[Any, ...], attributes: dict[str, Any]) -> Any:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import Array, Namespace, device_of, dtype_name, host, library_name
-from xpnn.engine.calls import Call
-from xpnn.engine.make import make_plan
-from xpnn.engine.replay import compile_calls
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
-from xpnn.engine.turns import moved
 
 # Bytes of the widest result of the rows that go through at once. It bounds memory; in smaller
 # parts cores wait for each other more often.
@@ -95,10 +92,8 @@ class Predictor:
     def _chunk(self, theta: Array, x: Array) -> tuple[Array, Any]:
         if not self.plannable:
             return _pair(self._forward(theta, x))
-        if not theta.flags.c_contiguous:
-            return self._pure(theta, x)
         # Another thread may be using the buffers: then this one goes without.
-        if not self._lock.acquire(blocking=False):
+        if not theta.flags.c_contiguous or not self._lock.acquire(blocking=False):
             return self._pure(theta, x)
         try:
             found = self._plan_for(theta, x)
@@ -136,6 +131,8 @@ class Predictor:
         return None if isinstance(found, int) else found
 
     def _plan(self, theta: Any, x: Any) -> _Planned:
+        from xpnn.engine.plan import Call, compile_calls, make_plan, moved
+
         # Memory that nobody writes to takes no room: a replay is handed others' in its place.
         template, place = host.zeros(theta.shape, theta.dtype), host.zeros(x.shape, x.dtype)
         plan = make_plan(self.make_forward(NAMESPACE), (template, place), ["theta", "x"], {})
@@ -145,24 +142,32 @@ class Predictor:
             given = host.zeros(x.shape, x.dtype)
             calls = [Call(host.copyto, (place, given), "copy"), *calls]
             place = given
-        return _Planned(compile_calls(calls, parameter=place), template, plan.outputs)
+        bind = compile_calls(calls, parameter=place)
+
+        def with_parameters(theta: Any) -> _Bound:
+            move = moved([(template, theta)])
+            return bind(move), [move(output) for output in plan.outputs]
+
+        return _Planned(with_parameters)
 
 
+_Bound = tuple[Callable[[Any], None], list[Any]]
+"""What replays a plan on rows, and where its results are."""
+
+
+@dataclass
 class _Planned:
     """A plan for one number of rows: its replay reads the parameters where they are."""
 
-    def __init__(self, bind: Callable[..., Any], template: Any, outputs: list[Any]) -> None:
-        self._bind, self._template, self._outputs = bind, template, outputs
-        self._theta: Any = None
-        self._bound: tuple[Callable[..., None], list[Any]]
+    bind: Callable[[Any], _Bound]
+    theta: Any = None
+    bound: _Bound | None = None
 
-    def on(self, theta: Any) -> tuple[Callable[..., None], list[Any]]:
-        """Return what replays the plan with these parameters, and where its results are."""
-        if self._theta is not theta:
-            move = moved([(self._template, theta)])
-            self._bound = self._bind(move), [move(output) for output in self._outputs]
-            self._theta = theta
-        return self._bound
+    def on(self, theta: Any) -> _Bound:
+        """Bind the plan to parameters, unless it is."""
+        if self.bound is None or self.theta is not theta:
+            self.bound, self.theta = self.bind(theta), theta
+        return self.bound
 
 
 def _kind(theta: Array) -> Any:
@@ -173,7 +178,7 @@ def _pair(result: Any) -> tuple[Any, Any]:
     return result if isinstance(result, tuple) else (result, None)
 
 
-def _only_whole(calls: list[Call], x: Any) -> bool:
+def _only_whole(calls: list[Any], x: Any) -> bool:
     """Whether every call that reads `x` reads all of it, so that another may take its place."""
     return all(
         argument is x

@@ -11,43 +11,25 @@ the products rounded as recorded.
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.trace import Node, Trace
+from xpnn.engine.trace import Node, Trace, live
 
 UPDATE = "rank-one update"
 
 
-def _is_outer(node: Node) -> bool:
-    return node.op == "matmul" and node.inputs[0].shape[1] == 1
-
-
-def _root(node: Node) -> Node:
-    while node.op == "reshape":
-        node = node.inputs[0]
-    return node
-
-
-def _readers(trace: Trace) -> dict[int, int]:
-    count: dict[int, int] = {}
-    for node in trace.nodes:
-        for parent in node.parents():
-            count[id(parent)] = count.get(id(parent), 0) + 1
-    for output in trace.outputs:
-        count[id(output)] = count.get(id(output), 0) + 1
-    return count
-
-
-def _is_alone(part: Node, readers: dict[int, int]) -> bool:
-    """Whether a part is an outer product that nobody else reads, in any shape."""
+def _outer(part: Node, readers: Counter[int]) -> Node | None:
+    """The outer product that a part is, in any shape, where nobody else reads it."""
     while part.op == "reshape" and readers[id(part)] == 1:
         part = part.inputs[0]
-    return _is_outer(part) and readers[id(part)] == 1
+    outer = part.op == "matmul" and part.inputs[0].shape[1] == 1
+    return part if outer and readers[id(part)] == 1 else None
 
 
-def _match(node: Node, readers: dict[int, int]) -> tuple[Node, Node, Node] | None:
+def _match(node: Node, readers: Counter[int]) -> tuple[Node, Node, Node] | None:
     """Find ``theta - rate * joined`` whose parts hold an outer product; (theta, rate, joined)."""
     if node.op != "subtract" or not all(isinstance(i, Node) for i in node.inputs):
         return None
@@ -61,26 +43,15 @@ def _match(node: Node, readers: dict[int, int]) -> tuple[Node, Node, Node] | Non
         return None
     if theta.op != "input" or {n.value.dtype for n in (theta, rate, joined)} != {node.value.dtype}:
         return None
-    alone = any(_is_alone(part, readers) for part in joined.inputs)
-    return (theta, rate, joined) if alone else None
+    found = any(_outer(part, readers) for part in joined.inputs)
+    return (theta, rate, joined) if found else None
 
 
 def rank_one_updates(trace: Trace) -> Trace:
-    """Replace gradient steps along outer products by one operation each.
-
-    Parameters
-    ----------
-    trace : Trace
-        What was recorded.
-
-    Returns
-    -------
-    Trace
-        The same where there is no such step.
-    """
-    readers = _readers(trace)
+    """Replace gradient steps along outer products by one operation each."""
+    readers = Counter(id(parent) for node in trace.nodes for parent in node.parents())
+    readers.update(map(id, trace.outputs))
     replaced: dict[int, Node] = {}
-    dropped: set[int] = set()
     for node in trace.nodes:
         found = _match(node, readers)
         if found is None:
@@ -89,56 +60,30 @@ def rank_one_updates(trace: Trace) -> Trace:
         inputs: list[Any] = [theta, rate]
         parts: list[tuple[str, int, tuple[int, ...]]] = []
         for part in joined.inputs:
-            root = _root(part)
-            if _is_alone(part, readers):
-                inputs += root.inputs
-                parts.append(("outer", root.value.size, root.shape))
-                dropped.add(id(root))
-            else:
-                inputs.append(part)
-                parts.append(("plain", part.value.size, part.shape))
+            outer = _outer(part, readers)
+            inputs += [part] if outer is None else outer.inputs
+            kind, source = ("plain", part) if outer is None else ("outer", outer)
+            parts.append((kind, source.value.size, source.shape))
         replaced[id(node)] = Node(UPDATE, tuple(inputs), {"parts": tuple(parts)}, node.value)
-        dropped.update((id(node.inputs[1]), id(joined)))
     if not replaced:
         return trace
-    nodes = []
-    for node in trace.nodes:
-        if id(node) in dropped or (node.op == "reshape" and id(_root(node)) in dropped):
-            continue
-        node = replaced.get(id(node), node)
-        node.inputs = tuple(
-            replaced.get(id(i), i) if isinstance(i, Node) else i for i in node.inputs
-        )
-        nodes.append(node)
+    nodes = [replaced.get(id(node), node) for node in trace.nodes]
+    for node in nodes:
+        node.inputs = tuple(replaced.get(id(i), i) for i in node.inputs)
     outputs = [replaced.get(id(o), o) for o in trace.outputs]
-    return Trace(trace.inputs, nodes, outputs, trace.result)
-
-
-def rank_one_function(dtype: Any) -> Any:
-    """Return BLAS's ``matrix += alpha * outer(x, y)`` for column-ordered matrices."""
-    blas = importlib.import_module("scipy.linalg.blas")
-    return blas.sger if dtype == host.float32 else blas.dger
+    return live(trace.inputs, nodes, outputs)
 
 
 def rank_one_call(matrix: Any, x: Any, scaled: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Bind ``matrix += outer(x, scaled)``, in place.
+    """Bind BLAS's ``matrix += outer(x, scaled)``, in place: a function and its arguments.
 
-    Parameters
-    ----------
-    matrix : numpy.ndarray, shape (inputs, outputs)
-        C-ordered; seen from BLAS its transpose is column-ordered.
-    x : numpy.ndarray, shape (inputs, 1)
-        Column.
-    scaled : numpy.ndarray, shape (1, outputs)
-        Row.
-
-    Returns
-    -------
-    function, arguments
+    `matrix` is C-ordered, so that its transpose is the column-ordered one that BLAS wants;
+    `x` has shape (inputs, 1), `scaled` (1, outputs).
     """
+    blas = importlib.import_module("scipy.linalg.blas")
+    function = blas.sger if matrix.dtype == host.float32 else blas.dger
     # (alpha, x, y, incx, incy, a, overwrite_x, overwrite_y, overwrite_a)
-    arguments = (1.0, scaled.reshape(-1), x.reshape(-1), 1, 1, matrix.T, 0, 0, 1)
-    return rank_one_function(matrix.dtype), arguments
+    return function, (1.0, scaled.reshape(-1), x.reshape(-1), 1, 1, matrix.T, 0, 0, 1)
 
 
 def update_places(theta: Any, parts: Sequence[tuple[str, int, tuple[int, ...]]]) -> list[Any]:
@@ -152,19 +97,10 @@ def update_places(theta: Any, parts: Sequence[tuple[str, int, tuple[int, ...]]])
 
 
 def update_kernel(kinds: Sequence[str]) -> str:
-    """Write a kernel for ``theta - rate * parts``.
+    """Write ``theta - rate * parts`` as ``kernel(rate, *places, *operands)``.
 
-    Parameters
-    ----------
-    kinds : sequence of str
-        'outer' or 'plain', for each part.
-
-    Returns
-    -------
-    str
-        Source of ``kernel(rate, *places, *operands)`` with a place for each part, as
-        `update_places` cuts them, and a column and a row for each outer product, a vector
-        for each other part.
+    `kinds` are 'outer' or 'plain'. There is a place for each part, as `update_places` cuts
+    them; a column and a row for each outer product, a vector for each other part.
     """
     places = [f"w{i}" for i in range(len(kinds))]
     operands, body = [], []

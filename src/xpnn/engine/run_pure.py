@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xpnn.backends import (
@@ -20,6 +20,12 @@ from xpnn.engine.trees import leaves, map_tree
 
 Update = Callable[..., tuple[Any, Any]]
 """``update(carry, sums, batch) -> (carry, sums)``: pure, over arrays in nested tuples."""
+
+Noise = Callable[[int], Any]
+"""``noise(rows)``: host arrays for a batch of that many rows, or None."""
+
+Names = tuple[Sequence[str], Sequence[str]]
+"""What the parts of the carry and the columns are called in `Plan.describe`."""
 
 
 class HostRows:
@@ -45,39 +51,41 @@ class HostRows:
         raise NotImplementedError
 
 
+def on_host(columns: Any) -> list[HostRows]:
+    """List the columns that stay on the host."""
+    return [column for column in leaves(columns) if isinstance(column, HostRows)]
+
+
 def part_of(column: HostRows, numbers: Any) -> Part:
     """Say what a feeder has to send of a column: the rows with these numbers."""
     shape = (len(numbers), *column.shape[1:])
     return Part(shape, column.dtype, lambda room: column.take(numbers, out=room))
 
 
-Noise = Callable[[int], Any]
-"""``noise(rows)``: host arrays for a batch of that many rows, or None."""
-
-
 def batches(rows: int, size: int) -> list[tuple[int, int]]:
     """First and last-plus-one row of each batch; the last batch takes what is left."""
-    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+    starts = range(0, rows, size)
+    return list(zip(starts, (*starts[1:], rows), strict=False))
+
+
+def first_drawn(drawn: Any, noise: Noise) -> Noise:
+    """Hand out noise that is drawn already, then go on drawing."""
+    waiting = [drawn]
+    return lambda rows: waiting.pop() if waiting else noise(rows)
 
 
 class PureRunner:
-    """Calls the pure update, batch by batch.
+    """Calls the pure update, batch by batch; what the other runners do where they cannot.
 
-    Parameters
-    ----------
-    update : callable
-        ``update(carry, sums, batch) -> (carry, sums)``, made for the arrays' library.
-    carry : nested tuples of array
-        What goes from step to step: parameters, optimizer state, step count.
-    columns : nested tuples of array
-        The data; all share their first axis. None stays None.
-    xp, device, dtype
-        Where the data is, and the dtype of numbers.
-    feeder : Feeder, optional
-        Sends rows that stay on the host, while the step before still runs.
+    `carry` is what goes from step to step, in nested tuples: parameters, optimizer state, step
+    count. All columns share their first axis; None stays None. `xp` and `device` are the
+    data's, `dtype` that of rates and sums. A `feeder` sends rows that stay on the host, while
+    the step before still runs.
     """
 
     reason = "the pure step runs as it is"
+    mode = "pure"  # what `make_runner` is asked for to make such a runner again
+    whole = True  # whether no step is half done
 
     def __init__(
         self, update: Update, carry: Any, columns: Any, xp: Namespace, device: Device,
@@ -91,30 +99,26 @@ class PureRunner:
         """Make a 0-d array on the device."""
         return scalar(value, self.xp, self.device, self.dtype)
 
-    def _rate_array(self, value: float) -> Array:
-        if self._rate is None or self._rate[0] != value:
-            self._rate = (value, self.number(value))
-        return self._rate[1]
-
-    def _from_host(self, order: Any) -> Iterator[Array]:
+    def _send(self, numbers: Any) -> list[Array]:
         """Send the rows with these numbers of all columns that stay on the host."""
-        columns = [c for c in leaves(self.columns) if isinstance(c, HostRows)]
+        columns = on_host(self.columns)
         if self.feeder is None:
-            return iter([to_device(c.take(order), self.xp, self.device) for c in columns])
+            return [to_device(c.take(numbers), self.xp, self.device) for c in columns]
+        return list(self.feeder.to_device([part_of(c, numbers) for c in columns]))
 
-        return iter(self.feeder.to_device([part_of(c, order) for c in columns]))
-
-    def _batch(self, order: Any, numbers: Array | None, start: int, stop: int, rows: int) -> Any:
-        if numbers is None:
+    def _batch(self, numbers: Any, placed: Array | None, start: int, stop: int, rows: int) -> Any:
+        """Rows of a batch, by their numbers on the host and the same ones on the device."""
+        if placed is None:
             if start == 0 and stop == rows:
                 return self.columns
             return map_tree(lambda c: c[start:stop, ...], self.columns)
-        sent, own = self._from_host(order[start:stop]), numbers[start:stop]
+        own = placed[start:stop]
+        if not on_host(self.columns):
+            return map_tree(lambda c: self.xp.take(c, own, axis=0), self.columns)
+        sent = iter(self._send(numbers[start:stop]))
 
         def pick(column: Any) -> Array:
-            if isinstance(column, HostRows):
-                return next(sent)
-            return self.xp.take(column, own, axis=0)
+            return next(sent) if isinstance(column, HostRows) else self.xp.take(column, own, axis=0)
 
         return map_tree(pick, self.columns)
 
@@ -122,37 +126,23 @@ class PureRunner:
         self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
         before: tuple[Array, ...] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
-        """Go through the rows once.
+        """Go through the rows once, and return sums that the update keeps over the steps.
 
-        Parameters
-        ----------
-        rows : int
-            Number of rows.
-        size : int
-            Rows in a batch.
-        order : numpy.ndarray or None
-            Order of the rows; None means as they are.
-        rates : sequence of float
-            Learning rate of each step.
-        noise : callable
-            Draws a batch's noise on the host.
-        sums : int
-            Number of sums that the update keeps over the steps.
-        before : tuple of array, 0-d, optional
-            What an earlier call returned: the sums go on from there.
-
-        Returns
-        -------
-        tuple of array, 0-d
-            The sums, on the device.
+        A batch has `size` rows; `order` are their numbers in order, on the host, or None for as
+        they are. There is a learning rate for each step; `noise` draws a batch's noise on the
+        host. There are so many `sums`, 0-d on the device; from `before`, what an earlier call
+        returned, they go on.
         """
-        totals = before or tuple(self.number(0.0) for _ in range(sums))
-        if order is None and any(isinstance(c, HostRows) for c in leaves(self.columns)):
+        totals = before or (self.number(0.0),) * sums
+        if order is None and on_host(self.columns):
             order = host.arange(rows)
-        numbers = None if order is None else to_device(order, self.xp, self.device)
+        placed = None if order is None else to_device(order, self.xp, self.device)
         for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
             drawn = map_tree(lambda n: to_device(n, self.xp, self.device), noise(stop - start))
-            batch = (*self._batch(order, numbers, start, stop, rows), drawn, self._rate_array(rate))
+            if self._rate is None or self._rate[0] != rate:
+                self._rate = rate, self.number(rate)
+            columns = self._batch(order, placed, start, stop, rows)
+            batch = (*columns, drawn, self._rate[1])
             self.carry, totals = self.update(self.carry, totals, batch)
         return totals
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-from xpnn.backends import host
-from xpnn.engine.operations import ELEMENTWISE, VIEWS, outcome
+from xpnn.backends import Array, host
+from xpnn.engine.operations import ELEMENTWISE, OTHER_ELEMENTWISE, REDUCTIONS, VIEWS, outcome
 from xpnn.engine.trees import leaves, map_tree
 
 Scalar = bool | int | float
@@ -23,27 +24,15 @@ class UnknownOperationError(Exception):
 
 @dataclass(eq=False)
 class Node:
-    """One recorded value: an input, a constant, or the result of an operation.
+    """One recorded value: an input, a constant, or the result of an operation."""
 
-    Parameters
-    ----------
-    op : str
-        'input', 'constant', or the array API's name of the operation.
-    inputs : tuple of Node or number
-        What it was computed from.
-    attributes : dict
-        Everything else, such as `axis`.
-    value : numpy.ndarray
-        Gives shape and dtype; of inputs and constants it is the value itself.
-    label : str
-        Name of an input.
-    """
-
-    op: str
-    inputs: tuple[Any, ...] = field(repr=False)  # else a graph is written down as a tree
-    attributes: dict[str, Any]
+    op: str  # 'input', 'constant', or the array API's name of the operation
+    # Nodes and numbers that it was computed from; shown, a graph would be written as a tree.
+    inputs: tuple[Any, ...] = field(repr=False)
+    attributes: dict[str, Any]  # everything else, such as `axis`
+    # Gives shape and dtype; of inputs and constants it is the value itself.
     value: Any = field(repr=False)
-    label: str = ""
+    label: str = ""  # name of an input
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,6 +43,11 @@ class Node:
     def is_view(self) -> bool:
         """Whether it is another look at its input's memory."""
         return self.op in VIEWS
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each entry of the result depends on the same entry of the operands alone."""
+        return self.op in ELEMENTWISE or self.op in OTHER_ELEMENTWISE
 
     def parents(self) -> tuple[Node, ...]:
         """Return the inputs that are nodes."""
@@ -144,36 +138,27 @@ class Traced:
         return self._tape.add("abs", (self,))
 
 
-def _binary(op: str) -> Callable[[Traced, Any], Traced]:
-    return lambda self, other: self._tape.add(op, (self, other))
-
-
-def _logical(op: str) -> Callable[[Traced, Any], Traced]:
+def _operator(op: str, reflected: bool = False) -> Callable[[Traced, Any], Traced]:
     def operator(self: Traced, other: Any) -> Traced:
-        if any(x.dtype != host.bool for x in (self, other) if hasattr(x, "dtype")):
+        logical = op in ("logical_and", "logical_or")
+        if logical and any(x.dtype != host.bool for x in (self, other) if hasattr(x, "dtype")):
             raise UnknownOperationError("& and | of numbers")
-        return self._tape.add(op, (self, other))
+        return self._tape.add(op, (other, self) if reflected else (self, other))
 
     return operator
 
 
-def _reflected(op: str) -> Callable[[Traced, Any], Traced]:
-    return lambda self, other: self._tape.add(op, (other, self))
-
-
 for _name, _op in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow",
+    "and": "logical_and", "or": "logical_or",
 }.items():  # fmt: skip
-    setattr(Traced, f"__{_name}__", _binary(_op))
-    setattr(Traced, f"__r{_name}__", _reflected(_op))
-for _name, _op in {"and": "logical_and", "or": "logical_or"}.items():
-    setattr(Traced, f"__{_name}__", _logical(_op))
-    setattr(Traced, f"__r{_name}__", _logical(_op))
+    setattr(Traced, f"__{_name}__", _operator(_op))
+    setattr(Traced, f"__r{_name}__", _operator(_op, reflected=True))
 for _name, _op in {
     "gt": "greater", "ge": "greater_equal", "lt": "less", "le": "less_equal",
     "eq": "equal", "ne": "not_equal",
 }.items():  # fmt: skip
-    setattr(Traced, f"__{_name}__", _binary(_op))
+    setattr(Traced, f"__{_name}__", _operator(_op))
 
 
 class TraceNamespace:
@@ -184,6 +169,8 @@ class TraceNamespace:
     def __getattr__(self, name: str) -> Any:
         if name in ELEMENTWISE or name in ("where", "erf"):
             return lambda *operands: _tape_of(operands).add(name, operands)
+        if name in REDUCTIONS:
+            return partial(_reduce, name)
         if name in ("float16", "float32", "float64", "int32", "int64", "bool", "uint8"):
             return host.dtype(name)
         if name in ("finfo", "isdtype", "arange", "__array_namespace_info__", "pi", "e", "inf"):
@@ -195,21 +182,6 @@ class TraceNamespace:
         if x.dtype == dtype:
             return x
         return _tape_of((x,)).add("astype", (x,), dtype=host.dtype(dtype))
-
-    def _reduce(self, op: str, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Traced:
-        return _tape_of((x,)).add(op, (x,), axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def sum(self, x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Traced:
-        """Sum along axes."""
-        return self._reduce("sum", x, axis, keepdims, dtype)
-
-    def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Traced:
-        """Largest along axes."""
-        return self._reduce("max", x, axis, keepdims, None)
-
-    def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Traced:
-        """Smallest along axes."""
-        return self._reduce("min", x, axis, keepdims, None)
 
     def matmul(self, a: Any, b: Any) -> Traced:
         """Matrix product of two matrices."""
@@ -236,6 +208,10 @@ class TraceNamespace:
         return host.ones(x.shape, x.dtype)
 
 
+def _reduce(op: str, x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Traced:
+    return _tape_of((x,)).add(op, (x,), axis=axis, dtype=dtype, keepdims=keepdims)
+
+
 def _tape_of(operands: tuple[Any, ...]) -> Tape:
     for operand in operands:
         if isinstance(operand, Traced):
@@ -246,48 +222,47 @@ def _tape_of(operands: tuple[Any, ...]) -> Tape:
 NAMESPACE = TraceNamespace()
 
 
+class Exchange(Protocol):
+    """Makes of a vector another one of its shape and dtype, together with other processes."""
+
+    @property
+    def single_process(self) -> bool:
+        """Whether there are no other processes, and a vector stays what it is."""
+
+    def __call__(self, vector: Array) -> Array:
+        """Return the new vector; its library and device are those of `vector`."""
+
+    def into(self, vector: Any, out: Any) -> None:
+        """Write the new vector into `out`; both are NumPy's, and C-contiguous."""
+
+
+def across(exchange: Exchange, vector: Array) -> Array:
+    """Hand a vector (1-d) to other processes; return what comes back, of its shape and dtype."""
+    if exchange.single_process:
+        return vector
+    if isinstance(vector, Traced):
+        return vector._tape.add("across", (vector,), exchange=exchange)
+    return exchange(vector)
+
+
 @dataclass
 class Trace:
-    """A recorded function.
+    """A recorded function."""
 
-    Parameters
-    ----------
-    inputs : list of Node
-        One for each array that went in, in order.
-    nodes : list of Node
-        Inputs, constants and operations in order, the dead ones dropped.
-    outputs : list of Node
-        One for each array that came out, in order.
-    result : nested tuples
-        The function's result with nodes in the arrays' places.
-    """
+    inputs: list[Node]  # one for each array that went in, in order
+    nodes: list[Node]  # inputs, constants and operations in order, the dead ones dropped
+    outputs: list[Node]  # one for each array that came out, in order
 
-    inputs: list[Node]
-    nodes: list[Node]
-    outputs: list[Node]
-    result: Any
+    def operations(self) -> list[Node]:
+        """List the nodes that are neither inputs nor constants."""
+        return [node for node in self.nodes if node.op not in ("input", "constant")]
 
 
 def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: list[str]) -> Trace:
-    """Call a pure function with tracing arrays.
+    """Call a pure function, made for `NAMESPACE`, with tracing arrays.
 
-    Parameters
-    ----------
-    function : callable
-        Pure, made for the namespace `NAMESPACE`.
-    arguments : tuple
-        NumPy arrays in nested tuples.
-    labels : list of str
-        A name for each array, for `describe`.
-
-    Returns
-    -------
-    Trace
-
-    Raises
-    ------
-    UnknownOperationError
-        The engine has no rule for something that the function does.
+    `arguments` are NumPy arrays in nested tuples, each with a label for `describe`. Raises
+    UnknownOperationError where the engine has no rule for something that the function does.
     """
     tape = Tape()
     inputs: list[Node] = []
@@ -305,45 +280,35 @@ def record(function: Callable[..., Any], arguments: tuple[Any, ...], labels: lis
         return node
 
     try:
-        result = map_tree(leave, function(*map_tree(enter, arguments)))
+        outputs = leaves(map_tree(leave, function(*map_tree(enter, arguments))))
     except UnknownOperationError:
         raise
     except Exception as error:
         # Tracing arrays lack what it asked for; if it is wrong, its pure run says so better.
         raise UnknownOperationError(f"what raises {type(error).__name__}: {error}") from error
-    return _live(inputs, tape.nodes, leaves(result), result)
+    return live(inputs, tape.nodes, outputs)
 
 
-def _live(inputs: list[Node], nodes: list[Node], outputs: list[Node], result: Any) -> Trace:
+def live(inputs: list[Node], nodes: list[Node], outputs: list[Node]) -> Trace:
     """Drop the operations that no output needs."""
-    live = set(map(id, outputs))
+    needed = set(map(id, outputs))
     for node in reversed(nodes):
-        if id(node) in live:
-            live.update(id(parent) for parent in node.parents())
-    kept = [n for n in nodes if id(n) in live or n.op == "input"]
-    return Trace(inputs, kept, outputs, result)
+        if id(node) in needed:
+            needed.update(id(parent) for parent in node.parents())
+    return Trace(inputs, [n for n in nodes if id(n) in needed or n.op == "input"], outputs)
 
 
 def without_unread(trace: Trace, state: dict[int, int]) -> Trace:
     """Leave state alone that only its own next value is made from.
 
-    Parameters
-    ----------
-    trace : Trace
-        What was recorded.
-    state : dict of int to int
-        Number of an output to the number of the input that it replaces, for what nobody
-        looks at between steps or at the end.
-
-    Returns
-    -------
-    Trace
-        A step count that the optimizer does not use, for one, is no longer counted.
+    `state` maps outputs to the inputs that they replace, by number, for what nobody looks at
+    between steps or at the end: a step count that the optimizer does not use, for one, is no
+    longer counted.
     """
     outputs = list(trace.outputs)
-    for number, home in state.items():
-        kept = trace.inputs[home]
-        rest = _live([], trace.nodes, outputs[:number] + outputs[number + 1 :], None)
-        if all(kept not in node.parents() for node in rest.nodes):
-            outputs[number] = kept
-    return _live(trace.inputs, trace.nodes, outputs, trace.result)
+    for number, replaced in state.items():
+        old = trace.inputs[replaced]
+        rest = live([], trace.nodes, outputs[:number] + outputs[number + 1 :])
+        if all(old not in node.parents() for node in rest.nodes):
+            outputs[number] = old
+    return live(trace.inputs, trace.nodes, outputs)

@@ -10,6 +10,9 @@ from xpnn.functional.activations import (
     ACTIVATIONS,
     ActivationRule,
     activation_rule,
+    dropout,
+    dropout_backward,
+    dropout_mask,
     elu,
     elu_backward,
     gelu,
@@ -37,30 +40,30 @@ from xpnn.functional.activations import (
     tanh,
     tanh_backward,
 )
-from xpnn.functional.dropout import dropout, dropout_backward, dropout_mask
-from xpnn.functional.encoding import one_hot
-from xpnn.functional.initializers import (
+from xpnn.functional.linear import (
     INITIALIZERS,
+    clip_by_norm,
     glorot_normal,
     glorot_uniform,
     he_normal,
     he_uniform,
     initializer,
-    normal,
-    uniform,
-    zeros,
-)
-from xpnn.functional.linear import (
+    l2_penalty,
+    l2_penalty_backward,
     linear,
     linear_backward,
     linear_bias_gradient,
     linear_input_gradient,
     linear_weight_gradient,
+    normal,
+    uniform,
+    zeros,
 )
 from xpnn.functional.losses import (
     LOSSES,
     CustomLoss,
     LossRule,
+    accuracy,
     binary_cross_entropy,
     binary_cross_entropy_backward,
     hinge,
@@ -72,6 +75,7 @@ from xpnn.functional.losses import (
     mean_absolute_error_backward,
     mean_squared_error,
     mean_squared_error_backward,
+    one_hot,
     poisson,
     poisson_backward,
     softmax_cross_entropy,
@@ -79,8 +83,6 @@ from xpnn.functional.losses import (
     sum_squared_errors,
     sum_squared_errors_backward,
 )
-from xpnn.functional.metrics import accuracy
-from xpnn.functional.regularization import clip_by_norm, l2_penalty, l2_penalty_backward
 
 __all__ = [
     "ACTIVATIONS",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from xpnn.backends import (
@@ -48,7 +48,7 @@ def upcast_half_gradient(function: Callable[P, R]) -> Callable[P, R]:
     A gradient cut off at the largest float16 would look like any other; an infinite one
     tells a training that scales its loss to take a smaller scale.
     """
-    return _wrap(function, _narrow_or_overflow)
+    return _wrap(function, partial(narrow, clip=False))
 
 
 def upcast_half_loss(function: Callable[P, R]) -> Callable[P, R]:
@@ -70,8 +70,8 @@ def _wrap(
         half = None if finish is None else _half_dtype(args[0] if args else kwargs.get(names[0]))
         if half is None:
             return function(*args, xp=xp, **kwargs)
-        args = tuple(_widen(x, xp) for x in args)
-        kwargs = {name: _widen(x, xp) for name, x in kwargs.items()}
+        args = tuple(widen(x, xp) for x in args)
+        kwargs = {name: widen(x, xp) for name, x in kwargs.items()}
         assert finish is not None
         return finish(function(*args, xp=xp, **kwargs), half, xp)
 
@@ -82,47 +82,39 @@ def _find_placement(
     names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Namespace, Device]:
     given = dict(zip(names, args, strict=False)) | kwargs
-    arrays = {names[0]: _first_leaf(given.get(names[0]))}
-    arrays |= {name: x for name, x in given.items() if name != names[0] and _is_array(x)}
-    return placement(**arrays)
-
-
-def _first_leaf(value: Any) -> Any:
-    while isinstance(value, tuple) and value:
-        value = value[0]
-    return value
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "dtype") and hasattr(value, "shape")
+    first = given.get(names[0])
+    while isinstance(first, tuple) and first:
+        first = first[0]
+    arrays = {name: x for name, x in given.items() if hasattr(x, "dtype") and hasattr(x, "shape")}
+    return placement(**({names[0]: first} | arrays))
 
 
 def _half_dtype(value: Any) -> DType | None:
-    value = _first_leaf(value)
-    return value.dtype if _is_array(value) and is_half(value.dtype) else None
+    """Dtype of an array, or of the first one in a tuple, where it is one of 16 bits."""
+    while isinstance(value, tuple) and value:
+        value = value[0]
+    dtype = getattr(value, "dtype", None)
+    return dtype if dtype is not None and is_half(dtype) else None
 
 
-def _widen(value: Any, xp: Namespace) -> Any:
+def widen(value: Any, xp: Namespace) -> Any:
+    """Make float32 of 16-bit floats, in tuples or not; pass anything else on."""
     if isinstance(value, tuple):
-        return tuple(_widen(v, xp) for v in value)
-    if _is_array(value) and is_half(value.dtype):
+        return tuple(widen(v, xp) for v in value)
+    if hasattr(value, "dtype") and is_half(value.dtype):
         return xp.astype(value, xp.float32)
     return value
 
 
-def narrow(value: Any, dtype: DType, xp: Namespace) -> Any:
-    """Round float32 arrays, in tuples or not, to the nearest finite number of a 16-bit dtype."""
+def narrow(value: Any, dtype: DType, xp: Namespace, *, clip: bool = True) -> Any:
+    """Round float32 arrays, in tuples or not, to a 16-bit dtype; by default to finite numbers."""
     if isinstance(value, tuple):
-        return tuple(narrow(v, dtype, xp) for v in value)
-    if not _is_array(value) or dtype_name(value.dtype) != "float32":
+        return tuple(narrow(v, dtype, xp, clip=clip) for v in value)
+    if not hasattr(value, "dtype") or dtype_name(value.dtype) != "float32":
         return value
-    largest = largest_of(dtype, xp)
-    return xp.astype(xp.minimum(xp.maximum(value, -largest), largest), dtype)
-
-
-def _narrow_or_overflow(value: Any, dtype: DType, xp: Namespace) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_narrow_or_overflow(v, dtype, xp) for v in value)
+    if clip:
+        largest = largest_of(dtype, xp)
+        value = xp.minimum(xp.maximum(value, -largest), largest)
     return xp.astype(value, dtype)
 
 

@@ -9,6 +9,9 @@ rows, ``sum(weight * row loss) / sum(weight)``, and 0 where all weights are 0; w
 ``reduction="sum"`` it is ``sum(weight * row loss)``, and dscores is the gradient of that.
 `sum_squared_errors` is always a sum. In each, `xp` is the namespace of the arrays (default:
 looked up), and shapes that do not fit are a ValueError: nothing is broadcast.
+
+With them what labels need: one-hot encoding, and `accuracy`. For everything else (confusion
+matrix, ROC, ...) copy predictions to the host and use `sklearn.metrics`.
 """
 
 from __future__ import annotations
@@ -18,20 +21,53 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from xpnn.backends import Array, Namespace
+from xpnn.backends import Array, DType, Namespace, default_float, device_of, namespace, on_device
 from xpnn.functional.activations import sigmoid, softmax, softplus
-from xpnn.functional.encoding import one_hot
-from xpnn.functional.half_precision import exp_limit, total, upcast_half, upcast_half_loss
+from xpnn.functional.half_precision import (
+    exp_limit,
+    find_namespace,
+    total,
+    upcast_half,
+    upcast_half_loss,
+)
 
 LossResult = tuple[Array, Any]
-
-
 KINDS = ("multiclass", "binary", "regression")
 REDUCTIONS = ("mean", "sum")
 
 
-def _check_shapes(scores: Array, targets: Array, sample_weight: Array | None) -> None:
-    """Refuse what NumPy would broadcast: (n, 1) against (n,) is an n x n table."""
+def one_hot(labels: Array, classes: int, *, dtype: DType = None, xp: Namespace = None) -> Array:
+    """Rows of zeros with a 1 in the label's place.
+
+    Parameters
+    ----------
+    labels : array of integers, shape (n,)
+        Values in ``0 .. classes - 1``; others give a row of zeros.
+    classes : int
+        Number of columns.
+    dtype : dtype, optional
+        Default: the library's default float.
+    xp : module, optional
+        Namespace of `labels`; default, looked up.
+
+    Returns
+    -------
+    array, shape (n, classes)
+    """
+    xp = xp or namespace(labels=labels)
+    device = device_of(labels)
+    # Not in the labels' dtype: int8 cannot hold 200 classes.
+    with on_device(device):
+        columns = xp.arange(classes, device=device)
+        hits = columns[None, :] == xp.astype(labels, columns.dtype, copy=False)[:, None]
+        return xp.astype(hits, default_float(xp, device) if dtype is None else dtype)
+
+
+def _as_targets(scores: Array, targets: Array, sample_weight: Array | None, xp: Namespace) -> Array:
+    """Return the targets in the dtype of the scores.
+
+    Refuse what NumPy would broadcast: (n, 1) against (n,) is an n x n table.
+    """
     shape = tuple(scores.shape)
     if len(shape) != 2:
         raise ValueError(f"scores has shape {shape}; expected (rows, outputs)")
@@ -44,11 +80,6 @@ def _check_shapes(scores: Array, targets: Array, sample_weight: Array | None) ->
             f"sample_weight has shape {tuple(sample_weight.shape)}; expected {shape[:1]}, one "
             "weight for each row of scores"
         )
-
-
-def _as_targets(scores: Array, targets: Array, sample_weight: Array | None, xp: Namespace) -> Array:
-    """Check the shapes; return the targets in the dtype of the scores."""
-    _check_shapes(scores, targets, sample_weight)
     return xp.astype(targets, scores.dtype, copy=False)
 
 
@@ -56,16 +87,14 @@ def _as_distributions(
     scores: Array, targets: Array, sample_weight: Array | None, xp: Namespace
 ) -> Array:
     """Do the same for classes, where integer labels become rows of 0 and 1."""
-    if targets.ndim != 1:
-        return _as_targets(scores, targets, sample_weight, xp)
-    if tuple(targets.shape) != tuple(scores.shape[:1]):
-        raise ValueError(
-            f"targets has shape {tuple(targets.shape)}; expected {tuple(scores.shape[:1])}, one "
-            "label for each row of scores"
-        )
-    t = one_hot(targets, scores.shape[1], dtype=scores.dtype, xp=xp)
-    _check_shapes(scores, t, sample_weight)
-    return t
+    if targets.ndim == 1:
+        if tuple(targets.shape) != tuple(scores.shape[:1]):
+            raise ValueError(
+                f"targets has shape {tuple(targets.shape)}; expected {tuple(scores.shape[:1])}, "
+                "one label for each row of scores"
+            )
+        targets = one_hot(targets, scores.shape[1], dtype=scores.dtype, xp=xp)
+    return _as_targets(scores, targets, sample_weight, xp)
 
 
 def _row_weights(
@@ -105,19 +134,14 @@ def sum_squared_errors(
 @upcast_half
 def sum_squared_errors_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``2 * weight * (scores - targets)``."""
-    (weighted,) = saved
-    return 2.0 * weighted
+    return 2.0 * saved[0]
 
 
 @upcast_half_loss
 def mean_squared_error(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """Mean over rows and outputs of ``(scores - targets)**2``."""
     error = scores - _as_targets(scores, targets, sample_weight, xp)
     weights = _row_weights(scores, sample_weight, reduction, xp, 1.0 / scores.shape[1])
@@ -128,19 +152,14 @@ def mean_squared_error(
 @upcast_half
 def mean_squared_error_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``2 * w * (scores - targets) / outputs`` with the row's share or weight w."""
-    (weighted,) = saved
-    return 2.0 * weighted
+    return 2.0 * saved[0]
 
 
 @upcast_half_loss
 def mean_absolute_error(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """Mean over rows and outputs of ``|scores - targets|``."""
     error = scores - _as_targets(scores, targets, sample_weight, xp)
     weights = _row_weights(scores, sample_weight, reduction, xp, 1.0 / scores.shape[1])
@@ -151,20 +170,14 @@ def mean_absolute_error(
 @upcast_half
 def mean_absolute_error_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * sign(scores - targets) / outputs``; 0 where they are equal."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def huber(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    delta: float = 1.0,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    delta: float = 1.0, reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """Mean of ``e**2 / 2`` where ``|e| <= delta``, else ``delta * (|e| - delta / 2)``.
 
     Huber (1964), equation 2.12, with ``e = scores - targets``.
@@ -180,21 +193,15 @@ def huber(
 @upcast_half
 def huber_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * clip(scores - targets, -delta, delta) / outputs``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def binary_cross_entropy(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    label_smoothing: float = 0.0,
-    largest: float | None = None,
-    reduction: str = "mean",
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    label_smoothing: float = 0.0, largest: float | None = None, reduction: str = "mean",
     xp: Namespace = None,
-) -> LossResult:
+) -> LossResult:  # fmt: skip
     """``-t * log(p) - (1 - t) * log(1 - p)`` with ``p = sigmoid(score)``, summed over outputs.
 
     Several outputs are independent binary targets (multi-label). Computed as
@@ -216,21 +223,15 @@ def binary_cross_entropy(
 @upcast_half
 def binary_cross_entropy_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * (sigmoid(score) - t)``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def softmax_cross_entropy(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    label_smoothing: float = 0.0,
-    largest: float | None = None,
-    reduction: str = "mean",
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    label_smoothing: float = 0.0, largest: float | None = None, reduction: str = "mean",
     xp: Namespace = None,
-) -> LossResult:
+) -> LossResult:  # fmt: skip
     """``-sum_k t_k * log(softmax(scores)_k)``.
 
     `targets` are integer labels of shape (n,) or probabilities of shape (n, classes).
@@ -258,19 +259,14 @@ def softmax_cross_entropy(
 @upcast_half
 def softmax_cross_entropy_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * (softmax(scores) - t)``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def hinge(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """``max(0, 1 - s * score)`` summed over outputs, with ``s = +1`` for target 1, -1 for 0.
 
     Several outputs mean one class against the rest. Hastie, Tibshirani & Friedman (2009),
@@ -287,19 +283,14 @@ def hinge(
 @upcast_half
 def hinge_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``-w * s`` where the margin is broken, else 0."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half_loss
 def poisson(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    reduction: str = "mean",
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    reduction: str = "mean", xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     """``exp(score) - t * score``, the mean over rows and outputs, for counts `t`.
 
     The negative log-likelihood of ``Poisson(exp(score))`` up to ``log(t!)``
@@ -319,8 +310,7 @@ def poisson(
 @upcast_half
 def poisson_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """``w * (exp(score) - t) / outputs``."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 @upcast_half
@@ -431,14 +421,9 @@ class CustomLoss:
 
 @upcast_half_loss
 def _custom_loss(
-    scores: Array,
-    targets: Array,
-    sample_weight: Array | None = None,
-    *,
-    custom: CustomLoss,
-    reduction: str,
-    xp: Namespace = None,
-) -> LossResult:
+    scores: Array, targets: Array, sample_weight: Array | None = None, *,
+    custom: CustomLoss, reduction: str, xp: Namespace = None,
+) -> LossResult:  # fmt: skip
     as_targets = _as_distributions if custom.kind == "multiclass" else _as_targets
     targets = as_targets(scores, targets, sample_weight, xp)
     losses = custom.forward(scores, targets, xp=xp)
@@ -459,8 +444,7 @@ def _custom_loss(
 @upcast_half
 def custom_loss_backward(saved: Any, *, xp: Namespace = None) -> Array:
     """The gradients that a custom loss gave, times the weights of the rows."""
-    (dscores,) = saved
-    return dscores
+    return saved[0]
 
 
 LOSSES: dict[str, LossRule] = {
@@ -496,3 +480,28 @@ def loss_rule(loss: str | CustomLoss) -> LossRule:
     if loss not in LOSSES:
         raise ValueError(f"loss={loss!r} is not known; expected one of {', '.join(LOSSES)}")
     return LOSSES[loss]
+
+
+@find_namespace
+def accuracy(
+    predicted: Array, labels: Array, *, dtype: DType = None, xp: Namespace = None
+) -> Array:
+    """Share of equal entries.
+
+    Parameters
+    ----------
+    predicted, labels : array, shape (n,) or (n, outputs)
+        Integers or booleans. With several outputs a row counts where all are right.
+    dtype : dtype, optional
+        Dtype of the result; default, float32.
+    xp : module, optional
+        Namespace of the arrays; default, looked up.
+
+    Returns
+    -------
+    array, 0-d
+    """
+    right = predicted == labels
+    if right.ndim > 1:
+        right = xp.all(right, axis=1)
+    return xp.mean(xp.astype(right, dtype if dtype is not None else xp.float32))

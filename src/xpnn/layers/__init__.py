@@ -4,7 +4,6 @@ A network is a `Chain`, a layer made of layers. To write your own, see `Layer`: 
 dataclass with `forward` and `backward` is all that training and the engine ask for.
 """
 
-from xpnn.layers.activation import Activation
 from xpnn.layers.base import (
     Layer,
     Parameter,
@@ -17,10 +16,7 @@ from xpnn.layers.base import (
     walk,
 )
 from xpnn.layers.chain import Chain, LayerSpec, chain
-from xpnn.layers.custom import CustomActivation
-from xpnn.layers.dense import Dense
-from xpnn.layers.dropout import Dropout
-from xpnn.layers.raw_error import RawErrorDense
+from xpnn.layers.core import Activation, CustomActivation, Dense, Dropout, RawErrorDense
 
 __all__ = [
     "Activation",

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 from xpnn.backends import Array, HostGenerator, Namespace, host
@@ -137,19 +138,24 @@ def walk(tree: Tree) -> Iterator[Any]:
         yield tree
 
 
+def map_leaves(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    """Apply a function to the leaves of nested tuples, in order."""
+    if isinstance(tree, tuple):
+        return tuple(map(partial(map_leaves, function), tree))
+    return function(tree)
+
+
 def place(tree: Tree) -> Tree:
     """Give every `Parameter` of nested tuples its offset in the flat vector."""
     offset = 0
 
-    def put(branch: Tree) -> Tree:
+    def put(parameter: Parameter) -> Parameter:
         nonlocal offset
-        if isinstance(branch, tuple):
-            return tuple(put(b) for b in branch)
-        placed = replace(branch, offset=offset)
-        offset += branch.size
+        placed = replace(parameter, offset=offset)
+        offset += parameter.size
         return placed
 
-    return put(tree)
+    return map_leaves(put, tree)
 
 
 def size(tree: Tree) -> int:
@@ -165,9 +171,7 @@ def draw(tree: Tree, rng: HostGenerator) -> Array:
 
 def unflatten(tree: Tree, theta: Array, *, xp: Namespace) -> Tree:
     """Cut `theta` into the arrays of the parameters: views where the library has them."""
-    if isinstance(tree, tuple):
-        return tuple(unflatten(branch, theta, xp=xp) for branch in tree)
-    return xp.reshape(theta[tree.offset : tree.offset + tree.size], tree.shape)
+    return map_leaves(lambda p: xp.reshape(theta[p.offset : p.offset + p.size], p.shape), tree)
 
 
 def flatten(arrays: Tree, *, xp: Namespace) -> Array:

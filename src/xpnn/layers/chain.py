@@ -8,19 +8,12 @@ from numbers import Integral
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional.checked_numbers import is_integer
-from xpnn.layers.activation import Activation
-from xpnn.layers.base import Layer, Parameter, Tree, walk
-from xpnn.layers.dense import Dense
+from xpnn.layers.base import Layer, Parameter, Tree, map_leaves, walk
+from xpnn.layers.core import Activation, Dense
 
 LayerSpec = Layer | int | str
 
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "softplus"})
-
-
-def _renamed(tree: Tree, prefix: str) -> Tree:
-    if isinstance(tree, Parameter):
-        return replace(tree, name=prefix + tree.name)
-    return tuple(_renamed(branch, prefix) for branch in tree)
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,18 +45,21 @@ class Chain(Layer):
 
     def parameters(self, inputs: int) -> Tree:
         """One tuple for each layer, names prefixed with the layer's number."""
-        return tuple(
-            _renamed(layer.parameters(width), f"{i}.")
-            for i, (layer, width) in enumerate(zip(self.layers, self.widths(inputs), strict=False))
-        )
+        found = []
+        for i, (layer, width) in enumerate(zip(self.layers, self.widths(inputs), strict=False)):
+
+            def named(parameter: Parameter, number: int = i) -> Parameter:
+                return replace(parameter, name=f"{number}.{parameter.name}")
+
+            found.append(map_leaves(named, layer.parameters(width)))
+        return tuple(found)
 
     def noise(self, inputs: int, rows: int) -> Tree:
         """One entry for each layer; None where no layer wants any."""
-        shapes = tuple(
-            layer.noise(width, rows)
-            for layer, width in zip(self.layers, self.widths(inputs), strict=False)
-        )
-        return shapes if any(shape is not None for shape in shapes) else None
+        shapes = []
+        for layer, width in zip(self.layers, self.widths(inputs), strict=False):
+            shapes.append(layer.noise(width, rows))
+        return None if shapes.count(None) == len(shapes) else tuple(shapes)
 
     def forward(self, params: Tree, x: Array, noise: Tree, *, xp: Namespace) -> tuple[Array, Tree]:
         """Apply each layer to the output of the one before; see `Layer.forward`."""
@@ -82,7 +78,7 @@ class Chain(Layer):
         dx: Array | None = dy
         for i in range(len(self.layers) - 1, -1, -1):
             # Nothing below the first layer with parameters wants a gradient.
-            wanted = input_gradient or any(True for _ in walk(params[:i]))
+            wanted = input_gradient or next(walk(params[:i]), None) is not None
             if dx is None:
                 gradients.append(params[i])  # holds no array, and so does its gradient
                 continue

@@ -5,16 +5,15 @@ An optimizer is two pure functions on one vector: ``init(theta) -> state`` and
 it, such as clipping, is put there by `chain`.
 """
 
-from xpnn.optimizers.adaptive import Adam, AdamW, RMSprop
-from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.chain import (
+    LossScaler,
     OptimizerChain,
     Transformation,
     add_decayed_weights,
     chain,
     clip_by_global_norm,
 )
-from xpnn.optimizers.loss_scaler import LossScaler
+from xpnn.optimizers.descent import SGD, Adam, AdamW, Optimizer, RMSprop, State
 from xpnn.optimizers.schedules import (
     Constant,
     CosineWarmup,
@@ -25,7 +24,6 @@ from xpnn.optimizers.schedules import (
     StepDecay,
     as_schedule,
 )
-from xpnn.optimizers.sgd import SGD
 
 __all__ = [
     "SGD",

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from xpnn.engine.cuda.groups import along_rows
 from xpnn.engine.cuda.source import common_dtype
-from xpnn.engine.schedule import is_elementwise
-from xpnn.engine.trace import Node, Trace, without_unread
+from xpnn.engine.trace import Node, Trace, live
 
 PTX = """\
 __device__ unsigned short to_float16(float a) {
@@ -58,17 +57,7 @@ def _narrow(node: Node) -> Node:
 def read_halves(trace: Trace) -> Trace:
     """Let everything read the 16-bit floats themselves, and widen them while it reads.
 
-    So nobody writes a float32 down that is one of 16 bits.
-
-    Parameters
-    ----------
-    trace : Trace
-        What was recorded; its nodes are changed.
-
-    Returns
-    -------
-    Trace
-        The same function.
+    So nobody writes a float32 down that is one of 16 bits. The trace's nodes are changed.
     """
     nodes: list[Node] = []
     for node in trace.nodes:
@@ -76,18 +65,18 @@ def read_halves(trace: Trace) -> Trace:
         if node.op in ("matmul", "sum") and str(node.value.dtype) == "float32":
             if len({i.value.dtype for i in narrow}) == 1:
                 node.inputs = tuple(narrow)
-        elif is_elementwise(node) or along_rows(node):
+        elif node.is_elementwise or along_rows(node):
             node.inputs = tuple(
                 given if source is given else _widened(source, given, node, nodes)
                 for source, given in zip(narrow, node.inputs, strict=True)
             )
         nodes.append(node)
-    return without_unread(Trace(trace.inputs, nodes, trace.outputs, trace.result), {})
+    return live(trace.inputs, nodes, trace.outputs)
 
 
 def _widened(source: Node, given: Node, reader: Node, nodes: list[Node]) -> Node:
     """Widen for one reader: just before it, so that they share a kernel, or as it reads."""
-    spread = given.shape != reader.shape and is_elementwise(reader)
+    spread = given.shape != reader.shape and reader.is_elementwise
     if spread and str(common_dtype(reader)) == str(reader.value.dtype) == "float32":
         return source
     nodes.append(Node("astype", (source,), given.attributes, given.value))

@@ -5,14 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import is_, itemgetter
 from typing import Any
 
 from xpnn.backends import Array, Device, DType, Feeder, Namespace, host, is_refusal
-from xpnn.engine.cuda.fetch import fetch, tick
-from xpnn.engine.cuda.plan import CudaPlan, Stretch, in_turn, make_cuda_plan
-from xpnn.engine.run_numpy import Names, first_drawn, labels_of
-from xpnn.engine.run_pure import HostRows, Noise, PureRunner, Update, batches, part_of
+from xpnn.engine.cuda.plan import CudaPlan, Segment, in_turn, make_cuda_plan
+from xpnn.engine.cuda.source import fetch, tick
+from xpnn.engine.replay import labels_of
+from xpnn.engine.run_pure import (
+    HostRows,
+    Names,
+    Noise,
+    PureRunner,
+    Update,
+    batches,
+    first_drawn,
+    on_host,
+)
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
 from xpnn.engine.trees import leaves, map_tree
 
@@ -39,60 +48,49 @@ class _Bound:
     sums: int
     direct: bool
     sent: bool = False
-    stretches: list[Stretch] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
     reads: list[Any] = field(default_factory=list)
     ran: bool = False
     graphs: dict[int, Callable[[], None]] = field(default_factory=dict)  # by number of steps
 
     def room(self, number: int, left: int) -> int:
         """Say how many steps may be in one graph, from `number` on with `left` of this size."""
-        if self.plan.meets or self.sent:
+        if self.plan.all_reduces or self.sent:
             return 1
         if self.noise:  # theirs has to be there before they start
             left = min(left, len(self.ahead[0]) - number % len(self.ahead[0]))
         return min(left, STEPS)
 
 
-class CudaRunner:
+class CudaRunner(PureRunner):
     """Starts an update's kernels on buffers that it owns.
 
     The order of the rows, the rates and the number of the step are on the GPU, so that
     every step is the same launches: one CUDA graph, of one step or of several. Nothing
     waits for the GPU.
 
-    Parameters
-    ----------
-    make_update, carry, columns, xp, dtype, names
-        As in `xpnn.engine.run_numpy.NumpyRunner`.
-    device : object
-        Where the data is.
-    cuda : CupyDevice
-        The same as the engine uses it.
-    careful : bool, default False
-        Whether the update runs as it is where CUDA refuses to compile or to start it.
-    feeder : Feeder, optional
-        Sends rows that stay on the host, while the step before still runs.
+    `cuda` is the device as the engine uses it. A `careful` runner runs the update as it is where
+    CUDA refuses to compile or to start it. For the rest see `PureRunner` and `NumpyRunner`.
     """
+
+    mode = "auto"
 
     def __init__(
         self, make_update: Callable[[Namespace], Update], carry: Any, columns: Any, xp: Namespace,
         device: Device, dtype: DType, cuda: Any, names: Names | None = None,
         careful: bool = False, feeder: Feeder | None = None,
     ) -> None:  # fmt: skip
-        self.names = names or (
-            [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(len(columns))],
-        )  # fmt: skip
-        self.make_update, self.columns, self.xp = make_update, columns, xp
-        self.device, self.dtype, self.cuda = device, host.dtype(dtype), cuda
-        self.carry, self.careful = map_tree(self._copy, carry), careful
+        super().__init__(make_update(xp), carry, columns, xp, device, host.dtype(dtype), feeder)
+        self.make_update, self.names, self.cuda, self.careful = make_update, names, cuda, careful
         self.given: Any = carry  # until the first step
+        self.carry = map_tree(self._copy, carry)
         self.bound: dict[tuple[int, int, bool], _Bound] = {}
         self.totals: dict[int, tuple[Any, ...]] = {}
         self.count = cuda.empty((1,), host.dtype("int64"))
         self.order = cuda.empty((1,), host.dtype("int64"))
         self.rates = cuda.empty((1,), self.dtype)
-        self.reason, self.feeder = "", feeder
-        self._pure: PureRunner | None = None
+        self.reason = ""
+        self.pure = False  # whether the update runs as it is
 
     def _copy(self, array: Array) -> Array:
         place = self.cuda.empty(tuple(array.shape), array.dtype)
@@ -111,14 +109,10 @@ class CudaRunner:
         noise, totals = map_tree(stand, drawn), self._totals(sums)
         batch = (*columns, noise, host.empty((), self.dtype))
         arguments = (map_tree(stand, self.carry), map_tree(stand, totals), batch)
-        carried = len(leaves(arguments[:2]))
-        labels = [
-            *labels_of(self.names[0], self.carry),
-            *labels_of(["sum"], (totals,)),
-            *labels_of([*self.names[1], "noise", "rate"], batch),
-        ]
+        labels = labels_of(self.names, self.carry, totals, batch)
         plan = make_cuda_plan(
-            self.make_update(NAMESPACE), arguments, labels, {i: i for i in range(carried)},
+            self.make_update(NAMESPACE), arguments, labels,
+            {i: i for i in range(len(leaves(arguments[:2])))},
             [len(leaves(self.carry)) - 1], lambda: self.cuda.no_graph,
         )  # fmt: skip
         return plan, leaves(columns), leaves(noise)
@@ -136,7 +130,7 @@ class CudaRunner:
         return _Bound(
             plan, size, [] if direct else [make(c) for c in columns], [make(n) for n in noise],
             [make(n, ahead) for n in noise], self.cuda.empty((), self.dtype), sums, direct,
-            bool(self._on_host()),
+            bool(on_host(self.columns)),
         )  # fmt: skip
 
     def _bind_all(self, rows: int, size: int, direct: bool, drawn: Any, sums: int) -> None:
@@ -156,10 +150,7 @@ class CudaRunner:
     def plan(self, rows: int, noise: Noise, sums: int) -> CudaPlan:
         """Plan a batch of that many rows, and run nothing.
 
-        Raises
-        ------
-        UnknownOperationError
-            The engine has no rule for something that the update does.
+        Raises UnknownOperationError where the engine has no rule for something in the update.
         """
         return self._plan(rows, noise(rows), sums)[0]
 
@@ -170,45 +161,30 @@ class CudaRunner:
         before: tuple[Array, ...] | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
         """Go through the rows once; see `PureRunner.run`."""
-        if self._pure is not None:
-            return self._pure.run(rows, size, order, rates, noise, sums, before)
-        drawn = noise(min(size, rows))
-        direct = order is None and size >= rows and not self._on_host()
+        if self.pure:
+            return super().run(rows, size, order, rates, noise, sums, before)
         size = min(size, rows)
+        drawn = noise(size)
+        direct = order is None and size == rows and not on_host(self.columns)
+        numbers = host.arange(rows) if order is None else host.asarray(order)
         try:
             self._bind_all(rows, size, direct, drawn, sums)
-            self._put_numbers(rows, order, rates)
+            self.order = self._refilled(self.order, numbers)
+            self.rates = self._refilled(self.rates, host.asarray(rates))
             for bound in self.bound.values():
                 self._connect(bound)
             self._try_out()
         except Exception as error:
             self._fall_back(error)
-            return self.run(rows, size, order, rates, first_drawn(drawn, noise), sums, before)
+            return super().run(rows, size, order, rates, first_drawn(drawn, noise), sums, before)
         totals = self._totals(sums)
         for array in (*([] if before is not None else totals), self.count):
             self.cuda.zero(array)
         for array, place in zip(before or (), totals, strict=before is not None):
             if array is not place:
                 self.cuda.copy(array, place)
-        spans = batches(rows, size)
-        self._steps(spans, self._numbers(rows, order), first_drawn(drawn, noise), sums, direct)
+        self._steps(batches(rows, size), numbers, first_drawn(drawn, noise), sums, direct)
         return totals
-
-    def _on_host(self) -> list[int]:
-        """Say which columns stay on the host."""
-        return [i for i, c in enumerate(leaves(self.columns)) if isinstance(c, HostRows)]
-
-    @staticmethod
-    def _numbers(rows: int, order: Any) -> Any:
-        return host.arange(rows) if order is None else host.asarray(order)
-
-    def _bring(self, bound: _Bound, numbers: Any) -> None:
-        """Send the rows with these numbers of the columns that stay on the host."""
-        assert self.feeder is not None
-        data, where = leaves(self.columns), self._on_host()
-        sent = self.feeder.to_device([part_of(data[i], numbers) for i in where])
-        for i, array in zip(where, sent, strict=True):
-            self.cuda.copy(array, bound.columns[i])
 
     def _steps(
         self, spans: list[tuple[int, int]], order: Any, noise: Noise, sums: int, direct: bool
@@ -221,14 +197,21 @@ class CudaRunner:
             if bound.noise:
                 self._put_noise(bound, number, spans, noise)
             if bound.sent:
-                self._bring(bound, order[slice(*spans[number])])
+                sent = self._send(order[slice(*spans[number])])
+                for array, i in zip(sent, self._where(on_host=True), strict=True):
+                    self.cuda.copy(array, bound.columns[i])
             room = bound.room(number, max(whole - number, 1))
             if bound.ran:  # a kernel is loaded when it first does, which no graph can record
                 self._record(bound, room)
             together = max((steps for steps in bound.graphs if steps <= room), default=1)
-            bound.graphs.get(together, in_turn(bound.stretches))()
+            bound.graphs.get(together, in_turn(bound.segments))()
             bound.ran = True
             number += together
+
+    def _where(self, on_host: bool) -> list[int]:
+        """Say which columns stay on the host, or are on the device."""
+        data = leaves(self.columns)
+        return [i for i, c in enumerate(data) if isinstance(c, HostRows) is on_host]
 
     def _try_out(self) -> None:
         """Take a step of each batch size before the first, and forget it.
@@ -239,10 +222,10 @@ class CudaRunner:
             return
         self.cuda.zero(self.count)
         for bound in self.bound.values():
-            for stretch in bound.stretches:
+            for segment in bound.segments:
                 # Other processes may have batches of other sizes to try out.
-                if not stretch.meets:
-                    stretch.start()
+                if not segment.all_reduces:
+                    segment.start()
             bound.ran = True
             self.cuda.zero(self.count)
         for old, place in zip(leaves(self.given), leaves(self.carry), strict=True):
@@ -256,24 +239,19 @@ class CudaRunner:
 
         # What is recorded holds the memory, but not `bound`, which holds what is recorded.
         try:
-            if bound.plan.meets:
+            if bound.plan.all_reduces:
                 graphs = [
-                    one if one.meets else Stretch([self.cuda.graph(one.start)])
-                    for one in bound.stretches
+                    one if one.all_reduces else Segment([self.cuda.graph(one.start)])
+                    for one in bound.segments
                 ]
                 bound.graphs[steps] = in_turn(graphs)
             else:
-                bound.graphs[steps] = self.cuda.graph(in_turn(bound.stretches, steps))
+                bound.graphs[steps] = self.cuda.graph(in_turn(bound.segments, steps))
         except Exception as error:
             if not (is_refusal(error) or isinstance(error, NotImplementedError)):
                 raise
             bound.plan.no_graph = f"{type(error).__name__}: {error}"
             log.warning("no CUDA graph of a step: %s", bound.plan.no_graph)
-
-    def _put_numbers(self, rows: int, order: Any, rates: Sequence[float]) -> None:
-        """Bring the order of the rows and the rates to the GPU."""
-        self.order = self._refilled(self.order, self._numbers(rows, order))
-        self.rates = self._refilled(self.rates, host.asarray(rates))
 
     def _refilled(self, place: Any, values: Any) -> Any:
         """Fill an array, or a larger one in its place."""
@@ -296,10 +274,9 @@ class CudaRunner:
 
     def _connect(self, bound: _Bound) -> None:
         """Compile a step that reads the data, the order and the rates where they now are."""
-        data, on_host = leaves(self.columns), self._on_host()
-        here = [i for i in range(len(data)) if i not in on_host]
+        data, here = leaves(self.columns), self._where(on_host=False)
         reads = [self.order, self.rates, *(data[i] for i in here)]
-        if len(reads) == len(bound.reads) and all(map(_same, reads, bound.reads)):
+        if len(reads) == len(bound.reads) and all(map(is_, reads, bound.reads)):
             return
         columns = data if bound.direct else bound.columns
         if bound.direct:
@@ -311,7 +288,7 @@ class CudaRunner:
         )  # fmt: skip
         inputs = [*leaves((self.carry, self._totals(bound.sums))), *columns, *bound.noise]
         around = ([first], [tick(self.count)])
-        bound.stretches = bound.plan.bind(self.cuda, [*inputs, bound.rate], *around)
+        bound.segments = bound.plan.bind(self.cuda, [*inputs, bound.rate], *around)
         bound.reads, bound.graphs, bound.ran = reads, {}, False
 
     def _fall_back(self, error: Exception) -> None:
@@ -325,10 +302,7 @@ class CudaRunner:
             log.warning(self.reason)
         else:
             raise error
-        self._pure = PureRunner(
-            self.make_update(self.xp), self._now(), self.columns, self.xp, self.device, self.dtype,
-            self.feeder,
-        )  # fmt: skip
+        self.carry, self.given, self.pure = self._now(), None, True
 
     def _now(self) -> Any:
         """What the steps so far have led to; one that was only tried out is none of them."""
@@ -336,12 +310,8 @@ class CudaRunner:
 
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""
-        return self._pure.theta() if self._pure is not None else self._copy(self._now()[0])
+        return super().theta() if self.pure else self._copy(self._now()[0])
 
     def state(self) -> Any:
         """Copy all of the carry, for another runner to go on with."""
-        return self._pure.state() if self._pure is not None else map_tree(self._copy, self._now())
-
-
-def _same(a: Any, b: Any) -> bool:
-    return a is b
+        return self.carry if self.pure else map_tree(self._copy, self._now())

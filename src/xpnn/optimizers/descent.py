@@ -1,14 +1,113 @@
-"""Optimizers that give each parameter a step size of its own."""
+"""Optimizers: what one is, and those that descend along the gradient."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from xpnn.backends import Array, Namespace
 from xpnn.functional.checked_numbers import store_nonnegative, store_positive, store_share
-from xpnn.optimizers.base import Optimizer, State
 from xpnn.optimizers.schedules import Schedule, store_learning_rate
+
+State = tuple[Any, ...]
+"""Arrays in nested tuples."""
+
+
+class Optimizer(ABC):
+    """An optimizer; subclasses are frozen dataclasses of plain values.
+
+    `learning_rate` is a number or a `Schedule`. The training works it out before each step
+    and hands it to `update` as an array: a Python number would be frozen into a compiled
+    step.
+    """
+
+    learning_rate: float | Schedule
+
+    def init(self, theta: Array, *, xp: Namespace) -> State:
+        """Return the state before the first step: arrays in nested tuples; here none."""
+        return ()
+
+    def loss_scale(self, state: State) -> Array | float | None:
+        """Return what the loss is multiplied by before the backward pass; None for not at all."""
+        return None
+
+    @abstractmethod
+    def update(
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
+        xp: Namespace,
+    ) -> tuple[Array, State]:  # fmt: skip
+        """Take one step.
+
+        Parameters
+        ----------
+        theta : array, shape (parameters,)
+            All parameters of the network.
+        gradient : array, shape (parameters,)
+            Gradient of the loss.
+        state : tuple
+            From `init` or the step before.
+        learning_rate : array, 0-d
+            Learning rate of this step.
+        count : array, 0-d
+            Number of this step, 1 for the first.
+        xp : module
+            Namespace of the arrays.
+
+        Returns
+        -------
+        theta : array, shape (parameters,)
+        state : tuple
+        """
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """``v = momentum * v - learning_rate * gradient; theta = theta + v``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+        Size of the steps.
+    momentum : float, default 0
+        Share of the last step that is kept, 0 <= momentum < 1.
+    nesterov : bool, default False
+        Look ahead: the step is ``momentum * v - learning_rate * gradient`` with the new `v`.
+
+    References
+    ----------
+    Polyak (1964); Nesterov (1983), in the form of Sutskever et al. (2013), section 2, and
+    Bengio, Boulanger-Lewandowski & Pascanu (2013), equation 7.
+    """
+
+    learning_rate: float | Schedule = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        store_learning_rate(self)
+        store_share(self, "momentum")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=True needs momentum above 0; got momentum=0")
+
+    def init(self, theta: Array, *, xp: Namespace) -> State:
+        """Return the velocity, 0 at first; nothing without momentum."""
+        return (xp.zeros_like(theta),) if self.momentum else ()
+
+    def update(
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
+        xp: Namespace,
+    ) -> tuple[Array, State]:  # fmt: skip
+        """Take one step; see `Optimizer.update`."""
+        if not self.momentum:
+            return theta - learning_rate * gradient, ()
+        (velocity,) = state
+        pull = learning_rate * gradient
+        velocity = self.momentum * velocity - pull
+        if self.nesterov:
+            return theta + (self.momentum * velocity - pull), (velocity,)
+        return theta + velocity, (velocity,)
 
 
 @dataclass(frozen=True)
@@ -44,15 +143,9 @@ class RMSprop(Optimizer):
         return (xp.zeros_like(theta),)
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step; see `Optimizer.update`."""
         (squares,) = state
         squares = self.rho * squares + (1.0 - self.rho) * (gradient * gradient)
@@ -104,15 +197,9 @@ class Adam(Optimizer):
         return xp.zeros_like(theta), xp.zeros_like(theta)
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step; see `Optimizer.update`."""
         m, v = state
         m = self.beta1 * m + (1.0 - self.beta1) * gradient
@@ -151,15 +238,9 @@ class AdamW(Adam):
         store_nonnegative(self, "weight_decay")
 
     def update(
-        self,
-        theta: Array,
-        gradient: Array,
-        state: State,
-        learning_rate: Array,
-        count: Array,
-        *,
+        self, theta: Array, gradient: Array, state: State, learning_rate: Array, count: Array, *,
         xp: Namespace,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, State]:  # fmt: skip
         """Take one step; see `Optimizer.update`."""
         theta = theta * (1.0 - learning_rate * self.weight_decay)
         return super().update(theta, gradient, state, learning_rate, count, xp=xp)
