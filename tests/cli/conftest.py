@@ -35,7 +35,7 @@ def pandas():
 
 @pytest.fixture
 def pets(pandas):
-    """Numbers with holes, a category, yes/no, dates, and two columns to be learned."""
+    """Numbers with holes, a category, boolean, dates, and two columns to be learned."""
     random, rows = np.random.default_rng(0), 300
     age = random.gamma(2, 2.2, rows).round(1)
     kind = random.choice(["dog", "cat", "bird"], rows)
@@ -70,7 +70,7 @@ def trained(xpnn, folder):
         "--target",
         "adopted",
         "--as",
-        "days=left out",
+        "days=ignored",
         "--hidden",
         "16",
         "--learning-rate",

@@ -25,15 +25,15 @@ def machine(answer):
 
 def test_train_says_what_columns_are_and_how_good_the_model_is(xpnn, folder):
     code, out, err = xpnn(
-        "train", "pets.csv", "-t", "adopted", "--as", "days=left out", *FAST, "--plot"
+        "train", "pets.csv", "-t", "adopted", "--as", "days=ignored", *FAST, "--plot"
     )
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].startswith("age: number, ")
+    assert lines[0].startswith("age: numeric, ")
     assert lines[1].startswith("kind: category of 3, ")
-    assert lines[2] == "tame: yes/no"
+    assert lines[2] == "tame: boolean"
     assert lines[3] == "arrived: date, as year, month, weekday, days since 1970"
-    assert lines[4] == "days: left out, as was asked for"
+    assert lines[4] == "days: ignored, as was asked for"
     assert lines[5].startswith("adopted: target, 2 classes: home, waits")
     assert "rows: 216 for training, 24 for validation" in out
     assert "baseline (majority class, " in out
@@ -69,7 +69,7 @@ def test_a_classification_goes_round(xpnn, trained, pandas):
     told = machine(xpnn("inspect", "pets.safetensors", "--json"))
     assert told["class"] == "TableModel"
     assert told["parameters"] == sum(p.size for p in [*model.estimator.coefs_]) + 17
-    assert [column["kind"] for column in told["columns"]][:2] == ["number", "category"]
+    assert [column["kind"] for column in told["columns"]][:2] == ["numeric", "category"]
     assert told["record"]["options"]["hidden_layer_sizes"] == [16]
     assert told["written_by"] == library.__version__
     code, out, _ = xpnn("inspect", "pets.safetensors")
@@ -87,7 +87,7 @@ def test_a_classification_goes_round(xpnn, trained, pandas):
 
 def test_a_regression_goes_round(xpnn, folder, pandas):
     told = machine(
-        xpnn("train", "pets.csv", "-t", "days", "--as", "adopted=left out", *FAST, "--json")
+        xpnn("train", "pets.csv", "-t", "days", "--as", "adopted=ignored", *FAST, "--json")
     )
     assert (told["task"], told["model"]) == ("regress", "pets.safetensors")
     assert len(told["record"]["history"]["loss"]) == told["epochs"]
@@ -237,9 +237,9 @@ def test_the_picture_that_fits(xpnn, trained):
     assert machine(xpnn("plot", "pets.safetensors", "--json"))["kind"] == "loss"
     told = machine(xpnn("plot", "pets.safetensors", "--data", "new.csv", "--json"))
     assert told["kind"] == "confusion"
-    words = ["--as", "kind=left out", "--as", "tame=left out", "--as", "adopted=left out"]
+    words = ["--as", "kind=ignored", "--as", "tame=ignored", "--as", "adopted=ignored"]
     xpnn("train", "pets.csv", "-t", "days", *words, "--epochs", "2", "-o", "p.st", "-q",
-         "--as", "arrived=left out")  # fmt: skip
+         "--as", "arrived=ignored")  # fmt: skip
     code, _, err = xpnn("plot", "p.st", "-k", "regions", "--data", "new.csv")
     assert code == 2
     assert "a model of exactly two columns of numbers; this one uses 1" in err

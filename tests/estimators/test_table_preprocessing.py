@@ -88,7 +88,7 @@ def test_it_is_what_scikit_learns_pipeline_gives(table):
 
 
 def test_names_of_features(table):
-    made = TablePreprocessing({"street": "left out"}).fit(table)
+    made = TablePreprocessing({"street": "ignored"}).fit(table)
     assert made.feature_names == [
         "age", "size", "member", "signed year", "signed month", "signed weekday",
         "signed days since 1970", "age missing", "city missing", "city=Oslo", "city=Rome",
@@ -194,7 +194,7 @@ def test_extreme_numbers(pandas):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ({"a": [1, 1]}, "no column to learn from:\na: left out, constant: 1"),
+        ({"a": [1, 1]}, "no column to learn from:\na: ignored, constant: 1"),
         ({"a": []}, "the table has no rows"),
     ],
 )
@@ -234,7 +234,7 @@ def test_bad_configs_are_refused(table):
         ({**good, "columns": ["a"]}, "column 1 is a; expected its name and kind"),
         ({**good, "columns": good["columns"] * 2}, "there are two columns 'age'"),
         (changed(good, age, code="import os"), "has the field 'code'; expected name, kind"),
-        (changed(good, age, kind="object"), "kind is 'object'; expected one of number"),
+        (changed(good, age, kind="object"), "kind is 'object'; expected one of numeric"),
         (changed(good, age, name=5), "name is 5; expected a str"),
         (changed(good, age, mean=[]), "mean has 0 numbers; expected 1"),
         (changed(good, age, mean=["1"]), "mean is '1'; expected a float"),
@@ -244,7 +244,7 @@ def test_bad_configs_are_refused(table):
         (changed(good, age, fill=1.0), "fill is 1.0; expected a list"),
         (changed(good, age, flag=1), "flag is 1; expected a bool"),
         (changed(good, age, missing=-1), "missing is -1; expected 0 or more"),
-        (changed(good, age, categories=["a"]), "of the kind 'number' has categories"),
+        (changed(good, age, categories=["a"]), "of the kind 'numeric' has categories"),
         (changed(good, city, categories=["b", "a"]), "categories are not sorted"),
         (changed(good, city, categories=[], rare=False), "a category without categories"),
         (changed(good, city, flag=True), "flag is True, but it has no numbers"),
@@ -258,7 +258,7 @@ def test_bad_configs_are_refused(table):
 
 
 def test_kinds_reach_the_preprocessing(table):
-    made = TablePreprocessing({"size": "category", "same": "number"}).fit(table)
+    made = TablePreprocessing({"size": "category", "same": "numeric"}).fit(table)
     assert "size=7" in made.feature_names
-    assert [c.kind for c in made.columns if c.name == "same"] == ["number"]
+    assert [c.kind for c in made.columns if c.name == "same"] == ["numeric"]
     assert [c.name for c in made.columns] == [c.name for c in learn_columns(table)]

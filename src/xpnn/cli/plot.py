@@ -78,7 +78,7 @@ def _options(model: Any, kind: str) -> dict[str, Any]:
         return {}
     target, names = model._target(), model.preprocessing.feature_names
     # Pixels are shown as images, where the names would ask for a table.
-    pixels = all(column.kind in ("pixel", "left out") for column in model.preprocessing.columns)
+    pixels = all(column.kind in ("image", "ignored") for column in model.preprocessing.columns)
     if kind == "weights":
         return {"names": None if pixels and len(names) == _pixels(model) else names}
     if kind == "network":
@@ -90,7 +90,7 @@ def _options(model: Any, kind: str) -> dict[str, Any]:
 
 
 def _pixels(model: Any) -> int:
-    return sum(column.kind == "pixel" for column in model.preprocessing.columns)
+    return sum(column.kind == "image" for column in model.preprocessing.columns)
 
 
 def default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
@@ -118,7 +118,7 @@ def default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
 
 def _plane(model: Any) -> list[str]:
     """The columns that a table's model uses."""
-    return [column.name for column in model.preprocessing.columns if column.kind != "left out"]
+    return [column.name for column in model.preprocessing.columns if column.kind != "ignored"]
 
 
 def make_figure(
@@ -178,8 +178,8 @@ def _with_rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, 
     if kind != "regions":
         return _Named(model), frame.drop(columns=target.name), y
     used = _plane(model)
-    kinds = {column.kind for column in model.preprocessing.columns} - {"left out"}
-    if len(used) != 2 or kinds != {"number"}:
+    kinds = {column.kind for column in model.preprocessing.columns} - {"ignored"}
+    if len(used) != 2 or kinds != {"numeric"}:
         raise UsageError(
             f"decision regions need a model of exactly two columns of numbers; this one uses "
             f"{len(used)} columns"

@@ -366,8 +366,8 @@ def train(
         typer.Option(
             "--as",
             metavar="COLUMN=KIND",
-            help="What a column is, where the rules are wrong: number, category, date, yes/no, "
-            "pixel or 'left out'. May be given several times.",
+            help="What a column is, where the rules are wrong: numeric, category, date, boolean, "
+            "image or ignored. May be given several times.",
         ),
     ] = None,
     hidden: Annotated[

@@ -228,7 +228,7 @@ def _from_objects(series: pd.Series, words: frozenset[str]) -> Any:
     return values
 
 
-def yes_no_of(series: pd.Series) -> Any:
+def booleans_of(series: pd.Series) -> Any:
     """Read a column of yes and no.
 
     Parameters

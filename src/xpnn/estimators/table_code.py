@@ -179,7 +179,7 @@ def codes_from_config(config: Any) -> tuple[ColumnCode, ...]:
         raise InputError("preprocessing has columns that are no list")
     codes = tuple(code_from_config(c, i) for i, c in enumerate(config["columns"], start=1))
     check_names([code.column.name for code in codes])
-    if not any(code.column.kind != "left out" for code in codes):
+    if not any(code.column.kind != "ignored" for code in codes):
         raise InputError("preprocessing leaves all columns out")
     return codes
 

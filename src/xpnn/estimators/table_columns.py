@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnn.backends import InputError
-from xpnn.data.cells import numbers_of, to_codes, yes_no_of
+from xpnn.data.cells import booleans_of, numbers_of, to_codes
 from xpnn.data.columns import PIXEL_MOST, Column, describe, learn_columns, listed
 from xpnn.data.dates import date_parts, dates_of
 from xpnn.data.optional import import_optional
@@ -32,7 +32,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 class TablePreprocessing:
     """Turn raw rows into float32 numbers, in the way that was learned from other rows.
 
-    Numbers are scaled to mean 0 and deviation 1, missing ones become the median; yes/no is
+    Numbers are scaled to mean 0 and deviation 1, missing ones become the median; a boolean is
     1 and 0; a date is year, month, weekday and days, each a number; a category has a
     feature for each of its values. Rare values (less than 2 rows, or one in a thousand up
     to 20) share a feature, which an unknown value also takes; where there is no such
@@ -81,7 +81,7 @@ class TablePreprocessing:
         if not len(frame):
             raise InputError("the table has no rows")
         columns = learn_columns(frame, self.kinds)
-        if all(column.kind == "left out" for column in columns):
+        if all(column.kind == "ignored" for column in columns):
             raise InputError(f"no column to learn from:\n{describe(columns)}")
         self.codes = _learn(frame, columns)
         self._said_extra = False
@@ -132,7 +132,7 @@ class TablePreprocessing:
     def _check_columns(self, given: Sequence[str]) -> None:
         if not self.codes:
             raise InputError("the preprocessing has learned nothing yet; call fit")
-        used = [c.name for c in self.columns if c.kind != "left out"]
+        used = [c.name for c in self.columns if c.kind != "ignored"]
         missing = sorted(set(used) - set(given), key=used.index)
         if missing:
             raise InputError(
@@ -253,8 +253,8 @@ def _numbers(frame: pd.DataFrame, columns: Sequence[Column]) -> Any:
         dtype, part = dtypes[column.name], table[:, at : at + len(column.parts)]
         if column.kind == "date":
             part[:] = date_parts(dates_of(frame[column.name], column.form), column.hours)
-        elif column.kind == "yes/no":
-            part[:, 0] = yes_no_of(frame[column.name])
+        elif column.kind == "boolean":
+            part[:, 0] = booleans_of(frame[column.name])
         elif isinstance(dtype, np.dtype) and dtype.kind in "biuf":
             plain[at] = column.name
         else:
@@ -275,7 +275,7 @@ def _learn(frame: pd.DataFrame, columns: list[Column]) -> tuple[ColumnCode, ...]
     """Learn fills, scales and categories."""
     codes = []
     for column in columns:
-        if column.kind == "pixel":
+        if column.kind == "image":
             code = ColumnCode(column, (0.0,), (0.0,), (float(PIXEL_MOST),))
         elif column.parts:
             code = _learn_scaling(column, _numbers(frame, [column]))
