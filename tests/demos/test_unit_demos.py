@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from xpnn.demos import mcculloch_pitts, neuron, perceptron, weighted_sum
-from xpnn.plots import neuron as neuron_plots
-from xpnn.plots import perceptron as perceptron_plots
 
 
 def near(value):
@@ -22,8 +20,8 @@ def few_pictures(backend, monkeypatch):
         return path
 
     if backend.name != "numpy":
-        monkeypatch.setattr(neuron_plots, "save_figure", stub)
-        monkeypatch.setattr(perceptron_plots, "save_figure", stub)
+        monkeypatch.setattr(neuron, "save_figure", stub)
+        monkeypatch.setattr(perceptron, "save_figure", stub)
 
 
 def test_weighted_sum(backend, tmp_path, capsys):

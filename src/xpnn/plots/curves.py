@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,11 @@ class Curves:
 
     epochs: list[int]
     loss: list[float]
-    validation_loss: list[float] = field(default_factory=list)  # may be empty
-    scores: list[float] = field(default_factory=list)  # may be empty
-    score: str = "accuracy"  # what the scores are
-    best: int | None = None  # epoch to be marked
-    mark: str = "best"  # what that epoch is
+    validation_loss: list[float]  # may be empty
+    scores: list[float]  # may be empty
+    score: str  # what the scores are
+    best: int | None  # epoch to be marked
+    mark: str  # what that epoch is
 
 
 def curves_of(source: Any) -> Curves:
@@ -63,7 +63,7 @@ def curves_of(source: Any) -> Curves:
     best, mark = source.get("best_epoch"), "best"
     if best is None:
         best, mark = _lowest(shown, validation), "lowest validation loss"
-    return Curves(shown, loss, validation, scores, best=best, mark=mark)
+    return Curves(shown, loss, validation, scores, "accuracy", best, mark)
 
 
 def _of_estimator(model: Any) -> Curves:
@@ -120,7 +120,7 @@ def draw_history(
     log : bool, optional
         Whether the loss has a logarithmic axis; default, where it spans three powers of ten.
     ax : matplotlib.axes.Axes or two of them, optional
-        Where to draw the loss, and the accuracy, which is left out where there is one only;
+        Where to draw the loss, and the accuracy, which is not drawn where there is one only;
         default, a new figure.
 
     Returns
