@@ -124,10 +124,17 @@ def test_going_on_ends_where_one_training_does(folder, xpnn):
     code, _, err = xpnn(*TRAIN, "--epochs", "30", "--alpha", "0.5", *every, "--resume")
     assert code == 2
     assert err.startswith("error: m.checkpoint.safetensors: a checkpoint of another training")
+    # Without a checkpoint, --resume replaces no model.
     (folder / "m.checkpoint.safetensors").unlink()
-    code, _, err = xpnn(*TRAIN, "--epochs", "2", *every, "--resume")
+    before = (folder / "m.safetensors").read_bytes()
+    assert xpnn(*TRAIN, "--epochs", "2", *every, "--resume") == (
+        2, "", "error: there is no m.checkpoint.safetensors to resume from, and 'm.safetensors' "
+        "exists; --overwrite replaces it, and --out names another file\n",
+    )  # fmt: skip
+    assert (folder / "m.safetensors").read_bytes() == before
+    code, _, err = xpnn(*TRAIN, "--epochs", "2", *every, "--resume", "--overwrite")
     assert code == 0
-    assert err.startswith("note: there is no m.checkpoint.safetensors to go on from")
+    assert err.startswith("note: there is no m.checkpoint.safetensors to resume from")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Options that several commands share, and places for what a command writes."""
+"""Options that several commands share, and how they are read."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print notes and errors only.")]
+
+
+def widths_of(text: str) -> tuple[int, ...]:
+    """Read widths of hidden layers, such as ``100,50``; ``none`` is a network without any."""
+    if text.strip().lower() in ("none", "0", ""):
+        return ()
+    try:
+        widths = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        widths = (0,)
+    if min(widths) < 1:
+        raise UsageError(f"--hidden is {text!r}; expected widths such as 100 or 100,50, or none")
+    return widths
 
 
 def check_out(
