@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import BackendOption, DeviceOption, widths_of
+from xpnn.cli import options
 from xpnn.cli.output import UsageError
 from xpnn.demos import DEMOS
 from xpnn.demos import demo as function_of
@@ -23,8 +23,8 @@ def demo(
             metavar="NAME", help=" ".join(f"{name}: {text}" for name, text in DEMOS.items())
         ),
     ],
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
+    backend: options.Backend = "auto",
+    device: options.Device = None,
     dtype: Annotated[
         str | None, typer.Option(help="float16, bfloat16, float32 or float64.")
     ] = None,
@@ -66,8 +66,8 @@ def demo(
         raise UsageError(f"demo {name!r} is not known; expected one of {', '.join(DEMOS)}")
     run = function_of(name)
     known = {key: p.default for key, p in signature(run).parameters.items()}
-    widths = None if hidden is None else widths_of(hidden)
-    options: dict[str, Any] = {
+    widths = None if hidden is None else options.widths_of(hidden)
+    given: dict[str, Any] = {
         "data": data,
         "hidden": widths,
         "learning_rate": learning_rate,
@@ -75,8 +75,8 @@ def demo(
         "seed": seed,
         "input": inputs,
     }
-    options = {key: value for key, value in options.items() if value is not None}
-    for key in options:
+    given = {key: value for key, value in given.items() if value is not None}
+    for key in given:
         if key not in known:
             own = ["device", "dtype", *known]
             names = ", ".join(f"--{one.replace('_', '-')}" for one in own if one != "progress")
@@ -86,11 +86,11 @@ def demo(
     if widths is not None and isinstance(known["hidden"], int):
         if len(widths) != 1:
             raise UsageError(f"--hidden is {hidden!r}; this demo has one hidden layer")
-        options["hidden"] = widths[0]
+        given["hidden"] = widths[0]
     if "progress" in known:
-        options["progress"] = not no_progress
+        given["progress"] = not no_progress
     from xpnn.backends import select
 
     chosen = select(backend, device, dtype or ("float32" if name in _SINGLE else "float64"))
     print(f"backend: {chosen.describe()}")
-    run(chosen, out if out is not None else Path(f"xpnn-{name}"), **options)
+    run(chosen, out if out is not None else Path(f"xpnn-{name}"), **given)

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from xpnn.cli.options import (
-    ComputeOption,
-    DataArgument,
-    DeviceOption,
-    HeaderOption,
-    JsonOption,
-    LabelsOption,
-    ModelArgument,
-    QuietOption,
-    TargetOption,
-)
+from xpnn.cli import options
 from xpnn.cli.output import Screen
 from xpnn.cli.tables import choose_target, opened
 
 
 def evaluate(
-    model: ModelArgument,
-    data: DataArgument,
-    target: TargetOption = None,
-    backend: ComputeOption = "numpy",
-    device: DeviceOption = None,
-    header: HeaderOption = True,
-    labels: LabelsOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    model: options.Model,
+    data: options.Data,
+    target: options.Target = None,
+    backend: options.Compute = "numpy",
+    device: options.Device = None,
+    header: options.Header = True,
+    labels: options.Labels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure a model on rows with a known target, beside a baseline.
 

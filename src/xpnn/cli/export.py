@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import JsonOption, ModelArgument, QuietOption, check_out
+from xpnn.cli import options
 from xpnn.cli.output import Screen
 
 
 def export(
-    model: ModelArgument,
+    model: options.Model,
     onnx: Annotated[Path, typer.Option("--onnx", help="Where the ONNX file shall be.")],
     opset: Annotated[
         int | None, typer.Option(help="Version of ONNX's operators, 18 to 26; default: 18.")
     ] = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write a model with its preprocessing as an ONNX file.
 
@@ -30,7 +30,7 @@ def export(
     from xpnn.estimators import to_onnx
 
     screen = Screen(json, quiet)
-    check_out(onnx, "--onnx", [model])
+    options.check_out(onnx, "--onnx", [model])
     with screen.notes():
         graph = to_onnx(open_model(model), onnx, opset=opset)
         opsets = {entry.domain or "ai.onnx": entry.version for entry in graph.opset_import}

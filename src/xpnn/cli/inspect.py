@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from xpnn.cli.options import JsonOption, ModelArgument, QuietOption
+from xpnn.cli import options
 from xpnn.cli.output import Screen
 from xpnn.cli.scores import confusion_lines, indented, score_lines, short
 
@@ -161,7 +161,7 @@ def _text_of(model: Any, found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def inspect(model: ModelArgument, json: JsonOption = False, quiet: QuietOption = False) -> None:
+def inspect(model: options.Model, json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Say what a model file holds.
 
     Layers and parameters, what each column is taken for, the record of the

@@ -9,14 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import (
-    HeaderOption,
-    JsonOption,
-    LabelsOption,
-    QuietOption,
-    TargetOption,
-    check_out,
-)
+from xpnn.cli import options
 from xpnn.cli.output import Screen, UsageError
 from xpnn.cli.tables import opened
 
@@ -187,11 +180,11 @@ def plot(
             help="Ends in .png, .svg or .pdf; default: the name of MODEL, the kind, and .png.",
         ),
     ] = None,
-    target: TargetOption = None,
-    header: HeaderOption = True,
-    labels: LabelsOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    target: options.Target = None,
+    header: options.Header = True,
+    labels: options.Labels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draw a training's curves, a model's weights or diagram, or its predictions.
 
@@ -206,7 +199,7 @@ def plot(
 
     screen = Screen(json, quiet)
     if out is not None:
-        check_out(out, "--out", [source, *([data] if data else [])], ENDINGS)
+        options.check_out(out, "--out", [source, *([data] if data else [])], ENDINGS)
     with screen.notes():
         model, record = _read_source(source)
         frame = None

@@ -12,18 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import (
-    ComputeOption,
-    DataArgument,
-    DeviceOption,
-    HeaderOption,
-    JsonOption,
-    LabelsOption,
-    ModelArgument,
-    QuietOption,
-    TargetOption,
-    check_out,
-)
+from xpnn.cli import options
 from xpnn.cli.output import Screen, write_data
 from xpnn.cli.tables import STDIN, Table, opened
 
@@ -32,8 +21,8 @@ Chunk = tuple[Any, Any]  # what is predicted, and the probabilities or None
 
 
 def predict(
-    model: ModelArgument,
-    data: DataArgument,
+    model: options.Model,
+    data: options.Data,
     proba: Annotated[
         bool, typer.Option("--proba", help="Write the probability of each class too.")
     ] = False,
@@ -46,13 +35,13 @@ def predict(
             "standard output.",
         ),
     ] = None,
-    target: TargetOption = None,
-    backend: ComputeOption = "numpy",
-    device: DeviceOption = None,
-    header: HeaderOption = True,
-    labels: LabelsOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    target: options.Target = None,
+    backend: options.Compute = "numpy",
+    device: options.Device = None,
+    header: options.Header = True,
+    labels: options.Labels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Predict a label or a number for each row of a table.
 
@@ -68,7 +57,7 @@ def predict(
     if out is not None and str(out) == STDIN:
         out = None
     if out is not None:
-        check_out(out, "--out", [model, data], _ENDINGS)
+        options.check_out(out, "--out", [model, data], _ENDINGS)
     with screen.notes(), opened(data, header, labels) as table:
         read = open_model(model, backend, device)
         if target is None and not isinstance(read, TableModel):
@@ -134,9 +123,10 @@ def _frame(chunk: Chunk, classes: Sequence[Any]) -> Any:
 def _write_text(
     give: Callable[[str], Any], mark: str, chunks: Iterable[Chunk], classes: Sequence[Any]
 ) -> int:
-    rows, options = 0, {"index": False, "sep": mark, "lineterminator": "\n"}
+    rows = 0
     for number, chunk in enumerate(chunks):
-        give(_frame(chunk, classes).to_csv(header=number == 0, **options))
+        frame = _frame(chunk, classes)
+        give(frame.to_csv(index=False, header=number == 0, sep=mark, lineterminator="\n"))
         rows += len(chunk[0])
     return rows
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from xpnn.cli.options import DeviceOption
+from xpnn.cli import options
 from xpnn.cli.output import UsageError
 
 
@@ -45,7 +45,7 @@ def backends(
             help="Look at this one only; exit code 2 and the reason where it cannot be used.",
         ),
     ] = None,
-    device: DeviceOption = None,
+    device: options.Device = None,
 ) -> None:
     """List the array libraries: version, devices, memory, or why one cannot be used.
 

@@ -12,18 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpnn.cli.options import (
-    BackendOption,
-    DataArgument,
-    DeviceOption,
-    HeaderOption,
-    JsonOption,
-    LabelsOption,
-    QuietOption,
-    SeedOption,
-    check_out,
-    widths_of,
-)
+from xpnn.cli import options
 from xpnn.cli.output import Screen, UsageError
 from xpnn.cli.tables import Table, choose_target, opened, stem_of
 
@@ -72,9 +61,9 @@ class _Files:
         """Refuse places that nothing can be written to, or that something else is kept in."""
         from xpnn.training.checkpoint import read_checkpoint
 
-        check_out(self.model, "--out", sources)  # before a name is made of it
+        options.check_out(self.model, "--out", sources)  # before a name is made of it
         for path in filter(None, (self.checkpoint, self.figure)):
-            check_out(path, "--out", sources)
+            options.check_out(path, "--out", sources)
         resumes = self.resume and self.checkpoint.exists()
         for path in filter(None, (self.model, self.figure)):
             if path.exists() and not (self.overwrite or resumes):
@@ -212,7 +201,7 @@ def _callbacks(model: TableModel, screen: Screen) -> list[Any]:
 
 def _fit(
     model: TableModel, table: Table, target: str, validation: float | Table | None,
-    files: _Files, every: int | None, screen: Screen, options: dict[str, Any],
+    files: _Files, every: int | None, screen: Screen, parameters: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train a model, or go on; KeyboardInterrupt after Ctrl-C, once a note says how to go on."""
     from xpnn.training import Checkpoint
@@ -236,7 +225,7 @@ def _fit(
             callbacks=_callbacks(model, screen),
             resume=files.resume,
             checkpoint=Checkpoint(files.checkpoint, every, None if every else _MINUTES),
-            **options,
+            **parameters,
         )
     if model.record["history"]["stopped"] == "interrupted":
         # What the file has, not what was run: Ctrl-C may come before an epoch is written down.
@@ -297,7 +286,7 @@ def _as_values(model: TableModel, files: _Files) -> dict[str, Any]:
 
 
 def train(
-    data: DataArgument,
+    data: options.Data,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="The column to learn.")
     ] = None,
@@ -332,8 +321,8 @@ def train(
             help="End when the validation loss stops improving, and take the best epoch.",
         ),
     ] = False,
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
+    backend: options.Backend = "auto",
+    device: options.Device = None,
     compute_dtype: Annotated[
         str | None,
         typer.Option(
@@ -348,7 +337,7 @@ def train(
             "products while steps run, on devices that have them."
         ),
     ] = "highest",
-    seed: SeedOption = 0,
+    seed: options.Seed = 0,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Model file; default: DATA's name with .safetensors."),
@@ -374,10 +363,10 @@ def train(
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw the training's curves beside the model: MODEL.png.")
     ] = False,
-    header: HeaderOption = True,
-    labels: LabelsOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    header: options.Header = True,
+    labels: options.Labels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a network on a table of your own.
 
@@ -399,28 +388,28 @@ def train(
             return
         with screen.notes(), opened(data, header, labels) as table:
             model = TableModel(task, _read_kinds(kind or []))
-            options = {
+            parameters = {
                 "seed": seed,
-                "hidden_layer_sizes": widths_of(hidden),
+                "hidden_layer_sizes": options.widths_of(hidden),
+                **_names(activation, compute_dtype, precision),
                 "max_iter": epochs,
                 "batch_size": "auto" if batch_size is None else batch_size,
+                **_numbers(learning_rate, alpha),
                 "early_stopping": early_stop,
                 # Of a few rows the score moves in steps; their loss says sooner what happens.
                 "monitor": "loss" if early_stop else "score",
-                **_numbers(learning_rate, alpha),
-                **_names(activation, compute_dtype, precision),
                 **_placement(backend, device),
             }
             files = _Files(out or Path(f"{stem_of(data)}{_ENDING}"), plot, overwrite, resume)
             files.check([table.path, Path(validation)])
             target = choose_target(table, target, screen)
             if group is not None:
-                options["distributed"] = "mpi"
+                parameters["distributed"] = "mpi"
                 screen.say(f"training on {group.size} processes")
             rows = _read_validation(validation, table)
             if rows is None and early_stop:
                 raise UsageError("--early-stop needs validation rows; --validation 0 leaves none")
-            _fit(model, table, target, rows, files, checkpoint_every, screen, options)
+            _fit(model, table, target, rows, files, checkpoint_every, screen, parameters)
             save(model, files.model)
             if checkpoint_every is None:
                 files.checkpoint.unlink(missing_ok=True)
