@@ -69,7 +69,9 @@ def test_many_epochs_show_eight_or_as_many_as_there_are_axes():
     figure, axes = new_figure(1, 2)
     assert draw_boundaries(unit, SQUARE, [0, 1, 1, 0], ax=axes) is figure
     assert [title[:8] for title in titles(figure)] == ["epoch 1:", "epoch 40"]
+    check_layout(figure)
     assert len(legend_names(figure)) == 5
+    assert [(a.get_xlabel(), a.get_ylabel()) for a in axes] == [("input[0]", "input[1]")] * 2
     figure, axes = new_figure()
     draw_boundaries(unit, SQUARE, [0, 1, 1, 0], ax=axes)
     assert titles(figure)[0].startswith("epoch 40:")

@@ -69,7 +69,9 @@ def draw_boundaries(
     if ax is None:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     else:
-        panels[-1].legend(handles=handles, fontsize="small")
+        for panel in panels:
+            panel.set(xlabel="input[0]", ylabel="input[1]")
+        panels[-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
