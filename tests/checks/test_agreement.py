@@ -174,6 +174,24 @@ def test_what_a_library_raises_is_a_finding(check, monkeypatch):
     assert not finding.passed
 
 
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("numpy cpu float32", "a came out on numpy cpu"),
+        ("array_api_strict CPU_DEVICE float32", "a came out on array_api_strict CPU_DEVICE"),
+        ("array_api_strict device1 float64", "a came out as float64"),
+        ("array_api_strict device1 float32", ""),
+    ],
+)
+def test_results_elsewhere_are_a_finding(place, problem, use_library, monkeypatch):
+    use_library("array_api_strict")
+    there = select(*place.split())
+    case = replace(CASES["units"], compute=lambda backend: {"a": there.asarray([1.0])})
+    monkeypatch.setattr("xpnn.checks.agreement.CASES", {"ones": case})
+    (finding,) = check_backend(select("array_api_strict", "device1", "float32"))
+    assert finding.problem == problem
+
+
 # The bounds
 
 

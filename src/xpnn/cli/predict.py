@@ -105,19 +105,13 @@ def _write(path: Path | None, chunks: Iterable[Chunk], classes: Sequence[Any]) -
 
 
 def _frame(chunk: Chunk, classes: Sequence[Any]) -> Any:
-    """A table of a chunk; classes that are written alike get names of their own."""
     from xpnn.data.optional import import_optional
 
     predicted, proba = chunk
-    names = ["predicted"]
-    for label in classes:
-        name, number = f"p({label})", 1
-        while name in names:
-            number += 1
-            name = f"p({label})_{number}"
-        names.append(name)
-    columns = [predicted] if proba is None else [predicted, *proba.T]
-    return import_optional("pandas").DataFrame(dict(zip(names, columns, strict=True)))
+    columns = {"predicted": predicted}
+    if proba is not None:
+        columns |= {f"p({label})": part for label, part in zip(classes, proba.T, strict=True)}
+    return import_optional("pandas").DataFrame(columns)
 
 
 def _write_text(

@@ -76,7 +76,7 @@ class _Files:
 
 
 def _numbers(learning_rate: float, alpha: float) -> dict[str, float]:
-    """Check numbers, whose range typer cannot check: nan, inf, and 0 left out."""
+    """Check numbers for what typer does not see: nan, infinite, and 0 for a rate."""
     if not 0 < learning_rate < math.inf:
         raise UsageError(f"--learning-rate is {learning_rate:g}; expected a positive number")
     if not 0 <= alpha < math.inf:
