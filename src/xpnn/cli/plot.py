@@ -99,7 +99,7 @@ def _make_figure(
 ) -> Any:
     from xpnn import TableModel
     from xpnn.cli.models import for_tables, last_of
-    from xpnn.plots import draw, fitting, lacks
+    from xpnn.plots import draw, fitting
 
     if kind == "loss":
         return draw(kind, record if model is None or fitting(record) else last_of(model))
@@ -116,10 +116,7 @@ def _make_figure(
     known = SimpleNamespace(predict=model.predict)
     if model.target.task == "classify":
         known.classes_ = model.classes
-    X, y = _rows(model, kind, frame, screen)
-    if missing := lacks(kind, known, X, y):
-        raise UsageError(f"cannot draw {kind!r}: {missing}")
-    return draw(kind, known, X, y)
+    return draw(kind, known, *_rows(model, kind, frame, screen))
 
 
 def _rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any]:
@@ -142,7 +139,7 @@ def _rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any]:
     used = _used(model)
     if [column.kind for column in used] != ["numeric", "numeric"]:
         raise UsageError(
-            f"decision regions need a model of exactly two columns of numbers; this one uses "
+            "decision regions need a model of exactly two columns of numbers; this one uses "
             f"{len(used)} columns"
         )
     points = frame[[column.name for column in used]].astype("float64")
