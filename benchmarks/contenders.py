@@ -153,7 +153,7 @@ class _Turns(Callback):
             run.stop("enough")
 
 
-class Held:
+class Paused:
     """One long training that goes on by an epoch with each call.
 
     A call of `fit` for each epoch would plan the step anew and lose the optimizer's state, which
@@ -217,7 +217,7 @@ def our_estimator(work: Workload, epochs: int = ENDLESS, **more: Any) -> Any:
 def estimator_epoch(work: Workload, x: Any, t: Any, **more: Any) -> Work:
     """One `fit` of the estimator that goes on by an epoch with each call."""
     model = our_estimator(work, **more)
-    return Held(lambda turns: model.fit(x, t, work.sample_weight(), callbacks=[turns]))
+    return Paused(lambda turns: model.fit(x, t, work.sample_weight(), callbacks=[turns]))
 
 
 def network_of(work: Workload) -> Network:
@@ -241,7 +241,7 @@ def network_epoch(work: Workload, x: Any, t: Any, **more: Any) -> Work:
     network = network_of(work)
     targets = t if work.task == "multiclass" else t.reshape(-1, 1).astype("float32")
     options = {"batch_size": work.batch, "optimizer": Adam(LEARNING_RATE, BETA1, BETA2, EPS)}
-    return Held(
+    return Paused(
         lambda turns: network.fit(
             x, targets, epochs=ENDLESS, callbacks=[turns], **{**options, **more}
         )
