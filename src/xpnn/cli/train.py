@@ -239,8 +239,7 @@ def _fit(
 
 def _ending_of(model: TableModel) -> str:
     """Say in a sentence why a training ended."""
-    epochs, history = model.estimator.n_iter_, model.record.get("history") or {}
-    reason = history.get("stopped")
+    epochs, reason = model.estimator.n_iter_, model.record["history"]["stopped"]
     if model.estimator.stopped_:
         monitored = "validation loss" if model.estimator.early_stopping else "training loss"
         return f"{epochs} epochs: the {monitored} stopped improving"
@@ -254,7 +253,7 @@ def _say_result(model: TableModel, screen: Screen) -> None:
 
     record, scores = model.record, model.record["validation"]
     screen.say(f"trained: {_ending_of(model)} ({record['seconds']:.1f} s)")
-    if skipped := sum((record["history"] or {}).get("skipped", ())):
+    if skipped := sum(record["history"].get("skipped", ())):
         screen.say(
             f"skipped: {skipped:,} steps whose gradients overflowed; the scale was made smaller"
         )
