@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 
 import xpnn as library
 from xpnn.cli.scores import confusion_lines, learned, score_lines
@@ -204,7 +205,7 @@ def test_the_picture_that_fits(xpnn, trained):
     assert "a model of exactly two columns of numbers; this one uses 1" in err
 
 
-def test_regions_of_two_columns(xpnn, folder, pandas):
+def test_regions_of_two_columns(xpnn, folder, pandas, monkeypatch):
     x = np.random.default_rng(0).uniform(-1, 1, (80, 2))
     table = pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "side": np.where(x[:, 0] > 0, "r", "l")})
     table.loc[3, "a"] = np.nan
@@ -212,12 +213,18 @@ def test_regions_of_two_columns(xpnn, folder, pandas):
     xpnn.ok("train sides.csv -t side --epochs 5 -q")
     table.loc[5, "side"] = "neither"
     table.to_csv("sides.csv", index=False)
+    figures = []
+    monkeypatch.setattr("xpnn.plots.save_figure", lambda f, path: figures.append(f) or path)
     code, out, err = xpnn("plot sides.safetensors --data sides.csv -o s.svg")
     assert (code, out) == (0, "regions: s.svg\n")
     assert err == (
         "note: 1 rows of unknown classes are ignored\n"
         "note: 1 rows with missing numbers are ignored\n"
     )
+    drawn = [c for c in figures[0].axes[0].collections if isinstance(c, PathCollection)]
+    assert [len(points.get_offsets()) for points in drawn] == [
+        (table["side"].drop([3, 5]) == side).sum() for side in "lr"
+    ]
     xpnn.ok("train sides.csv -t b --as side=ignored -o values.st --epochs 2 -q")
     assert xpnn.json("plot values.st --data sides.csv -k loss")["kind"] == "loss"
 

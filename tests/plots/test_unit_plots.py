@@ -98,7 +98,7 @@ def test_a_boundary_needs_two_features_classes_and_details(x, y, fit, message):
 
 
 def test_names_of_classes_are_no_formulas():
-    y = ["$", "$", "$", "cost in $\\frac"]
+    y = ["$a$", "$a$", "$a$", "cost in $\\frac$"]
     figure = draw_boundaries(fitted(SQUARE, y), SQUARE, y)
     check_layout(figure)
-    assert "class cost in $\\frac" in legend_names(figure)
+    assert "class cost in $\\frac$" in legend_names(figure)
