@@ -81,18 +81,13 @@ class Workload:
 MNIST = Workload("mnist", "MNIST", (784, 100, 10), 200, 60_000)
 WIDE = Workload("wide", "wide", (784, 512, 512, 10), 256, 20_000)
 BINARY = Workload("tabular", "tabular", (20, 64, 32, 1), 200, 50_000, "binary")
+_DROPOUT = replace(MNIST, name="mnist-dropout", title="MNIST with dropout 0.2 and clipping,")
 WORKLOADS = (
     MNIST,
     WIDE,
     BINARY,
     replace(BINARY, name="regression", title="regression", task="regression"),
-    replace(
-        MNIST,
-        name="mnist-dropout",
-        title="MNIST with dropout 0.2 and clipping,",
-        dropout=0.2,
-        clip_norm=1.0,
-    ),
+    replace(_DROPOUT, dropout=0.2, clip_norm=1.0),
     replace(MNIST, name="mnist-weighted", title="MNIST with sample weights,", weighted=True),
 )
 
@@ -158,17 +153,12 @@ class _Turns(Callback):
             run.stop("enough")
 
 
-class Held:
+class Paused:
     """One long training that goes on by an epoch with each call.
 
     A call of `fit` for each epoch would plan the step anew and lose the optimizer's state, which
-    no training of several epochs does. So the training runs in a thread of its own, which stands
-    still between two calls.
-
-    Parameters
-    ----------
-    train : callable
-        ``train(callback)`` trains for `ENDLESS` epochs with that callback.
+    no training of several epochs does. So the training, ``train(callback)`` for `ENDLESS` epochs,
+    runs in a thread of its own, which stands still between two calls.
     """
 
     def __init__(self, train: Callable[[Any], Any]) -> None:
@@ -227,7 +217,7 @@ def our_estimator(work: Workload, epochs: int = ENDLESS, **more: Any) -> Any:
 def estimator_epoch(work: Workload, x: Any, t: Any, **more: Any) -> Work:
     """One `fit` of the estimator that goes on by an epoch with each call."""
     model = our_estimator(work, **more)
-    return Held(lambda turns: model.fit(x, t, work.sample_weight(), callbacks=[turns]))
+    return Paused(lambda turns: model.fit(x, t, work.sample_weight(), callbacks=[turns]))
 
 
 def network_of(work: Workload) -> Network:
@@ -251,7 +241,7 @@ def network_epoch(work: Workload, x: Any, t: Any, **more: Any) -> Work:
     network = network_of(work)
     targets = t if work.task == "multiclass" else t.reshape(-1, 1).astype("float32")
     options = {"batch_size": work.batch, "optimizer": Adam(LEARNING_RATE, BETA1, BETA2, EPS)}
-    return Held(
+    return Paused(
         lambda turns: network.fit(
             x, targets, epochs=ENDLESS, callbacks=[turns], **{**options, **more}
         )
@@ -310,16 +300,7 @@ def torch_loss(torch: Any, task: str) -> Callable[[Any, Any], Any]:
 class TorchTraining:
     """A training in PyTorch, with fused Adam, rows and targets on the device.
 
-    Parameters
-    ----------
-    work : Workload
-        What is trained.
-    x, t : numpy.ndarray
-        Rows and targets.
-    device : str
-        ``cpu`` or ``cuda:0``.
-    half : {'float16', 'bfloat16'}, optional
-        Dtype of forward and backward (``torch.autocast``); parameters stay float32.
+    `half` is the dtype of forward and backward (``torch.autocast``); parameters stay float32.
     """
 
     def __init__(self, work: Workload, x: Any, t: Any, device: str = "cpu", half: str = "") -> None:

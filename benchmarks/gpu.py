@@ -39,7 +39,7 @@ from contenders import (
     ENDLESS,
     MNIST,
     WIDE,
-    Held,
+    Paused,
     TorchTraining,
     Workload,
     begun,
@@ -154,7 +154,7 @@ def our_epoch(work: Workload, x: Any, t: Any, options: argparse.Namespace, half:
     put, network = backend_of(options).asarray, network_of(work)
     rows, targets = put(x), put(t)
     given = {"batch_size": work.batch, "engine": options.engine, "optimizer": Adam(0.001)}
-    return Held(
+    return Paused(
         lambda turns: network.fit(
             rows, targets, epochs=ENDLESS, callbacks=[turns], compute_dtype=half or None, **given
         )

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from contenders import ENDLESS, Held
+from contenders import ENDLESS, Paused
 from rounds import (
     Comparison,
     Contender,
@@ -87,16 +87,16 @@ def compare_rates(folder: Path, features: int, rounds: int) -> Comparison:
     """Time an epoch of the first shard, from memory and from the files, in turn."""
     ((x_path,), (t_path,)) = files(folder, 1)
 
-    def held(x: Any, t: Any) -> Held:
+    def paused(x: Any, t: Any) -> Paused:
         made, options = network(features), {"batch_size": BATCH, "seed": 0, "epochs": ENDLESS}
-        return Held(lambda turns: made.fit(x, t, callbacks=[turns], **options))
+        return Paused(lambda turns: made.fit(x, t, callbacks=[turns], **options))
 
     return measure(
         f"an epoch of a shard, {features}-100-2, batch {BATCH}, shuffled",
         [
-            Contender("rows in memory", lambda: held(np.load(x_path), np.load(t_path))),
+            Contender("rows in memory", lambda: paused(np.load(x_path), np.load(t_path))),
             Contender(
-                "streamed from NPY", lambda: held(stream(x_path, t_path, memory=BUFFERS), None)
+                "streamed from NPY", lambda: paused(stream(x_path, t_path, memory=BUFFERS), None)
             ),
         ],
         rounds,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from contenders import ENDLESS, Held, installed
+from contenders import ENDLESS, Paused, installed
 from rounds import Comparison, Contender, Work, main, make_parser, measure
 from tutorials import INPUTS, TARGETS, TutorialDigits, TutorialLayer
 from xpnn import SGD, MLPClassifier, Network
@@ -61,7 +61,7 @@ def our_digits(x: Any, t: Any, engine: str) -> Work:
     x, t = x.astype("float32"), t.astype("float32")
     # The text's update has no factor 2, which the gradient of squared errors has.
     options = {"batch_size": 1, "shuffle": False, "optimizer": SGD(RATE / 2), "engine": engine}
-    return Held(lambda turns: network.fit(x, t, epochs=ENDLESS, callbacks=[turns], **options))
+    return Paused(lambda turns: network.fit(x, t, epochs=ENDLESS, callbacks=[turns], **options))
 
 
 def digit_records(options: argparse.Namespace) -> Comparison:

@@ -7,7 +7,7 @@ Writes `pets.csv` (1,000 rows) and `new-pets.csv` (200 rows).
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,9 @@ def make(rows: int = 1200) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="default: here")
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     animals = make()
     animals.iloc[:1000].to_csv(folder / "pets.csv", index=False)

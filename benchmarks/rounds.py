@@ -44,51 +44,26 @@ class SkipError(Exception):
 class Contender:
     """Something to be timed.
 
-    Parameters
-    ----------
-    name : str
-        For the table.
-    make : callable
-        Prepares it and returns the function that a round calls, which may have a method
-        `close`; may raise `SkipError`.
-    units : int, default 1
-        Epochs, records or calls in a round; seconds are given for one of them.
-    reports : bool, default False
-        Whether the function returns the seconds that it took, measured elsewhere.
-    rounds : int, optional
-        At most so many, for one that is far slower than the others: it has no warm-up either.
+    `make` prepares it and returns the function that a round calls, which may have a method
+    `close`; it may raise `SkipError`.
     """
 
     name: str
     make: Callable[[], Work]
-    units: int = 1
-    reports: bool = False
-    rounds: int | None = None
+    units: int = 1  # epochs, records or calls in a round; seconds are given for one of them
+    reports: bool = False  # whether the function returns seconds that were measured elsewhere
+    rounds: int | None = None  # at most, for one that is far slower; it has no warm-up either
 
 
 @dataclass
 class Timing:
-    """What was measured of a contender.
-
-    Parameters
-    ----------
-    name : str
-        Of the contender.
-    seconds : list of float
-        For one unit, of each round.
-    ratios : list of float
-        The same, divided by the baseline's seconds of that round.
-    skipped : str
-        Why it did not take part.
-    facts : dict
-        What else is known of it, by the names in `FACTS`.
-    """
+    """What was measured of a contender."""
 
     name: str
-    seconds: list[float] = field(default_factory=list)
-    ratios: list[float] = field(default_factory=list)
-    skipped: str = ""
-    facts: dict[str, float | None] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)  # for one unit, of each round
+    ratios: list[float] = field(default_factory=list)  # to the baseline's of that round
+    skipped: str = ""  # why it did not take part
+    facts: dict[str, float | None] = field(default_factory=dict)  # by the names in `FACTS`
 
     def record(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -107,17 +82,7 @@ class Timing:
 
 @dataclass
 class Comparison:
-    """A table: contenders beside the first of them that took part.
-
-    Parameters
-    ----------
-    title : str
-        What was done.
-    timings : list of Timing
-        Of all contenders, in order.
-    note : str
-        What a reader should know.
-    """
+    """A table: contenders beside the first of them that took part."""
 
     title: str
     timings: list[Timing]
@@ -157,22 +122,9 @@ def measure(
 ) -> Comparison:
     """Time contenders round by round, after one round that does not count.
 
-    The order moves on by one with each round, so that nobody always follows the same one.
-
-    Parameters
-    ----------
-    title, note : str
-        As in `Comparison`.
-    contenders : sequence of Contender
-        The first one is the baseline.
-    rounds : int
-        Rounds that count.
-    pause : float
-        Seconds of rest before each turn; see `PAUSE`.
-    tolerate : type
-        Errors that put a contender out and let the others go on.
-    until : float
-        Point of `time.monotonic` after which no round begins that would not end before it.
+    The order moves on by one with each round, so that nobody always follows the same one. An
+    error that is to `tolerate` puts a contender out and lets the others go on. No round begins
+    that would not end before `until`, a point of `time.monotonic`.
     """
     timings = [Timing(contender.name) for contender in contenders]
     works: dict[int, Work] = {}
@@ -366,16 +318,7 @@ def main(
 ) -> None:
     """Run a script: print a table for each work that is asked for, write them to a file.
 
-    Parameters
-    ----------
-    doc : str
-        The script's docstring.
-    works : mapping
-        ``works[name](options)`` makes a comparison.
-    usual_rounds : int, default 7
-        Rounds unless `--rounds` is given.
-    parser : ArgumentParser, optional
-        One of `make_parser` with further options.
+    `parser` is one of `make_parser` with further options.
     """
     parser = parser or make_parser(doc, usual_rounds)
     parser.add_argument("--work", default="", help=f"of {','.join(works)}; default: all")
@@ -460,14 +403,10 @@ def show(comparison: Comparison) -> None:
                 *("-" if value is None else text(value) for value, text in values),
             ]
         )
-    headers = [
-        "",
-        "median time",
-        f"times {comparison.baseline or 'the first'}",
-        "lowest to highest",
-    ]
+    times = f"times {comparison.baseline or 'the first'}"
+    headers = ["", "median time", times, "lowest to highest", *(head for head, _ in facts.values())]
     print()
-    print_table(comparison.title, [*headers, *(header for header, _ in facts.values())], rows)
+    print_table(comparison.title, headers, rows)
     for note in notes:
         print(note)
     sys.stdout.flush()  # a pipe shall show what there is

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from contenders import ENDLESS, Held
+from contenders import ENDLESS, Paused
 from rounds import (
     Contender,
     make_parser,
@@ -69,10 +69,10 @@ def training(rows: int, width: int, depth: int, steps: int) -> Any:
     )
 
 
-def held_training(**sizes: int) -> Held:
+def paused_training(**sizes: int) -> Paused:
     """The same as a training that goes on by an epoch with each call."""
     fit = training(**sizes)
-    return Held(lambda turns: fit(ENDLESS, [turns]))
+    return Paused(lambda turns: fit(ENDLESS, [turns]))
 
 
 def peak_bytes(sizes: dict[str, int]) -> int:
@@ -106,7 +106,7 @@ def measure_series(series: Series, options: argparse.Namespace) -> dict[str, Any
     factors = FACTORS[:3:2] if options.tiny else FACTORS
     steps = 2 if options.tiny else STEPS
     listed = [
-        Contender(str(f), lambda f=f: held_training(**series.at(f), steps=steps), steps)
+        Contender(str(f), lambda f=f: paused_training(**series.at(f), steps=steps), steps)
         for f in factors
     ]
     timings = measure(series.title, listed, options.rounds).timings

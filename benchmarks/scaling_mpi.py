@@ -19,26 +19,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rounds import THREAD_VARIABLES, describe_run, shown_command
-from scaling_mpi_model import SIZES, Cluster, draw, predict, table
-from scaling_mpi_worker import LAYERS
+import numpy as np
 
+from rounds import THREAD_VARIABLES, describe_run, shown_command, write
+from scaling_mpi_model import Cluster, draw, parameters, predict, table
+
+LAYERS = (784, 512, 512, 10)
 BATCH = 1024
-PARAMETERS = sum((a + 1) * b for a, b in pairwise(LAYERS))
+PARAMETERS = parameters(LAYERS)
 TIMES = 42  # of an all-reduce that is timed by itself
-HERE = Path(__file__).parent
 
 
 def run(ranks: int, **given: Any) -> dict[str, Any]:
     """Start processes, and read what the first of them prints."""
     own = Path(sys.executable).with_name("mpiexec")
     command = [str(own) if own.exists() else shutil.which("mpiexec") or "mpiexec", "-n", str(ranks)]
-    worker = [sys.executable, str(HERE / "scaling_mpi_worker.py")]
+    worker = [sys.executable, __file__, "--worker"]
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
     done = subprocess.run(
         [*(command if ranks > 1 else ()), *worker, json.dumps({"ranks": ranks, **given})],
@@ -51,8 +53,6 @@ def run(ranks: int, **given: Any) -> dict[str, Any]:
 
 def make_rows(folder: Path, rows: int, name: str) -> dict[str, str]:
     """Write random pictures and labels of MNIST's shapes."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     place = np.lib.format.open_memmap(
         folder / f"{name}.npy", "w+", dtype=np.float32, shape=(rows, LAYERS[0])
@@ -68,8 +68,6 @@ def mnist(folder: Path, data: Path | None, rows: int) -> dict[str, str]:
     """MNIST's training rows as files that processes map; generated ones without a folder."""
     if data is None:
         return make_rows(folder, rows, "mnist")
-    import numpy as np
-
     from xpnn.data import load_mnist
 
     found = load_mnist(data)
@@ -105,13 +103,88 @@ def compare(
     }  # fmt: skip
 
 
+# What each process does; it prints one line of JSON
+
+
+def timed(group: Any) -> list[float]:
+    """Let a group note the seconds of each all-reduce, waiting for the others included."""
+    seconds, reduce = [0.0], group.into
+
+    def into(vector: Any, out: Any) -> None:
+        begin = time.perf_counter()
+        reduce(vector, out)
+        seconds[0] += time.perf_counter() - begin
+
+    group.into = into
+    return seconds
+
+
+def train(given: dict[str, Any], group: Any) -> dict[str, Any]:
+    """Seconds of a step after the first epoch, and what part of them all-reduces take."""
+    from xpnn import Network
+
+    x, t = np.load(given["x"], mmap_mode="r"), np.load(given["t"])
+    x, t = x[: given["rows"]], t[: given["rows"]]
+    hidden = [word for width in LAYERS[1:-1] for word in (width, "relu")]
+    network = Network(LAYERS[0], [*hidden, LAYERS[-1]], seed=0)
+    reducing = [0.0] if group is None else timed(group)
+    marks: list[tuple[float, float]] = []
+    network.fit(
+        x, t, epochs=given["epochs"] + 1, batch_size=given["batch"],
+        distributed=None if group is None else "mpi", engine=given["engine"],
+        callbacks=[lambda run: marks.append((time.perf_counter(), reducing[0]))],
+    )  # fmt: skip
+    pairs = list(pairwise(marks))
+    steps = -(-len(x) // given["batch"])
+    return {
+        "epoch": [b[0] - a[0] for a, b in pairs],
+        "step": median(b[0] - a[0] for a, b in pairs) / steps,
+        "in_all_reduce": median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs),
+        "steps": steps,
+    } if pairs else {}  # fmt: skip
+
+
+def all_reduce(given: dict[str, Any], group: Any) -> dict[str, Any]:
+    """Seconds of an all-reduce of ranks that arrive together, by the vector's length."""
+    from mpi4py import MPI
+
+    found: dict[str, Any] = {}
+    for length in given["lengths"]:
+        vector = np.ones(length, np.float32)
+        out = np.empty_like(vector)
+        times: dict[str, list[float]] = {"ours": [], "MPI": []}
+        for _ in range(given["times"]):
+            for name, reduce in (("ours", group.into), ("MPI", MPI.COMM_WORLD.Allreduce)):
+                MPI.COMM_WORLD.Barrier()
+                begin = time.perf_counter()
+                reduce(vector, out)
+                times[name].append(time.perf_counter() - begin)
+        found[str(length)] = {name: median(taken[2:]) for name, taken in times.items()}
+    return found
+
+
+def work(given: dict[str, Any]) -> None:
+    """Do what `run` asks a process for."""
+    group = None
+    if given["ranks"] > 1:
+        from xpnn.distributed import process_group
+
+        group = process_group("mpi")
+    found = {"train": train, "all-reduce": all_reduce}[given["what"]](given, group)
+    if group is None or group.is_main:
+        print(json.dumps(found))
+
+
+# All of it
+
+
 def main() -> None:
     prefix, argv = "python benchmarks/scaling_mpi.py", sys.argv[1:]
     parser = argparse.ArgumentParser(prog=prefix, description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="very little data; times mean nothing")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--data", type=Path, help="folder with the MNIST database")
     parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--data", type=Path, help="folder with the MNIST database")
     parser.add_argument("--engine", default="kernels", help="kernels (needs Numba) or plan")
     defaults = Cluster()
     parser.add_argument("--gpu-rate", type=float, default=defaults.rate, help="operations a second")
@@ -139,7 +212,7 @@ def main() -> None:
     result["prediction"] = {"cluster": vars(cluster), "sizes": predict(cluster)}
     show(result)
     if asked.out is not None:
-        asked.out.write_text(json.dumps(result, indent=1) + "\n")
+        write(asked.out, result)
         print(f"picture: {draw(result['prediction'], asked.out.with_suffix('.png'))}")
 
 
@@ -171,5 +244,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    assert SIZES  # the prediction's networks
-    main()
+    if sys.argv[1:2] == ["--worker"]:
+        work(json.loads(sys.argv[2]))
+    else:
+        main()

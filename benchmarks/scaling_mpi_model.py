@@ -32,24 +32,12 @@ STRONG, WEAK = 65_536, 1024  # rows of all GPUs, rows of each
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the prediction takes for granted; see the module.
+    """What the prediction takes for granted; see the module."""
 
-    Parameters
-    ----------
-    rate : float
-        Operations a second of one GPU, F.
-    link : float
-        Bytes a second of one GPU in an all-reduce, W.
-    latency : float
-        Seconds of one hop, a.
-    least : float
-        Least seconds of a step, t0.
-    """
-
-    rate: float = 3e14
-    link: float = 4e10
-    latency: float = 5e-6
-    least: float = 5e-5
+    rate: float = 3e14  # F, operations a second of one GPU
+    link: float = 4e10  # W, bytes a second of one GPU in an all-reduce
+    latency: float = 5e-6  # a, seconds of one hop
+    least: float = 5e-5  # t0, least seconds of a step
 
 
 def parameters(layers: tuple[int, ...]) -> int:

@@ -100,8 +100,8 @@ def host_copies(source):
             name = node.func.attr
             # A dictionary's `get` has arguments; CuPy's has none.
             bare = not node.args and not node.keywords
-            # An event's `set` has none; CuPy's has.
-            if name in HOST_READS or (name == "get" and bare) or (name == "set" and not bare):
+            # An event's `set` has none, that of Matplotlib's axes has names; CuPy's has the array.
+            if name in HOST_READS or (name == "get" and bare) or (name == "set" and node.args):
                 yield f"line {node.lineno}: .{name}()"
 
 

@@ -11,7 +11,7 @@ import contenders
 import online
 import predict
 import sklearn_dropin
-from contenders import ENDLESS, Held, Workload
+from contenders import ENDLESS, Paused, Workload
 from rounds import SkipError
 from tutorials import INPUTS, TARGETS, TutorialDigits, TutorialLayer
 from xpnn import SGD, Adam, Network
@@ -77,22 +77,22 @@ def test_scikit_learn_and_the_estimator_do_the_same(work):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-# A training that is held between epochs
+# A training that is paused between epochs
 
 
-def test_a_held_training_goes_on_where_the_last_epoch_ended():
+def test_a_paused_training_goes_on_where_the_last_epoch_ended():
     x, t = SMALL.data()
     network, other = contenders.network_of(SMALL), contenders.network_of(SMALL)
     options = {"batch_size": 20, "seed": 3, "engine": "pure"}
-    held = Held(lambda turns: network.fit(x, t, epochs=ENDLESS, callbacks=[turns], **options))
+    paused = Paused(lambda turns: network.fit(x, t, epochs=ENDLESS, callbacks=[turns], **options))
     for _ in range(3):
-        held()
-    held.close()
+        paused()
+    paused.close()
     other.fit(x, t, epochs=3, **options)
     np.testing.assert_array_equal(network.theta, other.theta)
 
 
-def test_an_error_in_a_held_training_arrives():
+def test_an_error_in_a_paused_training_arrives():
     x, t = SMALL.data()
     with pytest.raises(ValueError, match="batch_size"):
         contenders.network_epoch(replace(SMALL, batch=0), x, t)()

@@ -51,6 +51,16 @@ def test_a_script_writes_its_run_and_its_comparisons(tmp_path):
     assert all(result.keys() == RESULT_KEYS | {"modules"} for result in alone["results"])
 
 
+@pytest.mark.parametrize(
+    ("word", "files"), [("--help", ["here"]), ("shelter", ["here", "new-pets.csv", "pets.csv"])]
+)
+def test_the_shelters_table_is_written_where_it_is_asked_for(word, files, tmp_path):
+    (tmp_path / "here").mkdir()
+    script = [sys.executable, str(FOLDER / "pets.py"), word]
+    subprocess.run(script, cwd=tmp_path / "here", check=True, capture_output=True)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.name != "shelter") == files
+
+
 @pytest.mark.parametrize("name", ["tabular", "mnist-dropout", "mnist-weighted"])
 def test_an_epoch_beside_the_floor(name):
     found = train.WORKS[name](OPTIONS).record()

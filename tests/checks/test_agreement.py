@@ -71,38 +71,28 @@ def _rounded(x, bits):
     return np.ldexp(np.round(mantissa * 2.0 ** (bits + 1)) / 2.0 ** (bits + 1), exponent)
 
 
-SIGMOID, GELU, RELU = (F.ACTIVATIONS[name] for name in ("sigmoid", "gelu", "relu"))
-WRONG = {
-    "gelu_tanh for gelu": (F.ACTIVATIONS, "gelu", F.ACTIVATIONS["gelu_tanh"]),
-    "sigmoid * 1.001": (
-        F.ACTIVATIONS, "sigmoid", replace(SIGMOID, forward=times(1.001, SIGMOID.forward))
-    ),
-    "sigmoid * 1.00001": (
-        F.ACTIVATIONS, "sigmoid", replace(SIGMOID, forward=times(1.00001, SIGMOID.forward))
-    ),
-    "gelu_tanh's backward for gelu's": (
-        F.ACTIVATIONS, "gelu", replace(GELU, backward=F.gelu_tanh_backward)
-    ),
-    "a gradient * 1.0001": (
-        F.ACTIVATIONS, "relu", replace(RELU, backward=times(1.0001, RELU.backward))
-    ),
-    "a loss * 1.0001": (F.LOSSES, "huber", scaled_loss("huber", 1.0001)),
-}  # fmt: skip
-SEEN = {
-    "gelu_tanh for gelu": ("activations", "gelu"),
-    "sigmoid * 1.001": ("activations", "sigmoid"),
-    "sigmoid * 1.00001": ("activations", "sigmoid"),
-    "gelu_tanh's backward for gelu's": ("activation gradients", "gelu"),
-    "a gradient * 1.0001": ("activation gradients", "relu"),
-    "a loss * 1.0001": ("losses", "huber"),
-}
+SIGMOID, RELU = F.ACTIVATIONS["sigmoid"], F.ACTIVATIONS["relu"]
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_formula_that_is_nearly_right_fails(wrong, backend, check, monkeypatch):
+@pytest.mark.parametrize(
+    ("table", "name", "wrong", "case"),
+    [
+        (F.ACTIVATIONS, "gelu", F.ACTIVATIONS["gelu_tanh"], "activations"),
+        (F.ACTIVATIONS, "sigmoid", {"forward": times(1.001, SIGMOID.forward)}, "activations"),
+        (F.ACTIVATIONS, "sigmoid", {"forward": times(1.00001, SIGMOID.forward)}, "activations"),
+        (F.ACTIVATIONS, "gelu", {"backward": F.gelu_tanh_backward}, "activation gradients"),
+        (F.ACTIVATIONS, "relu", {"backward": times(1.0001, RELU.backward)}, "activation gradients"),
+        (F.LOSSES, "huber", scaled_loss("huber", 1.0001), "losses"),
+    ],
+    ids=["gelu_tanh for gelu", "1.001", "1.00001", "gelu_tanh's backward", "gradient", "loss"],
+)
+def test_a_formula_that_is_nearly_right_fails(
+    table, name, wrong, case, backend, check, monkeypatch
+):
     """In float32 too, on every library."""
-    monkeypatch.setitem(*WRONG[wrong])
-    case, name = SEEN[wrong]
+    if isinstance(wrong, dict):
+        wrong = replace(table[name], **wrong)
+    monkeypatch.setitem(table, name, wrong)
     finding = check(backend, case)
     assert not finding.problem
     assert not finding.passed
@@ -110,13 +100,27 @@ def test_a_formula_that_is_nearly_right_fails(wrong, backend, check, monkeypatch
     assert finding.relative > finding.allowed
 
 
-@pytest.mark.parametrize("case", ["matrix products", "linear, dropout, clipping"])
-@pytest.mark.parametrize(("kind", "bits"), [("TensorFloat-32", 10), ("bfloat16", 7)])
-def test_products_of_factors_that_lost_bits_fail_in_float32(case, kind, bits, check, monkeypatch):
-    monkeypatch.setattr(LINEAR, "matmul", rounded_to(bits))
-    finding = check(select("numpy", dtype="float32"), case)
+def in_float32(a, b, xp):
+    return matmul(np.float32(a), np.float32(b), xp).astype(a.dtype)
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype", "product", "worst"),
+    [
+        *(
+            (case, "float32", rounded_to(bits), "")
+            for case in ("matrix products", "linear, dropout, clipping")
+            for bits in (10, 7)  # TensorFloat-32 and bfloat16
+        ),
+        ("matrix products", "float64", in_float32, "256 terms"),
+    ],
+)
+def test_products_of_factors_that_lost_bits_fail(case, dtype, product, worst, check, monkeypatch):
+    monkeypatch.setattr(LINEAR, "matmul", product)
+    finding = check(select("numpy", dtype=dtype), case)
     assert not finding.problem
     assert not finding.passed
+    assert finding.worst.startswith(worst)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -135,16 +139,6 @@ def test_the_probe_says_which_factor_lost_bits(side, check, monkeypatch):
     other = {"left": "right", "right": "left"}[side]
     assert deviations[f"TF32 probe, {side} factor"] > 1e-4
     assert deviations[f"TF32 probe, {other} factor"] == 0.0
-
-
-def test_products_of_float64_that_were_made_in_float32_fail(check, monkeypatch):
-    def product(a, b, xp):
-        return matmul(np.float32(a), np.float32(b), xp).astype(a.dtype)
-
-    monkeypatch.setattr(LINEAR, "matmul", product)
-    finding = check(select("numpy", dtype="float64"), "matrix products")
-    assert not finding.passed
-    assert finding.worst == "256 terms"
 
 
 def test_a_library_is_asked_for_its_most_exact_products(check, use_library):
@@ -178,6 +172,24 @@ def test_what_a_library_raises_is_a_finding(check, monkeypatch):
     finding = check(select("numpy", dtype="float32"), "matrix products")
     assert finding.problem == "RuntimeError: no cuBLAS here"
     assert not finding.passed
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("numpy cpu float32", "a came out on numpy cpu"),
+        ("array_api_strict CPU_DEVICE float32", "a came out on array_api_strict CPU_DEVICE"),
+        ("array_api_strict device1 float64", "a came out as float64"),
+        ("array_api_strict device1 float32", ""),
+    ],
+)
+def test_results_elsewhere_are_a_finding(place, problem, use_library, monkeypatch):
+    use_library("array_api_strict")
+    there = select(*place.split())
+    case = replace(CASES["units"], compute=lambda backend: {"a": there.asarray([1.0])})
+    monkeypatch.setattr("xpnn.checks.agreement.CASES", {"ones": case})
+    (finding,) = check_backend(select("array_api_strict", "device1", "float32"))
+    assert finding.problem == problem
 
 
 # The bounds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 
 import numpy as np
@@ -10,20 +12,46 @@ import pytest
 from xpnn.cli import main
 
 
-@pytest.fixture
-def xpnn(monkeypatch, capsys):
-    """Run a command in this process; returns exit code, output and errors."""
+class Command:
+    """Runs commands in this process; their words are written as in a shell."""
 
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setenv("COLUMNS", "160")
-        monkeypatch.setattr(sys, "argv", ["xpnn", *words])
+    def __init__(self, monkeypatch, capsys):
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *words):
+        """Return exit code, output and errors."""
+        self.monkeypatch.setenv("COLUMNS", "160")
+        self.monkeypatch.setattr(sys, "argv", ["xpnn", *shlex.split(" ".join(words))])
         with pytest.raises(SystemExit) as leaving:
             main()
-        code = leaving.value.code
-        caught = capsys.readouterr()
-        return 0 if code is None else code, caught.out, caught.err
+        caught = self.capsys.readouterr()
+        return leaving.value.code or 0, caught.out, caught.err
 
-    return run
+    def ok(self, *words):
+        """Return the output of a command that is content."""
+        code, out, err = self(*words)
+        assert (code, err) == (0, "")
+        return out
+
+    def json(self, *words):
+        """The one JSON object on standard output."""
+        out = self.ok(*words, "--json")
+        assert out.count("\n") == 1
+        return json.loads(out)
+
+    def error(self, *words):
+        """Return the one line about what a user got wrong."""
+        code, out, err = self(*words)
+        assert code == 2
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert "Traceback" not in out + err
+        return err.removeprefix("error: ")
+
+
+@pytest.fixture
+def xpnn(monkeypatch, capsys):
+    return Command(monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -35,7 +63,7 @@ def pandas():
 
 @pytest.fixture
 def pets(pandas):
-    """Numbers with holes, a category, yes/no, dates, and two columns to be learned."""
+    """Numbers with holes, a category, booleans, dates, and two columns to be learned."""
     random, rows = np.random.default_rng(0), 300
     age = random.gamma(2, 2.2, rows).round(1)
     kind = random.choice(["dog", "cat", "bird"], rows)
@@ -66,16 +94,6 @@ def folder(pets, tmp_path, monkeypatch):
 @pytest.fixture
 def trained(xpnn, folder):
     """The folder with a model of who is adopted."""
-    words = [
-        "--target",
-        "adopted",
-        "--as",
-        "days=left out",
-        "--hidden",
-        "16",
-        "--learning-rate",
-        "0.01",
-    ]
-    code, _, err = xpnn("train", "pets.csv", *words, "--epochs", "30", "--quiet")
-    assert (code, err) == (0, "")
+    xpnn.ok("train pets.csv -t adopted --as days=ignored --hidden 16 --learning-rate 0.01 -q",
+            "--epochs 30")  # fmt: skip
     return folder

@@ -29,9 +29,17 @@ def names(pandas, tmp_path, monkeypatch):
 def command(words, encoding="", env=None, **given):
     """Run the command in a process of its own."""
     env = {**os.environ, **({"PYTHONIOENCODING": encoding} if encoding else {}), **(env or {})}
-    if "stdout" not in given:
-        given |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **given}
     return subprocess.run([*XPNN, *words], env=env, check=False, timeout=120, **given)
+
+
+@pytest.fixture
+def gone():
+    """A pipe whose reader has gone."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -88,20 +96,16 @@ def test_a_training_is_kept_whatever_is_closed(names, closed):
     words = f'"{sys.executable}" -m xpnn {" ".join(TRAIN)} {closed}'
     found = subprocess.run(["bash", "-c", words], capture_output=True, check=False, timeout=120)
     assert library.load("m.st").classes.tolist() == ["groß", "klein", "大"]
-    lost = "full" in closed
-    assert found.returncode == (2 if lost else 0)
-    said = b"error: standard output: No space left on device\n" if lost else b""
-    assert found.stderr == said
+    assert (found.returncode, found.stderr) == (
+        (2, b"error: standard output: No space left on device\n") if "full" in closed else (0, b"")
+    )
     assert sorted(path.name for path in names.iterdir()) == ["m.st", "names.csv"]
 
 
 @POSIX
 @pytest.mark.parametrize("words", [["backends"], ["demo", "neuron"], TRAIN])
-def test_a_reader_that_has_gone_is_no_error(names, words):
-    read, write = os.pipe()
-    os.close(read)
-    found = command(words, stdout=write, stderr=subprocess.PIPE)
-    os.close(write)
+def test_a_reader_that_has_gone_is_no_error(names, gone, words):
+    found = command(words, stdout=gone)
     assert (found.returncode, found.stderr) == (0, b"")
     if words is TRAIN:
         assert library.load("m.st").target.name == "größe"
@@ -110,11 +114,8 @@ def test_a_reader_that_has_gone_is_no_error(names, words):
 
 
 @POSIX
-def test_notes_that_nobody_reads_are_no_error(names):
-    read, write = os.pipe()
-    os.close(read)
-    found = command([*TRAIN, "--resume"], stdout=subprocess.PIPE, stderr=write)
-    os.close(write)
+def test_notes_that_nobody_reads_are_no_error(names, gone):
+    found = command([*TRAIN, "--resume"], stderr=gone)
     assert found.returncode == 0
     assert b"model: m.st" in found.stdout
 
@@ -131,18 +132,15 @@ def test_a_terminal_of_40_columns(names, encoding):
         env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "40", "TERM": "xterm"},
     )  # fmt: skip
     os.close(secondary)
-    parts = []
-    while True:
-        try:
-            part = os.read(primary, 4096)
-        except OSError:  # it is closed on the other side
-            break
-        if not part:
-            break
-        parts.append(part)
+    text = b""
+    try:
+        while part := os.read(primary, 4096):
+            text += part
+    except OSError:  # it is closed on the other side
+        pass
     os.close(primary)
     assert process.wait(timeout=120) == 0
-    text = b"".join(parts).decode(encoding)
+    text = text.decode(encoding)
     assert "epoch" in text
     assert "model: m.st" in text
     assert "\\u2501" not in text

@@ -22,61 +22,61 @@ def test_one_line_for_each_column():
     table = people(200)
     missing = int(table["age"].isna().sum())
     assert describe(learn_columns(table)).splitlines() == [
-        "id: left out, each row its own",
-        f"age: number, {missing} missing",
+        "id: ignored, each row its own",
+        f"age: numeric, {missing} missing",
         "city: category of 3",
-        "member: yes/no",
+        "member: boolean",
         "signed: date, as year, month, weekday, days since 1970",
-        "same: left out, constant: 7",
-        "note: left out, each row its own",
+        "same: ignored, constant: 7",
+        "note: ignored, each row its own",
         "zip: category of 5",
-        "price: number",
+        "price: numeric",
         "buys: category of 2",
     ]
 
 
 def test_neighbours_share_a_line():
-    columns = [Column(f"pixel{i}", "pixel") for i in range(784)]
-    columns = [Column("a", "number"), Column("b", "number"), *columns, Column("z", "number")]
+    columns = [Column(f"pixel{i}", "image") for i in range(784)]
+    columns = [Column("a", "numeric"), Column("b", "numeric"), *columns, Column("z", "numeric")]
     assert describe(columns, joined=True).splitlines() == [
-        "a: number",
-        "b: number",
-        "pixel0 ... pixel783: 784 x pixel, 0 to 255",
-        "z: number",
+        "a: numeric",
+        "b: numeric",
+        "pixel0 ... pixel783: 784 x image, 0 to 255",
+        "z: numeric",
     ]
     assert len(describe(columns).splitlines()) == 787
 
 
 MANY = [f"{i % 50}.5" for i in range(200)]
 CELLS = {
-    "numbers": ([1, 2, 3] * 9, "number"),
-    "few whole numbers": ([1, 2, None] * 9, "number, 9 missing"),
-    "text of numbers": (["1", "2.5", " 3 "] * 9, "number"),
-    "infinite": ([1.0, 2.0, np.inf] * 9, "number, 9 missing"),
-    "numbers and a word": ([*MANY, "n.a.", "n.a."], "number, 2 missing ('n.a.')"),
+    "numbers": ([1, 2, 3] * 9, "numeric"),
+    "few whole numbers": ([1, 2, None] * 9, "numeric, 9 missing"),
+    "text of numbers": (["1", "2.5", " 3 "] * 9, "numeric"),
+    "infinite": ([1.0, 2.0, np.inf] * 9, "numeric, 9 missing"),
+    "numbers and a word": ([*MANY, "n.a.", "n.a."], "numeric, 2 missing ('n.a.')"),
     "numbers and many words": ([*MANY, *"abcd"], "category of 54"),
     "zeros before": (["01", "02", "03"] * 9, "category of 3"),
     "two words": (["left", "right", None] * 9, "category of 2, 9 missing"),
     "one word or nothing": (["x", None] * 9, "category of 1, 9 missing"),
-    "truth": ([True, False] * 9, "yes/no"),
-    "truth and nothing": ([True, False, None] * 9, "yes/no, 9 missing"),
-    "words for truth": (["Y", "n", ""] * 9, "yes/no, 9 missing"),
-    "0 and 1": ([0, 1] * 9, "yes/no"),
+    "truth": ([True, False] * 9, "boolean"),
+    "truth and nothing": ([True, False, None] * 9, "boolean, 9 missing"),
+    "words for truth": (["Y", "n", ""] * 9, "boolean, 9 missing"),
+    "0 and 1": ([0, 1] * 9, "boolean"),
     "yes and off": (["yes", "off"] * 9, "category of 2"),
-    "bytes": (np.arange(30, dtype="uint8"), "pixel, 0 to 255"),
-    "rows counted": (range(5, 50), "left out, each row its own"),
-    "few rows counted": (range(5), "number"),
-    "different numbers": (RANDOM.normal(size=99), "number"),
-    "each its own": ([f"n{i}" for i in range(30)], "left out, each row its own"),
+    "bytes": (np.arange(30, dtype="uint8"), "image, 0 to 255"),
+    "rows counted": (range(5, 50), "ignored, each row its own"),
+    "few rows counted": (range(5), "numeric"),
+    "different numbers": (RANDOM.normal(size=99), "numeric"),
+    "each its own": ([f"n{i}" for i in range(30)], "ignored, each row its own"),
     "free text": (
         [f"n{i % 25}" for i in range(40)],
-        "left out, free text: 25 different in 40 rows",
+        "ignored, free text: 25 different in 40 rows",
     ),
-    "constant": (["a" * 50] * 9, f"left out, constant: {'a' * 27}..."),
-    "nothing": ([None, "", "NA"] * 9, "left out, nothing in it"),
-    "no finite number": ([np.inf, np.nan, -np.inf], "left out, no finite number in it"),
-    "lists": ([[1], [2], None], "left out, its cells are each a list"),
-    "mixture": ([1, "a"] * 9, "left out, a mixture of int and str"),
+    "constant": (["a" * 50] * 9, f"ignored, constant: {'a' * 27}..."),
+    "nothing": ([None, "", "NA"] * 9, "ignored, nothing in it"),
+    "no finite number": ([np.inf, np.nan, -np.inf], "ignored, no finite number in it"),
+    "lists": ([[1], [2], None], "ignored, its cells are each a list"),
+    "mixture": ([1, "a"] * 9, "ignored, a mixture of int and str"),
     "dates": ([datetime.date(2020, 1, i + 1) for i in range(9)], "date, as year, month, "),
     "times": (
         ["2020-01-01T10:30:00Z", "2020-01-02"],
@@ -90,10 +90,10 @@ CELLS = {
 }
 ASKED_FOR = {
     "category": ([1, 2, 3, None], "category of 3, 1 missing"),
-    "left out": (["a", "b"], "left out, as was asked for"),
-    "number": (["1", "2", None], "number, 1 missing"),
+    "ignored": (["a", "b"], "ignored, as was asked for"),
+    "numeric": (["1", "2", None], "numeric, 1 missing"),
     "date": (["31.12.2020"], "date (day.month.year)"),
-    "yes/no": (["x", "yes", "no"], "yes/no, 1 missing"),
+    "boolean": (["x", "yes", "no"], "boolean, 1 missing"),
 }
 
 
@@ -110,7 +110,7 @@ def test_an_identifier_by_its_name():
     for name in ("id", "customer_id", "Customer ID"):
         (column,) = learn_columns(pandas.DataFrame({name: values}))
         assert column.reason == "each row its own"
-    assert learn_columns(pandas.DataFrame({"paid": values}))[0].kind == "number"
+    assert learn_columns(pandas.DataFrame({"paid": values}))[0].kind == "numeric"
 
 
 def test_categories_of_pandas():
@@ -128,11 +128,11 @@ def test_a_value_is_the_same_in_every_type():
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        ({"d": "number"}, "kinds names the column 'd'; the table has c"),
-        ({"c": "float"}, r"kinds\['c'\] is 'float'; expected one of number, pixel, yes/no, "),
-        ({"c": "number"}, r"kinds\['c'\] is 'number', but column 'c', row 0: found 'x'; expe"),
+        ({"d": "numeric"}, "kinds names the column 'd'; the table has c"),
+        ({"c": "float"}, r"kinds\['c'\] is 'float'; expected one of numeric, image, boolean, "),
+        ({"c": "numeric"}, r"kinds\['c'\] is 'numeric', but column 'c', row 0: found 'x'; expe"),
         ({"c": "date"}, r"kinds\['c'\] is 'date', but column 'c', row 0: found 'x'; expected a d"),
-        ({"c": "yes/no"}, r"kinds\['c'\] is 'yes/no', but no cell of it is one"),
+        ({"c": "boolean"}, r"kinds\['c'\] is 'boolean', but no cell of it is one"),
     ],
 )
 def test_kinds_that_do_not_fit(kinds, message):

@@ -33,7 +33,7 @@ def table():
 
 
 def train(table, target, **options):
-    others = {name: "left out" for name in table if name not in ("age", "city", target)}
+    others = {name: "ignored" for name in table if name not in ("age", "city", target)}
     model = TableModel(options.pop("task", "auto"), others)
     return model.fit(table, target, **{**FAST, **options})
 
@@ -318,7 +318,7 @@ def test_it_says_what_it_is(table):
     model = train(table[["age", "city", "buys"]], "buys")
     lines = model.describe().splitlines()
     assert lines[:3] == [
-        f"age: number, {model.preprocessing.columns[0].missing} missing",
+        f"age: numeric, {model.preprocessing.columns[0].missing} missing",
         "city: category of 3",
         "buys: target, 2 classes: buys, leaves (it holds text)",
     ]

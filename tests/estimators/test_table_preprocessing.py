@@ -75,7 +75,7 @@ def test_it_is_what_scikit_learns_pipeline_gives(table):
 
 
 def test_names_of_features(table):
-    made = TablePreprocessing({"street": "left out"}).fit(table)
+    made = TablePreprocessing({"street": "ignored"}).fit(table)
     assert made.feature_names == [
         "signed year", "signed month", "signed weekday", "signed days since 1970",
         "age", "size", "member", "age missing", "city missing", "city=Oslo", "city=Rome",
@@ -183,7 +183,7 @@ def test_extreme_numbers():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (pandas.DataFrame({"a": [1, 1]}), "no column to learn from:\na: left out, constant: 1"),
+        (pandas.DataFrame({"a": [1, 1]}), "no column to learn from:\na: ignored, constant: 1"),
         (pandas.DataFrame({"a": []}), "the table has no rows"),
         (pandas.DataFrame([[1, 2]], columns=[1, "1"]), "there are two columns '1'"),
         (np.ones((2, 2)), r"frame is a ndarray; expected a pandas\.DataFrame"),
@@ -221,7 +221,7 @@ def test_bad_configs_are_refused(table):
         ({**good, "columns": ["a"]}, "column 1 is a; expected its name and kind"),
         ({**good, "columns": good["columns"] * 2}, "there are two columns 'signed'"),
         (changed(good, age, code="import os"), "has the field 'code'; expected name, kind"),
-        (changed(good, age, kind="object"), "kind is 'object'; expected one of number"),
+        (changed(good, age, kind="object"), "kind is 'object'; expected one of numeric"),
         (changed(good, age, name=5), "name is 5; expected a str"),
         (changed(good, age, mean=[]), "mean has 0 numbers; expected 1"),
         (changed(good, age, mean=["1"]), "mean is '1'; expected a float"),
@@ -245,7 +245,7 @@ def test_bad_configs_are_refused(table):
 
 
 def test_kinds_reach_the_preprocessing(table):
-    made = TablePreprocessing({"size": "category", "same": "number"}).fit(table)
+    made = TablePreprocessing({"size": "category", "same": "numeric"}).fit(table)
     assert "size=7" in made.feature_names
-    assert {c.name: c.kind for c in made.columns}["same"] == "number"
+    assert {c.name: c.kind for c in made.columns}["same"] == "numeric"
     assert [c.name for c in made.columns] == list(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
 
 
@@ -22,8 +23,14 @@ def texts(figure):
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
+def written(text):
+    """What a reader sees of a text, which is no formula."""
+    assert not is_math_text(text.get_text())
+    return text.get_text().replace(r"\$", "$")
+
+
 def contents(figure):
-    return [text.get_text() for text in texts(figure)]
+    return [written(text) for text in texts(figure)]
 
 
 def check_layout(figure):
@@ -52,5 +59,5 @@ def lines(axes):
 
 
 def legend_names(figure):
-    legends = (axes.get_legend() for axes in figure.axes)
-    return [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+    legends = [axes.get_legend() for axes in figure.axes] + figure.legends
+    return [written(text) for legend in legends if legend for text in legend.get_texts()]

@@ -159,7 +159,7 @@ def test_frames(library):
     frame = frames.DataFrame({"width": X[:, 0], "height of $": X[:, 1]})
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, LEFT)
     figure = draw_regions(model, frame, LEFT, resolution=30)
-    assert figure.axes[0].get_ylabel() == "height of $"
+    assert "height of $" in contents(figure)
     check_layout(figure)
 
 

@@ -15,7 +15,6 @@ from xpnn.backends import (
     matmul_precision,
     on_device,
     select,
-    status,
     to_host,
 )
 from xpnn.checks.cases import CASES
@@ -26,34 +25,17 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Finding:
-    """How far one case deviates on one backend.
-
-    Parameters
-    ----------
-    library, device, dtype : str
-        Where it ran.
-    case : str
-        What was computed, a key of `xpnn.checks.cases.CASES`.
-    worst : str
-        The result that comes nearest to its bound, or passes it by most.
-    absolute, relative : float
-        Its largest deviations.
-    allowed : float
-        Relative deviation that is allowed for it.
-    problem : str
-        What went wrong otherwise: an exception, or results on another library, device or
-        dtype; empty where nothing did.
-    """
+    """How far one case deviates on one backend."""
 
     library: str
     device: str
     dtype: str
-    case: str
-    worst: str
-    absolute: float
+    case: str  # a key of `CASES`
+    worst: str  # the result that comes nearest to its bound, or passes it by most
+    absolute: float  # its largest deviations
     relative: float
-    allowed: float
-    problem: str = ""
+    allowed: float  # relative deviation that is allowed for it
+    problem: str = ""  # an exception, or results on another library, device or dtype
 
     @property
     def passed(self) -> bool:
@@ -80,18 +62,7 @@ def _misplaced(value: Any, backend: Backend) -> str:
 
 
 def check_backend(backend: Backend) -> Iterator[Finding]:
-    """Run every case on a backend.
-
-    Parameters
-    ----------
-    backend : Backend
-        Library, device and dtype.
-
-    Yields
-    ------
-    Finding
-        One for each case.
-    """
+    """Run every case on a backend: its library, device and dtype."""
     dtype = dtype_name(backend.dtype)
     where = (backend.name, device_name(backend.device), dtype)
     for name, case in CASES.items():
@@ -114,19 +85,7 @@ def check_backend(backend: Backend) -> Iterator[Finding]:
 
 
 def check_device(library: str, device: str) -> Iterator[Finding]:
-    """Run every case on one device of a library, in each dtype that it has.
-
-    Parameters
-    ----------
-    library : str
-        Name of the library.
-    device : str
-        Name of the device.
-
-    Yields
-    ------
-    Finding
-    """
+    """Run every case on a named device of a library, in each dtype that it has."""
     for dtype in DTYPES:
         # array-api-strict's devices without 64 bits exist to refuse float64.
         if dtype == "float64" and device in ("no_float64", "no_x64", "mps"):
@@ -137,8 +96,3 @@ def check_device(library: str, device: str) -> Iterator[Finding]:
             yield Finding(library, device, dtype, "select", "", 0.0, 0.0, 0.0, str(error))
             continue
         yield from check_backend(backend)
-
-
-def devices(library: str) -> list[str]:
-    """Devices of a library that can be used here; empty where it cannot be used."""
-    return list(status(library).devices)

@@ -9,7 +9,7 @@ formula multiplies rounding errors, by how much: the bounds follow from that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,21 +44,11 @@ Computation = Callable[[Backend], dict[str, Array]]
 
 @dataclass(frozen=True)
 class Case:
-    """Something to compute on every backend.
-
-    Parameters
-    ----------
-    compute : callable
-        ``compute(backend)`` gives arrays by name.
-    terms : int
-        Number of terms in the sums that a result depends on, one after the other.
-    growth : mapping of str to float
-        What a formula multiplies a rounding error by, where it does; by a result's name.
-    """
+    """Something to compute on every backend."""
 
     compute: Computation
-    terms: int
-    growth: Mapping[str, float] = field(default_factory=dict)
+    terms: int  # in the sums that a result depends on, one after the other
+    growth: Mapping[str, float]  # of a rounding error in a formula, by a result's name
 
     def bound(self, name: str, dtype: str) -> float:
         """Largest relative deviation of a result that is allowed in a dtype."""
@@ -154,7 +144,7 @@ def linear_and_others(backend: Backend) -> dict[str, Array]:
     }
 
 
-def _losses(backend: Backend, pick: int) -> dict[str, Array]:
+def _losses(backend: Backend, gradient: bool) -> dict[str, Array]:
     # Without the far ends, beside which a mean loss would show nothing else.
     scores = backend.asarray(_scores()[1:, :])
     weight = backend.asarray(generator(10).integers(0, 3, 63).astype(np.float64))
@@ -164,20 +154,20 @@ def _losses(backend: Backend, pick: int) -> dict[str, Array]:
         for weighted in (None, weight):
             loss, saved = rule.forward(scores, targets, weighted, xp=backend.xp)
             key = name if weighted is None else f"{name}, weighted"
-            found[key] = loss if pick == 0 else rule.backward(saved, xp=backend.xp)
+            found[key] = rule.backward(saved, xp=backend.xp) if gradient else loss
     return found
 
 
 @_case("losses", terms=63 * 8)
 def losses(backend: Backend) -> dict[str, Array]:
     """Every loss, with and without weights for the rows."""
-    return _losses(backend, 0)
+    return _losses(backend, gradient=False)
 
 
 @_case("loss gradients", terms=63 + 8)
 def loss_gradients(backend: Backend) -> dict[str, Array]:
     """Every loss's backward."""
-    return _losses(backend, 1)
+    return _losses(backend, gradient=True)
 
 
 @_case("network gradients", terms=6 + 9 + 3 + 20)

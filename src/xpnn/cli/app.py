@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -13,13 +14,12 @@ from xpnn.cli.demo import demo
 from xpnn.cli.evaluate import evaluate
 from xpnn.cli.export import export
 from xpnn.cli.inspect import inspect
-from xpnn.cli.options import DeviceOption
 from xpnn.cli.output import OutputClosed, UsageError, is_unicode, safe_streams
 from xpnn.cli.plot import plot
 from xpnn.cli.predict import predict
+from xpnn.cli.report import backends, check
 from xpnn.cli.train import train
 
-_TABLES, _MORE = "Your own table", "Around it"
 _TRACEBACK, _VARIABLE = "--traceback", "XPNN_TRACEBACK"
 
 app = typer.Typer(
@@ -30,9 +30,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (train, predict, evaluate, inspect, plot, export):
-    app.command(rich_help_panel=_TABLES)(_command)
-app.command(rich_help_panel=_MORE)(demo)
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Your own table": (train, predict, evaluate, inspect, plot, export),
+    "More": (demo, backends, check),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -54,51 +58,6 @@ def _options(
 
         print(__version__)
         raise typer.Exit
-
-
-@app.command(rich_help_panel=_MORE)
-def backends(
-    require: Annotated[
-        str | None,
-        typer.Option(
-            "--require",
-            metavar="LIBRARY",
-            help="Look at this one only; exit code 2 and the reason where it cannot be used.",
-        ),
-    ] = None,
-    device: DeviceOption = None,
-) -> None:
-    """List the array libraries: version, devices, memory, or why one cannot be used.
-
-    Example: xpnn backends --require cupy --device cuda:1
-    """
-    from xpnn.cli.report import require_backend, show_backends
-
-    if require is None:
-        if device is not None:
-            raise UsageError(f"--device is {device!r}; it goes with --require LIBRARY")
-        show_backends()
-    else:
-        require_backend(require, device)
-
-
-@app.command(rich_help_panel=_MORE)
-def check(
-    backends: Annotated[
-        str,
-        typer.Option("--backends", help="Comma-separated libraries; default: all that work."),
-    ] = "all",
-) -> None:
-    """Compare each library and device with NumPy in float64.
-
-    Prints a table of the largest deviations of activations, losses, gradients and short
-    trainings. Ends with exit code 1 where one passes the stated tolerance.
-
-    Example: xpnn check --backends numpy,cupy
-    """
-    from xpnn.cli.report import show_check
-
-    raise typer.Exit(0 if show_check(backends) else 1)
 
 
 def main() -> None:
@@ -137,7 +96,7 @@ def _run(words: list[str], shown: bool) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
-        if type(error).__name__ == "Abort":  # what older versions of typer make of Ctrl-C
+        if isinstance(error, typer.Abort):  # what older versions of typer make of Ctrl-C
             return 130
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from xpnn.cli.options import JsonOption, ModelArgument, QuietOption
+from xpnn.cli import options
 from xpnn.cli.output import Screen
-from xpnn.cli.scores import confusion_lines, indented, score_lines
+from xpnn.cli.scores import confusion_lines, indented, score_lines, short
 
 _COUNTS = ("rows", "validation_rows", "seconds")
 _LETTERS = 90  # of a value in a line
@@ -15,42 +15,17 @@ _LETTERS = 90  # of a value in a line
 
 def layers_of(estimator: Any) -> list[dict[str, Any]]:
     """List the dense layers of an estimator: widths, activation, number of parameters."""
-    hidden = estimator.activation
-    if isinstance(hidden, str) or not isinstance(hidden, list | tuple) or callable(hidden[0]):
-        hidden = [hidden] * (len(estimator.coefs_) - 1)
-    names = [h if isinstance(h, str) else str(getattr(h, "name", h)) for h in hidden]
-    names.append(estimator.out_activation_)
+    if hasattr(estimator, "coef_"):  # a perceptron
+        shapes, names = [estimator.coef_.shape[::-1]], ["heaviside"]
+    else:
+        shapes, hidden = [w.shape for w in estimator.coefs_], estimator.activation
+        if isinstance(hidden, str) or not isinstance(hidden, list | tuple) or callable(hidden[0]):
+            hidden = [hidden] * (len(shapes) - 1)
+        names = [h if isinstance(h, str) else str(getattr(h, "name", h)) for h in hidden]
+        names.append(estimator.out_activation_)
     return [
-        {
-            "inputs": weights.shape[0],
-            "outputs": weights.shape[1],
-            "activation": name,
-            "parameters": weights.shape[0] * weights.shape[1] + weights.shape[1],
-        }
-        for weights, name in zip(estimator.coefs_, names, strict=True)
-    ]
-
-
-def _layers_of_network(network: Any) -> list[dict[str, Any]]:
-    from xpnn.layers import size
-
-    sizes = network.layers.widths(network.inputs)
-    parts = zip(network.layers.layers, sizes, sizes[1:], network.tree, strict=False)
-    return [
-        {"layer": repr(layer), "inputs": wide, "outputs": out, "parameters": size(tree)}
-        for layer, wide, out, tree in parts
-    ]
-
-
-def _layers_of_perceptron(model: Any) -> list[dict[str, Any]]:
-    units, inputs = model.coef_.shape
-    return [
-        {
-            "inputs": inputs,
-            "outputs": units,
-            "activation": "heaviside",
-            "parameters": units * inputs + units,
-        }
+        {"inputs": a, "outputs": b, "activation": name, "parameters": (a + 1) * b}
+        for (a, b), name in zip(shapes, names, strict=True)
     ]
 
 
@@ -63,21 +38,27 @@ def columns_of(model: Any) -> list[dict[str, str]]:
 
 
 def _facts_of(model: Any) -> dict[str, Any]:
-    """List what there is to know about a model."""
+    """List what there is to know about a model of any kind."""
     from xpnn import Network, Perceptron, TableModel
+    from xpnn.layers import size
 
     if isinstance(model, Network):
-        layers = _layers_of_network(model)
+        sizes = model.layers.widths(model.inputs)
+        parts = zip(model.layers.layers, sizes, sizes[1:], model.tree, strict=False)
+        layers = [
+            {"layer": repr(layer), "inputs": wide, "outputs": out, "parameters": size(tree)}
+            for layer, wide, out, tree in parts
+        ]
         return {"loss": model.loss.name, "dtype": model.dtype, "layers": layers}
     if isinstance(model, TableModel):
         assert model.target is not None
-        classes = model.classes.tolist() if model.target.task == "classify" else None
+        classify = model.target.task == "classify"
         return {
             "target": {"name": model.target.name, "task": model.target.task},
             "columns": columns_of(model),
             "features": model.preprocessing.feature_names,
-            **({} if classes is None else {"classes": classes}),
-            **_facts_of_estimator(model.estimator),
+            **_facts_of(model.estimator),
+            **({"classes": model.classes.tolist()} if classify else {}),
         }
     if hasattr(model, "steps"):
         steps = [{"name": name, "step": repr(step)} for name, step in model.steps]
@@ -86,25 +67,14 @@ def _facts_of(model: Any) -> dict[str, Any]:
         return {"transformer": repr(model.transformer_), **_facts_of(model.regressor_)}
     found = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
     if isinstance(model, Perceptron):
-        return {
-            **found,
-            "dtype": model.coef_.dtype.name,
-            "epochs": model.n_iter_,
-            "layers": _layers_of_perceptron(model),
-        }
-    return {**found, **_facts_of_estimator(model)}
+        found["dtype"] = model.coef_.dtype.name
+    else:
+        network = model.network_
+        found |= {"dtype": network.dtype, "backend": network.backend.name}
+    return {**found, "epochs": model.n_iter_, "layers": layers_of(model)}
 
 
-def _facts_of_estimator(estimator: Any) -> dict[str, Any]:
-    return {
-        "dtype": estimator.network_.dtype,
-        "backend": estimator.network_.backend.name,
-        "epochs": estimator.n_iter_,
-        "layers": layers_of(estimator),
-    }
-
-
-def facts(path: Path) -> tuple[Any, dict[str, Any]]:
+def _facts(path: Path) -> tuple[Any, dict[str, Any]]:
     """Read a model file; return the model, and what there is to know as plain values."""
     from xpnn import __version__
     from xpnn.cli.models import open_model
@@ -135,7 +105,7 @@ def _layer_lines(layers: list[dict[str, Any]]) -> list[str]:
         for layer in layers
     ]
     wide, high = (max(len(row[i]) for row in rows) for i in (0, 1))
-    return [f"  {text:<{wide}}  {count:>{high}} parameters" for text, count in rows]
+    return [f"{text:<{wide}}  {count:>{high}} parameters" for text, count in rows]
 
 
 def _record_lines(record: dict[str, Any]) -> list[str]:
@@ -143,62 +113,55 @@ def _record_lines(record: dict[str, Any]) -> list[str]:
     lines, rest = [], dict(record)
     if all(isinstance(record.get(name), int | float) for name in _COUNTS):
         rows, validation, seconds = (rest.pop(name) for name in _COUNTS)
-        lines.append(
-            f"  {rows:,} rows for training, {validation:,} for validation, {seconds:.1f} s"
-        )
+        lines.append(f"{rows:,} rows for training, {validation:,} for validation, {seconds:.1f} s")
     for name in ("options", "history"):
         if isinstance(rest.get(name), dict):
             rest |= {k: v for k, v in rest.pop(name).items() if k not in record}
-    measured = rest.get("validation")
-    if isinstance(measured, dict) and "baseline" in measured:
-        del rest["validation"]
     for name, value in rest.items():
         numeric = isinstance(value, list) and all(isinstance(v, int | float) for v in value)
         if name in ("epoch", "seconds") and isinstance(value, list):
-            lines += [f"  {len(value):,} epochs"] if name == "epoch" else []
+            lines += [f"{len(value):,} epochs"] if name == "epoch" else []
         elif numeric and len(value) > 1:
-            lines.append(f"  {name}: {value[0]:.4g} at first, {value[-1]:.4g} at the end")
+            lines.append(f"{name}: {value[0]:.4g} at first, {value[-1]:.4g} at the end")
         elif value is not None and value not in ([], ""):
-            lines.append(f"  {name}: {_short(str(value))}")
+            lines.append(f"{name}: {short(str(value), _LETTERS)}")
     return lines
 
 
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 3] + "..."
-
-
-def text_of(model: Any, found: dict[str, Any]) -> str:
-    """Write what `facts` gave for a person."""
+def _text_of(model: Any, found: dict[str, Any]) -> str:
+    """Write what `_facts` gave for a person."""
     lines = [
         f"{found['file']}: {found['class']}, {found['bytes']:,} bytes, format {found['format']}, "
         f"written by xpnn {found['written_by']}"
     ]
     if "columns" in found:
-        lines += ["", "columns", *indented(model.preprocessing.describe(joined=True).split("\n"))]
-        lines += [f"  {model.target.describe()}"]
+        told = f"{model.preprocessing.describe(joined=True)}\n{model.target.describe()}"
+        lines += ["", "columns", *indented(told.split("\n"))]
         lines += [f"  {len(found['features']):,} features come out of the preprocessing"]
     elif "classes" in found:
         lines += ["", f"classes: {', '.join(map(str, found['classes']))}"]
     if "steps" in found:
         lines += ["", "steps"]
-        lines += [f"  {part['name']}: {_short(part['step'])}" for part in found["steps"]]
+        lines += [f"  {part['name']}: {short(part['step'], _LETTERS)}" for part in found["steps"]]
     where = f" on {found['backend']}" if found.get("backend") else ""
     lines += ["", f"network: {found['parameters']:,} parameters, {found['dtype']}{where}"]
-    lines += _layer_lines(found["layers"])
+    lines += indented(_layer_lines(found["layers"]))
     if "loss" in found:
         lines.append(f"  loss: {found['loss']}")
-    if training := _record_lines(found["record"]):
-        lines += ["", "training", *training]
-    measured = found["record"].get("validation")
-    if isinstance(measured, dict) and "baseline" in measured:
+    record, measured = dict(found["record"]), found["record"].get("validation")
+    scored = isinstance(measured, dict) and "baseline" in measured  # not what a user keeps there
+    if scored:
+        del record["validation"]
+    if training := _record_lines(record):
+        lines += ["", "training", *indented(training)]
+    if scored:
         lines += ["", "on the validation rows", *indented(score_lines(measured))]
         if "confusion" in measured:
             lines += ["", *confusion_lines(measured["confusion"])]
     return "\n".join(lines)
 
 
-def inspect(model: ModelArgument, json: JsonOption = False, quiet: QuietOption = False) -> None:
+def inspect(model: options.Model, json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Say what a model file holds.
 
     Layers and parameters, what each column is taken for, the record of the
@@ -209,6 +172,6 @@ def inspect(model: ModelArgument, json: JsonOption = False, quiet: QuietOption =
     """
     screen = Screen(json, quiet)
     with screen.notes():
-        read, found = facts(model)
-        screen.say(text_of(read, found))
+        read, found = _facts(model)
+        screen.say(_text_of(read, found))
         screen.result(found)

@@ -24,7 +24,7 @@ def open_model(path: Path, backend: str | None = None, device: str | None = None
     chosen = select(backend, device)
     model = files.load(path, chosen.name, chosen.device)
     # Tables come from the host, and shall go there.
-    inner = last_of(getattr(model, "estimator", model))
+    inner = last_of(model)
     if "backend" in getattr(inner, "get_params", dict)():
         inner.set_params(backend=chosen.name, device=device_name(chosen.device))
     elif isinstance(inner, Perceptron) and chosen.name != "numpy":
@@ -36,7 +36,8 @@ def open_model(path: Path, backend: str | None = None, device: str | None = None
 
 
 def last_of(model: Any) -> Any:
-    """The estimator that a pipeline ends in."""
+    """The network or estimator inside a table's model, or that a pipeline ends in."""
+    model = getattr(model, "estimator", model)
     while True:
         if hasattr(model, "steps"):
             model = model.steps[-1][1]
@@ -62,14 +63,16 @@ def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None
         return model
     columns: Any
     if isinstance(model, Network):
-        classes, estimator = _of_network(model)
+        classes, estimator = _classes_of_network(model), _NetworkEstimator(model)
         columns = _Numbers(model.inputs, _float(model.dtype))
     else:
-        classes, estimator = _classes_of(last_of(model)), model
+        inner, estimator = last_of(model), model
+        classes = _classes_of(inner)
         names = getattr(model, "feature_names_in_", None)
         names = None if names is None else [str(name) for name in names]
-        if model is last_of(model):
-            columns = _Numbers(model.n_features_in_, _float(_dtype_of(model)), names)
+        if model is inner:
+            dtype = model.network_.dtype if hasattr(model, "network_") else model.coef_.dtype.name
+            columns = _Numbers(model.n_features_in_, _float(dtype), names)
         elif names is None:
             columns = _Numbers(model.n_features_in_, "float64", missing=True)
         else:
@@ -81,6 +84,7 @@ def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None
 
 
 def _float(dtype: str | None) -> str:
+    """The dtype of rows for parameters of a dtype: half precision takes float32."""
     return dtype if dtype in ("float32", "float64") else "float32" if dtype else "float64"
 
 
@@ -148,24 +152,21 @@ class _Frame:
         return pandas.DataFrame(columns)
 
 
-class _Labels:
-    """A network as an estimator of classes, on the host."""
+class _NetworkEstimator:
+    """A network as an estimator that answers on the host: class codes, or values."""
 
     def __init__(self, network: Any) -> None:
-        self.network = network
+        self.network, self.classifies = network, network.loss.kind != "regression"
+        if self.classifies and network.loss.name != "hinge":
+            self.predict_proba = self._probabilities
 
     def predict(self, x: Any) -> Any:
-        """Numbers of the classes."""
         from xpnn.backends import to_host
 
-        return to_host(self.network.predict(x)).reshape(len(x)).astype("int64")
+        found = to_host(self.network.predict(x)).reshape(len(x))
+        return found.astype("int64") if self.classifies else found
 
-
-class _Probabilities(_Labels):
-    """One whose loss speaks of probabilities."""
-
-    def predict_proba(self, x: Any) -> Any:
-        """Probability of each class."""
+    def _probabilities(self, x: Any) -> Any:
         import numpy as np
 
         from xpnn.backends import to_host
@@ -174,19 +175,26 @@ class _Probabilities(_Labels):
         return found if found.shape[1] > 1 else np.concatenate([1 - found, found], axis=1)
 
 
-class _Values(_Labels):
-    """A network as an estimator of numbers."""
+def _classes_of_network(network: Any) -> Any:
+    """Class codes of a network; None for values."""
+    import numpy as np
 
-    def predict(self, x: Any) -> Any:
-        """Values."""
-        from xpnn.backends import to_host
+    outputs, kind = network.layers.widths(network.inputs)[-1], network.loss.kind
+    if kind != "multiclass" and outputs > 1:
+        raise UsageError(f"the network predicts {outputs} things at once; expected one")
+    return None if kind == "regression" else np.arange(max(outputs, 2))
 
-        return to_host(self.network.predict(x)).reshape(len(x))
 
-
-def _dtype_of(model: Any) -> str:
-    """Name of the dtype of a fitted estimator's parameters."""
-    return model.network_.dtype if hasattr(model, "network_") else model.coef_.dtype.name
+def _classes_of(estimator: Any) -> Any:
+    """Classes of an estimator; None for values."""
+    if hasattr(estimator, "classes_"):
+        binarizer = getattr(estimator, "_label_binarizer", None)
+        if binarizer is not None and binarizer.y_type_.startswith("multilabel"):
+            raise UsageError("the model predicts several classes at once; expected one")
+        return estimator.classes_
+    if estimator.n_outputs_ > 1:
+        raise UsageError(f"the model predicts {estimator.n_outputs_} numbers; expected one")
+    return None
 
 
 def _target(name: str, classes: Any, frame: pd.DataFrame | None) -> Target:
@@ -205,29 +213,3 @@ def _target(name: str, classes: Any, frame: pd.DataFrame | None) -> Target:
     if not len(known):
         raise UsageError(f"no row has a target in column {name!r} that the model knows")
     return with_rows(target, known, scaled=False)
-
-
-def _of_network(network: Any) -> tuple[Any, Any]:
-    """Classes and estimator of a network; None for values."""
-    import numpy as np
-
-    outputs = network.layers.widths(network.inputs)[-1]
-    kind = network.loss.kind
-    if kind != "multiclass" and outputs > 1:
-        raise UsageError(f"the network predicts {outputs} things at once; expected one")
-    if kind == "regression":
-        return None, _Values(network)
-    used = _Labels if network.loss.name == "hinge" else _Probabilities
-    return np.arange(max(outputs, 2)), used(network)
-
-
-def _classes_of(estimator: Any) -> Any:
-    """Classes of an estimator; None for values."""
-    if hasattr(estimator, "classes_"):
-        binarizer = getattr(estimator, "_label_binarizer", None)
-        if binarizer is not None and binarizer.y_type_.startswith("multilabel"):
-            raise UsageError("the model predicts several classes at once; expected one")
-        return estimator.classes_
-    if estimator.n_outputs_ > 1:
-        raise UsageError(f"the model predicts {estimator.n_outputs_} numbers; expected one")
-    return None

@@ -1,4 +1,4 @@
-"""Options that several commands share, and places for what a command writes."""
+"""Options that several commands share, and how they are read."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import typer
 
 from xpnn.cli.output import UsageError
 
-BackendOption = Annotated[
+Backend = Annotated[
     str,
     typer.Option("--backend", help="auto, numpy, cupy, torch, jax or array_api_strict."),
 ]
-DeviceOption = Annotated[
+Device = Annotated[
     str | None,
     typer.Option("--device", help="As the library names it: cpu, cuda:1, device1."),
 ]
-SeedOption = Annotated[
+Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything random.")
 ]
 
 # Of the commands about a user's own table
 
-DataArgument = Annotated[
+Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
@@ -33,26 +33,37 @@ DataArgument = Annotated[
         "- reads standard input.",
     ),
 ]
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file of xpnn.")]
-HeaderOption = Annotated[
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file of xpnn.")]
+Header = Annotated[
     bool,
     typer.Option("--header/--no-header", help="Whether text begins with a line of names."),
 ]
-LabelsOption = Annotated[
+Labels = Annotated[
     Path | None,
     typer.Option("--labels", help="Labels of IDX images; default: the file beside them."),
 ]
-TargetOption = Annotated[
+Target = Annotated[
     str | None,
     typer.Option(
         "--target", "-t", help="For models of plain numbers: the column that is no input."
     ),
 ]
-ComputeOption = Annotated[str, typer.Option("--backend", help="Where to compute, as in train.")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output.")
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print notes and errors only.")]
+Compute = Annotated[str, typer.Option("--backend", help="Where to compute, as in train.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print notes and errors only.")]
+
+
+def widths_of(text: str) -> tuple[int, ...]:
+    """Read widths of hidden layers, such as ``100,50``; ``none`` is a network without any."""
+    if text.strip().lower() in ("none", "0", ""):
+        return ()
+    try:
+        widths = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        widths = (0,)
+    if min(widths) < 1:
+        raise UsageError(f"--hidden is {text!r}; expected widths such as 100 or 100,50, or none")
+    return widths
 
 
 def check_out(

@@ -25,17 +25,11 @@ class OutputClosed(Exception):
 
 
 class SafeStream:
-    """A standard stream that never ends a command: what cannot be written goes nowhere.
-
-    Attributes
-    ----------
-    error : OSError or None
-        Why text was lost.
-    """
+    """A standard stream that never ends a command: what cannot be written goes nowhere."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self.error: OSError | None = None
+        self.error: OSError | None = None  # why text was lost
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -118,16 +112,16 @@ def write_data(text: str) -> None:
         raise OSError(error.errno, error.strerror, "standard output") from error
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Write a value as JSON knows it; None for a number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): plain(v) for key, v in value.items()}
+        return {str(key): _plain(v) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [_plain(v) for v in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return _plain(value.tolist())
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
@@ -151,7 +145,7 @@ class Screen:
     def result(self, values: dict[str, Any]) -> None:
         """Print the object for machines, where that was asked for."""
         if self.json:
-            print(json.dumps(plain(values), ensure_ascii=not is_unicode(sys.stdout)), flush=True)
+            print(json.dumps(_plain(values), ensure_ascii=not is_unicode(sys.stdout)), flush=True)
 
     def note(self, text: str) -> None:
         """Print a line on standard error."""

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import (
-    HeaderOption,
-    JsonOption,
-    LabelsOption,
-    QuietOption,
-    TargetOption,
-    check_out,
-)
+from xpnn.cli import options
 from xpnn.cli.output import Screen, UsageError
 from xpnn.cli.tables import opened
 
 _SMALL = 12  # units in a layer that a diagram is the default for
 
 
-def read_source(path: Path) -> tuple[Any, dict[str, Any]]:
+def _read_source(path: Path) -> tuple[Any, dict[str, Any]]:
     """Read a model and its record, or only the record of a checkpoint or of JSON."""
     from xpnn.cli.models import open_model
     from xpnn.data.arrays_file import read_header
@@ -42,8 +36,7 @@ def read_source(path: Path) -> tuple[Any, dict[str, Any]]:
             pass
         raise
     model = open_model(path, "numpy", "cpu")
-    record = {**header["record"], **getattr(model, "record", {})}
-    return model, record
+    return model, {**header["record"], **getattr(model, "record", {})}
 
 
 def _from_json(path: Path) -> dict[str, Any]:
@@ -54,59 +47,44 @@ def _from_json(path: Path) -> dict[str, Any]:
     if isinstance(found, list):
         return {"loss": found}
     record = found.get("record")
-    return dict(record) if isinstance(record, dict) else dict(found)
+    return dict(record if isinstance(record, dict) else found)
 
 
-class _Named:
-    """A table's model with the names that pictures ask for."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        if model.target.task == "classify":
-            self.classes_ = model.classes
-
-    def predict(self, frame: Any) -> Any:
-        """Labels or values of raw rows."""
-        return self.model.predict(frame)
+def _used(model: Any) -> list[Any]:
+    """The columns that a table's model uses."""
+    return [column for column in model.preprocessing.columns if column.kind != "ignored"]
 
 
-def _options(model: Any, kind: str) -> dict[str, Any]:
-    """Names that a table's model knows."""
+def _names(model: Any, kind: str) -> dict[str, Any]:
+    """Names for `draw` that a table's model knows."""
     from xpnn import TableModel
 
     if not isinstance(model, TableModel):
         return {}
     target, names = model._target(), model.preprocessing.feature_names
-    # Pixels are shown as images, where the names would ask for a table.
-    pixels = all(column.kind in ("pixel", "left out") for column in model.preprocessing.columns)
     if kind == "weights":
-        return {"names": None if pixels and len(names) == _pixels(model) else names}
-    if kind == "network":
-        classes = [str(c) for c in model.classes] if target.task == "classify" else None
-        outputs = model.estimator.n_outputs_
-        told = [target.name] if outputs == 1 else classes
-        return {"names": names, "classes": told}
-    return {}
+        # Weights of images are shown as images, where names would ask for a heat map.
+        images = all(column.kind == "image" for column in _used(model))
+        return {"names": None if images and len(names) == len(_used(model)) else names}
+    classes = [str(c) for c in model.classes] if target.task == "classify" else None
+    outputs = [target.name] if model.estimator.n_outputs_ == 1 else classes
+    return {"names": names, "classes": outputs}
 
 
-def _pixels(model: Any) -> int:
-    return sum(column.kind == "pixel" for column in model.preprocessing.columns)
-
-
-def default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
+def _default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
     """Choose the picture that fits what there is."""
     from xpnn import TableModel
     from xpnn.cli.models import last_of
     from xpnn.plots import fitting
 
     if frame is not None and isinstance(model, TableModel):
-        if len(_plane(model)) == 2:
+        if len(_used(model)) == 2:
             return "regions"
-        if model.target is not None and model.target.task == "classify":
+        if model._target().task == "classify":
             return "confusion"
     if fitting(record):
         return "loss"
-    inner = last_of(getattr(model, "estimator", model))
+    inner = last_of(model)
     found = fitting(inner)
     if not found:
         raise UsageError("there is nothing in it to be drawn; --data brings rows to look at")
@@ -116,51 +94,32 @@ def default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
     return next(k for k in ("loss", "network" if small else "weights", *found) if k in found)
 
 
-def _plane(model: Any) -> list[str]:
-    """The columns that a table's model uses."""
-    return [column.name for column in model.preprocessing.columns if column.kind != "left out"]
-
-
-def make_figure(
-    model: Any,
-    record: dict[str, Any],
-    kind: str | None,
-    frame: Any,
-    screen: Screen,
-    target: str | None = None,
-) -> tuple[str, Any]:
-    """Draw a figure; return its kind too, which None leaves to what there is."""
+def _make_figure(
+    model: Any, record: dict[str, Any], kind: str, frame: Any, target: str | None, screen: Screen
+) -> Any:
     from xpnn import TableModel
     from xpnn.cli.models import for_tables, last_of
-    from xpnn.plots import KINDS, draw, fitting, lacks
+    from xpnn.plots import draw, fitting
 
-    if kind is not None and kind not in KINDS:
-        raise UsageError(f"--kind is {kind!r}; expected one of {', '.join(KINDS)}")
-    kind = kind or default_kind(model, record, frame)
     if kind == "loss":
-        fits = model is None or bool(fitting(record))
-        inner = last_of(getattr(model, "estimator", model))
-        return kind, draw("loss", record if fits else inner)
+        return draw(kind, record if model is None or fitting(record) else last_of(model))
     if model is None:
         raise UsageError(f"{kind!r} is drawn from a model; this file holds a training's history")
     if kind in ("weights", "network"):
-        return kind, draw(
-            kind, last_of(getattr(model, "estimator", model)), **_options(model, kind)
-        )
+        return draw(kind, last_of(model), **_names(model, kind))
     if frame is None:
         raise UsageError(f"--kind {kind} needs rows to look at: --data FILE")
     if not isinstance(model, TableModel):
         if kind == "regions":
             raise UsageError("regions are drawn of models that xpnn train made; this is none")
         model = for_tables(model, target, frame)
-    source, X, y = _with_rows(model, kind, frame, screen)
-    missing = lacks(kind, source, X, y)
-    if missing:
-        raise UsageError(f"cannot draw {kind!r}: {missing}")
-    return kind, draw(kind, source, X, y)
+    known = SimpleNamespace(predict=model.predict)
+    if model.target.task == "classify":
+        known.classes_ = model.classes
+    return draw(kind, known, *_rows(model, kind, frame, screen))
 
 
-def _with_rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any, Any]:
+def _rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any]:
     """Rows and targets as the pictures take them."""
     from xpnn.estimators.table_target import with_target
 
@@ -176,19 +135,18 @@ def _with_rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, 
         else:
             y = target.values(frame[target.name])
     if kind != "regions":
-        return _Named(model), frame.drop(columns=target.name), y
-    used = _plane(model)
-    kinds = {column.kind for column in model.preprocessing.columns} - {"left out"}
-    if len(used) != 2 or kinds != {"number"}:
+        return frame.drop(columns=target.name), y
+    used = _used(model)
+    if [column.kind for column in used] != ["numeric", "numeric"]:
         raise UsageError(
-            f"decision regions need a model of exactly two columns of numbers; this one uses "
+            "decision regions need a model of exactly two columns of numbers; this one uses "
             f"{len(used)} columns"
         )
-    points = frame[used].astype("float64")
+    points = frame[[column.name for column in used]].astype("float64")
     whole = points.notna().all(axis=1).to_numpy()
     if not whole.all():
         screen.note(f"{int((~whole).sum()):,} rows with missing numbers are ignored")
-    return _Named(model), points[whole], None if y is None else y[whole]
+    return points[whole], None if y is None else y[whole]
 
 
 def plot(
@@ -219,35 +177,37 @@ def plot(
             help="Ends in .png, .svg or .pdf; default: the name of MODEL, the kind, and .png.",
         ),
     ] = None,
-    target: TargetOption = None,
-    header: HeaderOption = True,
-    labels: LabelsOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    target: options.Target = None,
+    header: options.Header = True,
+    labels: options.Labels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Draw a training's curves, a model's weights or diagram, or what it makes of data.
+    """Draw a training's curves, a model's weights or diagram, or its predictions.
 
-    loss: curves by epoch. weights: of the first layer. network: units and weights.
-    confusion: the true classes and the predicted ones. regions: what a model of two
-    columns says over their plane. The last two look at --data.
+    loss: curves by epoch. weights: of the first layer. network: units and
+    weights. confusion: true and predicted classes. regions: what a model of two
+    columns predicts over their plane. The last two look at --data.
 
     Example: xpnn plot pets.safetensors --kind confusion --data new-pets.csv
     """
+    from xpnn.plots import KINDS, save_figure
     from xpnn.plots.figure import ENDINGS
 
     screen = Screen(json, quiet)
     if out is not None:
-        check_out(out, "--out", [source, *([data] if data else [])], ENDINGS)
+        options.check_out(out, "--out", [source, *([data] if data else [])], ENDINGS)
     with screen.notes():
-        model, record = read_source(source)
+        model, record = _read_source(source)
         frame = None
         if data is not None:
             with opened(data, header, labels) as table:
                 frame = table.read()
                 target = target or table.own_target()
-        kind, figure = make_figure(model, record, kind, frame, screen, target)
-        from xpnn.plots import save_figure
-
+        if kind is not None and kind not in KINDS:
+            raise UsageError(f"--kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        kind = kind or _default_kind(model, record, frame)
+        figure = _make_figure(model, record, kind, frame, target, screen)
         path = save_figure(figure, out or Path(f"{source.stem}-{kind}.png"))
         screen.say(f"{kind}: {path}")
         screen.result({"source": str(source), "kind": kind, "out": str(path)})

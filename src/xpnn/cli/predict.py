@@ -1,62 +1,28 @@
-"""`xpnn predict`: a model's answers for every row of a table."""
+"""`xpnn predict`: a model's answers for every row of a table, chunk by chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from xpnn.cli.options import (
-    ComputeOption,
-    DataArgument,
-    DeviceOption,
-    HeaderOption,
-    JsonOption,
-    LabelsOption,
-    ModelArgument,
-    QuietOption,
-    TargetOption,
-    check_out,
-)
-from xpnn.cli.output import Screen
+from xpnn.cli import options
+from xpnn.cli.output import Screen, write_data
 from xpnn.cli.tables import STDIN, Table, opened
 
-
-def predictions(model: Any, table: Table, proba: bool) -> Iterator[tuple[Any, Any]]:
-    """Yield what is predicted, and the probabilities or None, chunk by chunk."""
-    for frame in table.stream():
-        with table.naming():
-            found = model.predict(frame), model.predict_proba(frame) if proba else None
-        yield found
-
-
-def predict_table(
-    model: Any, table: Table, out: Path | None, proba: bool, screen: Screen
-) -> dict[str, Any]:
-    """Predict and write; say what was done, with what was written nowhere else."""
-    from xpnn.cli.writers import write_predictions
-
-    classes = model.classes.tolist() if proba else []
-    chunks = predictions(model, table, proba)
-    found: dict[str, Any] = {"target": model.target.name, "task": model.target.task}
-    if proba:
-        found["classes"] = classes
-    if out is None and screen.json:
-        parts = list(chunks)
-        found["rows"] = sum(len(part) for part, _ in parts)
-        found["predicted"] = [value for part, _ in parts for value in part.tolist()]
-        if proba:
-            found["probabilities"] = [row for _, part in parts for row in part.tolist()]
-        return found
-    rows = write_predictions(out, chunks, classes)
-    return {**found, "rows": rows, "out": None if out is None else str(out)}
+_ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
+Chunk = tuple[Any, Any]  # what is predicted, and the probabilities or None
 
 
 def predict(
-    model: ModelArgument,
-    data: DataArgument,
+    model: options.Model,
+    data: options.Data,
     proba: Annotated[
         bool, typer.Option("--proba", help="Write the probability of each class too.")
     ] = False,
@@ -69,13 +35,13 @@ def predict(
             "standard output.",
         ),
     ] = None,
-    target: TargetOption = None,
-    backend: ComputeOption = "numpy",
-    device: DeviceOption = None,
-    header: HeaderOption = True,
-    labels: LabelsOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    target: options.Target = None,
+    backend: options.Compute = "numpy",
+    device: options.Device = None,
+    header: options.Header = True,
+    labels: options.Labels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Predict a label or a number for each row of a table.
 
@@ -86,18 +52,119 @@ def predict(
     """
     from xpnn import TableModel
     from xpnn.cli.models import for_tables, open_model
-    from xpnn.cli.writers import ENDINGS
 
     screen = Screen(json, quiet)
     if out is not None and str(out) == STDIN:
         out = None
     if out is not None:
-        check_out(out, "--out", [model, data], ENDINGS)
+        options.check_out(out, "--out", [model, data], _ENDINGS)
     with screen.notes(), opened(data, header, labels) as table:
         read = open_model(model, backend, device)
         if target is None and not isinstance(read, TableModel):
             target = table.own_target()
-        found = predict_table(for_tables(read, target), table, out, proba, screen)
+        read = for_tables(read, target)
+        classes = read.classes.tolist() if proba else []
+        chunks = _predictions(read, table, proba)
+        found = {"model": str(model), "target": read.target.name, "task": read.target.task}
+        found |= {"classes": classes} if proba else {}
+        if out is None and json:
+            parts = list(chunks)
+            found["rows"] = sum(len(part) for part, _ in parts)
+            found["predicted"] = [value for part, _ in parts for value in part.tolist()]
+            if proba:
+                found["probabilities"] = [row for _, part in parts for row in part.tolist()]
+        else:
+            found["rows"] = _write(out, chunks, classes)
+            found["out"] = None if out is None else str(out)
         if out is not None:
             screen.say(f"{found['rows']:,} rows: {out}")
-        screen.result({"model": str(model), **found})
+        screen.result(found)
+
+
+def _predictions(model: Any, table: Table, proba: bool) -> Iterator[Chunk]:
+    for frame in table.stream():
+        with table.naming():
+            found = model.predict(frame), model.predict_proba(frame) if proba else None
+        yield found
+
+
+def _write(path: Path | None, chunks: Iterable[Chunk], classes: Sequence[Any]) -> int:
+    """Write predictions in the order of their rows, as CSV without a path; return how many."""
+    from xpnn.data import atomic_write
+
+    if path is None:
+        return _write_text(write_data, ",", chunks, classes)
+    kind = path.suffix.lower()
+    with atomic_write(path) as beside:
+        if kind == ".parquet":
+            return _write_parquet(beside, chunks, classes)
+        if kind == ".npz":
+            return _write_npz(beside, chunks, classes)
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            return _write_text(file.write, "," if kind == ".csv" else "\t", chunks, classes)
+
+
+def _frame(chunk: Chunk, classes: Sequence[Any]) -> Any:
+    from xpnn.data.optional import import_optional
+
+    predicted, proba = chunk
+    columns = {"predicted": predicted}
+    if proba is not None:
+        columns |= {f"p({label})": part for label, part in zip(classes, proba.T, strict=True)}
+    return import_optional("pandas").DataFrame(columns)
+
+
+def _write_text(
+    give: Callable[[str], Any], mark: str, chunks: Iterable[Chunk], classes: Sequence[Any]
+) -> int:
+    rows = 0
+    for number, chunk in enumerate(chunks):
+        frame = _frame(chunk, classes)
+        give(frame.to_csv(index=False, header=number == 0, sep=mark, lineterminator="\n"))
+        rows += len(chunk[0])
+    return rows
+
+
+def _write_parquet(path: Path, chunks: Iterable[Chunk], classes: Sequence[Any]) -> int:
+    from xpnn.data.optional import import_optional
+
+    arrow, parquet = import_optional("pyarrow"), import_optional("pyarrow.parquet")
+    rows = 0
+    with ExitStack() as stack:
+        writer: Any = None
+        for chunk in chunks:
+            table = arrow.Table.from_pandas(_frame(chunk, classes), preserve_index=False)
+            if writer is None:
+                writer = stack.enter_context(parquet.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+            rows += len(chunk[0])
+    return rows
+
+
+def _write_npz(path: Path, chunks: Iterable[Chunk], classes: Sequence[Any]) -> int:
+    """Write arrays by way of temporary files, as their headers say how many rows there are."""
+    import numpy as np
+
+    form: Any = np.lib.format
+    rows, like = 0, {"predicted": np.empty(0)}
+    with ExitStack() as stack:
+        names = ("predicted", "probabilities")
+        files = {name: stack.enter_context(tempfile.TemporaryFile()) for name in names}
+        for chunk in chunks:
+            rows += len(chunk[0])
+            for name, values in zip(names, chunk, strict=True):
+                if values is not None:
+                    like[name] = values[:0]
+                    files[name].write(values.tobytes())
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, empty in like.items():
+                header = form.header_data_from_array_1_0(np.ascontiguousarray(empty))
+                header["shape"] = (rows, *empty.shape[1:])
+                files[name].seek(0)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    form.write_array_header_1_0(member, header)
+                    shutil.copyfileobj(files[name], member)
+            if "probabilities" in like:
+                with archive.open("classes.npy", "w") as member:
+                    form.write_array(member, np.asarray(classes))
+    return rows

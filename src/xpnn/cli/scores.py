@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 _NAMES = {
@@ -12,7 +13,6 @@ _NAMES = {
     "mae": "MAE",
     "rmse": "RMSE",
 }
-_HIGHER = ("accuracy", "r2")  # what decides whether anything was learned: more is better
 _MOST_CLASSES = 20
 _MOST_LETTERS = 20
 _CONFUSED = 10
@@ -29,9 +29,12 @@ def evaluation_lines(scores: dict[str, Any], note: str = "") -> list[str]:
 def score_lines(scores: dict[str, Any]) -> list[str]:
     """Write metrics as a table, beside those of a model that has learned nothing."""
     base = scores["baseline"]
-    names = [name for name in _NAMES if name in scores]
     cells = [["", "model", "baseline"]]
-    cells += [[_NAMES[name], _number(scores[name]), _number(base.get(name))] for name in names]
+    cells += [
+        [text, _number(scores[name]), _number(base.get(name))]
+        for name, text in _NAMES.items()
+        if name in scores
+    ]
     lines = _aligned(cells)
     lines[0] += f" ({base['name']})"
     if scores.get("unknown_labels"):
@@ -44,15 +47,15 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
 
 def learned(scores: dict[str, Any]) -> bool:
     """Whether a model is better than its baseline."""
-    name = next(name for name in _HIGHER if name in scores)
-    own, base = scores[name], scores["baseline"].get(name)
-    if own is None or base is None:
+    base = scores["baseline"]
+    name = "accuracy" if "accuracy" in scores else "r2"
+    if scores[name] is None or base.get(name) is None:
         return True  # a single row tells nothing
-    if own > base:
+    if scores[name] > base[name]:
         return True
     # Where one class is nearly all there is, accuracy can not be better; probabilities can.
-    own, base = scores.get("log_loss"), scores["baseline"].get("log_loss")
-    return own is not None and base is not None and own < base
+    own, other = scores.get("log_loss"), base.get("log_loss")
+    return own is not None and other is not None and own < other
 
 
 def _number(value: float | None) -> str:
@@ -63,19 +66,16 @@ def _number(value: float | None) -> str:
 
 def _aligned(cells: list[list[str]]) -> list[str]:
     """Rows of text with the columns under each other, the first one to the left."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    first, *widths = (max(map(len, column)) for column in zip(*cells, strict=True))
     return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
+        "  ".join([head.ljust(first), *map(str.rjust, row, widths)]).rstrip()
+        for head, *row in cells
     ]
 
 
 def confusion_lines(confusion: dict[str, Any]) -> list[str]:
     """Write a confusion matrix; of many classes, those that are confused most."""
-    labels = [_short(str(label)) for label in confusion["labels"]]
+    labels = [short(str(label), _MOST_LETTERS) or "(empty)" for label in confusion["labels"]]
     matrix = confusion["matrix"]
     if len(labels) > _MOST_CLASSES:
         pairs = [
@@ -95,11 +95,12 @@ def confusion_lines(confusion: dict[str, Any]) -> list[str]:
     return ["confusion matrix (rows: true, columns: predicted)", *indented(_aligned(cells))]
 
 
-def _short(text: str) -> str:
-    text = " ".join(text.split()) or "(empty)"
-    return text if len(text) <= _MOST_LETTERS else f"{text[: _MOST_LETTERS - 3]}..."
+def short(text: str, most: int) -> str:
+    """Bring a text onto one line of so many letters."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def indented(lines: list[str]) -> list[str]:
+def indented(lines: Iterable[str]) -> list[str]:
     """Lines two letters further to the right."""
     return [f"  {line}" for line in lines]

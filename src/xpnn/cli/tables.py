@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpnn.cli.output import Screen, UsageError
 
@@ -32,27 +32,23 @@ class Table:
     header: bool = True
     labels: Path | None = None
 
-    @property
-    def _given(self) -> dict[str, Any]:
-        return {"header": self.header, "labels": self.labels}
-
     def read(self) -> pd.DataFrame:
         """All of it."""
         from xpnn.data import read_table
 
-        return read_table(self.path, **self._given)
+        return read_table(self.path, header=self.header, labels=self.labels)
 
     def stream(self) -> Iterator[pd.DataFrame]:
         """Chunk by chunk."""
         from xpnn.data import stream_table
 
-        return stream_table(self.path, **self._given)
+        return stream_table(self.path, header=self.header, labels=self.labels)
 
     def columns(self) -> list[str]:
         """Names of the columns."""
         from xpnn.data import stream_table
 
-        chunks = stream_table(self.path, 1, text=True, **self._given)
+        chunks = stream_table(self.path, 1, text=True, header=self.header, labels=self.labels)
         return [str(name) for name in next(iter(chunks)).columns]
 
     @contextmanager
@@ -81,10 +77,10 @@ def choose_target(table: Table, target: str | None, screen: Screen) -> str:
     """Take the column that is asked for, or the one that such files have."""
     if target is not None:
         return target
-    from xpnn.data.columns import listed
-
     found = table.own_target()
     if found is None:
+        from xpnn.data.columns import listed
+
         raise UsageError(
             f"{table.path}: which column shall be learned? Say --target COLUMN; the table has "
             f"{listed(table.columns())}"
@@ -119,7 +115,7 @@ def stem_of(data: str) -> str:
     """Name of a table without its endings; ``model`` for standard input."""
     if data == STDIN:
         return "model"
-    name = Path(data).name
-    while (ending := Path(name).suffix) and ending.lower() in _ENDINGS:
-        name = name.removesuffix(ending)
-    return name
+    path = Path(Path(data).name)
+    while path.suffix.lower() in _ENDINGS:
+        path = path.with_suffix("")
+    return path.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xpnn.cli.options import (
-    BackendOption,
-    DataArgument,
-    DeviceOption,
-    HeaderOption,
-    JsonOption,
-    LabelsOption,
-    QuietOption,
-    SeedOption,
-    check_out,
-)
+from xpnn.cli import options
 from xpnn.cli.output import Screen, UsageError
-from xpnn.cli.ranks import ranks
 from xpnn.cli.tables import Table, choose_target, opened, stem_of
 
 if TYPE_CHECKING:
@@ -45,25 +34,18 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a training is asked for, beside the table and the estimator's parameters."""
+class _Files:
+    """What a training writes."""
 
-    out: Path
-    target: str | None
-    task: str
-    kinds: dict[str, str]
-    validation: str
-    seed: int
-    resume: bool
+    model: Path
     plot: bool
     overwrite: bool
-    every: int | None
-    options: dict[str, Any]
+    resume: bool
 
     def _beside(self, ending: str) -> Path:
         """A file beside the model, whose name no other model's file has."""
-        stem = self.out.stem if self.out.suffix == _ENDING else self.out.name
-        return self.out.with_name(f"{stem}{ending}")
+        stem = self.model.stem if self.model.suffix == _ENDING else self.model.name
+        return self.model.with_name(f"{stem}{ending}")
 
     @property
     def checkpoint(self) -> Path:
@@ -75,92 +57,64 @@ class Job:
         """Where the curves are drawn; None where they are not."""
         return self._beside(".png") if self.plot else None
 
-    def check_files(self, table: Table) -> None:
+    def check(self, sources: Sequence[Path]) -> None:
         """Refuse places that nothing can be written to, or that something else is kept in."""
-        sources = [table.path, *([Path(self.validation)] if self.validation else [])]
-        check_out(self.out, "--out", sources)
+        from xpnn.training.checkpoint import read_checkpoint
+
+        options.check_out(self.model, "--out", sources)  # before a name is made of it
         for path in filter(None, (self.checkpoint, self.figure)):
-            check_out(path, "--out", sources)
-        for path in filter(None, (self.out, self.figure)):
-            if path.exists() and not (self.overwrite or self.resume):
+            options.check_out(path, "--out", sources)
+        resumes = self.resume and self.checkpoint.exists()
+        for path in filter(None, (self.model, self.figure)):
+            if path.exists() and not (self.overwrite or resumes):
+                why = f"there is no {self.checkpoint} to resume from, and " if self.resume else ""
                 raise UsageError(
-                    f"'{path}' exists; --overwrite replaces it, and --out names another file"
+                    f"{why}'{path}' exists; --overwrite replaces it, and --out names another file"
                 )
         if self.checkpoint.exists():
-            from xpnn.training.checkpoint import read_checkpoint
-
             read_checkpoint(self.checkpoint)  # anything else of that name is an error
 
 
-def estimator_options(
-    *,
-    hidden: str,
-    activation: str,
-    epochs: int,
-    batch_size: int | None,
-    learning_rate: float,
-    alpha: float,
-    early_stop: bool,
-    backend: str,
-    device: str | None,
-    compute_dtype: str | None,
-    precision: str,
-) -> dict[str, Any]:
-    """Check the command's options, and name them as the estimator does."""
-    from xpnn import select
-    from xpnn.backends import PRECISIONS, device_name
+def _numbers(learning_rate: float, alpha: float) -> dict[str, float]:
+    """Check numbers for what typer does not see: nan, infinite, and 0 for a rate."""
+    if not 0 < learning_rate < math.inf:
+        raise UsageError(f"--learning-rate is {learning_rate:g}; expected a positive number")
+    if not 0 <= alpha < math.inf:
+        raise UsageError(f"--alpha is {alpha:g}; expected a number from 0 on")
+    return {"learning_rate_init": learning_rate, "alpha": alpha}
+
+
+def _names(activation: str, compute_dtype: str | None, precision: str) -> dict[str, str]:
+    """Check names; what is the estimator's default is not handed on."""
+    from xpnn.backends import PRECISIONS
     from xpnn.functional import ACTIVATIONS
     from xpnn.training.options import COMPUTE_DTYPES
 
     for option, value, known in (
         ("--activation", activation, [*ACTIVATIONS, "logistic"]),
-        ("--compute-dtype", compute_dtype, [None, *COMPUTE_DTYPES]),
+        ("--compute-dtype", compute_dtype, COMPUTE_DTYPES),
         ("--precision", precision, PRECISIONS),
     ):
-        if value not in known:
-            raise UsageError(
-                f"{option} is {value!r}; expected one of {', '.join(filter(None, known))}"
-            )
-    if not 0 < learning_rate < math.inf:
-        raise UsageError(f"--learning-rate is {learning_rate:g}; expected a positive number")
-    if not 0 <= alpha < math.inf:
-        raise UsageError(f"--alpha is {alpha:g}; expected a number from 0 on")
-    options: dict[str, Any] = {
-        "hidden_layer_sizes": _widths(hidden),
-        "activation": activation,
-        "max_iter": epochs,
-        "batch_size": "auto" if batch_size is None else batch_size,
-        "learning_rate_init": learning_rate,
-        "alpha": alpha,
-        "early_stopping": early_stop,
-        # Of a few rows the score moves in steps; their loss says sooner what happens.
-        "monitor": "loss" if early_stop else "score",
-    }
+        if value is not None and value not in known:
+            raise UsageError(f"{option} is {value!r}; expected one of {', '.join(known)}")
+    found = {"activation": activation}
+    found |= {} if compute_dtype is None else {"compute_dtype": compute_dtype}
+    return found | ({} if precision == "highest" else {"precision": precision})
+
+
+def _placement(backend: str, device: str | None) -> dict[str, Any]:
+    """The estimator's parameters for a library and a device; NumPy is its default."""
+    from xpnn import select
+    from xpnn.backends import device_name
+
     chosen = select(backend, device)
-    if chosen.name != "numpy":
-        own = None if device is None else device_name(chosen.device)
-        options |= {"backend": chosen.name, "device": own}
-    if compute_dtype is not None:
-        options["compute_dtype"] = compute_dtype
-    if precision != "highest":
-        options["precision"] = precision
-    return options
+    if chosen.name == "numpy":
+        return {}
+    own = None if device is None else device_name(chosen.device)
+    return {"backend": chosen.name, "device": own}
 
 
-def _widths(text: str) -> tuple[int, ...]:
-    """Read widths of hidden layers, such as ``100,50``; ``none`` is a network without any."""
-    if text.strip().lower() in ("none", "0", ""):
-        return ()
-    try:
-        widths = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        widths = (0,)
-    if min(widths) < 1:
-        raise UsageError(f"--hidden is {text!r}; expected widths such as 100 or 100,50, or none")
-    return widths
-
-
-def read_kinds(words: list[str]) -> dict[str, str]:
+def _read_kinds(words: Sequence[str]) -> dict[str, str]:
     """Read what columns are, such as ``zip=category``."""
     kinds = {}
     for word in words:
@@ -171,7 +125,7 @@ def read_kinds(words: list[str]) -> dict[str, str]:
     return kinds
 
 
-def read_validation(text: str, like: Table) -> float | Table | None:
+def _read_validation(text: str, like: Table) -> float | Table | None:
     """Read a share of the rows, or find a file of other rows."""
     try:
         return float(text) or None
@@ -184,82 +138,22 @@ def read_validation(text: str, like: Table) -> float | Table | None:
     return Table(Path(text), like.header)
 
 
-def train_table(
-    table: Table, job: Job, screen: Screen, group: ProcessGroup | None = None
-) -> dict[str, Any] | None:
-    """Train a model and write it; None where Ctrl-C ended the training."""
-    from xpnn import TableModel, save
-    from xpnn.training import Checkpoint
+@contextmanager
+def _ranks() -> Iterator[ProcessGroup | None]:
+    """Session of all ranks, of which only rank 0 reports errors; None for a single process."""
+    from xpnn.distributed import process_group, started_by_mpi
 
-    target = choose_target(table, job.target, screen)
-    options = dict(job.options)
-    if group is not None:
-        options["distributed"] = "mpi"
-        screen.say(f"training on {group.size} processes")
-    rows = read_validation(job.validation, table)
-    if rows is None and options["early_stopping"]:
-        raise UsageError("--early-stop needs validation rows; --validation 0 leaves none")
-    _say_resume(job, screen)
-    model = TableModel(job.task, job.kinds)
-    checkpoint = Checkpoint(job.checkpoint, job.every, None if job.every else _MINUTES)
-    with (rows if isinstance(rows, Table) else table).naming(), _in_words_of_options():
-        model.fit(
-            table.read(),
-            target,
-            rows.read() if isinstance(rows, Table) else rows,
-            seed=job.seed,
-            callbacks=_callbacks(model, screen),
-            resume=job.resume,
-            checkpoint=checkpoint,
-            **options,
-        )
-    if model.record["history"]["stopped"] == "interrupted":
-        _say_interrupted(job, screen)
-        return None
-    save(model, job.out)
-    if job.every is None:
-        job.checkpoint.unlink(missing_ok=True)
-    _say_result(model, job, screen)
-    if job.figure is not None:
-        from xpnn.plots import draw, save_figure
-
-        save_figure(draw("loss", model.record), job.figure)
-        screen.say(f"curves: {job.figure}")
-    return _as_values(model, job)
-
-
-def _callbacks(model: TableModel, screen: Screen) -> list[Any]:
-    calls: list[Any] = [_Describe(model, screen)]
-    if screen.progress:
-        from xpnn.training.progress import ProgressBar
-
-        calls.append(ProgressBar())
-    return calls
-
-
-def _say_resume(job: Job, screen: Screen) -> None:
-    if not job.resume:
+    group = process_group("mpi") if started_by_mpi() > 1 else None
+    if group is None or group.single_process:
+        yield None
         return
-    if not job.checkpoint.exists():
-        screen.note(f"there is no {job.checkpoint} to go on from; beginning with the first epoch")
-        return
-    screen.say(f"going on after epoch {_epochs_in(job.checkpoint)}")
-
-
-def _say_interrupted(job: Job, screen: Screen) -> None:
-    # What the file has, not what was run: Ctrl-C may come before an epoch is written down.
-    screen.note(
-        f"interrupted; the same command with --resume goes on after epoch "
-        f"{_epochs_in(job.checkpoint)}"
-        if job.checkpoint.exists()
-        else "interrupted before the first epoch ended"
-    )
-
-
-def _epochs_in(checkpoint: Path) -> int:
-    from xpnn.training.checkpoint import read_checkpoint
-
-    return read_checkpoint(checkpoint).history().epochs
+    try:
+        with group.session():
+            yield group
+    except Exception:
+        if group.is_main:
+            raise
+        raise SystemExit(2) from None
 
 
 @contextmanager
@@ -290,21 +184,62 @@ class _Describe:
 
     def on_train_begin(self, run: Any) -> None:
         """Before the first epoch."""
-        model = self.model
-        assert model.target is not None
-        self.screen.say(model.preprocessing.describe(joined=True))
-        self.screen.say(model.target.describe())
         from xpnn.estimators.table_model import layer_widths
 
-        shape = layer_widths(run.model)
-        self.screen.say(f"network: {' - '.join(f'{width:,}' for width in shape)}")
-        self.screen.say()
+        assert self.model.target is not None
+        widths = " - ".join(f"{width:,}" for width in layer_widths(run.model))
+        self.screen.say(self.model.preprocessing.describe(joined=True))
+        self.screen.say(self.model.target.describe())
+        self.screen.say(f"network: {widths}\n")
 
 
-def ending_of(model: TableModel) -> str:
+def _callbacks(model: TableModel, screen: Screen) -> list[Any]:
+    from xpnn.training.progress import ProgressBar
+
+    return [_Describe(model, screen), *([ProgressBar()] if screen.progress else [])]
+
+
+def _fit(
+    model: TableModel, table: Table, target: str, validation: float | Table | None,
+    files: _Files, every: int | None, screen: Screen, parameters: dict[str, Any],
+) -> None:  # fmt: skip
+    """Train a model, or go on; KeyboardInterrupt after Ctrl-C, once a note says how to go on."""
+    from xpnn.training import Checkpoint
+    from xpnn.training.checkpoint import read_checkpoint
+
+    def epochs() -> int:
+        return read_checkpoint(files.checkpoint).history().epochs
+
+    if files.resume and files.checkpoint.exists():
+        screen.say(f"going on after epoch {epochs()}")
+    elif files.resume:
+        screen.note(
+            f"there is no {files.checkpoint} to resume from; beginning with the first epoch"
+        )
+    rows = validation if isinstance(validation, Table) else None
+    with (rows or table).naming(), _in_words_of_options():
+        model.fit(
+            table.read(),
+            target,
+            validation if rows is None else rows.read(),
+            callbacks=_callbacks(model, screen),
+            resume=files.resume,
+            checkpoint=Checkpoint(files.checkpoint, every, None if every else _MINUTES),
+            **parameters,
+        )
+    if model.record["history"]["stopped"] == "interrupted":
+        # What the file has, not what was run: Ctrl-C may come before an epoch is written down.
+        screen.note(
+            f"interrupted; the same command with --resume goes on after epoch {epochs()}"
+            if files.checkpoint.exists()
+            else "interrupted before the first epoch ended"
+        )
+        raise KeyboardInterrupt
+
+
+def _ending_of(model: TableModel) -> str:
     """Say in a sentence why a training ended."""
-    epochs, history = model.estimator.n_iter_, model.record.get("history") or {}
-    reason = history.get("stopped")
+    epochs, reason = model.estimator.n_iter_, model.record["history"]["stopped"]
     if model.estimator.stopped_:
         monitored = "validation loss" if model.estimator.early_stopping else "training loss"
         return f"{epochs} epochs: the {monitored} stopped improving"
@@ -313,37 +248,31 @@ def ending_of(model: TableModel) -> str:
     return f"{epochs} epochs, the most that were allowed; the loss may still fall with more"
 
 
-def _say_result(model: TableModel, job: Job, screen: Screen) -> None:
+def _say_result(model: TableModel, screen: Screen) -> None:
     from xpnn.cli.scores import evaluation_lines
 
     record, scores = model.record, model.record["validation"]
-    screen.say(f"trained: {ending_of(model)} ({record['seconds']:.1f} s)")
-    if skipped := sum((record["history"] or {}).get("skipped", ())):
+    screen.say(f"trained: {_ending_of(model)} ({record['seconds']:.1f} s)")
+    if skipped := sum(record["history"].get("skipped", ())):
         screen.say(
             f"skipped: {skipped:,} steps whose gradients overflowed; the scale was made smaller"
         )
     ignored = record["rows_without_target"]
     without = f", {ignored:,} without a target ignored" if ignored else ""
-    if scores is None:
-        screen.say(f"rows: {record['rows']:,} for training, none for validation{without}\n")
-    else:
-        count = record["validation_rows"]
-        screen.say(f"rows: {record['rows']:,} for training, {count:,} for validation{without}\n")
-        screen.say("on the validation rows:")
+    count = f"{record['validation_rows']:,}" if scores else "none"
+    screen.say(f"rows: {record['rows']:,} for training, {count} for validation{without}\n")
+    if scores:
         note = "These rows also chose the epoch: new rows may score a little worse."
-        screen.say(
-            "\n".join(evaluation_lines(scores, note if job.options["early_stopping"] else ""))
-        )
-        screen.say()
-    screen.say(f"model: {job.out}")
+        lines = evaluation_lines(scores, note if model.estimator.early_stopping else "")
+        screen.say("\n".join(["on the validation rows:", *lines, ""]))
 
 
-def _as_values(model: TableModel, job: Job) -> dict[str, Any]:
+def _as_values(model: TableModel, files: _Files) -> dict[str, Any]:
     from xpnn.cli.inspect import columns_of, layers_of
 
     assert model.target is not None
     return {
-        "model": str(job.out),
+        "model": str(files.model),
         "target": model.target.name,
         "task": model.target.task,
         "columns": columns_of(model),
@@ -351,12 +280,12 @@ def _as_values(model: TableModel, job: Job) -> dict[str, Any]:
         "epochs": model.estimator.n_iter_,
         "converged": bool(model.estimator.stopped_),
         "record": model.record,
-        "plot": None if job.figure is None else str(job.figure),
+        "plot": None if files.figure is None else str(files.figure),
     }
 
 
 def train(
-    data: DataArgument,
+    data: options.Data,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="The column to learn.")
     ] = None,
@@ -366,8 +295,8 @@ def train(
         typer.Option(
             "--as",
             metavar="COLUMN=KIND",
-            help="What a column is, where the rules are wrong: number, category, date, yes/no, "
-            "pixel or 'left out'. May be given several times.",
+            help="What a column is, where the rules are wrong: numeric, category, date, boolean, "
+            "image or ignored. May be given several times.",
         ),
     ] = None,
     hidden: Annotated[
@@ -391,8 +320,8 @@ def train(
             help="End when the validation loss stops improving, and take the best epoch.",
         ),
     ] = False,
-    backend: BackendOption = "auto",
-    device: DeviceOption = None,
+    backend: options.Backend = "auto",
+    device: options.Device = None,
     compute_dtype: Annotated[
         str | None,
         typer.Option(
@@ -407,7 +336,7 @@ def train(
             "products while steps run, on devices that have them."
         ),
     ] = "highest",
-    seed: SeedOption = 0,
+    seed: options.Seed = 0,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Model file; default: DATA's name with .safetensors."),
@@ -419,7 +348,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Go on from the checkpoint of a training cut short; replaces its model file.",
+            help="Go on from the checkpoint of a training cut short; then replaces its model file.",
         ),
     ] = False,
     checkpoint_every: Annotated[
@@ -433,10 +362,10 @@ def train(
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw the training's curves beside the model: MODEL.png.")
     ] = False,
-    header: HeaderOption = True,
-    labels: LabelsOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
+    header: options.Header = True,
+    labels: options.Labels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a network on a table of your own.
 
@@ -449,41 +378,45 @@ def train(
     On several processes: mpiexec -n 4 xpnn train pets.csv --target adopted
     """
     screen = Screen(json, quiet)
-    with ranks() as group:
-        if group is not None and not group.is_main:
-            from xpnn import TableModel
+    with _ranks() as group:
+        from xpnn import TableModel, save
 
+        if group is not None and not group.is_main:
             with Screen(quiet=True).notes():
                 TableModel().fit(None, "", distributed="mpi")
             return
         with screen.notes(), opened(data, header, labels) as table:
-            job = Job(
-                out=out or Path(f"{stem_of(data)}{_ENDING}"),
-                target=target,
-                task=task,
-                kinds=read_kinds(kind or []),
-                validation=validation,
-                seed=seed,
-                resume=resume,
-                plot=plot,
-                overwrite=overwrite,
-                every=checkpoint_every,
-                options=estimator_options(
-                    hidden=hidden,
-                    activation=activation,
-                    epochs=epochs,
-                    batch_size=batch_size,
-                    learning_rate=learning_rate,
-                    alpha=alpha,
-                    early_stop=early_stop,
-                    backend=backend,
-                    device=device,
-                    compute_dtype=compute_dtype,
-                    precision=precision,
-                ),
-            )
-            job.check_files(table)
-            found = train_table(table, job, screen, group)
-            if found is None:
-                raise KeyboardInterrupt
-            screen.result(found)
+            model = TableModel(task, _read_kinds(kind or []))
+            parameters = {
+                "seed": seed,
+                "hidden_layer_sizes": options.widths_of(hidden),
+                **_names(activation, compute_dtype, precision),
+                "max_iter": epochs,
+                "batch_size": "auto" if batch_size is None else batch_size,
+                **_numbers(learning_rate, alpha),
+                "early_stopping": early_stop,
+                # Of a few rows the score moves in steps; their loss says sooner what happens.
+                "monitor": "loss" if early_stop else "score",
+                **_placement(backend, device),
+            }
+            files = _Files(out or Path(f"{stem_of(data)}{_ENDING}"), plot, overwrite, resume)
+            files.check([table.path, Path(validation)])
+            target = choose_target(table, target, screen)
+            if group is not None:
+                parameters["distributed"] = "mpi"
+                screen.say(f"training on {group.size} processes")
+            rows = _read_validation(validation, table)
+            if rows is None and early_stop:
+                raise UsageError("--early-stop needs validation rows; --validation 0 leaves none")
+            _fit(model, table, target, rows, files, checkpoint_every, screen, parameters)
+            save(model, files.model)
+            if checkpoint_every is None:
+                files.checkpoint.unlink(missing_ok=True)
+            _say_result(model, screen)
+            screen.say(f"model: {files.model}")
+            if files.figure is not None:
+                from xpnn.plots import draw_history, save_figure
+
+                save_figure(draw_history(model.record), files.figure)
+                screen.say(f"curves: {files.figure}")
+            screen.result(_as_values(model, files))

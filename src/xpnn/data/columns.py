@@ -35,7 +35,7 @@ from xpnn.data.optional import import_optional
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("number", "pixel", "yes/no", "category", "date", "left out")
+KINDS = ("numeric", "image", "boolean", "category", "date", "ignored")
 PIXEL_MOST = 255
 
 _FEW = 20  # different values that text may have without being looked at twice
@@ -53,7 +53,7 @@ class Column:
     name : str
         Its name.
     kind : str
-        One of `KINDS`. A 'pixel' is a byte of a picture; it is scaled by 255.
+        One of `KINDS`. A 'image' is a byte of a picture; it is scaled by 255.
     missing : int
         Rows that held nothing.
     distinct : int
@@ -65,7 +65,7 @@ class Column:
     hours : bool
         Whether dates have a time of day.
     reason : str
-        Why it is left out.
+        Why it is ignored.
     """
 
     name: str
@@ -82,19 +82,19 @@ class Column:
         """Names of the numbers that a date turns into; one empty name for other numbers."""
         if self.kind == "date":
             return (*PARTS, HOUR) if self.hours else PARTS
-        return ("",) if self.kind in ("number", "pixel", "yes/no") else ()
+        return ("",) if self.kind in ("numeric", "image", "boolean") else ()
 
     @property
     def taken_for(self) -> str:
         """What it is taken for, such as 'number, 3 missing'."""
-        said = {"category": f"category of {self.distinct}", "left out": f"left out, {self.reason}"}
+        said = {"category": f"category of {self.distinct}", "ignored": f"ignored, {self.reason}"}
         text = said.get(self.kind, self.kind)
-        if self.kind == "pixel":
-            text = f"pixel, 0 to {PIXEL_MOST}"
+        if self.kind == "image":
+            text = f"image, 0 to {PIXEL_MOST}"
         if self.kind == "date":
             written = "" if self.form == ISO else f" ({FORMS[self.form][0]})"
             text = f"date{written}, as {', '.join(self.parts)}"
-        if self.missing and self.kind != "left out":
+        if self.missing and self.kind != "ignored":
             text += f", {self.missing:,} missing"
             if self.words:
                 text += f" ({', '.join(map(repr, self.words))})"
@@ -176,31 +176,31 @@ def repeated(names: Iterable[str]) -> str | None:
 def learn_column(name: str, series: pd.Series, kind: str | None = None) -> Column:
     """Decide what one column is; see `learn_columns`."""
     types = import_optional("pandas.api.types")
-    if kind == "left out":
+    if kind == "ignored":
         return Column(name, kind, reason="as was asked for")
     if kind is not None:
         return _as_asked(name, series, kind)
     if series.dtype == np.uint8:
-        return Column(name, "pixel", 0, int(series.nunique()))
+        return Column(name, "image", 0, int(series.nunique()))
     try:
         codes, texts = to_codes(series)
     except TypeError:
         value = series.dropna().iloc[0]
-        return Column(name, "left out", reason=f"its cells are each a {type(value).__name__}")
+        return Column(name, "ignored", reason=f"its cells are each a {type(value).__name__}")
     base = Column(name, "category", int((codes < 0).sum()), len(texts))
     if not texts:
-        return replace(base, kind="left out", reason="nothing in it")
+        return replace(base, kind="ignored", reason="nothing in it")
     if len(texts) == 1 and not base.missing:
         shown = texts[0] if len(texts[0]) <= 30 else f"{texts[0][:27]}..."
-        return replace(base, kind="left out", reason=f"constant: {shown}")
+        return replace(base, kind="ignored", reason=f"constant: {shown}")
     if isinstance(series.dtype, types.CategoricalDtype):
         return base
     if _is_dates(series):
         dates = dates_of(series, ISO)
         missing = int(dates.isna().sum())
         return replace(base, kind="date", form=ISO, missing=missing, hours=has_hours(dates))
-    if types.is_bool_dtype(series.dtype) or _are_boolean_words(texts):
-        return replace(base, kind="yes/no")
+    if types.is_bool_dtype(series.dtype) or _are_booleans(texts):
+        return replace(base, kind="boolean")
     if is_text(series):
         return _learn_text(base, series, len(codes) - base.missing)
     return _learn_numbers(base, series)
@@ -219,7 +219,7 @@ def _as_asked(name: str, series: pd.Series, kind: str) -> Column:
             values = dates_of(series, form)
             hours = has_hours(values)
         else:
-            values = booleans_of(series) if kind == "yes/no" else numbers_of(series)
+            values = booleans_of(series) if kind == "boolean" else numbers_of(series)
         missing = int(import_optional("pandas").isna(values).sum())
     except CellError as error:
         raise InputError(f"kinds[{name!r}] is {kind!r}, but {error}") from error
@@ -237,7 +237,7 @@ def _is_dates(series: pd.Series) -> bool:
     return False
 
 
-def _are_boolean_words(texts: Sequence[str]) -> bool:
+def _are_booleans(texts: Sequence[str]) -> bool:
     """Whether there are one word for yes and the one for no that goes with it."""
     if len(texts) != 2:
         return False
@@ -257,33 +257,33 @@ def _learn_text(base: Column, series: pd.Series, known: int) -> Column:
         odd = len(numbers) - numbers.null_count
         among = len(words) <= _MOST_WORDS and base.distinct - len(words) > _FEW / 2
         if not len(words) or (among and known - odd <= _WORD_SHARE * known):
-            column = replace(base, kind="number", words=tuple(sorted(words.to_pylist())))
+            column = replace(base, kind="numeric", words=tuple(sorted(words.to_pylist())))
             return replace(column, missing=int(np.isnan(numbers_of(series, column.words)).sum()))
     if base.distinct <= _FEW or base.distinct <= known / 2:
         return base
     if base.distinct == known:
-        return replace(base, kind="left out", reason="each row its own")
+        return replace(base, kind="ignored", reason="each row its own")
     return replace(
-        base, kind="left out", reason=f"free text: {base.distinct:,} different in {known:,} rows"
+        base, kind="ignored", reason=f"free text: {base.distinct:,} different in {known:,} rows"
     )
 
 
 def _learn_numbers(base: Column, series: pd.Series) -> Column:
     types = import_optional("pandas.api.types")
     if types.is_timedelta64_dtype(series.dtype):
-        return replace(base, kind="left out", reason="a length of time")
+        return replace(base, kind="ignored", reason="a length of time")
     try:
         values = numbers_of(series)
     except CellError:
         kinds = {type(value).__name__ for value in series.dropna()}
         reason = f"a mixture of {' and '.join(sorted(kinds))}"
-        return replace(base, kind="left out", reason=reason)
+        return replace(base, kind="ignored", reason=reason)
     missing = int(np.isnan(values).sum())
     if missing == len(values):
-        return replace(base, kind="left out", reason="no finite number in it")
+        return replace(base, kind="ignored", reason="no finite number in it")
     if not missing and base.distinct == len(values) > _FEW and _is_numbering(base.name, values):
-        return replace(base, kind="left out", reason="each row its own")
-    return replace(base, kind="number", missing=missing)
+        return replace(base, kind="ignored", reason="each row its own")
+    return replace(base, kind="numeric", missing=missing)
 
 
 def _is_numbering(name: str, values: Any) -> bool:

@@ -1,7 +1,8 @@
 """The tutorials and the digit reader, one short module each.
 
 Every module has ``run(backend, out, ...)``, which prints what the text shows, writes its
-pictures to the folder `out`, and returns the figures as host values.
+pictures to the folder `out`, and returns the figures as host values. Its other parameters are
+the options of `xpnn demo`.
 """
 
 from __future__ import annotations

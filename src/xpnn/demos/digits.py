@@ -41,28 +41,7 @@ def run(
     hidden: Sequence[int] = (128,),
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Train, measure, and write the model and two pictures.
-
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Folder for the model and the pictures.
-    seed : int, default 0
-        For initial weights and permutations.
-    epochs : int, default 40
-        Passes over the training set.
-    hidden : sequence of int, default (128,)
-        Widths of the hidden layers.
-    progress : bool, default True
-        Whether to draw a progress bar.
-
-    Returns
-    -------
-    dict
-        Accuracy, confusion matrix, and the paths written.
-    """
+    """Train, measure, and write the model and two pictures; `seed` is the network's."""
     train_x, test_x, train_t, test_t = load_split()
     layers: list[LayerSpec] = [spec for width in hidden for spec in (width, "relu")]
     network = Network(64, [*layers, 10], seed=seed).to(backend)

@@ -35,24 +35,9 @@ def parse_row(text: str, width: int = 3) -> list[float]:
     return row
 
 
-def run(backend: Backend, out: Path, new: str = "1 0 0") -> dict[str, Any]:
-    """Train the unit, show its weights, and ask it about a new situation.
-
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Folder for the picture of the loss.
-    new : str, default '1 0 0'
-        Three numbers as a user types them.
-
-    Returns
-    -------
-    dict
-        The weights before and after, and the answer to `new`.
-    """
-    row = parse_row(new)
+def run(backend: Backend, out: Path, input: str = "1 0 0") -> dict[str, Any]:
+    """Train the unit, show its weights, and ask it about three numbers as a user types them."""
+    row = parse_row(input)
     # The text draws its weights with NumPy's legacy generator, seeded with 1.
     start = 2 * np.random.RandomState(1).random((3, 1)) - 1
     network = Network(3, [Dense(1, bias=False), "sigmoid"], loss="sum_squared_errors")

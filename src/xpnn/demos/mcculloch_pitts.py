@@ -23,21 +23,7 @@ UNITS = {
 
 
 def run(backend: Backend, out: Path) -> dict[str, Any]:
-    """Print the truth tables of the units, and of XOR with its hidden units.
-
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Not used: there is no picture.
-
-    Returns
-    -------
-    dict
-        The outputs of each unit, in the order of its truth table, and those of XOR's hidden
-        units.
-    """
+    """Print the truth tables of the units, and of XOR with its hidden units; no picture."""
     found: dict[str, Any] = {}
     for name, unit in UNITS.items():
         table = unit.truth_table(backend)

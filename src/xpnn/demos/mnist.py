@@ -37,36 +37,9 @@ def run(
     seed: int = 1,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Train both networks on MNIST files and show what they predict.
+    """Train both networks on the MNIST files in a folder, and show what they predict.
 
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Folder for the pictures.
-    data : Path, optional
-        Folder with IDX or CSV files, plain or gzipped; default, the current one.
-    hidden : int, default 200
-        Hidden units of both networks.
-    learning_rate : float, default 0.1
-        Learning rate of the text's network.
-    epochs : int, default 5
-        Passes of both over the training records.
-    seed : int, default 1
-        For initial weights and the modern network's permutations.
-    progress : bool, default False
-        Whether to draw progress bars.
-
-    Returns
-    -------
-    dict
-        Performance of both networks, the first test digit's label and prediction.
-
-    Raises
-    ------
-    FileNotFoundError
-        There are no such files; the message says what to fetch and from where.
+    `data` holds IDX or CSV files, plain or gzipped; without them `load_mnist` says what to fetch.
     """
     mnist = load_mnist(data if data is not None else Path())
     labels = mnist.test_labels

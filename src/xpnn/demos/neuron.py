@@ -12,7 +12,8 @@ from typing import Any
 
 from xpnn.backends import Backend, on_device, to_float, to_host
 from xpnn.functional import softmax
-from xpnn.plots.neuron import plot_bias_shift
+from xpnn.plots import save_figure
+from xpnn.plots.units import draw_bias_shift
 from xpnn.units import Neuron
 
 INPUTS = [0.5, -1.0, 2.0]
@@ -21,23 +22,7 @@ BIASES = (-4.0, 0.0, 4.0)
 
 
 def run(backend: Backend, out: Path, seed: int = 0) -> dict[str, Any]:
-    """Show one neuron under several activations, a softmax over three, and the bias.
-
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Folder for the picture.
-    seed : int, default 0
-        For the random weights.
-
-    Returns
-    -------
-    dict
-        Weights, score, the output under each activation, and the sigmoid's output at the
-        input that each bias takes to the middle.
-    """
+    """Show one neuron under several activations, a softmax over three, and the bias."""
     x = backend.asarray(INPUTS)
     neuron = Neuron.random(3, seed=seed, backend=backend)
     weights, score = to_host(neuron.weights).tolist(), to_float(neuron.score(x))
@@ -58,7 +43,7 @@ def run(backend: Backend, out: Path, seed: int = 0) -> dict[str, Any]:
         halves[middle] = to_float(unit(backend.asarray([middle])))
         shown = ", ".join(f"{v:.3f}" for v in values)
         print(f"bias {unit.bias:>2g}: {shown}; {halves[middle]:.3f} at the input {middle:g}")
-    picture = plot_bias_shift(neurons, out / "neuron.png")
+    picture = save_figure(draw_bias_shift(neurons), out / "neuron.png")
     print(f"the activation under each bias: {picture}")
     return {
         "weights": weights,

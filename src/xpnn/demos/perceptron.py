@@ -12,7 +12,8 @@ from typing import Any
 
 from xpnn.backends import Backend, to_host
 from xpnn.estimators import Perceptron
-from xpnn.plots.perceptron import plot_boundaries
+from xpnn.plots import save_figure
+from xpnn.plots.units import draw_boundaries
 
 TWO = ([[1.0, 0.0], [0.0, 1.0]], [0, 1])
 SQUARE = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
@@ -27,28 +28,14 @@ SIDES = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
 
 
 def run(backend: Backend, out: Path) -> dict[str, Any]:
-    """Learn from two examples, AND, XOR, and points in the plane.
-
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Folder for the picture.
-
-    Returns
-    -------
-    dict
-        For each problem the updates of every epoch, weights, bias, predictions, and
-        whether it converged.
-    """
+    """Learn from two examples, AND, XOR, and points in the plane; the figures are by problem."""
     found: dict[str, Any] = {}
     for name, (x, y) in {"two examples": TWO, "AND": AND, "XOR": XOR}.items():
         unit, found[name] = _learn(backend, x, y, max_iter=10)
         print(f"{name}\n{unit.history_.table(24)}\n")
     unit, found["points"] = _learn(backend, POINTS, SIDES, max_iter=1000)
     print(f"{len(POINTS)} points in the plane: {unit.history_.verdict()}")
-    picture = plot_boundaries(unit, POINTS, SIDES, out / "perceptron.png")
+    picture = save_figure(draw_boundaries(unit, POINTS, SIDES), out / "perceptron.png")
     print(f"the boundary epoch by epoch: {picture}")
     return found | {"picture": str(picture)}
 

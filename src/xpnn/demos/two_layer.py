@@ -23,24 +23,7 @@ ITERATIONS = 1_500
 
 
 def run(backend: Backend, out: Path, seed: int = 1, hidden: int = 4) -> dict[str, Any]:
-    """Train the network and show its predictions and its loss curve.
-
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Folder for the picture.
-    seed : int, default 1
-        For the initial weights, uniform in [0, 1).
-    hidden : int, default 4
-        Width of the hidden layer.
-
-    Returns
-    -------
-    dict
-        Predictions, largest error, and whether the loss fell at every iteration.
-    """
+    """Train the network from weights in [0, 1) and show its predictions and its loss curve."""
     rng = generator(seed)
     layers: list[LayerSpec] = [
         Dense(hidden, bias=False),

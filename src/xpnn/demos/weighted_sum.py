@@ -29,20 +29,7 @@ LOGIC = ([1, 0, 1], [0, 0, 1], [1, 0, -1], [-1, 0, -1], [0.5, 0, 1])
 
 
 def run(backend: Backend, out: Path) -> dict[str, Any]:
-    """Predict a game, compare vectors, and read weights as logic.
-
-    Parameters
-    ----------
-    backend : Backend
-        Where it runs.
-    out : Path
-        Not used: there is no picture.
-
-    Returns
-    -------
-    dict
-        The prediction, the table of similarities, the logic, and the explanation.
-    """
+    """Predict a game, compare vectors, and read weights as logic; there is no picture."""
     neuron = Neuron(backend.asarray(WEIGHTS))
     game = backend.asarray([FINGERS[0], RECORD[0], FANS[0]])
     prediction = to_float(neuron(game))

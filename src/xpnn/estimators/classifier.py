@@ -75,7 +75,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         SciPy's L-BFGS-B, which looks at all rows at once and suits small data.
     alpha : float, default 0.0001
         Strength of the L2 penalty ``alpha / 2 * sum(weights**2)``, divided by the rows of a
-        batch when added to the loss; biases are left out.
+        batch when added to the loss; biases do not count.
     batch_size : int or 'auto', default 'auto'
         Rows in a step of the stochastic solvers; 'auto' is ``min(200, n_samples)``.
     learning_rate : {'constant', 'invscaling', 'adaptive'} or Schedule, default 'constant'

@@ -175,7 +175,7 @@ def to_onnx(
     it has none): numbers (also truth values) as floats with NaN for a missing one,
     categories and other text as text with the empty one for a missing one. Columns that
     are dropped are no inputs. Of a `TableModel` each column that it uses is an input too:
-    numbers and yes/no as float64 (NaN for a missing one, 1 for yes), categories as text
+    numbers and booleans as float64 (NaN for a missing one, 1 for yes), categories as text
     ("" for a missing one; whole numbers without a point, truth values as true and false),
     dates as int64, seconds since 1970 in UTC (the lowest number for a missing one, as NumPy
     has it: ``column.astype("datetime64[s]").astype("int64")``).

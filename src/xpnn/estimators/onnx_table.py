@@ -20,8 +20,8 @@ _DAY = 86400
 
 
 def table_inputs(codes: Sequence[Any]) -> list[str]:
-    """Names of the columns that are inputs: all that are not left out."""
-    return [code.column.name for code in codes if code.column.kind != "left out"]
+    """Names of the columns that are inputs: all that are not ignored."""
+    return [code.column.name for code in codes if code.column.kind != "ignored"]
 
 
 def add_table(graph: Graph, codes: Sequence[Any]) -> str:
@@ -31,7 +31,7 @@ def add_table(graph: Graph, codes: Sequence[Any]) -> str:
         name, kind = code.column.name, code.column.kind
         if kind == "category":
             values[name] = graph.input(name, object, 1)
-        elif kind != "left out":
+        elif kind != "ignored":
             values[name] = graph.input(name, np.int64 if kind == "date" else np.float64, 1)
     numbers = [code for code in codes if code.column.parts]
     parts = _add_numbers(graph, numbers, values) if numbers else []

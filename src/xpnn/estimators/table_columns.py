@@ -68,7 +68,7 @@ def scaling(codes: Sequence[ColumnCode]) -> tuple[list[float], list[float], list
 class TablePreprocessing:
     """Turn raw rows into float32 numbers, in the way that was learned from other rows.
 
-    Numbers are scaled to mean 0 and deviation 1, missing ones become the median; yes/no is
+    Numbers are scaled to mean 0 and deviation 1, missing ones become the median; a boolean is
     1 and 0; a date is year, month, weekday and days, each a number; a category has a
     feature for each of its values. Rare values (less than 2 rows, or one in a thousand up
     to 20) share a feature, which an unknown value also takes; where there is no such
@@ -117,7 +117,7 @@ class TablePreprocessing:
         if not len(frame):
             raise InputError("the table has no rows")
         columns = learn_columns(frame, self.kinds)
-        if all(column.kind == "left out" for column in columns):
+        if all(column.kind == "ignored" for column in columns):
             raise InputError(f"no column to learn from:\n{describe(columns)}")
         self.codes = tuple(_learn(frame, column) for column in columns)
         self._has_warned = False
@@ -168,7 +168,7 @@ class TablePreprocessing:
     def _check_columns(self, given: Sequence[str]) -> None:
         if not self.codes:
             raise InputError("the preprocessing has learned nothing yet; call fit")
-        used = [c.name for c in self.columns if c.kind != "left out"]
+        used = [c.name for c in self.columns if c.kind != "ignored"]
         missing = sorted(set(used) - set(given), key=used.index)
         if missing:
             raise InputError(
@@ -283,7 +283,7 @@ def _numbers(frame: pd.DataFrame, columns: Sequence[Column]) -> Any:
         dtype, part = dtypes[column.name], table[:, at : at + len(column.parts)]
         if column.kind == "date":
             part[:] = date_parts(dates_of(frame[column.name], column.form), column.hours)
-        elif column.kind == "yes/no":
+        elif column.kind == "boolean":
             part[:, 0] = booleans_of(frame[column.name])
         elif isinstance(dtype, np.dtype) and dtype.kind in "biuf":
             plain[at] = column.name
@@ -303,7 +303,7 @@ def _numbers(frame: pd.DataFrame, columns: Sequence[Column]) -> Any:
 
 def _learn(frame: pd.DataFrame, column: Column) -> ColumnCode:
     """Learn the fills and scales of a column, or its categories."""
-    if column.kind == "pixel":
+    if column.kind == "image":
         return ColumnCode(column, (0.0,), (0.0,), (float(PIXEL_MOST),))
     if column.parts:
         return _learn_scaling(column, _numbers(frame, [column]))
@@ -452,7 +452,7 @@ def _codes_from_config(config: Any) -> tuple[ColumnCode, ...]:
         raise InputError("preprocessing has columns that are no list")
     codes = tuple(_code_from_config(c, i) for i, c in enumerate(config["columns"], start=1))
     _check_names([code.column.name for code in codes])
-    if not any(code.column.kind != "left out" for code in codes):
+    if not any(code.column.kind != "ignored" for code in codes):
         raise InputError("preprocessing leaves all columns out")
     return codes
 

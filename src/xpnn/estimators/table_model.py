@@ -50,7 +50,7 @@ class TableModel:
         numbers.
     kinds : mapping, optional
         What some columns are, where the rules of `xpnn.data.learn_columns` get them wrong:
-        ``{"zip": "category", "note": "left out"}``.
+        ``{"zip": "category", "note": "ignored"}``.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class TableModel:
         Parameters
         ----------
         frame : pandas.DataFrame
-            Raw rows. Those without a target are left out. With ``distributed="mpi"``, only
+            Raw rows. Those without a target are ignored. With ``distributed="mpi"``, only
             rank 0's arguments count; the others may give None.
         target : str
             The column to learn.
@@ -276,7 +276,7 @@ class TableModel:
         Parameters
         ----------
         frame : pandas.DataFrame or iterable of them
-            Raw rows with the target; rows without one are left out.
+            Raw rows with the target; rows without one are ignored.
 
         Returns
         -------

@@ -139,7 +139,7 @@ def _values(name: str, series: pd.Series) -> tuple[str, Any]:
     column = learn_column(name, series)
     if column.kind == "date":
         raise InputError(f"target {name!r} holds dates; expected classes or numbers")
-    if column.kind == "number":
+    if column.kind == "numeric":
         return "float64", numbers_of(series, column.words)
     if not is_text(series):
         raise InputError(f"target {name!r} holds {series.dtype} cells; expected text or numbers")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from xpnn.backends import ArrayLike, InputError, to_host
-from xpnn.plots.figure import AMOUNT, axes_on, figure_of, literal, short_names
+from xpnn.plots.figure import AMOUNT, axes_on, figure_of, short_names
 
 MOST_CLASSES = 50
 
@@ -96,16 +96,17 @@ def draw_confusion(
     ValueError
         Lengths differ, there is no row, a label has no name, or there are too many classes.
     """
-    right, said = label_column("labels", labels), label_column("predicted", predicted)
-    if len(right) != len(said) or not len(right):
+    true, said = label_column("labels", labels), label_column("predicted", predicted)
+    if len(true) != len(said) or not len(true):
         raise InputError(
-            f"labels holds {len(right)} and predicted {len(said)}; expected as many of both, "
+            f"labels holds {len(true)} and predicted {len(said)}; expected as many of both, "
             "at least one"
         )
-    (rows, columns), names = class_codes([right, said], classes)
+    (rows, columns), names = class_codes([true, said], classes)
     many = len(names)
     side, longest = max(2.4, (0.6 if many <= 10 else 0.48) * many), max(map(len, names))
     ax = axes_on(ax, side + 1.6 + 0.08 * longest, side + 0.6 + 0.08 * longest)
+    # Not `from_predictions`, which warns of a single class.
     cells: Any = np.zeros((many, many), dtype=np.int64)
     np.add.at(cells, (rows, columns), 1)
     if normalize is not None:
@@ -120,7 +121,6 @@ def draw_confusion(
         ax=ax,
         text_kw={"fontsize": 9 if many <= 10 else 7},
     )
-    literal([*ax.get_xticklabels(), *ax.get_yticklabels()])
     correct = int((rows == columns).sum())
     ax.set_title(f"accuracy {correct / len(rows):.4f} ({correct:,} of {len(rows):,})", fontsize=10)
     return figure_of(ax)

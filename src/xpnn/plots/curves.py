@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,11 @@ class Curves:
 
     epochs: list[int]
     loss: list[float]
-    validation_loss: list[float] = field(default_factory=list)  # may be empty
-    scores: list[float] = field(default_factory=list)  # may be empty
-    score: str = "accuracy"  # what the scores are
-    best: int | None = None  # epoch to be marked
-    mark: str = "best"  # what that epoch is
+    validation_loss: list[float]  # may be empty
+    scores: list[float]  # may be empty
+    score: str  # what the scores are
+    best: int | None  # epoch to be marked
+    mark: str  # what that epoch is
 
 
 def curves_of(source: Any) -> Curves:
@@ -52,36 +52,35 @@ def curves_of(source: Any) -> Curves:
     if "loss" not in source:
         keys = ", ".join(map(str, source)) or "nothing"
         raise InputError(f"the record holds {keys}; expected loss, as History.to_dict() gives")
-    loss = _floats("loss", source["loss"])
+    names = ("loss", "validation_loss", "validation_accuracy", "epoch")
+    loss, validation, scores, epochs = (_floats(name, source.get(name)) for name in names)
     if not loss:
         raise InputError("history holds no epoch; expected at least one")
-    validation, scores, epochs = (
-        _floats(name, source.get(name), len(loss))
-        for name in ("validation_loss", "validation_accuracy", "epoch")
-    )
+    for name, found in zip(names, (loss, validation, scores, epochs), strict=True):
+        if found and len(found) != len(loss):
+            raise InputError(f"{name} holds {len(found)}; expected {len(loss)}, as many as loss")
     shown = [int(epoch) for epoch in epochs] or list(range(1, len(loss) + 1))
     best, mark = source.get("best_epoch"), "best"
     if best is None:
         best, mark = _lowest(shown, validation), "lowest validation loss"
-    return Curves(shown, loss, validation, scores, best=best, mark=mark)
+    return Curves(shown, loss, validation, scores, "accuracy", best, mark)
 
 
 def _of_estimator(model: Any) -> Curves:
-    loss = _floats("loss_curve_", model.loss_curve_)
+    names = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+    loss, *more = (_floats(name, getattr(model, name, None)) for name in names)
     if not loss:
         raise InputError("loss_curve_ is empty; expected at least one epoch")
-    validation = _floats("validation_loss_curve_", getattr(model, "validation_loss_curve_", None))
-    scores = _floats("validation_scores_", getattr(model, "validation_scores_", None))
-    epochs = list(range(1, len(loss) + 1))
     # Those of a fit that went on are of its end only.
-    scores, validation = ([] if len(c) != len(loss) else c for c in (scores, validation))
+    validation, scores = ([] if len(curve) != len(loss) else curve for curve in more)
+    epochs = list(range(1, len(loss) + 1))
     # Early stopping monitors the scores.
     best = _lowest(epochs, [-s for s in scores] or validation)
     mark = "best score" if scores else "lowest validation loss"
     return Curves(epochs, loss, validation, scores, "score", best, mark)
 
 
-def _floats(name: str, values: Any, count: int | None = None) -> list[float]:
+def _floats(name: str, values: Any) -> list[float]:
     """Bring a list into numbers; JSON's null stands for what is none."""
     if values is None:
         return []
@@ -91,8 +90,6 @@ def _floats(name: str, values: Any, count: int | None = None) -> list[float]:
             found.append(math.nan if value is None else float(value))
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{name}[{i}] is {value!r}; expected a number") from error
-    if count is not None and found and len(found) != count:
-        raise InputError(f"{name} holds {len(found)}; expected {count}, as many as loss")
     return found
 
 
@@ -120,7 +117,7 @@ def draw_history(
     log : bool, optional
         Whether the loss has a logarithmic axis; default, where it spans three powers of ten.
     ax : matplotlib.axes.Axes or two of them, optional
-        Where to draw the loss, and the accuracy, which is left out where there is one only;
+        Where to draw the loss, and the accuracy, which is not drawn where there is one only;
         default, a new figure.
 
     Returns

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from xpnn.backends import InputError
-from xpnn.plots.figure import COLOURS, axes_on, figure_of, literal, short_names
+from xpnn.plots.figure import COLOURS, axes_on, figure_of, short_names
 from xpnn.plots.model import DenseView, dense_views, input_names, last_step
 
 MOST_UNITS = 12  # of a layer; of a larger one some are drawn
@@ -139,21 +139,11 @@ def _heads(views: list[DenseView], widths: list[int]) -> list[str]:
 
 
 def _name(ax: Axes, places: dict[int, Any], names: Sequence[object] | None, side: int) -> None:
-    if names is None:
-        return
-    texts = short_names(names, 28)
-    for unit, place in places.items():
-        if unit >= 0:
-            text = ax.annotate(
-                texts[unit],
-                place,
-                (side * 14, 0),
-                textcoords="offset points",
-                ha="left" if side > 0 else "right",
-                va="center",
-                fontsize=9,
-            )
-            literal([text])
+    look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+    look |= {"xytext": (side * 14, 0), "ha": "left" if side > 0 else "right"}
+    for unit, text in enumerate(short_names(names, 28) if names is not None else ()):
+        if unit in places:
+            ax.annotate(text, places[unit], **look)
 
 
 def _legend(ax: Axes, views: list[DenseView], largest: float) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from xpnn.backends import InputError
 from xpnn.data.files import atomic_write
@@ -49,8 +48,7 @@ def new_figure(
 
 def axes_on(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the axes that were given, or those of a new figure of that size in inches."""
-    made: Axes = new_figure(width=width, height=height)[1] if ax is None else ax
-    return made
+    return new_figure(width=width, height=height)[1] if ax is None else ax
 
 
 def figure_of(axes: Axes) -> Figure:
@@ -90,10 +88,9 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     return path
 
 
-def literal(texts: Sequence[Text]) -> None:
-    """Show names as they are, where Matplotlib would read ``$`` as the start of a formula."""
-    for text in texts:
-        text.set_parse_math(False)
+def literal(name: object) -> str:
+    """Write a name as it is, where Matplotlib would read ``$`` as the start of a formula."""
+    return str(name).replace("$", r"\$")
 
 
 def short_names(names: Sequence[object], most: int = 24) -> list[str]:
@@ -102,4 +99,4 @@ def short_names(names: Sequence[object], most: int = 24) -> list[str]:
     half = (most - 1) // 2
     short = [n if len(n) <= most else f"{n[: most - 1 - half]}…{n[-half:]}" for n in whole]
     double = {name for name in short if short.count(name) > 1}
-    return [f"{s} #{i + 1}" if s in double else s for i, s in enumerate(short)]
+    return [literal(f"{s} #{i + 1}" if s in double else s) for i, s in enumerate(short)]

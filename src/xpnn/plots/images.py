@@ -28,8 +28,7 @@ def draw_tiles(
 ) -> tuple[Axes, AxesImage]:
     """Draw images (n, height, width) of the host in rows on one pair of axes.
 
-    Without axes a figure is made on which every image and title has room. Gives back the axes
-    and the last image, for a colour bar.
+    A new figure has room for every image and title. The last image is for a colour bar.
     """
     count, high, wide = images.shape
     longest = max((len(title) for title in titles), default=0)
@@ -43,7 +42,7 @@ def draw_tiles(
         left, top = room * column, -step * row
         drawn = ax.imshow(image, extent=(left, left + 1, top - tall, top), **look)
         if titles:
-            literal([ax.text(left + 0.5, top + 0.04, titles[i], ha="center", fontsize=8)])
+            ax.text(left + 0.5, top + 0.04, literal(titles[i]), ha="center", fontsize=8)
     ax.set_xlim(-(room - 1) / 2, room * columns - (room - 1) / 2)
     ax.set_ylim(_GAP - step * rows + (_TITLE if titles else 0.0) - _GAP, _TITLE if titles else 0.0)
     ax.set_aspect("equal")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -18,88 +17,58 @@ from xpnn.plots.regions import draw_regions
 from xpnn.plots.weights import draw_weights
 from xpnn.training import Network
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of picture: the function that draws it, the data it needs, what may be missing."""
-
-    function: Callable[..., Figure]
-    missing: Callable[[Any, Any], str]  # of a source and X: '' for nothing
-    needs: tuple[str, ...] = ()  # 'X', 'y'
-
-    @property
-    def options(self) -> list[str]:
-        """What else `draw` takes for it."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-
-
-def _complaint(check: Callable[[Any], Any], source: Any) -> str:
-    try:
-        check(source)
-    except (TypeError, ValueError) as error:
-        return str(error)
-    return ""
-
-
-def _no_curves(source: Any, X: Any) -> str:
-    if isinstance(source, Network):
-        return (
-            "a Network holds no record of its training; hand in the History that fit gave, or "
-            "the record of its model file (xpnn.files.read_record)"
-        )
-    return _complaint(curves_of, source)
-
-
-def _no_weights(source: Any, X: Any) -> str:
-    return "" if is_array(source) else _complaint(dense_views, source)
-
-
-def _no_layers(source: Any, X: Any) -> str:
-    return _complaint(dense_views, source)
-
-
-def _no_classes(source: Any, X: Any) -> str:
-    inner = last_step(source)
-    if not hasattr(source, "predict"):
-        return f"a {type(source).__name__} predicts nothing; hand in a fitted model"
-    if isinstance(inner, Network):
-        values = inner.loss.kind == "regression"
-        return f"the loss {inner.loss.name!r} is a regression's: no classes" if values else ""
-    if not hasattr(inner, "classes_"):
-        return f"a {type(inner).__name__} has no classes_; it is no fitted classifier"
-    return ""
-
-
-def _no_plane(source: Any, X: Any) -> str:
-    if not hasattr(source, "predict"):
-        return f"a {type(source).__name__} predicts nothing; hand in a fitted model"
-    inputs = getattr(source, "inputs", None) or getattr(source, "n_features_in_", None)
-    if inputs is None and getattr(X, "ndim", 0) == 2:
-        inputs = X.shape[1]
-    if inputs in (None, 2):
-        return ""
-    return f"the model has {inputs} inputs; decision regions need exactly two"
-
-
-KINDS: dict[str, Kind] = {
-    "loss": Kind(draw_history, _no_curves),
-    "weights": Kind(draw_weights, _no_weights),
-    "confusion": Kind(draw_confusion, _no_classes, ("X", "y")),
-    "regions": Kind(draw_regions, _no_plane, ("X",)),
-    "network": Kind(draw_network, _no_layers),
+KINDS: dict[str, Callable[..., Figure]] = {
+    "loss": draw_history,
+    "weights": draw_weights,
+    "confusion": draw_confusion,
+    "regions": draw_regions,
+    "network": draw_network,
 }
-"""Every kind of picture."""
+"""Every kind of picture, and the function that draws it."""
+
+_NEEDS: dict[str, tuple[str, ...]] = {"confusion": ("X", "y"), "regions": ("X",)}
+
+
+def _check(kind: str, source: Any, X: Any) -> None:
+    """Refuse a source that such a picture cannot be drawn of."""
+    inner = last_step(source)
+    if kind == "loss":
+        if isinstance(source, Network):
+            raise InputError(
+                "a Network holds no record of its training; hand in the History that fit gave, or "
+                "the record of its model file (xpnn.files.read_record)"
+            )
+        curves_of(source)
+    elif kind == "network" or (kind == "weights" and not is_array(source)):
+        dense_views(source)
+    elif kind == "weights":
+        return
+    elif not hasattr(source, "predict"):
+        raise InputError(f"a {type(source).__name__} predicts nothing; hand in a fitted model")
+    elif kind == "regions":
+        inputs = getattr(source, "inputs", None) or getattr(source, "n_features_in_", None)
+        if inputs is None and getattr(X, "ndim", 0) == 2:
+            inputs = X.shape[1]
+        if inputs not in (None, 2):
+            raise InputError(f"the model has {inputs} inputs; decision regions need exactly two")
+    elif isinstance(inner, Network):
+        if inner.loss.kind == "regression":
+            raise InputError(f"the loss {inner.loss.name!r} is a regression's: no classes")
+    elif not hasattr(inner, "classes_"):
+        raise InputError(f"a {type(inner).__name__} has no classes_; it is no fitted classifier")
 
 
 def lacks(kind: str, source: Any, X: Any = None, y: Any = None) -> str:
     """Say what is missing for a picture; arguments are as for `draw`, ``''`` is nothing."""
     if kind not in KINDS:
         raise InputError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
-    found = KINDS[kind].missing(source, X)
+    try:
+        _check(kind, source, X)
+    except (TypeError, ValueError) as error:
+        return str(error)
     given = {"X": X is not None, "y": y is not None}
-    absent = [name for name in KINDS[kind].needs if not given[name]]
-    return found or (f"{' and '.join(absent)} not given: the data to look at" if absent else "")
+    absent = [name for name in _NEEDS.get(kind, ()) if not given[name]]
+    return f"{' and '.join(absent)} not given: the data to look at" if absent else ""
 
 
 def fitting(source: Any, X: Any = None, y: Any = None) -> list[str]:
@@ -145,15 +114,16 @@ def draw(kind: str, source: Any, X: Any = None, y: Any = None, **options: Any) -
     """
     if missing := lacks(kind, source, X, y):
         raise InputError(f"cannot draw {kind!r}: {missing}")
-    chosen = KINDS[kind]
+    parameters = inspect.signature(KINDS[kind]).parameters.values()
+    allowed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     given = {name: value for name, value in options.items() if value is not None}
-    unknown = [name for name in given if name not in chosen.options]
-    if unknown:
-        allowed = ", ".join(chosen.options)
-        raise InputError(f"{kind!r} takes no {', '.join(unknown)}; its options are {allowed}")
+    if unknown := [name for name in given if name not in allowed]:
+        raise InputError(
+            f"{kind!r} takes no {', '.join(unknown)}; its options are {', '.join(allowed)}"
+        )
     if kind == "confusion":
         known = getattr(last_step(source), "classes_", None)
         if known is not None:
             given = {"classes": list(known), **given}
         return draw_confusion(y, source.predict(X), **given)
-    return chosen.function(source, *((X, y) if chosen.needs else ()), **given)
+    return KINDS[kind](source, *((X, y) if kind == "regions" else ()), **given)

@@ -23,15 +23,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.plots.confusion import class_codes, label_column
-from xpnn.plots.figure import (
-    FILLS,
-    MARKERS,
-    SIGNED,
-    axes_on,
-    figure_of,
-    literal,
-    short_names,
-)
+from xpnn.plots.figure import FILLS, MARKERS, SIGNED, axes_on, figure_of, short_names
 from xpnn.plots.model import last_step
 from xpnn.training import Network
 
@@ -105,8 +97,8 @@ def draw_regions(
         _draw_classes(ax, plane, points, targets, shown, classes, last_step(model))
     else:
         _draw_values(ax, plane, points, targets, shown)
-    texts = short_names(names, 50)
-    literal([ax.set_xlabel(texts[0]), ax.set_ylabel(texts[1])])
+    across, up = short_names(names, 50)
+    ax.set(xlabel=across, ylabel=up)
     if len(shown) < len(points):
         ax.set_title(f"{len(shown):,} of {len(points):,} points", fontsize=10, loc="left")
     return figure_of(ax)
@@ -199,23 +191,13 @@ def _draw_classes(
         ax.contour(across, up, regions == k, levels=[0.5], colors="0.25", linewidths=0.8)
     for k, (fill, marker) in enumerate(looks):
         own = shown[:0] if y is None else shown[codes[1][shown] == k]
-        look: dict[str, Any] = {
-            "s": 26,
-            "color": fill,
-            "marker": marker,
-            "edgecolors": "black",
-            "lw": 0.5,
-        }
-        ax.scatter(points[own, 0], points[own, 1], **look)
+        look: dict[str, Any] = {"color": fill, "marker": marker, "edgecolors": "black", "lw": 0.5}
+        ax.scatter(points[own, 0], points[own, 1], s=26, **look)
     handles: Sequence[Any] = ax.collections[-len(names) :]
     if y is None:
         ax.plot(*points[shown].T, ".", color="black", markersize=3)
         handles = [Patch(facecolor=tint(fill), edgecolor="0.25") for fill, _ in looks]
-    legend = ax.legend(handles, ["class"] * len(names), loc="upper left", bbox_to_anchor=(1, 1))
-    # Set afterwards: a legend leaves out names that begin with an underscore.
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_text(name)
-    literal(legend.get_texts())
+    ax.legend(handles, names, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def tint(colour: str) -> tuple[float, ...]:

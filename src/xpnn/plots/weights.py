@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xpnn.backends import InputError, as_array, is_array, to_host
-from xpnn.plots.figure import SIGNED, axes_on, figure_of, literal, short_names
+from xpnn.plots.figure import SIGNED, axes_on, figure_of, short_names
 from xpnn.plots.images import draw_tiles
 from xpnn.plots.model import dense_views, input_names
 
@@ -106,7 +106,6 @@ def _weights_of(source: Any) -> Any:
 def _label_heat_map(ax: Axes, labels: Sequence[Any]) -> None:
     if len(labels) <= _NAMED:
         ax.set_yticks(range(len(labels)), labels, fontsize=9)
-        literal(ax.get_yticklabels())
     else:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

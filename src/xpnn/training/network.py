@@ -720,7 +720,7 @@ class Network:
         learning_rate : float or Schedule, optional
             In place of the optimizer's own.
         l2 : float, default 0
-            Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
+            Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases do not count.
         shuffle : bool, default True
             Whether each epoch goes through the rows in a new order; those of a source are
             mixed as its `BlockShuffle` says.

@@ -144,7 +144,7 @@ class TrainOptions:
     learning_rate : float or Schedule, optional
         In place of the optimizer's own.
     l2 : float, default 0
-        Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
+        Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases do not count.
     l2_per_row : bool, default False
         Whether the penalty is divided by a batch's rows, as scikit-learn's `alpha`.
     count_rows : bool, default False

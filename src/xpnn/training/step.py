@@ -122,7 +122,7 @@ class Step:
         Turns gradients into steps; where the loss is scaled, a chain that begins with a
         `LossScaler`.
     l2 : float, default 0
-        Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases are left out.
+        Strength of the penalty ``l2 / 2 * sum(weights**2)``; biases do not count.
     l2_per_row : bool, default False
         Whether the penalty is divided by the batch's rows (or their weights' sum), as
         scikit-learn does.
