@@ -71,7 +71,7 @@ def _rounded(x, bits):
     return np.ldexp(np.round(mantissa * 2.0 ** (bits + 1)) / 2.0 ** (bits + 1), exponent)
 
 
-SIGMOID, RELU = F.ACTIVATIONS["sigmoid"], F.ACTIVATIONS["relu"]
+SIGMOID, RELU, HUBER = F.ACTIVATIONS["sigmoid"], F.ACTIVATIONS["relu"], F.LOSSES["huber"]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,19 @@ SIGMOID, RELU = F.ACTIVATIONS["sigmoid"], F.ACTIVATIONS["relu"]
         (F.ACTIVATIONS, "gelu", {"backward": F.gelu_tanh_backward}, "activation gradients"),
         (F.ACTIVATIONS, "relu", {"backward": times(1.0001, RELU.backward)}, "activation gradients"),
         (F.LOSSES, "huber", scaled_loss("huber", 1.0001), "losses"),
+        (F.LOSSES, "huber", {"backward": times(1.0001, HUBER.backward)}, "loss gradients"),
     ],
-    ids=["gelu_tanh for gelu", "1.001", "1.00001", "gelu_tanh's backward", "gradient", "loss"],
+    ids=[
+        "gelu_tanh for gelu",
+        "1.001",
+        "1.00001",
+        "gelu_tanh's backward",
+        "gradient",
+        "loss",
+        "loss gradient",
+    ],
 )
-def test_a_formula_that_is_nearly_right_fails(
-    table, name, wrong, case, backend, check, monkeypatch
-):
+def test_what_is_nearly_right_fails(table, name, wrong, case, backend, check, monkeypatch):
     """In float32 too, on every library."""
     if isinstance(wrong, dict):
         wrong = replace(table[name], **wrong)

@@ -82,6 +82,9 @@ def test_an_estimator_with_early_stopping():
     assert scores == pytest.approx(model.validation_scores_)
     best = int(np.argmax(model.validation_scores_)) + 1
     assert f"best score: epoch {best}" in legend_names(figure)
+    # Validation curves of a fit that went on are of its end only, and have no place.
+    model.loss_curve_ = [2.0, *model.loss_curve_]
+    assert legend_names(draw_history(model)) == ["training"]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 40, 15_000])
