@@ -163,6 +163,13 @@ def test_what_the_model_says_of_itself(tmp_path):
     assert metadata(to_onnx(network)) == {}
 
 
+def test_constants_are_written_once():
+    network = Network(3, ["gelu", "gelu"], loss="huber", backend="numpy", dtype="float64")
+    tensors = to_onnx(network).graph.initializer
+    content = {(t.data_type, tuple(t.dims), t.raw_data) for t in tensors}
+    assert len(content) == len(tensors) > 0
+
+
 def test_a_crash_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "net.onnx"
     network = Network(2, [2], backend="numpy")

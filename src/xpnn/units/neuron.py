@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn.backends import (
@@ -137,6 +137,7 @@ class Neuron:
     bias: float = 0.0
     activation: str = "identity"
     alpha: float | None = None
+    _layer: Activation = field(init=False)
 
     def __post_init__(self) -> None:
         weights = as_array("weights", self.weights)
@@ -146,11 +147,12 @@ class Neuron:
         bias = as_array("bias", self.bias)
         if bias.ndim != 0:
             raise ValueError(f"bias has shape {tuple(bias.shape)}; expected one number")
-        alpha = Activation(self.activation, self.alpha).alpha
+        layer = Activation(self.activation, self.alpha)
         xp, device = placement(weights=weights)
         with on_device(device):
             own = xp.asarray(as_floating(weights, xp), copy=True)
-        for name, value in (("weights", own), ("bias", to_float(bias)), ("alpha", alpha)):
+        found = {"weights": own, "bias": to_float(bias), "alpha": layer.alpha, "_layer": layer}
+        for name, value in found.items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -218,6 +220,17 @@ class Neuron:
         xp, device = placement(weights=self.weights)
         return to_device(as_array("x", x), xp, device, self.weights.dtype), xp, device
 
+    def _run(self, x: ArrayLike, activation: Activation | None) -> Array:
+        x, xp, device = self._rows(x)
+        single = is_single_row("x", x, self.inputs)
+        with on_device(device):
+            rows = x[None, :] if single else x
+            weights = xp.astype(self.weights, x.dtype, copy=False)
+            z = linear(rows, weights[:, None], self.bias, xp=xp)
+            if activation is not None:
+                z = activation.forward((), z, None, xp=xp)[0]
+            return z[0, 0, ...] if single else z[:, 0]
+
     def score(self, x: ArrayLike) -> Array:
         """Weighted sum and bias, before the activation.
 
@@ -237,13 +250,7 @@ class Neuron:
         MixedArraysError
             `x` lives elsewhere than the weights.
         """
-        x, xp, device = self._rows(x)
-        single = is_single_row("x", x, self.inputs)
-        with on_device(device):
-            rows = x[None, :] if single else x
-            weights = xp.astype(self.weights, x.dtype, copy=False)
-            z = linear(rows, weights[:, None], self.bias, xp=xp)
-            return z[0, 0, ...] if single else z[:, 0]
+        return self._run(x, None)
 
     def forward(self, x: ArrayLike) -> Array:
         """Compute the output, the activation of the score; calling the neuron does the same.
@@ -262,11 +269,7 @@ class Neuron:
         ValueError, MixedArraysError
             As in `score`.
         """
-        z = self.score(x)
-        xp, device = placement(score=z)
-        layer = Activation(self.activation, self.alpha)
-        with on_device(device):
-            return layer.forward((), z[..., None], None, xp=xp)[0][..., 0]
+        return self._run(x, self._layer)
 
     __call__ = forward
 
