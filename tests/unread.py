@@ -9,8 +9,6 @@ import functools
 from dataclasses import dataclass
 
 from xpnn.layers import Layer
-from xpnn.training.dataset import StreamDataset
-from xpnn.training.step import CompiledStep
 
 READS = ("__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__")
 MORE = {
@@ -65,9 +63,12 @@ class ReadError(AssertionError):
 
 
 class Epochs:
-    """Knows whether steps run, and can make reads raise there."""
+    """Knows whether steps run, and can make reads raise there: for CuPy's tests."""
 
     def __init__(self, monkeypatch):
+        from xpnn.training.compiled import CompiledStep
+        from xpnn.training.dataset import StreamDataset
+
         self.patch, self.depth, self.count = monkeypatch, 0, 0
         replace(monkeypatch, CompiledStep, ["run"], self._inside)
         replace(monkeypatch, StreamDataset, ["_sent"], self._inside)

@@ -12,7 +12,7 @@ import pytest
 
 import races
 import unread
-from xpnn import Dense, EarlyStopping, MLPClassifier, Network, backends, select
+from xpnn import Callback, Dense, EarlyStopping, MLPClassifier, Network, backends, select
 from xpnn.backends import backend_of, to_host
 from xpnn.data import BlockShuffle, stream
 from xpnn.layers import Dropout
@@ -105,13 +105,21 @@ def test_batches_without_rows_are_passed_over_the_first_too():
 
 
 @pytest.mark.parametrize("seed", [None, 7])
-def test_every_row_is_seen_once_in_every_epoch(seed):
+def test_every_row_is_seen_once_in_every_epoch_in_another_order(seed):
     """Scores 0, whatever it learns: with targets 2**i the loss tells which rows were seen."""
+
+    class Note(Callback):
+        def on_batch_end(self, run):
+            seen.append(run.batch_loss)
+
+    seen = []
     x, t = np.zeros((40, 1)), 2.0 ** np.arange(40)
     made = Network(1, [Dense(1, bias=False, init="zeros")], loss="sum_squared_errors", seed=0)
     source = stream(x, t, shuffle=BlockShuffle(4, 3, seed))
-    history = made.fit(source, epochs=3, batch_size=3, optimizer=SGD(0.1))
+    history = made.fit(source, epochs=3, batch_size=3, optimizer=SGD(0.1), callbacks=Note())
     assert history.loss == [sum(4.0**i for i in range(40))] * 3
+    orders = {tuple(seen[start : start + 14]) for start in (0, 14, 28)}
+    assert len(orders) == 3
 
 
 def test_the_seed_decides():
