@@ -391,6 +391,20 @@ def test_a_sum_of_errors_batch_by_batch(no_room, use_library):
     assert_same(model, expected, rtol=1e-6)
 
 
+def test_a_table_gives_its_rows_and_copies_nothing_else():
+    table, indices = host_rows.HostTable(X, "float32"), np.array([4, 1, 30])
+    assert (table.shape, table.nbytes, len(table), table.ndim) == ((40, 4), 640, 40, 2)
+    assert_array_equal(table.take(indices), X[indices].astype("float32"))
+    some = table.pick(indices)
+    assert (some.table is X, some.shape) == (True, (3, 4))
+    assert_array_equal(some[1:, ...], X[[1, 30]].astype("float32"))
+    assert_array_equal(some.pick(np.array([2]))[:], X[[30]].astype("float32"))
+    for dtype in ("float32", "float64"):
+        out = np.empty((2, 4), dtype)
+        assert some.take(np.array([2, 0]), 0, out) is out
+        assert_array_equal(out, X[[30, 4]].astype(dtype), dtype)
+
+
 @pytest.mark.parametrize(
     ("device", "memory", "room"),
     [("cuda:0", 400, True), ("cuda:0", 396, False), ("cuda:1", None, True), ("cpu", 1, True)],

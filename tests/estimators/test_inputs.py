@@ -99,10 +99,15 @@ def test_sparse_rows_are_never_dense_as_a_whole(solver, format_, dtype, largest_
     assert 64 < max(largest_dense) <= 4096
 
 
-def test_sparse_rows_are_predicted_in_parts_as_they_are_whole():
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_many_sparse_rows_go_through_in_parts_as_they_do_whole(solver):
     x = sparse_rows(9000, 5)
-    model = beside.pair("values", **SHORT)[1].fit(x[:50], x[:50, 0])
-    assert_numbers(model.predict(scipy.sparse.csr_array(x)), model.predict(x), "predict", 1e-12)
+    thin, y = scipy.sparse.csr_array(x), x[:, 0] - x[:, 1]
+    options = {"solver": solver, "max_iter": 5, "batch_size": 1000, "alpha": 0.5}
+    dense, model = (beside.pair("values", **options)[1].fit(rows, y) for rows in (x, thin))
+    assert model.loss_ == pytest.approx(dense.loss_, rel=1e-12)
+    assert_numbers(model.coefs_[0], dense.coefs_[0], "coefs_", 1e-9)
+    assert_numbers(model.predict(thin), dense.predict(x), "predict", 1e-9)
 
 
 def test_sparse_tables_of_labels_come_back_sparse():
