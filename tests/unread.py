@@ -66,8 +66,8 @@ class Epochs:
     """Knows whether steps run, and can make reads raise there: for CuPy's tests."""
 
     def __init__(self, monkeypatch):
-        from xpnn.training.compiled import CompiledStep
         from xpnn.training.dataset import StreamDataset
+        from xpnn.training.step import CompiledStep
 
         self.patch, self.depth, self.count = monkeypatch, 0, 0
         replace(monkeypatch, CompiledStep, ["run"], self._inside)

@@ -12,7 +12,7 @@ from xpnn import Network
 from xpnn.engine import compile
 from xpnn.layers import CustomActivation, Dropout, Layer, Parameter
 from xpnn.optimizers import SGD, Adam, CosineWarmup, Optimizer
-from xpnn.training import compiled
+from xpnn.training import step
 
 ENGINES = ["auto", "plan"]
 SOURCE = np.random.default_rng(0)
@@ -56,9 +56,9 @@ def _plans_after_an_epoch(monkeypatch):
 @pytest.fixture
 def runners(monkeypatch):
     """Every runner that a training makes."""
-    made, make_runner = [], compiled.make_runner
+    made, make_runner = [], step.make_runner
     monkeypatch.setattr(
-        compiled, "make_runner", lambda *a, **k: made.append(make_runner(*a, **k)) or made[-1]
+        step, "make_runner", lambda *a, **k: made.append(make_runner(*a, **k)) or made[-1]
     )
     return made
 
