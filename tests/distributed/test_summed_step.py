@@ -33,8 +33,6 @@ def take(tree, rows):
 class Other:
     """Adds what the other places have found."""
 
-    single_process = False
-
     def __init__(self, sums):
         self.sums = sums
 

@@ -236,23 +236,12 @@ LAYERS = [16, "gelu", Dropout(0.2), 3]
 class Others:
     """Add the sums of some process that always finds the same, and count how often."""
 
-    single_process = False
-
     def __init__(self):
         self.count = 0
 
     def __call__(self, vector):
         self.count += 1
         return vector + np.linspace(0.1, 3, len(vector), dtype=vector.dtype)
-
-
-class Nobody:
-    """What is asked must not be: there is nobody else."""
-
-    single_process = True
-
-    def __call__(self, vector):
-        raise AssertionError("nobody else is there")
 
 
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weights"])
@@ -282,12 +271,12 @@ def test_products_that_no_graph_records(monkeypatch):
 @pytest.mark.parametrize("parts", [2, 5])
 def test_a_batch_in_parts_is_one_graph(parts, dtype):
     options = computing_in(dtype)
-    both = Both(LAYERS, exchange=Nobody(), parts=parts, weight=WEIGHT, **options).run(2)
+    both = Both(LAYERS, parts=parts, weight=WEIGHT, **options).run(2)
     assert both.cuda.graphs > 0
     assert "all-reduce" not in both.ours.plan(10, both.noise(0), 2).describe()
 
 
 def test_noise_ahead_takes_no_more_room_than_an_epochs():
-    both = Both([4, Dropout(0.2), 3], cuda=HostCuda(), exchange=Nobody()).run(1)
+    both = Both([4, Dropout(0.2), 3], cuda=HostCuda()).run(1)
     (bound,) = both.ours.bound.values()
-    assert [len(ahead) for ahead in bound.ahead] == [5, 5]  # 50 rows in batches of 10
+    assert [len(ahead) for ahead in bound.ahead] == [5]  # 50 rows in batches of 10

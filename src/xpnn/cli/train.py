@@ -144,7 +144,7 @@ def _ranks() -> Iterator[ProcessGroup | None]:
     from xpnn.distributed import process_group, started_by_mpi
 
     group = process_group("mpi") if started_by_mpi() > 1 else None
-    if group is None or group.single_process:
+    if group is None:
         yield None
         return
     try:

@@ -188,8 +188,6 @@ class ProcessGroup:
     travel in several messages: MPI-3 libraries count in 32 bits.
     """
 
-    single_process = False  # `xpnn.engine.Exchange`
-
     def __init__(self, options: MPIOptions, comm: Any, *, max_message_bytes: int = 2**30) -> None:
         self.options, self.max_message_bytes = options, max_message_bytes
         self._comm, self._mpi = comm, importlib.import_module("mpi4py.MPI")

@@ -225,10 +225,6 @@ NAMESPACE = TraceNamespace()
 class Exchange(Protocol):
     """Makes of a vector another one of its shape and dtype, together with other processes."""
 
-    @property
-    def single_process(self) -> bool:
-        """Whether there are no other processes, and a vector stays what it is."""
-
     def __call__(self, vector: Array) -> Array:
         """Return the new vector; its library and device are those of `vector`."""
 
@@ -238,8 +234,6 @@ class Exchange(Protocol):
 
 def across(exchange: Exchange, vector: Array) -> Array:
     """Hand a vector (1-d) to other processes; return what comes back, of its shape and dtype."""
-    if exchange.single_process:
-        return vector
     if isinstance(vector, Traced):
         return vector._tape.add("across", (vector,), exchange=exchange)
     return exchange(vector)
