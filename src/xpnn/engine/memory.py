@@ -87,12 +87,14 @@ class Memory:
         elsewhere: dict[int, Any] | None = None,
     ) -> None:  # fmt: skip
         self.trace, self.pool = trace, Pool()
+        # All of these by the `id` of nodes.
         self.array: dict[int, Any] = {}
         self.storage: dict[int, Storage] = {}
-        self.replaces: dict[int, int] = {}  # `id` of a node and of the input in whose place it goes
-        self.local: set[int] = set()
-        self.deferred: list[Any] | None = None
+        self.replaces: dict[int, int] = {}  # the input in whose place a result goes
+        self.local: set[int] = set()  # results that get a buffer of one block
+        # While several operations are done at once: these, what dies, and buffers of a block.
         self.together: list[Node] = []
+        self.deferred: list[Any] | None = None
         self.blocks: list[Any] = []
         for node, array in zip(trace.inputs, arrays, strict=True):
             self._hold(node, array, Storage())

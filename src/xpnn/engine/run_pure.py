@@ -65,7 +65,7 @@ def part_of(column: HostRows, numbers: Any) -> Part:
 def batches(rows: int, size: int) -> list[tuple[int, int]]:
     """First and last-plus-one row of each batch; the last batch takes what is left."""
     starts = range(0, rows, size)
-    return list(zip(starts, (*starts[1:], rows), strict=False))
+    return list(zip(starts, [*starts[1:], rows], strict=False))
 
 
 def first_drawn(drawn: Any, noise: Noise) -> Noise:
