@@ -98,7 +98,8 @@ def draw_regions(
     else:
         _draw_values(ax, plane, points, targets, shown)
     across, up = short_names(names, 50)
-    ax.set(xlabel=across, ylabel=up)
+    ax.set_xlabel(across)
+    ax.set_ylabel(up)
     if len(shown) < len(points):
         ax.set_title(f"{len(shown):,} of {len(points):,} points", fontsize=10, loc="left")
     return figure_of(ax)

@@ -70,7 +70,8 @@ def draw_boundaries(
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     else:
         for panel in panels:
-            panel.set(xlabel="input[0]", ylabel="input[1]")
+            panel.set_xlabel("input[0]")
+            panel.set_ylabel("input[1]")
         panels[-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -114,5 +115,6 @@ def _panel(ax: Axes, epoch: Epoch, points: Any, second: Any, classes: Any) -> No
         along = px - weights[1], py + weights[0]
         ax.axline((px, py), along, color="black", linewidth=1.5, label="boundary")
     count = sum(epoch.updates)
-    ax.set(xlim=(left, right), ylim=(bottom, top))
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
     ax.set_title(f"epoch {epoch.number}: {count} update{'' if count == 1 else 's'}", fontsize=10)
