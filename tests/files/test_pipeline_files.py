@@ -1,6 +1,5 @@
 """Pipelines and perceptrons as model files."""
 
-import json
 import warnings
 
 import numpy as np
@@ -315,8 +314,3 @@ def test_another_version_of_scikit_learn_is_a_warning(tmp_path):
     with pytest.warns(sklearn.exceptions.InconsistentVersionWarning, match=r"version 1\.0"):
         found = xpnn.load(other)
     assert found.predict(X).tolist() == model.predict(X).tolist()
-
-
-def test_what_is_written_is_plain_json(tmp_path):
-    header = sealing.header_of(xpnn.save(pipeline(StandardScaler(), X), tmp_path / "m"))
-    assert json.loads(json.dumps(header, allow_nan=False)) == header
