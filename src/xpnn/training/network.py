@@ -695,7 +695,7 @@ class Network:
         ----------
         X : array_like, shape (n, inputs), or Source
             One row for each example; decides the library and device. It may be anything that
-            shares its memory (DLPack); see `xpnn.backends.exchange`. A source, which
+            shares its memory (DLPack); see `xpnn.backends.from_dlpack`. A source, which
             `xpnn.data.stream` makes of data larger than memory, brings targets and weights;
             its rows go where the network is.
         y : array_like, shape (n,) or (n, outputs)
