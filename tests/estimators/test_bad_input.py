@@ -415,6 +415,7 @@ COMBINATIONS = [
     ({"dropout": 0.5, "hidden_layer_sizes": ()}, "dropout is 0.5; the model has no hidden"),
     ({"dropout": (0.5, 0.1)}, "dropout has 2 entries; expected one, or 1 hidden ones"),
     ({"dropout": (1.0,)}, "dropout holds 1.0; expected 0 <= dropout < 1"),
+    ({"dropout": ["a"]}, "dropout holds 'a'; expected 0 <= dropout < 1"),
     ({"monitor": "loss"}, "monitor is 'loss'; it needs early_stopping=True"),
     ({"monitor": no_scorer}, "it needs early_stopping=True"),
     ({"monitor": "guess", "early_stopping": True}, "'guess' is not a valid scoring value"),
@@ -503,3 +504,48 @@ def test_weights_of_classes():
     with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
         model.partial_fit(X, LABELS, classes=[0, 1, 2])
     assert not hasattr(model, "classes_")
+
+
+NAMED = {
+    "a list of class weights": (
+        lambda m: m.set_params(class_weight=[{0: 1, 1: 2}]).fit(X, LABELS),
+        r"class_weight is \[.*, a list for several labels a row; y has one: expected a dict or",
+    ),
+    "negative class weights": (
+        lambda m: m.set_params(class_weight=dict.fromkeys(np.unique(LABELS), -1)).fit(X, LABELS),
+        "class_weight is .*; expected weights, 0 or more",
+    ),
+    "half a pair of losses": (
+        lambda m: m.set_params(loss=(max,)).fit(X, LABELS),
+        "loss is .*; expected a name, a Loss, a CustomLoss, or a pair of functions",
+    ),
+    "no targets for partial_fit": (
+        lambda m: m.partial_fit(X, None),
+        "This MLPClassifier estimator requires y to be passed, but the target y is None",
+    ),
+    "a layer by its name": (
+        lambda m: m.fit(X, LABELS).transform(X, layer="a"),
+        "layer is 'a'; expected one of the model's 1 hidden layers",
+    ),
+    "a scorer that needs probabilities": (
+        lambda m: MLPRegressor(**COMMON, monitor="roc_auc", early_stopping=True).fit(X, SCORES),
+        "monitor is 'roc_auc', which cannot be computed: MLPRegressor has none of",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("case", NAMED)
+def test_errors_name_the_argument(case):
+    call, message = NAMED[case]
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(MLPClassifier(**COMMON))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_sparse_tensors_are_refused_by_name():
+    torch = pytest.importorskip("torch")
+    model, rows = MLPClassifier(**COMMON), torch.asarray(X).to_sparse()
+    for call in (lambda: model.fit(rows, LABELS), lambda: model.fit(X, LABELS).predict(rows)):
+        with pytest.raises(ValueError, match="X is a sparse Tensor; expected a dense one, or a Sc"):
+            call()

@@ -436,3 +436,13 @@ def test_without_ml_dtypes_bfloat16_says_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     with pytest.raises(RuntimeError, match=r"needs ml_dtypes.*pip install \"xpnn\[bfloat16\]\""):
         train(NUMPY, compute_dtype="bfloat16")
+
+
+def test_targets_and_weights_of_a_half_network_keep_their_digits():
+    """In 16 bits 2049 is 2048, and 70,000 infinite."""
+    x, y = np.ones((4, 2), "float16"), np.full(4, 2049.0)
+    network = Network(2, [1], loss="mean_squared_error", seed=0).assign(**{"0.weights": [[0], [0]]})
+    loss, _ = network.evaluate(x, y)
+    assert float(loss) == 2049.0**2
+    history = network.fit(x, y, np.full(4, 70_000.0), epochs=1, batch_size=None)
+    assert history.loss == pytest.approx([2049.0**2], rel=1e-6)
