@@ -107,3 +107,10 @@ def test_half_precision_is_rounded_once(name):
     loss, _ = F.loss_rule(name).forward(scores, t)
     expected, _ = F.loss_rule(name).forward(scores.astype("float64"), t.astype("float64"))
     assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_gradient_that_overflows_becomes_infinite_and_a_value_the_largest_number():
+    large = np.full((1, 2), 6e4, "float16")
+    with np.errstate(over="ignore"):
+        assert np.isinf(F.leaky_relu_backward(-large, large, 2.0)).all()
+        assert (F.leaky_relu(-large, 2.0) == -65504.0).all()
