@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -131,20 +132,32 @@ def test_memory_does_not_grow_with_the_epochs():
     assert watch.bytes[-1] - watch.bytes[4] < 8192 < network.theta.nbytes * 2
 
 
+def compiled_step(columns):
+    network = Network(50, [32, "relu", 4], seed=0, backend="numpy")
+    step, backend = Step(network.layers, network.tree, network.loss, Adam()), network.backend
+    carry = step.initial_carry(network.theta, backend)
+    return CompiledStep(step, carry, columns, backend, engine=REPLAY)
+
+
 def test_an_epoch_needs_little_beside_the_order_of_the_rows():
     source = np.random.default_rng(0)
-    x, t = source.normal(size=(2000, 50)), source.integers(4, size=2000)
-    network = Network(50, [32, "relu", 4], seed=0, backend="numpy")
-    step = Step(network.layers, network.tree, network.loss, Adam())
-    columns, backend = (x, t, None), network.backend
-    carry = step.initial_carry(network.theta, backend)
-    compiled = CompiledStep(step, carry, columns, backend, engine=REPLAY)
-    segment = Segment(columns, 2000, source.permutation(2000))
+    columns = (source.normal(size=(2000, 50)), source.integers(4, size=2000), None)
+    compiled, segment = compiled_step(columns), Segment(columns, 2000, source.permutation(2000))
 
     def epoch():
         compiled.run(segment, 100, [0.01] * 20, lambda rows: None, 1)
 
     assert_allocates_nothing(epoch, 3)
+
+
+def test_data_that_is_read_in_place_is_let_go_of():
+    columns = (np.ones((20, 50)), np.zeros(20, int), None)
+    compiled, seen = compiled_step(columns), weakref.ref(columns[0])
+    compiled.run(Segment(columns, 20, None), 20, [0.01], lambda rows: None, 1)
+    compiled.release()
+    del columns
+    gc.collect()
+    assert seen() is None
 
 
 def read_only(*arrays):

@@ -8,11 +8,8 @@ and where it lacks a rule for an operation, the pure update runs as it is.
 from xpnn.engine.compile import (
     MODES,
     Runner,
-    live_state,
     make_runner,
-    mode_of,
     set_data,
-    whole_theta,
 )
 from xpnn.engine.predict import Predictor
 from xpnn.engine.run_numpy import NumpyRunner
@@ -28,9 +25,6 @@ __all__ = [
     "Runner",
     "UnknownOperationError",
     "across",
-    "live_state",
     "make_runner",
-    "mode_of",
     "set_data",
-    "whole_theta",
 ]

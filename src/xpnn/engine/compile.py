@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnn.backends import (
-    Array,
     BackendUnavailableError,
     Device,
     DType,
@@ -157,24 +156,3 @@ def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
         if runner.replay is not None and not leaves(columns):
             runner.replay.forget_data()
     runner.columns = columns
-
-
-def live_state(runner: Runner) -> Any:
-    """Look at the optimizer's state where it is: the next step may write over it.
-
-    It is arrays in nested tuples, the second part of the carry.
-    """
-    return runner.carry[1]
-
-
-def whole_theta(runner: Runner) -> Array | None:
-    """Copy the parameters after the last whole step, after an interrupt.
-
-    None where a step is half done.
-    """
-    return runner.theta() if runner.whole else None
-
-
-def mode_of(runner: Runner) -> str:
-    """Name the one of `MODES` that makes such a runner again, whatever the number of steps."""
-    return runner.mode

@@ -34,11 +34,8 @@ from xpnn.engine import (
     NumpyRunner,
     UnknownOperationError,
     across,
-    live_state,
     make_runner,
-    mode_of,
     set_data,
-    whole_theta,
 )
 from xpnn.engine.trees import map_tree
 from xpnn.functional import l2_penalty, l2_penalty_backward
@@ -431,7 +428,7 @@ class CompiledStep:
     @property
     def mode(self) -> str:
         """The engine that makes such steps again, whatever their number."""
-        return mode_of(self._runner)
+        return str(self._runner.mode)
 
     def run(
         self,
@@ -494,7 +491,7 @@ class CompiledStep:
     def whole_theta(self) -> Array | None:
         """Copy the parameters after an interrupt; None where it came in the middle of a step."""
         with on_device(self.backend.device):
-            return whole_theta(self._runner)
+            return self._runner.theta() if self._runner.whole else None
 
     @property
     def carry(self) -> Any:
@@ -514,7 +511,7 @@ class CompiledStep:
         if scaler is None or not scaler.adapts:
             return None
         with on_device(self.backend.device):
-            return int(to_float(scaler.skipped(live_state(self._runner)[0])))
+            return int(to_float(scaler.skipped(self._runner.carry[1][0])))
 
     def mean_loss(self, totals: tuple[Array, ...], rows: int) -> float:
         """Mean loss of the steps that added up to `totals`: the one wait for the device."""
