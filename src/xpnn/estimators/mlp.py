@@ -85,9 +85,9 @@ from xpnn.training import DivergenceError, Network, TrainOptions
 from xpnn.training.callbacks import Callback, as_callbacks
 from xpnn.training.checkpoint import CheckpointManager
 from xpnn.training.dataset import CHUNK, ArrayDataset, Dataset, StreamDataset
-from xpnn.training.fit import data_identity, refuse_given, validation_errors
+from xpnn.training.fit import data_identity, validation_errors
 from xpnn.training.host_rows import SparseRows, chunks
-from xpnn.training.options import Precision
+from xpnn.training.options import Precision, refuse_given
 from xpnn.training.sampler import RandomStateSampler
 from xpnn.training.trainer import Trainer
 from xpnn.training.warn import warn_caller

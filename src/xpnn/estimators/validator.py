@@ -16,8 +16,9 @@ from xpnn.engine import HostRows
 from xpnn.estimators.inputs import host_column, one_at_a_time
 from xpnn.estimators.sources import flat_targets, predict_dataset
 from xpnn.training.dataset import Dataset, StreamDataset
-from xpnn.training.fit import evaluate_stream, refuse_given
+from xpnn.training.fit import evaluate_stream
 from xpnn.training.host_rows import SparseRows
+from xpnn.training.options import refuse_given
 
 
 class EstimatorValidator:

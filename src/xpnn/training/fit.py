@@ -24,7 +24,7 @@ from xpnn.training.callbacks import Callback, EarlyStopping, as_callbacks, as_ea
 from xpnn.training.checkpoint import CheckpointManager
 from xpnn.training.dataset import CHUNK, ArrayDataset, Dataset, StreamDataset
 from xpnn.training.history import History
-from xpnn.training.options import TrainOptions
+from xpnn.training.options import TrainOptions, refuse_given
 from xpnn.training.sampler import Sampler
 from xpnn.training.step import upcast
 from xpnn.training.trainer import Trainer
@@ -102,13 +102,6 @@ def _callbacks(stopping: EarlyStopping | None, callbacks: Any, progress: bool) -
 
         calls.append(ProgressBar())
     return calls
-
-
-def refuse_given(why: str, **given: Any) -> None:
-    """Refuse arguments that go with something else: all that are not None."""
-    for name, value in given.items():
-        if value is not None:
-            raise InputError(f"{name} is given {why}")
 
 
 def _training_data(

@@ -24,6 +24,13 @@ from xpnn.optimizers import Adam, LossScaler, Optimizer, Schedule, as_schedule, 
 COMPUTE_DTYPES = ("float16", "bfloat16")
 
 
+def refuse_given(why: str, **given: Any) -> None:
+    """Refuse arguments that go with something else: all that are not None."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name} is given {why}")
+
+
 def check_count(name: str, value: Any) -> int:
     """Read a positive integer, NumPy's too."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
