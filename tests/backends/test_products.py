@@ -13,7 +13,7 @@ from overlaps import ORDERS, overlap
 from xpnn import Network, select
 from xpnn.backends import PRECISIONS, dtype_name, matmul, matmul_precision, to_host
 from xpnn.layers import Dense
-from xpnn.training import Callback, precision
+from xpnn.training import Callback, options
 
 HALVES = [
     ("numpy", "float16"), ("cupy", "float16"), ("torch", "float16"), ("torch", "bfloat16"),
@@ -196,7 +196,7 @@ def test_a_training_holds_it_while_steps_run_and_no_longer(monkeypatch):
         def on_epoch_end(self, run):
             seen.append("callback")
 
-    monkeypatch.setattr(precision, "matmul_precision", scope)
+    monkeypatch.setattr(options, "matmul_precision", scope)
     x = np.random.default_rng(0).normal(size=(8, 2))
     network = Network(2, [3, "tanh", 2], seed=0)
     network.fit(x, [0, 1] * 4, batch_size=4, epochs=2, precision="high", callbacks=[Look()])

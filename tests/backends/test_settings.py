@@ -26,7 +26,7 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.backends.settings import ProcessSetting
-from xpnn.estimators import mlp
+from xpnn.estimators import lbfgs
 from xpnn.layers import Dropout
 from xpnn.training import trainer
 
@@ -276,7 +276,7 @@ def test_the_promise_holds_while_something_learns(fit, monkeypatch):
         yield
         noted.append(False)
 
-    for module in (mlp, trainer):
+    for module in (lbfgs, trainer):
         monkeypatch.setattr(module, "deterministic_mode", holds)
     for deterministic in (False, True):
         fit(deterministic=deterministic, callbacks=[lambda run: told.append(list(noted))])

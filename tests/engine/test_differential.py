@@ -27,7 +27,7 @@ from xpnn.optimizers import (
     clip_by_global_norm,
 )
 from xpnn.optimizers import chain as optimizer_chain
-from xpnn.training import Loss, compiled
+from xpnn.training import Loss, step
 
 REPLAY = "plan"  # the engine that replays NumPy calls, without compiled kernels
 # How far it may be from the pure step, in units of the dtype's eps relative to the largest
@@ -154,7 +154,7 @@ def assert_same(found, expected, ulps=ULPS):
 def no_training_falls_back(monkeypatch):
     """Else this file would hold the pure step against itself."""
     reasons = set()
-    make_runner = compiled.make_runner
+    make_runner = step.make_runner
 
     def noting(*args, mode, **options):
         runner = make_runner(*args, mode=mode, **options)
@@ -168,7 +168,7 @@ def no_training_falls_back(monkeypatch):
         runner.run = noting_run
         return runner
 
-    monkeypatch.setattr(compiled, "make_runner", noting)
+    monkeypatch.setattr(step, "make_runner", noting)
     yield
     fallen = {
         reason for mode, reason in reasons if mode not in ("pure", "auto") and "pure" in reason

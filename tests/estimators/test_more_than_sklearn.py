@@ -166,9 +166,9 @@ def test_transform_gives_the_activations_of_a_layer():
     assert_allclose(model.transform(X), layers[-1])
     assert list(model.get_feature_names_out()) == [f"mlpclassifier{i}" for i in range(3)]
     for wrong in (3, -4):
-        with pytest.raises(ValueError, match=f"layer is {wrong}; the model has 3 hidden layers"):
+        with pytest.raises(ValueError, match=f"layer is {wrong}; expected one of the model.s 3"):
             model.transform(X, layer=wrong)
-    with pytest.raises(ValueError, match="the model has 0 hidden layers"):
+    with pytest.raises(ValueError, match="the model's 0 hidden layers"):
         classifier(hidden_layer_sizes=()).transform(X)
 
 

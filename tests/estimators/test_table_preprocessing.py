@@ -231,7 +231,7 @@ def test_bad_configs_are_refused(table):
         (changed(good, age, fill=1.0), "fill is 1.0; expected a list"),
         (changed(good, age, flag=1), "flag is 1; expected a bool"),
         (changed(good, age, missing=-1), "missing is -1; expected 0 or more"),
-        (changed(good, age, categories=["a"]), "of the kind 'number' has categories"),
+        (changed(good, age, categories=["a"]), "of the kind 'numeric' has categories"),
         (changed(good, city, categories=["b", "a"]), "categories are not sorted"),
         (changed(good, city, categories=[], rare=False), "a category without categories"),
         (changed(good, city, flag=True), "flag is True, but it has no numbers"),
