@@ -274,6 +274,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self._label_binarizer = LabelBinarizer().fit(labels)
         self.classes_ = self._label_binarizer.classes_
 
+    @one_at_a_time()
     def _learn_or_check_classes(self, labels: Any, single: bool) -> None:
         """Learn the labels of a source; a warm start knows them."""
         if "_label_binarizer" in vars(self) and self.warm_start and single:

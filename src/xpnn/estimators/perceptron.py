@@ -41,6 +41,7 @@ from xpnn.estimators.inputs import (
     float_of,
     host_column,
     is_foreign,
+    one_at_a_time,
     unchanged_if_refused,
     view_memory,
 )
@@ -212,7 +213,8 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
             if self.warm_start and hasattr(self, "coef_"):
                 coef_init = self.coef_ if coef_init is None else coef_init
                 intercept_init = self.intercept_ if intercept_init is None else intercept_init
-            self.classes_ = labels.unique_labels(y)
+            with one_at_a_time():
+                self.classes_ = labels.unique_labels(y)
             self._start(x, coef_init, intercept_init)
             self._learn(x, y, sample_weight, int(self.max_iter), record)
         if self.tol is not None and self.n_iter_ == self.max_iter:
@@ -270,8 +272,9 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
             )
         with unchanged_if_refused(self):
             x, y = self._validate(X, y, record, reset=first)
-            labels._check_partial_fit_first_call(self, classes)
-            check_known_labels(y, self.classes_)
+            with one_at_a_time():
+                labels._check_partial_fit_first_call(self, classes)
+                check_known_labels(y, self.classes_)
             if hasattr(self, "coef_"):
                 rows = SparseRows(x, x.dtype) if issparse(x) else x
                 check_namespace(self, rows, self._backend, "partial_fit")
@@ -281,6 +284,7 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
             self._learn(x, y, sample_weight, 1, record)
         return self
 
+    @one_at_a_time()
     def _validate(self, X: Any, y: Any, record: bool | str, reset: bool) -> tuple[Any, Any]:
         self._validate_params()
         if not isinstance(record, bool) and record != "auto":
@@ -337,8 +341,10 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
         x = x.astype(dtype_name(where.dtype), copy=issparse(x) and not x.has_canonical_format)
         if issparse(x):
             x.sum_duplicates()
-        weight = _check_sample_weight(host_column(sample_weight), x, dtype=np.float64)
-        units = self._units(y, weight, issparse(x))
+        weight = host_column(sample_weight)
+        with one_at_a_time():
+            weight = _check_sample_weight(weight, x, dtype=np.float64)
+            units = self._units(y, weight, issparse(x))
         fraction = float(self.validation_fraction) if self.early_stopping else None
         validation, seeds = draw(self.random_state, y, len(units), fraction)
         if self.early_stopping and not weight[validation].any():
@@ -490,10 +496,9 @@ class Perceptron(SparseCoefMixin, ClassifierMixin, BaseEstimator):  # type: igno
         -------
         float
         """
-        predicted = to_host(self.predict(X))
-        return float(
-            accuracy_score(host_column(y), predicted, sample_weight=host_column(sample_weight))
-        )
+        predicted, y, weight = to_host(self.predict(X)), host_column(y), host_column(sample_weight)
+        with one_at_a_time():
+            return float(accuracy_score(y, predicted, sample_weight=weight))
 
     # Moving
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight
 from xpnn.backends import InputError
 from xpnn.data.streams import Source, Window
 from xpnn.distributed import ProcessGroup
+from xpnn.estimators.inputs import one_at_a_time
 from xpnn.training.dataset import CHUNK, StreamDataset
 
 
@@ -54,7 +55,8 @@ def encoder(model: Any, source: Source, class_weight: Any = None) -> Callable[[W
         labels, targets, _ = model._encode_targets(labels, True, True)
         weight = window.weight
         if weight is not None:
-            weight = _check_sample_weight(weight, window.x, ensure_non_negative=True)
+            with one_at_a_time():
+                weight = _check_sample_weight(weight, window.x, ensure_non_negative=True)
         if class_weight is not None:
             own = class_weight[np.searchsorted(model.classes_, labels)]
             weight = own if weight is None else own * weight
@@ -88,11 +90,13 @@ def count_labels(source: Source) -> tuple[Any, Any]:
     for block in source.targets():
         labels = flat_targets(block)
         if names is None:
-            check_classification_targets(labels)
+            with one_at_a_time():
+                check_classification_targets(labels)
         found, counts = np.unique(labels, return_counts=True)
         names = found if names is None else np.union1d(names, found)
         seen.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-    check_classification_targets(names)
+    with one_at_a_time():
+        check_classification_targets(names)
     return names, np.asarray([seen[name] for name in names.tolist()])
 
 
