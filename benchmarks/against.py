@@ -1,4 +1,4 @@
-"""How long do whole fits take in this checkout, beside another checkout of xpnn?
+"""How long do fits and further epochs take in this checkout, beside another checkout of xpnn?
 
     git worktree add ../before COMMIT
     python benchmarks/against.py ../before
@@ -35,11 +35,21 @@ def work() -> dict[str, float]:
     def fit(x: Any, y: Any, widths: tuple[int, ...], epochs: int) -> Any:
         return MLPClassifier(widths, max_iter=epochs, **endless).fit(x, y)
 
+    def going_on(x: Any, classes: int, widths: tuple[int, ...]) -> Any:
+        """One more epoch of a training whose steps are planned."""
+        model, y = MLPClassifier(widths, **endless), rng.integers(0, classes, len(x))
+        for _ in range(2):
+            model.partial_fit(x, y, None, list(range(classes)))
+        return lambda: [model.partial_fit(x, y) for _ in range(3)]
+
     fitted, learn = fit(iris, kinds, (100,), 5), MLPClassifier((100,), **endless).partial_fit
     works = {
         "tabular, 8 epochs": lambda: fit(table, table[:, 0] > 0, (64, 32), 8),
         "size of MNIST, 3 epochs": lambda: fit(pictures, rng.integers(0, 10, 60_000), (100,), 3),
         **{f"Iris, {n} epochs": lambda n=n: fit(iris, kinds, (100,), n) for n in (5, 50, 200)},
+        "3 further, tabular": going_on(table, 2, (64, 32)),
+        "3 further, MNIST's size": going_on(pictures, 10, (100,)),
+        "3 further, 784-512-512-10": going_on(pictures[:20_000], 10, (512, 512)),
         "300 predictions of a row": lambda: [fitted.predict(iris[:1]) for _ in range(300)],
         "100 partial_fit of Iris": lambda: [
             learn(iris, kinds, None, [0, 1, 2]) for _ in range(100)
