@@ -46,6 +46,7 @@ _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 _SPINS = 2000  # tests of a request before a rank lets other processes have its core
 _ASK, _PRESENT = 71, 72  # tags
 _LISTEN = 3.0  # seconds in which a rank that waits too will have answered
+_FORWARDING = 0.3  # seconds in which what a rank has printed will have reached the terminal
 
 
 class RankError(RuntimeError):
@@ -167,6 +168,7 @@ def _end_job(text: str) -> None:
     """Print why, and end all processes of the job."""
     print(f"xpnn: {text}", file=sys.stderr, flush=True)
     sys.stdout.flush()
+    time.sleep(_FORWARDING)  # else mpiexec may end before it has read that
     # That of another communicator ends the processes of this host only, with MPICH 5.0.
     importlib.import_module("mpi4py.MPI").COMM_WORLD.Abort(1)
 
