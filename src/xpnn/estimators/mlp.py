@@ -337,7 +337,7 @@ class BaseMLP(
             first = "network_" not in vars(self) or (not self.warm_start and not incremental)
             with unchanged_if_refused(self):
                 encoded = self._encode(data, incremental, first, group)
-                held = self._encode_validation(data, encoded, first)
+                validation = self._encode_validation(data, encoded, first)
                 loss = self._loss = self._make_loss()
                 self._random_state = check_random_state(self.random_state)
                 checkpoints = None
@@ -353,8 +353,8 @@ class BaseMLP(
                     self._begin_curves()
                     call = FitCall(data, incremental, calls, checkpoints, group)
                     validator = None
-                    if held is not None or self.early_stopping:
-                        train, validator = self._hold_out(train, encoded, held, call)
+                    if validation is not None or self.early_stopping:
+                        train, validator = self._hold_out(train, encoded, validation, call)
                     if checkpoints is not None:
                         checkpoints.check(self._identity(train, validator), self.max_iter)
                     earlier = self._earlier_state(train, call)
@@ -661,14 +661,14 @@ class BaseMLP(
         return earlier
 
     def _hold_out(
-        self, train: Dataset, encoded: Encoded, held: Encoded | None, call: FitCall
+        self, train: Dataset, encoded: Encoded, validation: Encoded | None, call: FitCall
     ) -> tuple[Dataset, EstimatorValidator]:
         """Bring validation rows in place: those that were given, or some of the training's."""
-        if held is not None:
-            if held.source is not None:
-                held.source.check_once(1 if call.incremental else self.max_iter)
-            data = self._dataset(held, call.group, CHUNK)
-            return train, EstimatorValidator(self, data, held, call.group)
+        if validation is not None:
+            if validation.source is not None:
+                validation.source.check_once(1 if call.incremental else self.max_iter)
+            data = self._dataset(validation, call.group, CHUNK)
+            return train, EstimatorValidator(self, data, validation, call.group)
         if call.incremental:
             raise InputError("partial_fit does not support early_stopping=True without X_val")
         if not isinstance(train, ArrayDataset):
@@ -690,9 +690,9 @@ class BaseMLP(
                 "your dataset."
             )
         weight = None if encoded.weight is None else encoded.weight[hold]
-        held = Encoded(None, encoded.labels[hold], None, weight, encoded.outputs)
+        validation = Encoded(None, encoded.labels[hold], None, weight, encoded.outputs)
         rows = train.take(hold, self.network_.backend)
-        validator = EstimatorValidator(self, rows, held, call.group)
+        validator = EstimatorValidator(self, rows, validation, call.group)
         return train.take(learn, self.network_.backend), validator
 
     def _identity(self, train: Dataset, validator: EstimatorValidator | None) -> dict[str, Any]:

@@ -24,12 +24,14 @@ from xpnn.training.options import refuse_given
 class EstimatorValidator:
     """Loss and score of validation rows, in the model's own measure.
 
-    `data` is where the model is; `held` has labels and weights on the host, or the source of the
-    rows. `score` is what early stopping monitors: larger is better.
+    `data` is where the model is; `validation` has labels and weights on the host, or the source of
+    the rows. `score` is what early stopping monitors: larger is better.
     """
 
-    def __init__(self, model: Any, data: Dataset, held: Any, group: ProcessGroup | None) -> None:
-        self.model, self.data, self.held, self.group = model, data, held, group
+    def __init__(
+        self, model: Any, data: Dataset, validation: Any, group: ProcessGroup | None
+    ) -> None:
+        self.model, self.data, self.validation, self.group = model, data, validation, group
         self.score = np.nan
         self._host_rows: Any = None
 
@@ -66,29 +68,29 @@ class EstimatorValidator:
 
         A scorer is called as ``scorer(model, X, y)`` with everything on the host.
         """
-        model, held, monitor = self.model, self.held, self.model.monitor
+        model, validation, monitor = self.model, self.validation, self.model.monitor
         if monitor == "loss":
             return -loss
-        if held.source is not None:
+        if validation.source is not None:
 
             def score() -> float:
-                return _source_score(model, held.source, held.class_weight)
+                return _source_score(model, validation.source, validation.class_weight)
 
             return score() if self.group is None else self.group.broadcast_from_main(score)
         if monitor == "score":
             predicted = model._predict_from_scores(scores, to_host)
-            return measure(model, held.labels, predicted, held.weight)
+            return measure(model, validation.labels, predicted, validation.weight)
         scorer = get_scorer(monitor) if isinstance(monitor, str) else monitor
         if self._host_rows is None:
             x = self.data.columns[0]
             self._host_rows = x.matrix if isinstance(x, SparseRows) else to_host(x[:, ...])
         takes_weight = getattr(scorer, "_accept_sample_weight", lambda: False)
         options = {}
-        if held.weight is not None and takes_weight():
-            options["sample_weight"] = held.weight
+        if validation.weight is not None and takes_weight():
+            options["sample_weight"] = validation.weight
         try:
             with one_at_a_time() if isinstance(monitor, str) else nullcontext():
-                return float(scorer(_on_host(model), self._host_rows, held.labels, **options))
+                return float(scorer(_on_host(model), self._host_rows, validation.labels, **options))
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(
                 f"monitor is {monitor!r}, which cannot be computed: {error}"

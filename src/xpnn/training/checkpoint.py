@@ -280,7 +280,7 @@ def read_checkpoint(path: str | Path) -> SavedTraining:
 
 
 @dataclass
-class Snapshot:
+class TrainState:
     """A training as it stands after an epoch (from 1); shares nothing that changes with it."""
 
     epoch: int
@@ -316,7 +316,7 @@ class CheckpointManager:
             )
         self.identity: dict[str, str] = {}
         self._start: dict[str, Any] = {}
-        self._latest: Snapshot | None = None
+        self._latest: TrainState | None = None
         self._tried = 0 if self.found is None else self.found.history().epochs
         self._when = time.monotonic()
         self._warned = False
@@ -406,7 +406,7 @@ class CheckpointManager:
         """Write a checkpoint of a `Trainer` when it is time; say why the training must stop."""
         if self.checkpoint is None:
             return None
-        self._latest = _snapshot(trainer)
+        self._latest = _state_of(trainer)
         return self._write() if last or self._due(trainer.history.epochs) else None
 
     def _due(self, epoch: int) -> bool:
@@ -459,8 +459,8 @@ class CheckpointManager:
         )
 
 
-def _snapshot(trainer: Any) -> Snapshot:
-    """Take a snapshot of a training between two epochs."""
+def _state_of(trainer: Any) -> TrainState:
+    """Take the state of a training between two epochs."""
     compiled, history = trainer.compiled, trainer.history
     arrays = {f"carry.{i}": leaf for i, leaf in enumerate(leaves(compiled.carry))}
     generator, own = trainer.sampler.state()
@@ -482,7 +482,7 @@ def _snapshot(trainer: Any) -> Snapshot:
         "callbacks": states,
         "steps": trainer.steps_taken,
     }
-    return Snapshot(history.epochs, values, arrays)
+    return TrainState(history.epochs, values, arrays)
 
 
 def _copied(value: Any) -> Any:

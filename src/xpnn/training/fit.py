@@ -68,21 +68,21 @@ def fit_network(
             train = _training_data(network, data, options, group)
             if group is not None:
                 network.theta = group.broadcast_array(network.theta)
-            train, held = _validation_data(
+            train, val = _validation_data(
                 network, train, validation, validation_fraction, rng, group, options
             )
             for call in calls:
                 if isinstance(call, EarlyStopping):
-                    call.check_monitor(held is not None, network.loss.kind)
+                    call.check_monitor(val is not None, network.loss.kind)
             if checkpoints is not None:
-                identity = _identity(network, train, held, options, shuffle, seed, stopping)
+                identity = _identity(network, train, val, options, shuffle, seed, stopping)
                 checkpoints.check(identity, options.epochs)
             trainer = Trainer(
                 network,
                 train,
                 Sampler(rng, shuffle),
                 options,
-                validator=None if held is None else _Validator(network, held, group),
+                validator=None if val is None else _Validator(network, val, group),
                 callbacks=calls,
                 checkpoints=checkpoints,
                 group=group,
@@ -187,7 +187,7 @@ def _split(
 def _identity(
     network: Any,
     train: Dataset,
-    held: Dataset | None,
+    val: Dataset | None,
     options: TrainOptions,
     shuffle: bool,
     seed: Any,
@@ -203,7 +203,7 @@ def _identity(
         "layers": network.layers,
         "loss": network.loss,
         "dtype": network.dtype,
-        **data_identity(train, held),
+        **data_identity(train, val),
     }
 
 

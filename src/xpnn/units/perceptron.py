@@ -58,7 +58,7 @@ class Unit:
     def __post_init__(self) -> None:
         rule, self.weights = self.rule, self.weights.copy()
         self.updates, self.loss, self.epochs, self.stopped = 0, 0.0, 0, False
-        self._best_loss, self._stalled, self._scale = math.inf, 0, 1.0
+        self._best_loss, self._no_improvement_count, self._scale = math.inf, 0, 1.0
         self._penalised = rule.l2 > 0 or rule.l1 > 0  # weights shrink without any error
         self._shrinkage = max(0.0, 1.0 - rule.eta0 * rule.l2)  # factor of a step with L2 penalty
         self._norms = _norms(self.weights)  # that the loss takes
@@ -153,9 +153,9 @@ class Unit:
         while not self.stopped:
             self.epochs += 1
             improved = tol is None or not loss > self._best_loss - tol
-            self._stalled = 0 if improved else self._stalled + 1
+            self._no_improvement_count = 0 if improved else self._no_improvement_count + 1
             self._best_loss = min(self._best_loss, loss)
-            self.stopped = self._stalled >= patience or self.epochs == max_iter
+            self.stopped = self._no_improvement_count >= patience or self.epochs == max_iter
             if not self.settled:
                 return
 
