@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 # The tests' arrays are small: on a busy machine more threads only wait for each other.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
-# Compiled kernels are kept for the next run, but not in the user's own folder.
-os.environ.setdefault("XPNN_CACHE_DIR", str(Path(tempfile.gettempdir()) / "xpnn-test-cache"))
 # Before JAX is imported: float64, and a second CPU device that is not the default one.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "")

@@ -104,28 +104,22 @@ class Streams:
         self.memory[array.ctypes.data] = _Memory(f"{name} {len(self.memory)}")
         return array
 
-    def pinned_buffer(self, shape, dtype):
-        buffer = self._make(shape, dtype, "pinned buffer").view(_Pinned)
-        buffer.streams = self
-        return buffer
-
-    def device_buffer(self, shape, dtype):
+    def buffers(self, shape, dtype):
+        pinned = self._make(shape, dtype, "pinned buffer").view(_Pinned)
+        pinned.streams = self
         # A pool hands out memory that steps which are queued may still read.
         array = self._make(shape, dtype, "device buffer")
         self._tick("steps")
         self._of(array).read["steps"] = self.clocks["steps"]["steps"]
-        return self.wrap(array)
+        return pinned, self.wrap(array)
 
     def copy(self, source, target):
         self.touch("copies", source, "read")
         self.touch("copies", self.unwrap(target), "write")
         self.unwrap(target)[...] = source
 
-    def record_copies(self):
-        return dict(self.clocks["copies"])
-
-    def record_steps(self):
-        return dict(self.clocks["steps"])
+    def record(self, copies):
+        return dict(self.clocks["copies" if copies else "steps"])
 
     def let_copies_wait(self, event):
         self._merge("copies", event)

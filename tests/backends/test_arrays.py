@@ -171,7 +171,7 @@ def test_tensors_leave_their_graph_on_the_way_in(use_library):
     assert as_array("x", plain) is plain
 
 
-@pytest.mark.parametrize("engine", ["pure", "plan"])
+@pytest.mark.parametrize("engine", ["pure", "planned"])
 def test_a_network_on_tensors_that_require_gradients_is_in_no_graph(engine, use_library):
     use_library("torch")
     import torch

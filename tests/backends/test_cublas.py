@@ -7,12 +7,13 @@ import ctypes
 import gc
 import sys
 import types
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from xpnn.backends import cublas, named_dtype
-from xpnn.backends.cublas import gemm
+from xpnn.backends.cublas import call_gemm, gemm
 
 KINDS = {number: name for name, number in cublas.TYPES.items()}
 HANDLE = 7
@@ -61,8 +62,7 @@ def matrix(shape, dtype, order, padding):
 def multiply(a, b, out, fast=False):
     of = gemm(a, b, out)
     assert of is not None
-    addresses = tuple(x.ctypes.data for x in (a, b, out))
-    of.call(gemm_ex, HANDLE, *addresses, fast)
+    call_gemm(gemm_ex, HANDLE, of, [x.ctypes.data for x in (a, b, out)], fast)
 
 
 @pytest.mark.parametrize("padding", [0, 3])
@@ -95,15 +95,15 @@ def test_16_bits_are_added_up_in_float32(dtype):
 
 
 def test_single_precision_is_tf32_only_where_it_may_be():
-    types = {"float32": 0, "float64": 1}
     for dtype, fast, expected in [
         ("float32", False, cublas.COMPUTE_FLOAT32), ("float32", True, cublas.COMPUTE_TF32),
         ("float64", True, cublas.COMPUTE_FLOAT64), ("float16", True, cublas.COMPUTE_FLOAT32),
     ]:  # fmt: skip
         a = np.ones((2, 2), dtype)
-        of = gemm(a, a, a.copy())
-        assert of.compute_type(fast) == expected
-        assert of.types[0] == types.get(dtype, 2)
+        asked = Mock()
+        call_gemm(asked, 0, gemm(a, a, a), [0, 0, 0], fast)
+        assert asked.call_args.args[-2] == expected
+        assert asked.call_args.args[8] == cublas.TYPES[dtype]
 
 
 def test_what_it_cannot_read_is_refused():
@@ -125,6 +125,9 @@ class FakeArray:
         self.shape, self.strides, self.dtype = values.shape, values.strides, values.dtype
         self.data = types.SimpleNamespace(ptr=values.ctypes.data)
 
+    def astype(self, dtype, copy=True):
+        return FakeArray(self.values.astype(dtype, copy=copy))
+
 
 @pytest.fixture
 def calls(monkeypatch):
@@ -142,28 +145,31 @@ def calls(monkeypatch):
     linalg.COMPUTE_TYPE_TF32, linalg.now = 5, 0
     linalg.get_compute_type = lambda dtype: linalg.now
     stream = types.SimpleNamespace(ptr=11)
-    device = types.SimpleNamespace(get_cublas_handle=lambda: HANDLE)
     cupy = types.ModuleType("cupy")
-    cupy.cuda = types.SimpleNamespace(get_current_stream=lambda: stream, device=device)
+    cupy.cuda = types.SimpleNamespace(get_current_stream=lambda: stream)
     cupy.empty = lambda size, dtype: FakeArray(np.empty(1, dtype))
-    wrapper = types.ModuleType("cupy_backends.cuda.libs.cublas")
-    wrapper.gemmEx = noted_gemm
+
+    def multiply(a, b, out):
+        made.append(("matmul", str(a.values.dtype), str(b.values.dtype)))
+        np.matmul(a.values, b.values, out=out.values)
+
+    cupy.matmul = multiply
     own = types.ModuleType("nvmath.bindings.cublas")
     own.create, own.gemm_ex = noted("create", HANDLE), noted_gemm
     for name in ("destroy", "set_stream", "set_workspace", "set_math_mode", "set_atomics_mode"):
         setattr(own, name, noted(name))
-    for module in (cupy, linalg, wrapper, own):
+    for module in (cupy, linalg, own):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return types.SimpleNamespace(made=made, linalg=linalg, own=own)
 
 
-def multiply_by(blas):
-    a, b = np.random.default_rng(0).normal(size=(2, 3, 3)).astype("float32")
+def multiply_by(blas, dtype="float32"):
+    a, b = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(dtype)
     out = np.zeros((3, 3), "float32")
     start = blas.bind(FakeArray(a), FakeArray(b.T), FakeArray(out))
     np.testing.assert_array_equal(out, 0)
     start()
-    np.testing.assert_allclose(out, a @ b.T, rtol=1e-6)
+    np.testing.assert_allclose(out, a.astype("float32") @ b.T.astype("float32"), rtol=1e-6)
     return start
 
 
@@ -188,12 +194,13 @@ def test_a_handle_of_our_own_has_a_workspace_and_fixed_settings(calls):
     assert calls.made[-1] == ("destroy", HANDLE)
 
 
-def test_without_nvmath_cupys_wrapper_multiplies_and_no_graph_records_it(calls, monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_without_nvmath_cupy_multiplies_and_no_graph_records_it(dtype, calls, monkeypatch):
     monkeypatch.setitem(sys.modules, "nvmath.bindings.cublas", None)
     blas = cublas.Blas(contextlib.nullcontext())
     assert 'pip install "xpnn[graphs13]"' in blas.no_graph
-    multiply_by(blas)
-    assert calls.made == [("gemm", cublas.COMPUTE_FLOAT32)]
+    multiply_by(blas, dtype)
+    assert calls.made == [("matmul", "float32", "float32")]
 
 
 def test_an_nvmath_that_finds_no_cublas_is_said_and_done_without(calls, caplog):

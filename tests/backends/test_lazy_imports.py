@@ -23,7 +23,6 @@ print(*[name for name in {HEAVY.split()!r} if name in sys.modules])
     return set(done.stdout.split())
 
 
-# array-api-compat imports nothing but NumPy; Numba, where it is installed, looks for SciPy.
 @pytest.mark.parametrize(
     ("code", "allowed"),
     [

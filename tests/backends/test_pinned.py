@@ -106,19 +106,5 @@ def test_a_batch_that_cannot_be_read_leaves_the_others_safe():
         assert x.tolist() == [[number] * 2] * 4
 
 
-@pytest.mark.parametrize(("given", "share"), [("", 0.25), ("0", 0.0), ("0.5", 0.5), ("1", 1.0)])
-def test_the_share_of_memory(given, share, monkeypatch):
-    monkeypatch.setenv(pinned.VARIABLE, given)
-    assert pinned.device_share() == share
-
-
-@pytest.mark.parametrize("given", ["half", "-0.1", "1.5", "nan"])
-def test_a_share_that_is_none_is_an_error(given, monkeypatch):
-    monkeypatch.setenv(pinned.VARIABLE, given)
-    message = f"XPNN_DEVICE_SHARE is '{given}'; expected a number from 0 to 1"
-    with pytest.raises(ValueError, match=message):
-        pinned.device_share()
-
-
 def test_only_cupy_has_a_feeder():
     assert pinned.feeder_for(np, "cpu") is None

@@ -72,7 +72,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("engine", ["plan", "pure"])
+@pytest.mark.parametrize("engine", ["planned", "pure"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_neither_results_nor_parameters_have_gradients(kind, engine, tensor):
     """Each epoch's operations would hang on those of the epoch before."""

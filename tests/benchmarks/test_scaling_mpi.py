@@ -50,7 +50,7 @@ def test_a_tiny_run(tmp_path):
     out = tmp_path / "found.json"
     done = subprocess.run(
         [sys.executable, str(FOLDER / "scaling_mpi.py"), "--tiny", "--rounds", "1",
-         "--engine", "plan", "--out", str(out)],
+         "--engine", "planned", "--out", str(out)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

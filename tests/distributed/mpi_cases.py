@@ -125,7 +125,7 @@ CASES = {
     "jax": lambda d: network(d, *on("jax", "float32")),
     "cupy": lambda d: network(d, *on("cupy", "float32")),
     "cupy, mixed": lambda d: network(d, *on("cupy", "float32"), compute_dtype="float16"),
-    "kernels": lambda d: network(d, engine="kernels", l2=0.02),
+    "native": lambda d: network(d, engine="native", l2=0.02),
     "files": None,
     "batches": lambda d: network(d, stream(batches, memory="2 KiB"), None, epochs=2,
                                  layers=SUM["layers"], loss="huber"),

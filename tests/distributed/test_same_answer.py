@@ -22,12 +22,12 @@ NARROW = ("float32", "torch", "jax", "batches", "cupy")
 
 def cases(ranks):
     """All cases; libraries that are slow to import on few processes only."""
-    return [name for name in CASES if ranks < 4 or name not in (*LIBRARY, "kernels")]
+    return [name for name in CASES if ranks < 4 or name not in (*LIBRARY, "native")]
 
 
 def can_run(name):
-    if name == "kernels":
-        return find_spec("numba") is not None
+    if name == "native":
+        return find_spec("llvmlite") is not None
     return name not in LIBRARY or status(LIBRARY[name]).usable
 
 
@@ -62,7 +62,7 @@ def test_ranks_end_where_one_process_does(name, ranks, found, alone, use_library
     if name in LIBRARY:
         use_library(LIBRARY[name])
     elif not can_run(name):
-        pytest.skip("Numba is not installed (extra fast)")
+        pytest.skip("llvmlite is not installed")
     folder, done = found(ranks)
     assert done.returncode == 0, done.stderr[-3000:]
     expected = alone(name)

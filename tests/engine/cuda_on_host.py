@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from xpnn.backends.cublas import gemm
-from xpnn.engine.cuda.halves import PTX
+from xpnn.engine.cuda.plan import CudaPlan
+from xpnn.engine.cuda.source import PTX, tick
 
 SHIM = r"""
 #include <cmath>
@@ -102,7 +103,7 @@ def build(source: str) -> ctypes.CDLL:
         for name, arguments, body in KERNEL.findall(source):
             kinds = [a.rsplit("*", 1)[0] + "*" for a in arguments.split(", ")]
             given = ", ".join(f"({kind})a[{i}]" for i, kind in enumerate(kinds))
-            waits = "true" if "together<" in body or "__syncthreads" in body else "false"
+            waits = "true" if "__syncthreads" in body else "false"
             text.append(
                 f"static void call_{name}(void** a) {{ {name}({given}); }}\n"
                 f'extern "C" void run_{name}(int blocks, int count, int backwards, void** a) {{\n'
@@ -151,14 +152,17 @@ class HostCuda:
         assert not self.recording
         place[...] = array
 
-    def zero(self, array):
-        assert not self.recording
-        array[...] = 0
+    def address(self, array):
+        return array.ctypes.data
 
     def view(self, raw, offset, shape, dtype, strides):
         return np.ndarray(shape, dtype, raw, offset, strides)
 
-    def product(self, a, b, out):
+    @property
+    def blas(self):
+        return self
+
+    def bind(self, a, b, out):
         """Multiply as a library does: 16 bits added up in float32."""
         wide = np.float64 if a.dtype == np.float64 else np.float32
         assert gemm(a, b, out) is not None
@@ -173,8 +177,7 @@ class HostCuda:
     def compile(self, source):
         library = build(source)
 
-        def bind(launch):
-            name, blocks, threads, arrays = launch
+        def bind(name, blocks, threads, arrays):
             assert threads <= 1024
             function = getattr(library, f"run_{name}")
             pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
@@ -200,3 +203,18 @@ class HostCuda:
                 self.recording = False
 
         return start
+
+
+def run_plan(function, arguments, cuda=None):
+    """What a pure function's kernels make of NumPy's arrays; the host's memory is the device's."""
+    cuda = HostCuda() if cuda is None else cuda
+    plan = CudaPlan(function, arguments, [""] * len(arguments), {})
+    buffers = [*plan.plan.made, *plan.parts]
+    for raw in buffers:
+        raw[...] = 77
+    table = np.zeros(8, "int64")
+    around = (tick(table, 1), tick(table, 1))
+    for segment in plan.bind(cuda, [(a, a) for a in (*arguments, *buffers)], around):
+        segment.start()
+    assert table[0] == 2
+    return plan.plan.outputs

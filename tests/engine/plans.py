@@ -1,15 +1,15 @@
-"""Plans of whole training steps, and chains done block by block in small tests."""
+"""Plans of functions and of whole training steps, and what takes their steps."""
 
 from __future__ import annotations
-
-import sys
 
 import numpy as np
 
 import references
 from xpnn import Network
+from xpnn.engine.calls import NativeCalls, NumpyCalls
+from xpnn.engine.native import domain
 from xpnn.engine.plan import make_plan
-from xpnn.engine.replay import labels_of
+from xpnn.engine.run_pure import labels_of
 from xpnn.engine.trace import NAMESPACE
 from xpnn.engine.trees import leaves
 from xpnn.training.step import Step
@@ -17,18 +17,15 @@ from xpnn.training.step import Step
 NAMES = (("theta", "state", "count"), ("x", "t", "weight"))
 
 
-def small_blocks(monkeypatch, block, blocks=4):
-    """Make vectors of a few elements long ones, in every module that has the numbers."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("xpnn.engine"):
-            for number, value in (("BLOCK", block), ("SMALLEST", blocks * block)):
-                if hasattr(module, number):
-                    monkeypatch.setattr(module, number, value)
+def replay(plan):
+    """What takes a plan's step: native code where loops are fused, else calls of NumPy."""
+    fused = any(call.function is None for call in plan.calls)
+    return (NativeCalls(plan, (), None) if fused else NumpyCalls(plan)).step
 
 
 def step_plan(
     layers, optimizer, loss="softmax_cross_entropy", rows=300, inputs=200, outputs=10,
-    dtype="float32", weighted=False, l2=0.01,
+    dtype="float32", weighted=False, l2=0.01, native=False,
 ):  # fmt: skip
     """Plan of a training step; by default its arrays have 240,000 bytes and more."""
     network = Network(inputs, [*layers, outputs], loss=loss, seed=0)
@@ -46,4 +43,5 @@ def step_plan(
     sums = (total, total.copy()) if weighted else (total,)
     donated = {i: i for i in range(len(leaves((carry, sums))))}
     labels = labels_of(NAMES, carry, sums, batch)
-    return make_plan(step.update(NAMESPACE), (carry, sums, batch), labels, donated)
+    function, fused = step.update(NAMESPACE), domain if native else None
+    return make_plan(function, (carry, sums, batch), labels, donated, fused)

@@ -7,7 +7,6 @@ import pytest
 
 from xpnn import Network
 from xpnn.backends import jit, scalar, to_host
-from xpnn.engine import compile
 from xpnn.layers import Activation, Dropout, chain, draw, place, walk
 from xpnn.optimizers import SGD, Adam, CosineWarmup, clip_by_global_norm
 from xpnn.optimizers import chain as optimizer_chain
@@ -50,8 +49,7 @@ def train(name, engine, asarray):
 
 @pytest.mark.skip_backend("jax", reason="slow step by step; test_short_trainings covers it")
 @pytest.mark.parametrize("name", CASES)
-def test_a_fast_training_is_the_pure_training(name, backend, assert_close, monkeypatch):
-    monkeypatch.setattr(compile, "PURE_STEPS", 0)  # these are short ones
+def test_a_fast_training_is_the_pure_training(name, backend, assert_close):
     theta, losses = train(name, "auto", backend.asarray)
     expected, pure_losses = train(name, "pure", backend.asarray)
     assert_close(theta, to_host(expected), backend)
@@ -59,13 +57,12 @@ def test_a_fast_training_is_the_pure_training(name, backend, assert_close, monke
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_so_is_a_training_by_kernels(name):
-    """`test_differential.py` has the plans of NumPy's calls."""
-    pytest.importorskip("numba", reason="Numba compiles the kernels")
-    theta, losses = train(name, "kernels", np.asarray)
+@pytest.mark.parametrize("engine", ["planned", "native"])
+def test_so_is_a_planned_training_to_the_bit(name, engine):
+    theta, losses = train(name, engine, np.asarray)
     expected, pure_losses = train(name, "pure", np.asarray)
-    np.testing.assert_allclose(theta, expected, rtol=1e-10, atol=1e-12)
-    assert losses == pytest.approx(pure_losses, rel=1e-10)
+    np.testing.assert_array_equal(theta, expected)
+    assert losses == pure_losses
 
 
 def test_unknown_engines_are_refused_with_the_known_ones():

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from cuda_functions import DTYPES, all_of, known, operands
 from cuda_pairs import WEIGHT, Both, computing_in
 
 from xpnn.backends import host
-from xpnn.engine.cuda import plan as cuda_plan
-from xpnn.engine.cuda import source as sources
-from xpnn.engine.cuda.groups import TYPES
-from xpnn.engine.cuda.plan import kernel_names, source
-from xpnn.engine.cuda.source import Kernel, fetch, tick
+from xpnn.engine.cuda.plan import CudaPlan, source
+from xpnn.engine.cuda.source import TYPES, fetch, tick
 from xpnn.functional import ACTIVATIONS
 from xpnn.optimizers import Adam, chain, clip_by_global_norm
 
@@ -41,17 +39,15 @@ def step_source(dtype, labels="int64"):
     options = {"optimizer": optimizer, "weight": WEIGHT, "l2": 0.01, "labels": labels}
     both = Both([*layers, 3], **options, **computing_in(dtype))
     x, t, _ = both.columns
-    count, order, rates = (host.zeros(1, k) for k in ("int64", "int64", x.dtype))
+    table, rate = host.zeros(9, "int64"), host.zeros((), x.dtype)
     work = both.ours.plan(20, both.noise(0), both.sums).work
-    data = [(x, x.copy()), (t, t.copy())]
-    work += [fetch(count, order, rates, rates[0, ...], 20, data, []), tick(count)]
-    return source(kernel_names([one for one in work if isinstance(one, Kernel)]))
+    around = [fetch(table, rate, [(x, x.copy()), (t, t.copy())]), tick(table, 20)]
+    return source([*work, *around])[0]
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_step_compiles(dtype, architecture, compile_for, monkeypatch):
-    monkeypatch.setattr(cuda_plan, "OWN", 10**9)
+def test_a_step_compiles(dtype, architecture, compile_for):
     text = step_source(dtype)
     assert text.count("__global__") > 20
     assert compile_for(text, architecture)
@@ -66,11 +62,17 @@ def test_labels_of_any_integers_compile(labels, compile_for):
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_step_in_16_bits_compiles(dtype, architecture, compile_for, monkeypatch):
-    monkeypatch.setattr(sources, "LONG", 0)
+def test_a_step_in_16_bits_compiles(dtype, architecture, compile_for):
     text = step_source(dtype)
     assert {"float16": "Float16*", "bfloat16": "BFloat16*"}[dtype] in text
     assert compile_for(text, architecture)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_elementwise_function_compiles(dtype, compile_for):
+    plan = CudaPlan(all_of(known(dtype)), operands(dtype), ["a", "b", "c"], {})
+    assert compile_for(source(plan.work)[0], "sm_80")
 
 
 def test_broken_source_does_not(compile_for):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from xpnn import MLPClassifier, Network
 from xpnn.backends import cuda, is_refusal
 from xpnn.data import stream
 from xpnn.engine import compile
+from xpnn.engine.cuda.plan import Segment
 from xpnn.engine.cuda.run import CudaRunner
 from xpnn.layers import Dropout
 from xpnn.optimizers import (
@@ -53,11 +55,15 @@ FATAL = [
 ]  # fmt: skip
 
 
+def raise_error(error):
+    raise error
+
+
 class Failing(HostCuda):
     """A device that raises an error when it compiles, launches (a step is half done) or records."""
 
-    def __init__(self, error, when):
-        super().__init__()
+    def __init__(self, error, when, **options):
+        super().__init__(**options)
         self.error, self.when = error, when
 
     def compile(self, source):
@@ -65,14 +71,12 @@ class Failing(HostCuda):
             raise self.error
         bind = super().compile(source)
 
-        def failing(launch):
-            if self.when != "launch" or len(launch[3]) > 1:
-                return bind(launch)
+        def failing(name, blocks, threads, arrays):
+            if self.when != "launch" or len(arrays) > 1:
+                return bind(name, blocks, threads, arrays)
 
-            def fail():
-                raise self.error
-
-            return fail  # in place of the last kernel, which counts the step
+            # In place of the last kernel, which counts the step.
+            return partial(raise_error, self.error)
 
         return failing
 
@@ -82,50 +86,50 @@ class Failing(HostCuda):
         return super().graph(work)
 
 
-AS_IT_IS = "the pure step runs as it is: the engine has no rule for"
+NO_RULE = "the engine has no rule for"
 LAYERS = [8, "relu", Dropout(0.2), 3]
 
 
 @pytest.mark.parametrize(
     ("when", "error"), [("compile", BROKEN), ("compile", REFUSED), ("launch", REFUSED)]
 )
-def test_a_careful_runner_runs_the_pure_step_and_says_why(when, error, caplog):
+def test_the_pure_step_runs_in_its_place_and_the_log_says_why(when, error, caplog):
     both = Both(
         LAYERS, cuda=Failing(error, when), optimizer=chain(clip_by_global_norm(0.1), Adam(0.01))
     )
-    both.ours.careful = True
     with caplog.at_level(logging.DEBUG, "xpnn.engine"):
         both.run(2, reason=f"{type(error).__name__}: {error}")
     np.testing.assert_array_equal(both.ours.theta(), both.pure.theta())
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
-def test_ctrl_c_while_a_step_is_tried_out_leaves_the_weights_as_they_were():
-    class Pressed(HostCuda):
-        """Ctrl-C, once the step is done and before it is taken back."""
-
-        zeroed = 0
-
-        def zero(self, array):
-            self.zeroed += 1
-            if self.zeroed == 2:
-                raise KeyboardInterrupt
-            super().zero(array)
-
-    both = Both(LAYERS, cuda=Pressed())
-    before = both.ours.theta().copy()
+def test_ctrl_c_in_the_middle_of_a_first_step_leaves_the_weights_as_they_were():
+    both = Both(LAYERS, cuda=Failing(KeyboardInterrupt(), "launch"))
+    before = both.ours.theta()
     with pytest.raises(KeyboardInterrupt):
         both.run(1)
-    assert not np.array_equal(both.ours.carry[0], before)  # the step was done
+    assert both.cuda.launches  # the step was half done
+    assert both.ours.whole
     np.testing.assert_array_equal(both.ours.theta(), before)
     np.testing.assert_array_equal(both.ours.state()[0], before)
 
 
+def test_ctrl_c_in_the_middle_of_a_later_step_is_known():
+    both = Both(LAYERS).run(1)
+    bound = both.ours.bound.popitem()[1]
+    bound.segments.append(Segment([partial(raise_error, KeyboardInterrupt())]))
+    with pytest.raises(KeyboardInterrupt):
+        both.ours._start(bound)
+    assert not both.ours.whole
+
+
 @pytest.mark.parametrize("when", ["compile", "launch"])
-def test_one_that_was_asked_for_says_what_is_wrong(when):
+def test_one_that_was_asked_for_warns(when):
     both = Both(LAYERS, cuda=Failing(REFUSED, when))
-    with pytest.raises(type(REFUSED), match="no kernel image"):
-        both.run(1)
+    both.ours.asked_for = True
+    with pytest.warns(RuntimeWarning, match="engine='native': the pure step.*no kernel image"):
+        both.run(1, reason=f"CUDADriverError: {REFUSED}")
+    np.testing.assert_array_equal(both.ours.theta(), both.pure.theta())
 
 
 @pytest.mark.parametrize("when", ["compile", "launch", "graph"])
@@ -133,18 +137,16 @@ def test_one_that_was_asked_for_says_what_is_wrong(when):
 def test_no_room_and_a_lost_device_go_up(error, when):
     assert not is_refusal(error)
     both = Both(LAYERS, cuda=Failing(error, when))
-    both.ours.careful = True
     with pytest.raises(type(error)):
         both.run(1)
 
 
 @pytest.mark.parametrize("error", [REFUSED, NotImplementedError("in a capture")])
 def test_without_a_graph_kernels_are_started_one_by_one(error, caplog):
-    both = Both(LAYERS, cuda=Failing(error, "graph"))
+    both = Both(LAYERS, cuda=Failing(error, "graph", no_graph=""))
     both.run(2)
     assert both.cuda.graphs == 0
-    plan = next(iter(both.ours.bound.values())).plan
-    assert f"one launch after the other: {type(error).__name__}: {error}" in plan.describe()
+    assert both.ours.engine == f"CUDA, not all of it in graphs: {type(error).__name__}: {error}"
     assert "no CUDA graph" in caplog.text
 
 
@@ -168,14 +170,14 @@ def test_auto_is_the_cuda_engine_on_cupy(runners):
     pure = Both(LAYERS).pure
     options = {"xp": np, "device": "cpu", "dtype": np.dtype("float64")}
     kinds = {}
-    for mode in ("auto", "kernels", "pure"):
+    for mode in ("auto", "native", "pure"):
         made = compile.make_runner(
             lambda xp: pure.update, pure.carry, pure.columns, mode=mode, **options
         )
-        kinds[mode] = type(made).__name__, getattr(made, "careful", None)
+        kinds[mode] = type(made).__name__, getattr(made, "asked_for", None)
     assert kinds == {
-        "auto": ("CudaRunner", True),
-        "kernels": ("CudaRunner", False),
+        "auto": ("CudaRunner", False),
+        "native": ("CudaRunner", True),
         "pure": ("PureRunner", None),
     }
 
@@ -231,5 +233,5 @@ def test_sums_over_parts_of_a_batch(runners):
         options = {"epochs": 2, "gradient_accumulation_steps": 2, "seed": 1, "engine": engine}
         net.fit(x, (x[:, 0] > 0).astype(int), **options)
         thetas.append(net.theta)
-    assert all(r.reason in ("", f"{AS_IT_IS} across") for r in runners)
+    assert all(r.reason in ("", f"{NO_RULE} across") for r in runners)
     np.testing.assert_allclose(*thetas, rtol=1e-10, atol=1e-12)

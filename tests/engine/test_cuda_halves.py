@@ -7,8 +7,7 @@ from cuda_on_host import HostCuda
 from cuda_pairs import MARKS, ROWS, Both
 
 from xpnn.backends import host, named_dtype
-from xpnn.engine.cuda.halves import HALVES, read_halves
-from xpnn.engine.cuda.plan import make_cuda_plan
+from xpnn.engine.cuda.plan import CudaPlan, read_halves
 from xpnn.engine.cuda.source import HEAD
 from xpnn.engine.trace import NAMESPACE, record
 from xpnn.optimizers import SGD, Adam, LossScaler
@@ -25,7 +24,7 @@ def test_conversions_are_numpys_for_every_number(half):
         "  for (int n = threadIdx.x; n < 65536; n += blockDim.x) {\n"
         f"    a1[n] = a0[n];\n    a3[n] = {kind}(a2[n]);\n  }}\n}}\n"
     )
-    call = HostCuda().compile(HEAD + HALVES + text)
+    call = HostCuda().compile(HEAD + text)
     halves = np.arange(65536, dtype="uint16").view(dtype)
     wide, narrow = np.empty(65536, "float32"), np.empty(65536, dtype)
     floats = np.random.default_rng(0).integers(0, 2**32, 65536, "uint32").view("float32")
@@ -33,7 +32,7 @@ def test_conversions_are_numpys_for_every_number(half):
         between = (halves.astype("float32")[:32768:2] + halves.astype("float32")[1:32768:2]) / 2
         floats[: len(between)] = between  # ties
         floats[20000:40000] = np.random.default_rng(1).normal(size=20000)
-        call(("both", 1, 1, [halves, wide, floats, narrow]))()
+        call("both", 1, 1, [halves, wide, floats, narrow])()
         expected = floats.astype(dtype)
         np.testing.assert_array_equal(wide, halves.astype("float32"))
     np.testing.assert_array_equal(narrow.astype("float32"), expected.astype("float32"))
@@ -50,9 +49,9 @@ def test_products_and_sums_read_the_16_bits(half):
     a, b = (np.zeros(shape, dtype) for shape in ((40, 5), (7, 5)))
     trace = read_halves(record(function, (a, b), ["a", "b"]))
     assert [n.op for n in trace.nodes] == ["input", "input", "transpose", "matmul", "sum"]
-    plan = make_cuda_plan(function, (a, b), ["a", "b"], {})
-    assert [one.says for one in plan.work] == ["matmul 40 x 5 x 7", "sum over rows"]
-    assert [str(out.dtype) for out in plan.outputs] == ["float32"] * 2
+    plan = CudaPlan(function, (a, b), ["a", "b"], {})
+    assert {one.says for one in plan.work} == {"matmul 40 x 5 x 7 by cuBLAS", "sum over rows"}
+    assert [str(out.dtype) for out in plan.plan.outputs] == ["float32"] * 2
 
 
 def test_a_step_that_overflows_is_skipped_and_halves_the_scale():

@@ -2,55 +2,47 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from xpnn import Network
-from xpnn.engine import compile
 from xpnn.layers import CustomActivation, Dropout, Layer, Parameter
 from xpnn.optimizers import SGD, Adam, CosineWarmup, Optimizer
 from xpnn.training import step
 
-ENGINES = ["auto", "plan"]
+ENGINES = ["auto", "planned", "native"]
 SOURCE = np.random.default_rng(0)
 X, LABELS = SOURCE.normal(size=(23, 5)), SOURCE.integers(3, size=23)
 WEIGHT = SOURCE.uniform(0.5, 2.0, 23)
 
 
-# Each has an operation that the engine has no rule for.
 LAYERS = {
-    "cumulative_sum": CustomActivation(
-        lambda x, xp: xp.cumulative_sum(x, axis=1),
-        # What comes at and after each unit.
-        lambda x, y, dy, xp: xp.flip(xp.cumulative_sum(xp.flip(dy, axis=1), axis=1), axis=1),
-    ),
-    "sort": CustomActivation(
-        lambda x, xp: xp.sort(x, axis=1),
-        lambda x, y, dy, xp: xp.take_along_axis(
-            dy, xp.argsort(xp.argsort(x, axis=1), axis=1), axis=1
-        ),
+    # Control flow that depends on data.
+    "bool": CustomActivation(
+        lambda x, xp: x * 1.5 if bool(xp.max(x) > 0) else x, lambda x, y, dy, xp: dy * 1.5
     ),
     # Tracing arrays do not have it at all.
     "nbytes": CustomActivation(
         lambda x, xp: x * (x.nbytes // x.size // x.itemsize), lambda x, y, dy, xp: dy
     ),
-    "%": CustomActivation(lambda x, xp: x - x % 0.25, lambda x, y, dy, xp: +dy),
     # There is a rule for full batches only.
-    "roll": CustomActivation(
-        lambda x, xp: x * 1.5 if x.shape[0] == 8 else xp.roll(x * 1.5, 0),
+    "float": CustomActivation(
+        lambda x, xp: x * 1.5 if x.shape[0] == 8 else x * (1.5 + 0 * float(xp.sum(x))),
         lambda x, y, dy, xp: dy * 1.5,
     ),
 }
-RUNNING_SUM = LAYERS["cumulative_sum"]
-
-
-@pytest.fixture(autouse=True)
-def _plans_after_an_epoch(monkeypatch):
-    """Let 'auto' turn to the engine in the middle of these short trainings."""
-    monkeypatch.setattr(compile, "PURE_STEPS", 3)
+RUNNING_SUM = CustomActivation(
+    lambda x, xp: xp.cumulative_sum(x, axis=1),
+    # What comes at and after each unit.
+    lambda x, y, dy, xp: xp.flip(xp.cumulative_sum(xp.flip(dy, axis=1), axis=1), axis=1),
+)
+SORT = CustomActivation(
+    lambda x, xp: xp.sort(x, axis=1),
+    lambda x, y, dy, xp: xp.take_along_axis(dy, xp.argsort(xp.argsort(x, axis=1), axis=1), axis=1),
+)
+pytestmark = pytest.mark.filterwarnings("ignore:engine=.*the pure step runs:RuntimeWarning")
 
 
 @pytest.fixture
@@ -78,14 +70,12 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_pure_step_takes_over_and_is_named(name, runners, caplog):
+def test_the_pure_step_takes_over_and_is_named(name):
     layers = [6, "tanh", LAYERS[name], 3]
-    with caplog.at_level(logging.DEBUG, logger="xpnn.engine"):
-        found = train(layers, "plan")
-    assert name in runners[0].reason
-    assert "pure" in runners[0].reason
-    records = [r for r in caplog.records if r.name == "xpnn.engine"]
-    assert [(r.levelno, r.getMessage()) for r in records] == [(logging.DEBUG, runners[0].reason)]
+    with pytest.warns(RuntimeWarning, match=f"engine='planned': the pure step .*{name}"):
+        found = train(layers, "planned")
+    assert found[1].engine.startswith("pure: the engine has no rule for ")
+    assert name in found[1].engine
     assert_same([found], [train(layers, "pure")])
 
 
@@ -120,33 +110,15 @@ def test_the_generator_is_left_as_the_pure_step_leaves_it(engine):
     assert pairs[0][1:] == pairs[1][1:]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_nothing_is_said_where_there_is_a_rule_for_all(dtype, runners, caplog):
-    with caplog.at_level(logging.DEBUG, logger="xpnn.engine"):
-        train([6, "gelu", Dropout(0.5), 3], ENGINES[-1], dtype)
-    assert not caplog.records
-    assert "pure" not in runners[0].reason
-
-
-@pytest.mark.parametrize(("epochs", "planned"), [(66, False), (67, True)])
-def test_auto_plans_what_is_long_enough(epochs, planned, runners, monkeypatch):
-    """Three steps an epoch: fewer than 200 run as they are."""
-    monkeypatch.setattr(compile, "PURE_STEPS", 200)
-    reasons, layers = [], [6, "gelu", Dropout(0.5), 3]
-    network, history = train(
-        layers, "auto", epochs=epochs, callbacks=[lambda run: reasons.append(runners[0].reason)]
-    )
-    assert ("few steps" in reasons[0]) is not planned
-    assert (reasons[-1] == "") is planned
-    assert_same([(network, history)], [train(layers, "pure", epochs=epochs)])
-
-
-def test_the_step_after_those_that_run_as_they_are_is_planned(runners, monkeypatch):
-    """Also where an epoch ends with the last of them."""
-    monkeypatch.setattr(compile, "PURE_STEPS", 6)
-    reasons = []
-    train([4, 3], "auto", epochs=4, callbacks=[lambda run: reasons.append(runners[0].reason)])
-    assert [bool(reason) for reason in reasons] == [True, True, False, False]
+@pytest.mark.parametrize(("epochs", "engine"), [(2, "pure"), (4000, "native")])
+def test_auto_plans_what_is_long_enough(epochs, engine, runners):
+    """Three steps an epoch: six of them are over before a plan is made."""
+    if engine == "native":
+        pytest.importorskip("llvmlite", reason="native code needs llvmlite")
+    layers, options = [6, "gelu", 3], {"epochs": epochs, "report_every": 500}
+    found = train(layers, "auto", **options)
+    assert runners[0].engine == engine
+    assert_same([found], [train(layers, "pure", **options)])
 
 
 def test_arrays_of_the_user_are_only_read():
@@ -159,6 +131,19 @@ def test_arrays_of_the_user_are_only_read():
     network.fit(x, t, epochs=2)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(theta, Network(5, [6, RUNNING_SUM, 3], seed=1).theta)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("layer", [RUNNING_SUM, SORT], ids=["cumulative_sum", "sort"])
+def test_a_function_without_native_code_stays_a_call(layer, engine):
+    layers = [6, "tanh", layer, Dropout(0.5), 3]
+    found = train(layers, engine)
+    assert_same([found], [train(layers, "pure")])
+    whole = {"batch_size": None, "shuffle": False, "epochs": 6}  # rows are read where they are
+    assert_same(*([train([layer, 4, 3], mode, **whole)] for mode in (engine, "pure")))
+    if engine == "native":
+        assert found[1].engine.startswith("native, but for calls of NumPy: ")
+        assert ("sort" if layer is SORT else "cumulative_sum") in found[1].engine
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "pure"])
@@ -238,4 +223,4 @@ class Slope(Layer):
 def test_a_parameter_that_is_one_number_has_a_plan(runners):
     layers = [6, Slope(), 3]
     assert_same([train(layers, ENGINES[-1], l2=0.01)], [train(layers, "pure", l2=0.01)])
-    assert "pure" not in runners[0].reason
+    assert runners[0].engine == ENGINES[-1]

@@ -8,10 +8,11 @@ import weakref
 
 import numpy as np
 import pytest
-from plans import small_blocks, step_plan
+from plans import replay, step_plan
 
 from xpnn import Network
 from xpnn import functional as F
+from xpnn.engine.native import domain
 from xpnn.engine.plan import make_plan
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, AdamW, RMSprop, chain, clip_by_global_norm
@@ -19,7 +20,7 @@ from xpnn.training import Callback
 from xpnn.training.dataset import Segment
 from xpnn.training.step import CompiledStep, Step
 
-REPLAY = "plan"
+REPLAY = "planned"
 # Bytes that come and go within a replay: Python objects that calls hand around, and the
 # scratch that a ufunc takes to spread an operand, of `getbufsize` elements at most for each
 # operand. Every array of the plans here that matters is larger.
@@ -46,7 +47,7 @@ def traced(run, times):
 
 def assert_allocates_nothing(run, times=10):
     stays, most = traced(run, times)
-    assert stays < 512
+    assert stays < 4096  # numbers that ctypes hands around; it does not grow with the times
     assert most < SMALL
 
 
@@ -62,7 +63,9 @@ def assert_allocates_nothing(run, times=10):
     ],
 )
 def test_a_replay_allocates_nothing(layers, loss, dtype, optimizer):
-    assert_allocates_nothing(step_plan(layers, optimizer, loss, dtype=dtype).replay)
+    for native in (False, True):
+        plan = step_plan(layers, optimizer, loss, dtype=dtype, native=native)
+        assert_allocates_nothing(replay(plan))
 
 
 @pytest.mark.parametrize(
@@ -74,13 +77,8 @@ def test_a_replay_allocates_nothing(layers, loss, dtype, optimizer):
     ],
 )
 def test_no_formula_allocates(layers, loss, rows):
-    assert_allocates_nothing(step_plan(layers, SGD(), loss, rows).replay)
-
-
-def test_blocks_allocate_nothing(monkeypatch):
-    small_blocks(monkeypatch, 512)
-    optimizer = chain(clip_by_global_norm(0.1), Adam())
-    assert_allocates_nothing(step_plan([200, "relu"], optimizer).replay)
+    for native in (False, True):
+        assert_allocates_nothing(replay(step_plan(layers, SGD(), loss, rows, native=native)))
 
 
 def test_views_of_one_buffer_allocate_nothing():
@@ -90,7 +88,9 @@ def test_views_of_one_buffer_allocate_nothing():
         b = a * 2.0
         return b[::-1] - b, b.T + b
 
-    assert_allocates_nothing(make_plan(function, (np.ones((300, 300)),), ["a"], {}).replay)
+    for fused in (None, domain):
+        plan = make_plan(function, (np.ones((300, 300)),), ["a"], {}, fused)
+        assert_allocates_nothing(replay(plan))
 
 
 def test_a_plan_keeps_its_buffers_and_no_more():

@@ -267,7 +267,7 @@ HUGE = {"solver": "sgd", "learning_rate_init": 1e6, "max_iter": 30, "activation"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("engine", ["plan", "pure"])
+@pytest.mark.parametrize("engine", ["planned", "pure"])
 def test_weights_that_overflow_are_an_error_that_says_when_and_what_helps(engine):
     theirs, ours = pair("values", **HUGE)
     ours.set_params(engine=engine)

@@ -141,7 +141,7 @@ def test_a_dtype_that_was_chosen(make, y, dtype, options):
         assert model.loss_curve_ == pytest.approx(full.loss_curve_, rel=0.05)
 
 
-@pytest.mark.parametrize("engine", ["plan", "pure"])
+@pytest.mark.parametrize("engine", ["planned", "pure"])
 def test_the_engine_changes_nothing(engine):
     for options in ({}, {"solver": "sgd", "dropout": 0.3}, {"weight_decay": 0.1, "clip_norm": 0.1}):
         assert_same_bytes(classifier(engine=engine, **options), classifier(**options))

@@ -150,7 +150,7 @@ def press(run):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("engine", ["plan", "pure"])
+@pytest.mark.parametrize("engine", ["planned", "pure"])
 def test_an_interrupt_within_an_epoch_keeps_its_steps(engine):
     def train(act):
         model = pair("values", batch_size=10, max_iter=9)[1].set_params(engine=engine)

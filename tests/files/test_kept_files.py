@@ -34,6 +34,7 @@ def test_an_estimator(folder):
     assert model.set_params(warm_start=True).fit(make_kept.X, make_kept.LABELS).n_iter_ == 3
 
 
+@pytest.mark.filterwarnings("ignore:.*written with:xpnn.training.CheckpointWarning")
 def test_a_checkpoint(folder):
     path = folder / "checkpoint.safetensors"
     saved = read_checkpoint(path).history()

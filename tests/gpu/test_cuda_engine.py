@@ -36,7 +36,7 @@ def trained(
 
 
 def assert_same(**options):
-    theta, losses = trained("kernels", **options)
+    theta, losses = trained("native", **options)
     expected, right = trained("pure", **options)
     np.testing.assert_allclose(losses, right, rtol=1e-9)
     np.testing.assert_allclose(theta, expected, rtol=1e-7, atol=1e-9)
@@ -66,14 +66,12 @@ def test_dropout_row_weights_and_validation():
     assert_same(layers=(64, "gelu", Dropout(0.3), 3), sample_weight=weight, validation_fraction=0.2)
 
 
-def test_products_by_cublas(monkeypatch):
-    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", 0)
+def test_products_by_cublas():
     assert_same(layers=(64, "relu", 32, "relu", 3))
 
 
-def test_products_by_cublas_in_a_graph(monkeypatch):
+def test_products_by_cublas_in_a_graph():
     pytest.importorskip("nvmath", reason="nvmath-python is not installed: extra graphs13")
-    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", 0)
     layers = (64, "relu", 32, "relu", 3)
     assert_same(layers=layers)
     where = select("cupy", dtype="float32")
@@ -93,22 +91,20 @@ def test_cublas_is_asked_for_the_right_product(kind, lies):
     ]
     whole = cupy.full((39, 25), 77, "float32" if kind == "float16" else kind)
     out = whole[:, :19]
-    CupyDevice(cupy.cuda.Device()).product(*place, out)()
+    CupyDevice(cupy.cuda.Device()).blas.bind(*place, out)()
     a, b = (backends.to_host(p).astype("float64") for p in place)
     limit = 1e-12 if kind == "float64" else 1e-4
     np.testing.assert_allclose(backends.to_host(out), a @ b, rtol=limit, atol=limit)
     assert (backends.to_host(whole)[:, 19:] == 77).all()
 
 
-@pytest.mark.parametrize("own", [0, 10**9])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_16_bits(dtype, own, monkeypatch):
+def test_16_bits(dtype):
     if dtype == "bfloat16":
         pytest.importorskip("ml_dtypes", reason="bfloat16 on CuPy needs ml_dtypes")
-    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", own)
     options = {"layers": (64, "gelu", Dropout(0.2), 3), "dtype": "float32"}
     options |= {"compute_dtype": dtype, "optimizer": SGD(0.1)}
-    theta, losses = trained("kernels", **options)
+    theta, losses = trained("native", **options)
     expected, right = trained("pure", **options)
     limit = {"float16": 5e-3, "bfloat16": 4e-2}[dtype]
     np.testing.assert_allclose(losses, right, rtol=limit)
@@ -119,7 +115,7 @@ def test_auto_takes_the_engine_and_says_no_reason(caplog):
     theta, losses = trained("auto")
     assert "pure step" not in caplog.text
     assert "no CUDA graph" not in caplog.text
-    expected, right = trained("kernels")
+    expected, right = trained("native")
     np.testing.assert_array_equal(theta, expected)
     assert losses == right
 
@@ -133,20 +129,18 @@ def test_a_source_that_does_not_compile_leaves_the_pure_step(monkeypatch, caplog
 
 
 @pytest.mark.parametrize("batch_size", [5, 20, 230])
-def test_steps_in_one_graph_are_the_steps_one_by_one(batch_size, monkeypatch):
+def test_steps_in_a_graph_are_those_of_single_launches(batch_size, monkeypatch):
     options = {"layers": (16, "relu", Dropout(0.2), 3), "batch_size": batch_size}
-    theta, losses = trained("kernels", **options)
-    monkeypatch.setattr("xpnn.engine.cuda.run.STEPS", 1)
-    expected, right = trained("kernels", **options)
+    theta, losses = trained("native", **options)
+    monkeypatch.setattr(CupyDevice, "graph", lambda self, work: work)
+    expected, right = trained("native", **options)
     np.testing.assert_array_equal(theta, expected)
     assert losses == right
 
 
 @pytest.mark.parametrize("compute_dtype", [None, "float16"])
-@pytest.mark.parametrize("own", [0, 10**9])
-@pytest.mark.parametrize("engine", ["kernels", "pure"])
-def test_two_runs_are_the_same_bytes(engine, own, compute_dtype, monkeypatch):
-    monkeypatch.setattr("xpnn.engine.cuda.plan.OWN", own)
+@pytest.mark.parametrize("engine", ["native", "pure"])
+def test_two_runs_are_the_same_bytes(engine, compute_dtype):
     options = {"layers": (64, "relu", Dropout(0.2), 3), "dtype": "float32", "deterministic": True}
     options |= {"compute_dtype": compute_dtype, "batch_size": 64}
     one, other = (trained(engine, **options) for _ in range(2))
@@ -173,6 +167,6 @@ def test_a_plan_says_what_a_step_is_made_of():
     where = select("cupy", dtype="float32")
     network = Network(6, [16, "relu", 3], seed=0)
     plan = network.plan_step(where.asarray(X), where.asarray(LABELS))
-    assert "one CUDA graph a step" in plan.describe()
+    assert "CUDA graph" in plan.describe()
     half = network.plan_step(where.asarray(X), where.asarray(LABELS), compute_dtype="float16")
     assert "float16[" in half.describe()

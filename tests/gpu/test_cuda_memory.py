@@ -15,7 +15,7 @@ from xpnn import MLPClassifier, Network, select
 from xpnn.backends import DeviceMemoryError, to_host
 
 pytestmark = MARKS
-ENGINES = ["auto", "kernels", "pure"]
+ENGINES = ["auto", "native", "pure"]
 ROWS, WIDTH = 8192, 4096  # a batch of all rows needs 128 MiB for one layer's output
 ROOM = 64 * 2**20  # cuBLAS may want half of it for itself
 

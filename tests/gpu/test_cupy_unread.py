@@ -30,7 +30,7 @@ LABELS = RNG.integers(3, size=45)
 VALUES = RNG.uniform(0.1, 2.0, (45, 3))
 TARGETS = {"multiclass": LABELS, "binary": (VALUES > 1) * 1.0, "regression": VALUES}
 LAYERS = (6, "relu", Dropout(0.2), 3)
-ENGINES = ("auto", "kernels")
+ENGINES = ("auto", "native")
 
 
 @pytest.fixture

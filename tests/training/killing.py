@@ -70,7 +70,9 @@ CASES = {
         dtype="float32", validation_fraction=0.2, learning_rate=ReduceOnPlateau(0.05, patience=2),
         optimizer=chain(clip_by_global_norm(1.0), SGD(0.05, 0.9)), l2=0.01,
     ),
-    "network, kernels of NumPy": network(engine="plan", optimizer=AdamW(0.01), report_every=2),
+    "network, calls of NumPy": network(
+        engine="planned", optimizer=AdamW(0.01), report_every=2
+    ),
     "classifier, early stopping": estimator(
         MLPClassifier, dropout=0.3, early_stopping=True, n_iter_no_change=50
     ),

@@ -282,7 +282,7 @@ def test_early_stopping_says_what_is_wrong(make, message):
         make()
 
 
-@pytest.mark.parametrize("engine", ["pure", "auto", "plan"])
+@pytest.mark.parametrize("engine", ["pure", "auto", "planned"])
 def test_what_a_callback_writes_into_theta_is_no_part_of_the_steps(engine):
     """With any engine the network's parameters after a report are a copy."""
 

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import warnings
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from resuming import KEY, Stop, epochs, header, outcome
 import sealing
 from xpnn import Callback, EarlyStopping, MLPClassifier, Network, backends
 from xpnn.data import BlockShuffle, stream
+from xpnn.data.arrays_file import read_arrays, write_arrays
 from xpnn.files import ModelFileError, load, save
 from xpnn.layers import CustomActivation, Dropout, Layer
 from xpnn.optimizers import SGD, AdamW, CosineWarmup, ReduceOnPlateau, chain, clip_by_global_norm
 from xpnn.training import Checkpoint, CheckpointError, CheckpointWarning
+from xpnn.training.checkpoint import CHECKPOINT
 
 ROWS = 103
 GENERATOR = np.random.default_rng(5)
@@ -75,7 +78,7 @@ CASES = {
     "a seed of its own": {"seed": 8},
     "reports": {"report_every": 2},
     "in order": {"shuffle": False, "l2": 0.01},
-    **{f"engine {name}": {"engine": name} for name in ("plan", "kernels", "pure")},
+    **{f"engine {name}": {"engine": name} for name in ("planned", "native", "pure")},
 }
 OF_ARRAYS = {
     "clipped momentum": {
@@ -92,8 +95,8 @@ OF_ARRAYS = {
 )
 def test_a_crash_changes_no_byte(path, case, source):
     """Also where other weights are there at first: what counts is in the file."""
-    if case == "engine kernels":
-        pytest.importorskip("numba", reason="engine='kernels' needs Numba")
+    if case == "engine native":
+        pytest.importorskip("llvmlite", reason="native code needs llvmlite")
     held = {"X_val": stream(X[:50] + 1, T[:50])} if source else FRACTION
     options = held | (CASES | OF_ARRAYS)[case]
     data = [mixed()] if source else []
@@ -117,30 +120,38 @@ def test_every_library(path, backend, source):
     assert backends.device_of(found[0].theta) == backends.device_of(expected[0].theta)
 
 
-def test_another_engine_is_no_other_training(path):
-    """It goes on as it began, so that its bytes do not change."""
+WAYS = ["pure", "planned", "native", "auto"]
+
+
+@pytest.mark.parametrize("engines", list(permutations(WAYS, 2)))
+def test_another_engine_is_no_other_training(path, engines):
+    """On NumPy the bytes are the same, so it goes on as it is asked to."""
+    if "native" in engines:
+        pytest.importorskip("llvmlite", reason="native code needs llvmlite")
     expected = outcome(*train(engine="pure"))
-    crash(path, engine="pure")
-    assert outcome(*train(checkpoint=path, resume=True, engine="plan")) == expected
-    assert header(path)["engine"] == "pure"
+    crash(path, engine=engines[0])
+    assert outcome(*train(checkpoint=path, resume=True, engine=engines[1])) == expected
+    assert header(path)["engine"] == engines[1]
 
 
-def test_the_choice_of_kernels_is_kept(path, tmp_path):
-    """A longer training would choose them, and end with other digits."""
-    pytest.importorskip("numba", reason="kernels need Numba")
-
-    def long(path, epoch, **options):
-        def stop(run):
-            if run.history.epochs == epoch:
-                run.stop("finished")
-
-        return train(checkpoint=path, epochs=10**6, callbacks=[stop], **options)
-
-    expected = outcome(*train())
-    long(tmp_path / "new", 1)
+def test_other_kernels_or_threads_are_said(path):
     crash(path)
-    assert outcome(*long(path, 6, resume=True)) == expected
-    assert [header(p)["engine"] for p in (tmp_path / "new", path)] == ["kernels", "plan"]
+    values, arrays = read_arrays(path, CHECKPOINT)
+    write_arrays(path, CHECKPOINT, values | {"rounding": "NumPy 1.0, on paper"}, arrays)
+    with pytest.warns(CheckpointWarning, match=r"written with NumPy 1.0, on paper; here is NumPy"):
+        train(checkpoint=path, resume=True)
+
+
+def test_on_other_libraries_the_engine_is_that_of_the_beginning(path, use_library):
+    """There its digits may be others."""
+    use_library("torch")
+    torch = backends.select("torch")
+    data = [torch.asarray(X), torch.asarray(T, "int64")]
+    expected = outcome(*train(*data, net=network(torch), engine="pure"))
+    crash(path, *data, net=network(torch), engine="pure")
+    found = train(*data, net=network(torch), checkpoint=path, resume=True)
+    assert outcome(*found) == expected
+    assert header(path)["engine"] == "pure"
 
 
 def test_resume_begins_anew_where_there_is_nothing(tmp_path):

@@ -340,12 +340,12 @@ def test_callbacks_and_early_stopping_hear_of_reports_only(backend64):
     assert history.stopped == "early stopping"
 
 
-@pytest.mark.parametrize("engine", ["auto", "plan", "kernels", "pure"])
+@pytest.mark.parametrize("engine", ["auto", "planned", "native", "pure"])
 def test_tensors_on_the_cpu_train_in_their_own_memory(engine, use_library):
     """PyTorch's are NumPy's to the last bit, and what the user gave stays as it was."""
     use_library("torch")
-    if engine == "kernels":
-        pytest.importorskip("numba", reason="kernels need Numba")
+    if engine == "native":
+        pytest.importorskip("llvmlite", reason="native code needs llvmlite")
     import torch
 
     x, t = torch.from_numpy(X.copy()), torch.from_numpy(LABELS.copy())

@@ -194,10 +194,10 @@ def test_small_steps_are_not_lost(narrow):
 # How it runs
 
 
-@pytest.mark.parametrize("engine", ["plan", "kernels"])
+@pytest.mark.parametrize("engine", ["planned", "native"])
 def test_planned_steps_are_the_pure_ones(engine, narrow):
-    if engine == "kernels":
-        pytest.importorskip("numba", reason="engine='kernels' needs Numba")
+    if engine == "native":
+        pytest.importorskip("llvmlite", reason="native code needs llvmlite")
     options = {
         "epochs": 3, "batch_size": 16, "l2": 1e-3, "learning_rate": 0.01, "sample_weight": WEIGHT,
         "compute_dtype": narrow, "loss_scale": LossScaler(2.0**36, growth_interval=4),
@@ -302,7 +302,8 @@ def test_skipped_steps_are_shown_where_there_are_any(tmp_path):
 def test_engines_count_the_same_skipped_steps(optimizer):
     """What only the count is made from is kept on a plan too."""
     pure, planned = (
-        skip(engine=engine, optimizer=optimizer, epochs=6)[1].skipped for engine in ("pure", "plan")
+        skip(engine=engine, optimizer=optimizer, epochs=6)[1].skipped
+        for engine in ("pure", "planned")
     )
     assert planned == pure
     assert sum(pure) > 0
@@ -337,7 +338,7 @@ def test_estimators(tmp_path):
 # Checkpoints and files
 
 
-@pytest.mark.parametrize("engine", ["plan", "pure"])
+@pytest.mark.parametrize("engine", ["planned", "pure"])
 def test_a_crash_changes_no_byte(tmp_path, engine):
     options = {
         "epochs": 6, "batch_size": 16, "learning_rate": 0.02, "compute_dtype": "float16",

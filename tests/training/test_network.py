@@ -222,10 +222,10 @@ def test_labels_may_be_narrower_than_the_classes(dtype):
 
 
 class Sorted(Layer):
-    """A layer with an operation that the engine has no rule for."""
+    """A layer whose operations depend on its data, which the engine has no rule for."""
 
     def forward(self, params, x, noise, *, xp):
-        return xp.sort(x), ()
+        return xp.sort(x) if bool(xp.all(x == x)) else x, ()
 
     def backward(self, params, saved, dy, *, xp, input_gradient=True):
         return dy, ()
@@ -236,7 +236,7 @@ def test_steps_that_have_no_plan(backend64):
     x, t = backend64.asarray(X), backend64.asarray(LABELS, "int64")
     before = to_host(network.theta).copy()
     planned = backend64.name in ("numpy", "torch", "cupy")
-    message = "the step has no plan: .* no rule for sort"
+    message = "the step has no plan: .* no rule for bool"
     with pytest.raises(ValueError, match=message if planned else "only steps on arrays of NumPy"):
         network.plan_step(x, t)
     np.testing.assert_array_equal(to_host(network.theta), before)

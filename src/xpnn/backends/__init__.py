@@ -45,11 +45,11 @@ from xpnn.backends.libraries import (
     on_device,
     placement,
 )
-from xpnn.backends.pinned import Feeder, Part, device_share, feeder_for
+from xpnn.backends.pinned import Feeder, Part, feeder_for
 from xpnn.backends.products import PRECISIONS, check_precision, matmul, matmul_precision
 from xpnn.backends.random import generator, generator_state, restore_generator, uniform_noise
 from xpnn.backends.select import available, select, status
-from xpnn.backends.settings import deterministic_mode, limit_threads, threads_for
+from xpnn.backends.settings import deterministic_mode, limit_threads, rounding, threads_for
 from xpnn.backends.special import erf, host_erf
 from xpnn.backends.transfer import (
     Backend,
@@ -69,10 +69,11 @@ __all__ = [
     "Feeder", "HostGenerator", "InputError", "MissingExtraError", "MixedArraysError", "Namespace",
     "Part", "as_array", "as_floating", "available", "backend_of", "check_precision",
     "default_float", "deterministic_mode", "device_errors", "device_name", "device_of",
-    "device_share", "dtype_name", "epoch_scan", "erf", "feeder_for", "from_dlpack", "generator",
+    "dtype_name", "epoch_scan", "erf", "feeder_for", "from_dlpack", "generator",
     "generator_state", "host", "host_erf", "host_view", "is_array", "is_floating", "is_half",
     "is_refusal", "is_storage_only", "jit", "largest_of", "library_name", "limit_threads",
     "matmul", "matmul_precision", "named_dtype", "namespace", "on_device", "placement",
-    "restore_generator", "scalar", "select", "status", "threads_for", "to_device", "to_float",
+    "restore_generator", "rounding", "scalar", "select", "status", "threads_for", "to_device",
+    "to_float",
     "to_host", "uniform_noise",
 ]  # fmt: skip

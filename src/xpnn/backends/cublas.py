@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 import logging
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
 
 from xpnn.backends.libraries import Array, Device
+from xpnn.backends.products import cupy_takes_tf32
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 """``cudaDataType_t`` of dtypes."""
@@ -38,48 +38,15 @@ NO_GRAPH = (
 )
 
 
-@dataclass(frozen=True)
-class Gemm:
-    """What ``cublasGemmEx`` is called with, but for addresses.
-
-    `first` and `second`: whether the memory of `b`, then that of `a`, is transposed, and its
-    leading dimension. `sizes`: columns and rows of the result, and length of the sums. `leading`:
-    leading dimension of the result. `types`: of `b`, `a` and the result.
-    """
-
-    first: tuple[int, int]
-    second: tuple[int, int]
-    sizes: tuple[int, int, int]
-    leading: int
-    types: tuple[int, int, int]
-
-    def compute_type(self, fast: bool) -> int:
-        """Choose what sums are added up in; `fast` allows TensorFloat-32 for float32."""
-        if self.types[0] == TYPES["float64"]:
-            return COMPUTE_FLOAT64
-        return COMPUTE_TF32 if fast and self.types[0] == TYPES["float32"] else COMPUTE_FLOAT32
-
-    def call(
-        self, gemm_ex: Callable[..., Any], handle: int, a: int, b: int, out: int, fast: bool
-    ) -> None:
-        """Call ``cublasGemmEx``, as CuPy and nvmath-python both have it, with addresses."""
-        compute = self.compute_type(fast)
-        factors = _FACTORS["float64" if compute == COMPUTE_FLOAT64 else "float32"]
-        one, zero = factors.ctypes.data, factors.ctypes.data + factors.itemsize
-        gemm_ex(
-            handle, self.first[0], self.second[0], *self.sizes, one, b, self.types[0],
-            self.first[1], a, self.types[1], self.second[1], zero, out, self.types[2],
-            self.leading, compute, _DEFAULT,
-        )  # fmt: skip
-
-
-def gemm(a: Any, b: Any, out: Any) -> Gemm | None:
+def gemm(a: Any, b: Any, out: Any) -> tuple[int, ...] | None:
     """Describe ``out = a @ b`` of matrices for cuBLAS; None where it cannot read them in place.
 
     Shapes, strides and dtypes count: all of one float dtype, or `out` in float32 where that has
-    16 bits.
+    16 bits. Returned are, of `b`, then of `a`, whether its memory is transposed, then the
+    result's columns and rows and the length of the sums, and of `b`, `a` and the result the
+    dtype and the leading dimension.
     """
-    kinds = tuple(str(x.dtype) for x in (b, a, out))
+    kinds = [str(x.dtype) for x in (b, a, out)]
     first, second, third = _as_read(b), _as_read(a), _as_read(out)
     if first is None or second is None or third is None or third[0]:
         return None
@@ -90,7 +57,26 @@ def gemm(a: Any, b: Any, out: Any) -> Gemm | None:
     if not 0 < min(sizes) <= max(*sizes, first[1], second[1], third[1]) <= _MOST:
         return None
     one, two, three = (TYPES[kind] for kind in kinds)
-    return Gemm(first, second, sizes, third[1], (one, two, three))
+    return (first[0], second[0], *sizes, one, first[1], two, second[1], three, third[1])
+
+
+def call_gemm(
+    gemm_ex: Callable[..., Any], handle: int, of: tuple[int, ...], places: Sequence[int], fast: bool
+) -> None:
+    """Call nvmath-python's ``cublasGemmEx``; `places` are the addresses of a, b and the result.
+
+    Sums are added up in the dtype of the operands, those of 16 bits in float32; `fast` allows
+    TensorFloat-32 for float32.
+    """
+    wide = of[5] == TYPES["float64"]
+    compute = COMPUTE_TF32 if fast and of[5] == TYPES["float32"] else COMPUTE_FLOAT32
+    factors = _FACTORS["float64" if wide else "float32"]
+    one, zero = factors.ctypes.data, factors.ctypes.data + factors.itemsize
+    a, b, out = places
+    gemm_ex(
+        handle, *of[:5], one, b, *of[5:7], a, *of[7:9], zero, out, *of[9:],
+        COMPUTE_FLOAT64 if wide else compute, _DEFAULT,
+    )  # fmt: skip
 
 
 def _as_read(x: Any) -> tuple[int, int] | None:
@@ -110,8 +96,8 @@ class Blas:
     """cuBLAS on one GPU, on the stream that is current.
 
     Through nvmath-python it has a handle, a workspace and settings of its own: no sums in
-    16 bits, no atomic additions. CuPy's wrapper, the way without, refuses to be recorded:
-    `no_graph` says why a graph cannot record its products, and is empty where it can.
+    16 bits, no atomic additions. CuPy's products, the way without, refuse to be recorded:
+    `no_graph` says why a graph cannot record them, and is empty where it can.
     """
 
     def __init__(self, device: Device) -> None:
@@ -137,30 +123,24 @@ class Blas:
         with device:
             self.workspace = self.cupy.empty(_WORKSPACE, "uint8")
 
-    def _ready(self) -> tuple[Callable[..., Any], int]:
-        """Return ``cublasGemmEx`` and a handle that is on the current stream."""
-        if self.own is None:
-            wrapper = importlib.import_module("cupy_backends.cuda.libs.cublas")
-            return wrapper.gemmEx, self.cupy.cuda.device.get_cublas_handle()
-        stream = self.cupy.cuda.get_current_stream().ptr
-        self.own.set_stream(self.handle, stream)  # which takes the workspace away
-        self.own.set_workspace(self.handle, self.workspace.data.ptr, _WORKSPACE)
-        return self.own.gemm_ex, self.handle
-
     def bind(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
         """Make a function that does ``out = a @ b``.
 
         TensorFloat-32 is used while CuPy is told to; see `matmul_precision`.
         """
-        of = gemm(a, b, out)
+        of, addresses = gemm(a, b, out), (a.data.ptr, b.data.ptr, out.data.ptr)
         if of is None:
             raise ValueError(f"cuBLAS cannot multiply {a.shape} and {b.shape} as they lie")
-        linalg = importlib.import_module("cupy._core._routines_linalg")
-        addresses = (a.data.ptr, b.data.ptr, out.data.ptr)
 
-        def multiply(kept: tuple[Array, ...] = (a, b, out)) -> None:
-            fast = linalg.get_compute_type("float32") == linalg.COMPUTE_TYPE_TF32
+        def by_cupy() -> None:
+            with self.device:  # 16 bits are widened: CuPy would round the result to 16 bits
+                self.cupy.matmul(*(x.astype(out.dtype, copy=False) for x in (a, b)), out=out)
+
+        def by_nvmath(kept: tuple[Array, ...] = (a, b, out)) -> None:
             with self.device:
-                of.call(*self._ready(), *addresses, fast)
+                # A stream takes the workspace away.
+                self.own.set_stream(self.handle, self.cupy.cuda.get_current_stream().ptr)
+                self.own.set_workspace(self.handle, self.workspace.data.ptr, _WORKSPACE)
+                call_gemm(self.own.gemm_ex, self.handle, of, addresses, cupy_takes_tf32())
 
-        return multiply
+        return by_cupy if self.own is None else by_nvmath

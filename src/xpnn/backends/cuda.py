@@ -17,9 +17,6 @@ from xpnn.backends.cublas import Blas
 from xpnn.backends.libraries import Array, Device
 from xpnn.backends.transfer import send
 
-Launch = tuple[str, int, int, list[Any]]
-"""Name of a kernel, blocks, threads of each, arrays."""
-
 
 class CupyDevice:
     """One GPU.
@@ -31,7 +28,6 @@ class CupyDevice:
     def __init__(self, device: Device) -> None:
         self.cupy = importlib.import_module("cupy")
         self.device = device
-        self.modules: dict[str, Any] = {}  # by source: data in another place needs no new one
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Make an uninitialised array."""
@@ -39,19 +35,18 @@ class CupyDevice:
             return self.cupy.empty(shape, dtype)
 
     def put(self, values: Any, place: Array) -> None:
-        """Copy from the host, through CuPy's pinned memory, without waiting for the GPU."""
+        """Copy from the host, in order with what is queued; `values` may change afterwards."""
         with self.device:
-            send(values, place)
+            send(values, place, self.cupy.cuda.get_current_stream())
 
     def copy(self, array: Array, place: Array) -> None:
         """Copy between arrays of one shape and dtype."""
         with self.device:
             self.cupy.copyto(place, array)
 
-    def zero(self, array: Array) -> None:
-        """Fill with zeros."""
-        with self.device:
-            array.fill(0)
+    def address(self, array: Array) -> int:
+        """Where an array begins."""
+        return int(array.data.ptr)
 
     def view(
         self, raw: Array, offset: int, shape: tuple[int, ...], dtype: Any, strides: Sequence[int]
@@ -64,29 +59,16 @@ class CupyDevice:
         """CuBLAS on this GPU."""
         return Blas(self.device)
 
-    @property
-    def no_graph(self) -> str:
-        """Say why a graph cannot record a library's product; empty where it can."""
-        return self.blas.no_graph
-
-    def product(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
-        """Make a function that does ``out = a @ b`` by cuBLAS."""
-        return self.blas.bind(a, b, out)
-
-    def compile(self, source: str) -> Callable[[Launch], Callable[[], None]]:
-        """Compile kernels; the result makes of a launch a function that does it.
+    def compile(self, source: str) -> Callable[..., Callable[[], None]]:
+        """Compile kernels; the result makes a function that starts one of them.
 
         Products and sums stay two roundings, as on the host: only ``fma`` is one.
         """
-        if source not in self.modules:
-            with self.device:
-                module = self.cupy.RawModule(code=source, options=("-std=c++17", "--fmad=false"))
-                module.compile()
-            self.modules[source] = module
-        module = self.modules[source]
+        with self.device:
+            module = self.cupy.RawModule(code=source, options=("-std=c++17", "--fmad=false"))
+            module.compile()
 
-        def bind(launch: Launch) -> Callable[[], None]:
-            name, blocks, threads, arrays = launch
+        def bind(name: str, blocks: int, threads: int, arrays: list[Array]) -> Callable[[], None]:
             kernel, arguments = module.get_function(name), tuple(arrays)
             return lambda: kernel((blocks,), (threads,), arguments)
 

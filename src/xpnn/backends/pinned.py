@@ -12,7 +12,6 @@ host, copied from there on a stream of their own, and read by steps on the curre
 from __future__ import annotations
 
 import importlib
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,28 +19,10 @@ from typing import Any
 
 import numpy
 
-from xpnn.backends.errors import InputError
 from xpnn.backends.libraries import Array, Device, Namespace, library_name
 from xpnn.backends.transfer import send
 
 SLOTS = 2  # batches that are on the GPU at once: one to read, one to write
-SHARE = 0.25  # of a GPU's memory, that rows may take at once
-VARIABLE = "XPNN_DEVICE_SHARE"
-
-
-def device_share() -> float:
-    """Return the share of a GPU's memory that rows may take; what is larger goes batch by batch.
-
-    The environment variable ``XPNN_DEVICE_SHARE`` may set it; an InputError unless from 0 to 1.
-    """
-    given = os.environ.get(VARIABLE) or str(SHARE)
-    try:
-        share = float(given)
-    except ValueError:
-        share = -1.0
-    if not 0.0 <= share <= 1.0:
-        raise InputError(f"{VARIABLE} is {given!r}; expected a number from 0 to 1")
-    return share
 
 
 @dataclass(frozen=True)
@@ -73,35 +54,23 @@ class CupyStreams:
         with device:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
 
-    def pinned_buffer(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Make a NumPy array in pinned memory."""
+    def buffers(self, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Array]:
+        """Make a NumPy array in pinned memory, and an array on the GPU."""
         with self.device:
-            return importlib.import_module("cupyx").empty_pinned(shape, dtype)
-
-    def device_buffer(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Make an array on the GPU."""
-        with self.device:
-            return self.cupy.empty(shape, dtype)
+            pinned = importlib.import_module("cupyx").empty_pinned(shape, dtype)
+            return pinned, self.cupy.empty(shape, dtype)
 
     def copy(self, source: Any, target: Array) -> None:
         """Queue a copy from a pinned buffer to a device buffer."""
         with self.device:
             send(source, target, self.stream)
 
-    def _record(self, stream: Any) -> Any:
-        event = self.cupy.cuda.Event(block=True, disable_timing=True)
-        event.record(stream)
+    def record(self, copies: bool) -> Any:
+        """Return an event that happens when the copies, or steps, queued so far are done."""
+        with self.device:
+            event = self.cupy.cuda.Event(block=True, disable_timing=True)
+            event.record(self.stream if copies else self.cupy.cuda.get_current_stream())
         return event
-
-    def record_copies(self) -> Any:
-        """Return an event that happens when the copies queued so far are done."""
-        with self.device:
-            return self._record(self.stream)
-
-    def record_steps(self) -> Any:
-        """Return an event that happens when what is queued on the current stream is done."""
-        with self.device:
-            return self._record(self.cupy.cuda.get_current_stream())
 
     def let_copies_wait(self, event: Any) -> None:
         """Let the copies to come wait for an event."""
@@ -150,7 +119,7 @@ class Feeder:
         """
         streams = self.streams
         if self.latest is not None:
-            self.latest.used = streams.record_steps()
+            self.latest.used = streams.record(copies=False)
         slot = self.slots[self.next]
         self.next = (self.next + 1) % len(self.slots)
         if slot.copied is not None:
@@ -160,7 +129,7 @@ class Feeder:
         try:
             found = self._copy(slot, parts)
         finally:  # rows that cannot be read end this batch, and maybe not the use of its memory
-            slot.copied = streams.record_copies()
+            slot.copied = streams.record(copies=True)
         streams.let_steps_wait(slot.copied)
         self.latest = slot
         return found
@@ -188,12 +157,10 @@ class Feeder:
             pinned = slot.pinned[number]
             if pinned is not None and len(pinned) >= part.shape[0]:
                 continue
-            slot.pinned[number] = self.streams.pinned_buffer(part.shape, part.dtype)
-            slot.device[number] = self.streams.device_buffer(part.shape, part.dtype)
-            # The pool may give memory that queued steps still read.
-            slot.used = self.streams.record_steps()
+            slot.pinned[number], slot.device[number] = self.streams.buffers(part.shape, part.dtype)
+            slot.used = None  # the pool may give memory that queued steps still read
         if slot.used is None:
-            slot.used = self.streams.record_steps()
+            slot.used = self.streams.record(copies=False)
 
 
 def _synchronize(streams: Any, slots: Sequence[_Slot]) -> None:

@@ -72,6 +72,12 @@ def _cupy_linalg() -> Any:
     return importlib.import_module("cupy._core._routines_linalg")
 
 
+def cupy_takes_tf32() -> bool:
+    """Whether CuPy multiplies float32 by TensorFloat-32; there is no public way to ask."""
+    linalg = _cupy_linalg()
+    return bool(linalg.get_compute_type("float32") == linalg.COMPUTE_TYPE_TF32)
+
+
 def _cupy_combine(before: dict[str, Any], requests: Sequence[str]) -> dict[str, Any]:
     linalg, exact = _cupy_linalg(), _strictest(requests) == "highest"
     return {"float32": linalg.COMPUTE_TYPE_DEFAULT if exact else linalg.COMPUTE_TYPE_TF32}

@@ -30,11 +30,14 @@ def generator(seed: int | HostGenerator | None = None) -> HostGenerator:
     return numpy.random.default_rng(seed)
 
 
+_BELOW_ONE = numpy.nextafter(numpy.float32(1), numpy.float32(0))
+
+
 def uniform_noise(rng: HostGenerator, shape: tuple[int, ...]) -> Any:
     """Draw float32 noise in [0, 1) on the host: the same for every dtype of the network."""
     noise = rng.random(shape).astype(numpy.float32)
     # Rounding to float32 may reach 1.0, which "keep where noise >= rate" must not see.
-    return numpy.minimum(noise, numpy.float32(1) - numpy.finfo(numpy.float32).epsneg)
+    return numpy.minimum(noise, _BELOW_ONE, out=noise)
 
 
 def generator_state(rng: HostGenerator) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any, Generic, TypeVar
 
 from xpnn.backends.libraries import Device, Namespace, library_name
@@ -141,6 +142,18 @@ def limit_threads(most: int) -> Iterator[None]:
             yield
         finally:
             _write_threads(before, own=True)
+
+
+def rounding() -> str:
+    """Say what the last digits of NumPy's matrix products depend on."""
+    shared, own = _pools(len(sys.modules))
+    found = [f"NumPy {version('numpy')}"]
+    for path, library in {**shared, **own}.items():
+        if library.user_api == "blas" and "numpy" in path:
+            kernels = getattr(library, "architecture", "")
+            threads = library.get_num_threads()
+            found.append(f"{library.internal_api} {library.version} {kernels} on {threads} threads")
+    return ", ".join(found)
 
 
 def threads_for(size: int, steps: int) -> AbstractContextManager[None]:

@@ -152,7 +152,7 @@ def as_array(name: str, x: ArrayLike, like: Array | None = None) -> Array:
     A TypeError where `x` holds something else than numbers, or rows of different lengths.
     """
     if type(x) is numpy.ndarray and x.dtype.kind in _NUMBERS:
-        return x
+        return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
     if like is None or isinstance(x, numpy.ndarray) or type(x) is type(like):
         return _numbers(name, x)
     xp, device = placement(like=like)

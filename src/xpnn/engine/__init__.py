@@ -1,8 +1,9 @@
 """The engine: makes a pure update fast without knowing any formula.
 
-It calls the update once with tracing arrays, plans buffers, and replays the plan: on NumPy
-as bound calls with output buffers. On JAX an epoch becomes one compiled scan. Elsewhere,
-and where it lacks a rule for an operation, the pure update runs as it is.
+It calls the update once with tracing arrays (`trace`), puts operations together (`fuse`) and
+plans memory (`memory`, `plan`). On NumPy steps are then native code (`native`, `llvm`) or calls
+with output buffers, on CuPy kernels in CUDA graphs (`cuda`); on JAX an epoch is one compiled
+scan. Elsewhere, and where control flow depends on data, the pure update runs as it is.
 """
 
 from xpnn.engine.compile import (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +17,7 @@ from xpnn.backends import (
     library_name,
     to_device,
 )
+from xpnn.engine.llvm import llvm_is_there
 from xpnn.engine.run_numpy import NumpyRunner
 from xpnn.engine.run_pure import HostRows, Names, PureRunner, Update, on_host
 from xpnn.engine.trees import leaves, map_tree
@@ -26,28 +25,7 @@ from xpnn.engine.trees import leaves, map_tree
 Runner = Any
 """A `PureRunner`, or another one with its methods."""
 
-MODES = ("auto", "plan", "kernels", "pure")
-
-
-# Compiling a step's kernels takes some seconds, the first time on a machine; they save
-# about a nanosecond for each parameter or state element and step, and some 50 us a step.
-_WORTH = 1e9
-
-# A plan saves a step some 80 us (networks of a few thousand parameters) to 1.5 ms (of 700,000),
-# and takes 9 to 150 ms to make: some 100 to 200 steps pay for it. A training that is known to
-# take more makes it at once, one of which nobody knows (`partial_fit`) after so many steps.
-PURE_STEPS = 200
-LONG = 200
-
-
-def numba_is_there() -> bool:
-    """Whether Numba is installed; imports nothing."""
-    return importlib.util.find_spec("numba") is not None
-
-
-def _worth_kernels(carry: Any, steps: int) -> bool:
-    elements = sum(math.prod(leaf.shape) for leaf in leaves(carry))
-    return steps * (elements + 50_000) > _WORTH and numba_is_there()
+MODES = ("auto", "planned", "native", "pure")
 
 
 def _seen_by_numpy(carry: Any, columns: Any) -> Any:
@@ -94,49 +72,45 @@ def make_runner(
         Dtype of rates and sums.
     steps : int, default 0
         Steps that the training will take, as far as is known.
-    mode : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
-        How updates of NumPy's arrays, and of PyTorch's on the CPU, run: replayed as NumPy
-        calls ('plan'), the same with compiled kernels ('kernels', needs Numba), or with
-        kernels where Numba is installed and the training is long enough to pay for
-        compiling them ('auto'). On CuPy 'kernels' makes CUDA kernels and graphs; 'auto'
-        does too, and runs the update as it is where CUDA refuses them. 'pure' calls it as it
-        is on every library.
+    mode : {'auto', 'planned', 'native', 'pure'}, default 'auto'
+        How updates of NumPy's arrays, and of PyTorch's on the CPU, run: as calls of NumPy on
+        memory that is planned once ('planned'), as native code ('native', needs llvmlite), as
+        they are ('pure'), or 'auto': as they are until one of the others pays. All of them give
+        the same bytes. On CuPy 'auto' and 'native' make CUDA kernels and graphs, and run the
+        update as it is where CUDA refuses them, which 'native' warns of. On JAX an epoch is one
+        compiled scan, except for 'pure'. On other libraries every update runs as it is.
     names : pair of sequences of str, optional
         What the parts of the carry and the columns are called in `Plan.describe`.
 
     Returns
     -------
     Runner
-        Has `run`, `theta`, and `reason`, which says where the pure update is run as it is.
+        Has `run`, `theta`, and `engine`, which says how steps ran.
     """
     if mode not in MODES:
         raise ValueError(f"engine={mode!r} is not known; expected one of {', '.join(MODES)}")
     name = library_name(xp)
-    if mode == "kernels" and name != "cupy" and not numba_is_there():
-        raise BackendUnavailableError(
-            "engine='kernels' needs Numba, which is not installed. Install it with: "
-            'python -m pip install numba  (extra "fast")'
-        )
     views = (carry, columns) if name == "numpy" else None
     if name == "torch" and mode != "pure":
         views = _seen_by_numpy(carry, columns)
     if views is not None and mode != "pure":
-        long = mode != "auto" or steps >= LONG
+        if mode == "native" and not llvm_is_there():
+            raise BackendUnavailableError(
+                "engine='native' needs llvmlite, which is not installed. Install it with: "
+                "python -m pip install llvmlite"
+            )
         return NumpyRunner(
-            make_update, *views, host.dtype(dtype_name(dtype)),
-            kernels=mode == "kernels" or (mode == "auto" and long and _worth_kernels(carry, steps)),
-            names=names,
-            pure_steps=0 if long else PURE_STEPS,
+            make_update, *views, host.dtype(dtype_name(dtype)), mode, steps, names,
             hand_out=None if name == "numpy" else lambda a: to_device(a, xp, device),
         )  # fmt: skip
     feeder = feeder_for(xp, device) if on_host(columns) else None
-    if mode in ("auto", "kernels") and name == "cupy":
+    if mode in ("auto", "native") and name == "cupy":
         from xpnn.backends.cuda import CupyDevice
         from xpnn.engine.cuda.run import CudaRunner
 
         return CudaRunner(
             make_update, carry, columns, xp, device, dtype, CupyDevice(device), names,
-            careful=mode == "auto", feeder=feeder,
+            asked_for=mode == "native", feeder=feeder,
         )  # fmt: skip
     if mode != "pure" and name == "jax" and not on_host(columns):
         from xpnn.engine.run_jax import JaxRunner
@@ -153,6 +127,6 @@ def set_data(runner: Runner, columns: tuple[Any, ...]) -> None:
     if isinstance(runner, NumpyRunner):
         if runner.hand_out is not None:  # it sees PyTorch's tensors as NumPy's arrays
             columns = map_tree(lambda c: c if isinstance(c, HostRows) else host_view(c), columns)
-        if runner.replay is not None and not leaves(columns):
-            runner.replay.forget_data()
+        if not leaves(columns):
+            runner.forget_data()
     runner.columns = columns

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnn.backends import host
+from xpnn.engine.trace import Node
 
 
 def _bytes(count: int) -> str:
@@ -22,7 +23,6 @@ def _namer(plan: Any) -> Callable[[Any], str]:
     """Make what gives an operand a short name: an input, a buffer, or a number."""
     inputs = [node.label for node in plan.trace.inputs]
     memory = list(zip(plan.arrays, inputs, strict=True))
-    memory += [(array, f"next {inputs[number]}") for number, array in plan.elsewhere.items()]
     memory += [(raw, f"buffer {number}") for number, raw in enumerate(plan.made)]
 
     def name(value: Any) -> str:
@@ -38,28 +38,39 @@ def _namer(plan: Any) -> Callable[[Any], str]:
 
 
 def describe(plan: Any) -> str:
-    """List a `Plan`'s inputs, calls, buffers and bytes, then the source of each kernel.
-
-    The blocks of a long chain are counted, not listed.
-    """
+    """List a `Plan`'s inputs, its calls and what its loops do, buffers and bytes."""
     name = _namer(plan)
     lines = ["inputs"]
     for node, array in zip(plan.trace.inputs, plan.arrays, strict=True):
         lines.append(f"  {node.label:<12} {_shape(array):<22} {_bytes(array.nbytes)}")
     lines.append(f"calls ({len(plan.calls)})")
     for call in plan.calls:
-        if call.block > 0:
+        if call.function is None:
+            lines += _loop(plan, call, name)
             continue
         out, operands = call.operands()
-        blocks = max(c.block for c in plan.calls if c.chain == call.chain) + 1
-        times = f"  x {blocks} blocks" if blocks > 1 else ""
         lines.append(
-            f"  {name(out)} <- {call.text}({', '.join(map(name, operands))})  {_shape(out)}{times}"
+            f"  {name(out)} <- {call.text}({', '.join(map(name, operands))})  {_shape(out)}"
         )
     lines.append(f"{plan.buffers} buffers, {_bytes(plan.bytes)}")
-    if plan.turns > 1:
-        also = " and for the parameters" if plan.elsewhere else ""
-        lines.append(f"{plan.turns} buffers for the batch{also}, taken in turn")
-    for source in dict.fromkeys(call.source for call in plan.calls if call.source):
-        lines += ["", source.rstrip()]
     return "\n".join(lines)
+
+
+def _loop(plan: Any, call: Any, name: Callable[[Any], str]) -> list[str]:
+    """List the operations of a loop: values that stay in registers have numbers."""
+    whole = max(
+        call.nodes,
+        key=lambda node: node.inputs[0].value.size if node.op == "sum" else node.value.size,
+    )
+    lines, names = [f"  loop over {_shape(whole.value)}"], dict[int, str]()
+    for out, a, b in call.products:
+        lines.append(f"    {name(out)} <- matmul({name(a)}, {name(b)}), as it is read")
+    for node in call.nodes:
+        stored = id(node) in plan.place and (node.op == "sum" or id(node) in call.stored)
+        operands = ", ".join(
+            names.get(id(i)) or name(plan.place[id(i)]) if isinstance(i, Node) else f"{i:g}"
+            for i in node.inputs
+        )
+        names[id(node)] = name(plan.place[id(node)]) if stored else f"v{len(names) + 1}"
+        lines.append(f"    {names[id(node)]} <- {node.op}({operands})")
+    return lines

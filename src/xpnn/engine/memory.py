@@ -5,7 +5,7 @@
   afterwards; other buffers are used again as soon as their last reader is done.
 - The parts of a joined vector (the flat gradient) are computed straight into their places.
 - A result that replaces an input (parameters, optimizer state) is written where the input
-  is, once every other read of it is done; or elsewhere, where the next step looks for it.
+  is, once every other read of it is done.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.rewrite import UPDATE
-from xpnn.engine.schedule import BLOCK
 from xpnn.engine.trace import Node, Trace
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -44,30 +42,25 @@ class Storage:
 class Pool:
     """Buffers that no longer hold anything needed."""
 
-    def __init__(self) -> None:
-        self.free: list[Any] = []
-        self.made: list[Any] = []
+    def __init__(self, free: Sequence[Any] = ()) -> None:
+        self.free = list(free)
+        self.used: list[Any] = []
 
-    def take(
-        self, shape: tuple[int, ...], dtype: Any, avoid: Sequence[Any] = ()
-    ) -> tuple[Any, Any]:
+    def take(self, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
         """Hand out memory for an array: the smallest free buffer that holds it, or a new one.
 
-        Returns the memory and the array. Buffers in `avoid` are ignored.
+        Returns the memory and the array.
         """
         bytes_ = math.prod(shape) * host.dtype(dtype).itemsize
         size = max(bytes_, 1)
-        fitting = [
-            raw
-            for raw in self.free
-            if size <= raw.nbytes <= 4 * size and not any(raw is other for other in avoid)
-        ]
+        fitting = [raw for raw in self.free if size <= raw.nbytes <= 4 * size]
         if fitting:
             raw = min(fitting, key=lambda r: r.nbytes)
             self.free = [r for r in self.free if r is not raw]
         else:
             raw = aligned((-(-size // ALIGNMENT) * ALIGNMENT,), host.uint8)
-            self.made.append(raw)
+        if all(raw is not other for other in self.used):
+            self.used.append(raw)
         return raw, raw[:bytes_].view(dtype).reshape(shape)
 
     def give_back(self, raw: Any) -> None:
@@ -79,34 +72,27 @@ class Memory:
     """Says where every recorded value lies.
 
     `arrays` are the inputs' memory, which the engine owns. `donated` maps the number of an
-    output to that of the input that it replaces, `elsewhere` to memory that it goes to instead.
+    output to that of the input that it replaces. `free` are buffers that nobody uses meanwhile.
     """
 
     def __init__(
-        self, trace: Trace, arrays: list[Any], donated: dict[int, int],
-        elsewhere: dict[int, Any] | None = None,
-    ) -> None:  # fmt: skip
-        self.trace, self.pool = trace, Pool()
+        self, trace: Trace, arrays: list[Any], donated: dict[int, int], free: Sequence[Any] = ()
+    ) -> None:
+        self.trace, self.pool = trace, Pool(free)
         # All of these by the `id` of nodes.
         self.array: dict[int, Any] = {}
         self.storage: dict[int, Storage] = {}
         self.replaces: dict[int, int] = {}  # the input in whose place a result goes
-        self.local: set[int] = set()  # results that get a buffer of one block
-        # While several operations are done at once: these, what dies, and buffers of a block.
+        # While several operations are done at once: these, and what dies.
         self.together: list[Node] = []
         self.deferred: list[Any] | None = None
-        self.blocks: list[Any] = []
         for node, array in zip(trace.inputs, arrays, strict=True):
             self._hold(node, array, Storage())
         for node in trace.nodes:
             if node.op == "constant":
                 self._hold(node, node.value, Storage())
-        for number, array in (elsewhere or {}).items():
-            node = trace.outputs[number]
-            if not node.is_view and node.op not in ("input", "constant", "concat", UPDATE):
-                self._hold(node, array, Storage())
         self._count_reads()
-        self._reuse_inputs({o: i for o, i in donated.items() if o not in (elsewhere or {})})
+        self._reuse_inputs(donated)
         self._place_parts()
 
     # Before the first call
@@ -195,10 +181,10 @@ class Memory:
 
     @contextmanager
     def _at_once(self, nodes: list[Node]) -> Iterator[None]:
-        """Do several operations together: in one kernel, or block by block.
+        """Do several operations together, in one loop.
 
-        Whole vectors that die on the way are given back at the end: in the order of rows or
-        blocks their readers are not done when the last operation is first reached.
+        What dies on the way is given back at the end: in the order of a loop its readers are
+        not done when the last operation is first reached.
         """
         self.deferred, self.together = [], nodes
         yield
@@ -210,7 +196,7 @@ class Memory:
         storage = self._storage(node)
         storage.reads -= 1
         if storage.reads == 0 and storage.raw is not None:
-            if self.deferred is not None and id(self._root(node)) not in self.local:
+            if self.deferred is not None:
                 self.deferred.append(storage.raw)
             else:
                 self.pool.give_back(storage.raw)
@@ -227,11 +213,7 @@ class Memory:
             for place, operand in enumerate(node.inputs):
                 if self._in_place(node, place, operand):
                     return self._move_into(node, self.array[id(operand)], self._storage(operand))
-        if id(node) in self.local:
-            raw, array = self.pool.take((BLOCK,), node.value.dtype)
-            self.blocks.append(raw)
-        else:  # not where the next block's operations write
-            raw, array = self.pool.take(node.shape, node.value.dtype, self.blocks)
+        raw, array = self.pool.take(node.shape, node.value.dtype)
         storage = self._storage(node)
         storage.raw = raw
         self.array[id(node)] = array
@@ -250,8 +232,8 @@ class Memory:
     def _read_elsewhere(self, storage: Storage, array: Any, nodes: Sequence[Node]) -> bool:
         """Whether operations read memory at other places than they go to.
 
-        In the order of blocks, or of a kernel's rows, a read that comes first in a block
-        comes after the writes of the blocks before.
+        In the order of a loop a read that comes first in a turn comes after the writes of the
+        turns before.
         """
         parents = [p for node in nodes for p in self._parents_in(storage, node)]
         views = [self.array[id(p)] for p in parents if id(p) in self.array]
@@ -265,8 +247,7 @@ class Memory:
             return False
         if node.op == "where" and any(p in parents for p in node.inputs[:2]):
             return False  # the other branch is written first
-        by_entry = node.is_elementwise or node.op == UPDATE
-        return all(self.array.get(id(p)) is array and by_entry for p in parents)
+        return all(self.array.get(id(p)) is array and node.is_elementwise for p in parents)
 
     def _in_place(self, node: Node, place: int, operand: Any) -> bool:
         """Whether a result may go where one of its operands is."""
@@ -278,7 +259,7 @@ class Memory:
         return (
             storage.raw is not None
             and storage.reads == len(self._parents_in(storage, node))
-            and array.shape == ((BLOCK,) if id(node) in self.local else node.shape)
+            and array.shape == node.shape
             and array.dtype == node.value.dtype
             and array.flags.c_contiguous
             and not self._read_elsewhere(storage, array, [*self.together, node])

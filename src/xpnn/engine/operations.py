@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import erf, host
@@ -11,10 +12,14 @@ from xpnn.backends import erf, host
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     name: getattr(host, name)
     for name in (
-        "abs", "add", "divide", "equal", "exp", "expm1", "greater", "greater_equal", "less",
-        "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or", "maximum",
-        "minimum", "multiply", "negative", "not_equal", "pow", "sign", "sqrt", "square", "subtract",
-        "tanh",
+        "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and",
+        "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+        "ceil", "copysign", "cos", "cosh", "divide", "equal", "exp", "expm1", "floor",
+        "floor_divide", "greater", "greater_equal", "hypot", "isfinite", "isinf", "isnan", "less",
+        "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_not",
+        "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative", "nextafter",
+        "not_equal", "positive", "pow", "reciprocal", "remainder", "sign", "signbit", "sin", "sinh",
+        "sqrt", "square", "subtract", "tan", "tanh", "trunc",
     )
 }  # fmt: skip
 
@@ -52,8 +57,13 @@ def _parts(key: Any) -> tuple[Any, ...]:
 # A new look at the same memory, applied to the buffer once, when a plan is made.
 VIEWS: dict[str, Callable[..., Any]] = {
     # The ellipsis makes of a single entry a view too, not a number.
+    "broadcast_to": lambda a, shape: host.broadcast_to(a, shape),
+    "expand_dims": lambda a, axis: host.expand_dims(a, axis),
+    "flip": lambda a, axis: host.flip(a, axis),
     "getitem": lambda a, key: a[key if ... in _parts(key) else (*_parts(key), ...)],
+    "permute_dims": lambda a, axes: host.permute_dims(a, axes),
     "reshape": lambda a, shape: host.reshape(a, shape),
+    "squeeze": lambda a, axis: host.squeeze(a, axis),
     "transpose": lambda a: a.T,
 }
 
@@ -63,6 +73,8 @@ def outcome(op: str, values: tuple[Any, ...], attributes: dict[str, Any]) -> Any
 
     Of the operands, arrays and numbers, only shapes and dtypes count.
     """
+    if op == "call":
+        return attributes["call"].outcome(values)
     if op in VIEWS:
         return VIEWS[op](blank(values[0].shape, values[0].dtype), **attributes)
     if op == "matmul":
@@ -80,7 +92,8 @@ def outcome(op: str, values: tuple[Any, ...], attributes: dict[str, Any]) -> Any
         one = REDUCTIONS[op](ones[0].reshape(1), 0, attributes["dtype"])
         return blank(_reduced(values[0].shape, **attributes), one.dtype)
     shape = host.broadcast_shapes(*(host.shape(v) for v in values))
-    return blank(shape, host.asarray(_one(op, ones, attributes)).dtype)
+    with host.errstate(all="ignore"):
+        return blank(shape, host.asarray(_one(op, ones, attributes)).dtype)
 
 
 def blank(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -105,3 +118,61 @@ def _one(op: str, ones: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
     if op == "astype":
         return ones[0].astype(attributes["dtype"])
     return host.where(*ones) if op == "where" else erf(ones[0], host)
+
+
+@dataclass(frozen=True)
+class LibraryCall:
+    """A function of NumPy's that no operation here stands for, with arrays to fill in.
+
+    Parameters
+    ----------
+    name : str
+        What the array API calls it.
+    function : callable
+        Takes arrays, numbers, and lists of them.
+    arguments, keywords
+        What it is called with; a `Hole` stands for each array.
+    item : int, optional
+        Which of several results is meant.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    keywords: tuple[tuple[str, Any], ...]
+    item: int | None = None
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Call it on arrays, in the order of the holes."""
+        arguments = [_filled(a, arrays) for a in self.arguments]
+        keywords = {key: _filled(a, arrays) for key, a in self.keywords}
+        found = self.function(*arguments, **keywords)
+        return found if self.item is None else found[self.item]
+
+    def into(self, *arrays: Any) -> None:
+        """Call it, and put the result into the last of the arrays."""
+        *operands, out = arrays
+        out[...] = self(*operands)
+
+    def outcome(self, values: tuple[Any, ...]) -> Any:
+        """Say what it would give: an array of its shape and dtype."""
+        with host.errstate(all="ignore"):
+            found = self(*(host.zeros(v.shape, v.dtype) for v in values))
+        if isinstance(found, host.ndarray | host.generic):
+            return blank(found.shape, found.dtype)
+        return found
+
+
+@dataclass(frozen=True)
+class Hole:
+    """The place of an array in a call, by its number."""
+
+    number: int
+
+
+def _filled(value: Any, arrays: tuple[Any, ...]) -> Any:
+    if isinstance(value, Hole):
+        return arrays[value.number]
+    if isinstance(value, list | tuple):
+        return type(value)(_filled(v, arrays) for v in value)
+    return value

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xpnn.backends import Array, host, host_erf
 from xpnn.engine.describe import describe
-from xpnn.engine.kernels import Writer, compile_kernel, fuse
+from xpnn.engine.fuse import fuse
 from xpnn.engine.memory import Memory, aligned
 from xpnn.engine.operations import ELEMENTWISE, REDUCTIONS, VIEWS
-from xpnn.engine.rewrite import (
-    UPDATE,
-    rank_one_call,
-    rank_one_updates,
-    update_kernel,
-    update_places,
+from xpnn.engine.trace import (
+    Node,
+    Trace,
+    UnknownOperationError,
+    exchange_into,
+    record,
 )
-from xpnn.engine.schedule import BLOCK, arrange
-from xpnn.engine.trace import Node, Trace, UnknownOperationError, record, without_unread
 from xpnn.engine.trees import leaves
+
+Domain = Callable[[Node], tuple[int, ...] | None]
 
 
 @dataclass
 class Call:
-    """One bound call."""
+    """One bound call, or a loop that does several operations at once."""
 
-    function: Any
+    function: Any  # None: a loop
     arguments: tuple[Any, ...]  # arrays and constants, the output buffer among them
     text: str  # what it does, for `describe`
     out: Any = None  # output buffer, where the function wants it by keyword
-    chain: int = -1  # number of the chain and of the block in it, where it works on a block
-    block: int = -1
-    source: str = ""  # source of a kernel
-    results: tuple[Any, ...] = ()  # what a kernel writes
+    results: tuple[Any, ...] = ()  # what a loop writes
+    nodes: list[Node] = field(default_factory=list)  # what it does
+    stored: set[int] = field(default_factory=set)  # `id` of those that a loop stores
+    # Outer products that a loop computes on its way: where they would be, and their factors.
+    products: list[tuple[Any, Any, Any]] = field(default_factory=list)
+
+    def writes(self) -> tuple[Any, ...]:
+        """Arrays that the call writes to."""
+        return self.results if self.function is None else (self.operands()[0],)
 
     def operands(self) -> tuple[Any, list[Any]]:
         """Array that the call writes to, and those that it reads."""
@@ -42,23 +47,44 @@ class Call:
         if self.out is not None:
             return self.out, arrays
         if self.results:
-            read = [a for a in arrays if all(a is not r for r in self.results)]
-            return self.results[-1], read
+            return self.results[-1], arrays
         if self.function is host.copyto:
             return arrays[0], arrays[1:]
         return arrays[-1], arrays[:-1]
 
-    def sliced(self, start: int, stop: int, length: int, chain: int) -> Call:
-        """Return the same on one block of a long vector."""
 
-        def cut(value: Any) -> Any:
-            if not isinstance(value, host.ndarray) or value.ndim == 0:
-                return value
-            return value[start:stop] if value.shape[0] == length else value[: stop - start]
+def join_outer_products(calls: list[Call], outputs: Sequence[Any]) -> list[Call]:
+    """Let the loop over a joined vector compute the outer products that are parts of it.
 
-        arguments = tuple(map(cut, self.arguments))
-        block = start // BLOCK
-        return Call(self.function, arguments, self.text, cut(self.out), chain, block)
+    With one row in a batch a weight matrix's gradient is an outer product: as large as the
+    weights, and read once.
+    """
+    kept = list(calls)
+    for call in calls:
+        if call.function is not host.matmul or call.arguments[0].shape[1] > 1:
+            continue
+        a, b, out = call.arguments
+        later = kept[next(i for i, c in enumerate(kept) if c is call) + 1 :]
+        users = [c for c in later if _meet([out], c.operands()[1])]
+        if len(users) != 1 or users[0].function is not None or _meet([out], outputs):
+            continue
+        between = later[: next(i for i, c in enumerate(later) if c is users[0]) + 1]
+        if not _meet((a, b), [x for c in between for x in c.writes()]) and _is_flat(users[0], out):
+            users[0].products.append((out, a, b))
+            kept = [c for c in kept if c is not call]
+    return kept
+
+
+def _meet(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return any(host.may_share_memory(a, b) for a in some for b in others)
+
+
+def _is_flat(loop: Call, out: Any) -> bool:
+    """Whether a loop goes through vectors of one length, and its products are all in one."""
+    arrays = [a for a in (*loop.arguments, *loop.results) if a.size > 1]
+    whole = [a for a in loop.arguments if _meet([a], [out, *(p[0] for p in loop.products)])]
+    plain = all(a.ndim == 1 and a.shape == arrays[0].shape and a.flags.c_contiguous for a in arrays)
+    return plain and len(whole) == 1 and out.flags.c_contiguous and out.size > 1
 
 
 def compile_calls(
@@ -128,25 +154,30 @@ def owned_copy(array: Array) -> Any:
 
 
 class Planner(Memory):
-    """Makes the calls, one operation after the other; with `kernels`, compiled loops of many."""
+    """Makes the calls, one operation after the other.
+
+    With a `domain` (see `fuse`) elementwise operations that share one become loops.
+    """
 
     def __init__(
-        self, trace: Trace, arrays: list[Any], donated: dict[int, int], kernels: bool = False,
-        elsewhere: dict[int, Any] | None = None,
+        self, trace: Trace, arrays: list[Any], donated: dict[int, int],
+        domain: Domain | None = None, free: Sequence[Any] = (), sums: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(trace, arrays, donated, elsewhere)
-        self.kernels = kernels
+        super().__init__(trace, arrays, donated, free)
+        self.domain, self.sums = domain, sums
         self.calls: list[Call] = []
 
     def make(self) -> list[Call]:
         """Make the calls."""
-        for group in (fuse if self.kernels else arrange)(self.trace.operations()):
-            if len(group) == 1:
+        nodes = self.trace.operations()
+        groups = [[n] for n in nodes]
+        if self.domain is not None:
+            groups = fuse(nodes, self.domain, self.sums)
+        for group in groups:
+            if self.domain is None or self.domain(group[0]) is None:
                 self._one(group[0])
-            elif self.kernels:
-                self._kernel(group)
             else:
-                self._chain(group)
+                self._loop(group)
         return self.calls
 
     def _one(self, node: Node) -> None:
@@ -160,19 +191,20 @@ class Planner(Memory):
         for parent in node.parents():
             self._read(parent)
 
-    def _kernel(self, nodes: list[Node]) -> None:
-        """Do several operations in one compiled loop."""
-        writer = Writer(nodes, self._read_outside(nodes))
+    def _loop(self, nodes: list[Node]) -> None:
+        """Do several operations in one loop."""
+        stored = self._read_outside(nodes) & set(map(id, nodes))
         with self._at_once(nodes):
-            self._store(nodes, writer.stored)
-            source, arrays = writer.write(lambda node: self.array[id(node)])
-            text = "kernel " + ", ".join(node.op for node in nodes)
-            written = tuple(self.array[id(n)] for n in nodes if id(n) in writer.stored)
-            call = Call(compile_kernel(source), tuple(arrays), text, source=source, results=written)
-            self.calls.append(call)
+            self._store(nodes, stored)
+        own = set(map(id, nodes))
+        read = {id(p): p for n in nodes for p in n.parents() if id(p) not in own}
+        arguments = tuple(self.array[key] for key in read)
+        results = tuple(self.array[id(n)] for n in nodes if id(n) in stored)
+        text = "loop " + ", ".join(n.op for n in nodes)
+        self.calls.append(Call(None, arguments, text, None, results, nodes, stored))
 
     def _store(self, nodes: list[Node], stored: set[int]) -> None:
-        """Find places for the results that a kernel stores; those that only it reads get none."""
+        """Find places for the results that a loop stores; those that only it reads get none."""
         for node in nodes:
             if id(node) in stored:
                 self._output(node)
@@ -187,22 +219,6 @@ class Planner(Memory):
                 outside.update(map(id, node.parents()))
         return outside
 
-    def _chain(self, nodes: list[Node]) -> None:
-        """Do a chain over a long vector block by block.
-
-        What only the chain reads gets a buffer of one block.
-        """
-        self.local = set(map(id, nodes)) - self._read_outside(nodes) - set(self.array)
-        before, length = len(self.calls), nodes[0].shape[0]
-        with self._at_once(nodes):
-            for node in nodes:
-                self._one(node)
-            chain, self.calls = self.calls[before:], self.calls[:before]
-            for start in range(0, length, BLOCK):
-                stop = min(start + BLOCK, length)
-                self.calls += [call.sliced(start, stop, length, before) for call in chain]
-        self.local, self.blocks = set(), []
-
     def _view(self, node: Node) -> None:
         parent = self.array[id(node.inputs[0])]
         view = VIEWS[node.op](parent, **node.attributes)
@@ -216,13 +232,13 @@ class Planner(Memory):
             size, array = part.value.size, self.array[id(part)]
             place = whole[offset : offset + size]
             if not host.shares_memory(place, array):
-                self._emit(host.copyto, (place, array), node, "copy")
+                self.copy(array, place, "copy")
             offset += size
 
     # Writing the calls
 
     def _emit(self, function: Any, arguments: tuple[Any, ...], node: Node, name: str = "") -> None:
-        self.calls.append(Call(function, arguments, name or node.op))
+        self.calls.append(Call(function, arguments, name or node.op, nodes=[node]))
 
     def copy(self, source: Any, target: Any, text: str) -> None:
         """Add a copy."""
@@ -235,39 +251,7 @@ class Planner(Memory):
         others = [p.value.dtype for p in node.parents() if p.value.dtype != host.bool]
         return host.asarray(value, dtype=host.result_type(*others, value))
 
-    def _update(self, node: Node) -> None:
-        """Do ``theta - rate * parts``, outer products through BLAS; see `rewrite`."""
-        theta, rate, *rest = (self.array[id(i)] for i in node.inputs)
-        out, parts = self._output(node), node.attributes["parts"]
-        if out is not theta:
-            self._emit(host.copyto, (out, theta), node, "copy")
-        places = update_places(out, parts)
-        if self.kernels:
-            source = update_kernel([kind for kind, _, _ in parts])
-            function, arguments = compile_kernel(source), (rate, *places, *rest)
-            text, results = f"kernel {node.op}", tuple(places)
-            self.calls.append(Call(function, arguments, text, source=source, results=results))
-            return
-        down_raw, down = self.pool.take((), node.value.dtype)
-        self._emit(host.negative, (rate, down), node, "negative")
-        operands = iter(rest)
-        for (kind, _, _), place in zip(parts, places, strict=True):
-            x = next(operands) if kind == "outer" else None
-            part = next(operands)
-            raw, scaled = self.pool.take(part.shape, part.dtype)
-            self._emit(host.multiply, (down, part, scaled), node, "multiply")
-            if kind == "outer":
-                function, arguments = rank_one_call(place, x, scaled)
-                self.calls.append(Call(function, arguments, node.op, results=(place,)))
-            else:
-                self._emit(host.add, (place, scaled, place), node, "add")
-            self.pool.give_back(raw)
-        self.pool.give_back(down_raw)
-
     def _compute(self, node: Node) -> None:
-        if node.op == UPDATE:
-            self._update(node)
-            return
         out = self._output(node)
         if node.op == "where":
             condition, a, b = (self._operand(node, v) for v in node.inputs)
@@ -281,21 +265,20 @@ class Planner(Memory):
             self._emit(REDUCTIONS[node.op], (a, axis, dtype, out, keep), node)
             return
         operands = tuple(self._operand(node, v) for v in node.inputs)
-        if node.op == "across":
-            self._emit(node.attributes["exchange"].into, (*operands, out), node)
+        if node.op == "call":
+            self._emit(node.attributes["call"].into, (*operands, out), node, node.name)
+        elif node.op == "across":
+            self._emit(exchange_into, (node.attributes["exchange"], *operands, out), node)
         elif node.op == "astype":
             self._emit(host.copyto, (out, operands[0], "unsafe"), node)
         elif node.op == "erf":
             self._emit(host_erf(), (*operands, out), node)
         elif node.op == "matmul":
-            # dot and matmul hand the same to BLAS, but matmul takes a microsecond more to do
-            # so, and multiplies outer products by itself, 8 times as slowly.
-            plain = max(a.ndim for a in operands) == 2
-            self._emit(host.dot if plain else host.matmul, (*operands, out), node)
+            self._emit(host.matmul, (*operands, out), node)
         elif node.op == "pow" and node.inputs[1] == 2:
             self._emit(host.square, (operands[0], out), node)
         elif node.op in ("maximum", "minimum"):
-            self.calls.append(Call(ELEMENTWISE[node.op], operands, node.op, out))
+            self.calls.append(Call(ELEMENTWISE[node.op], operands, node.op, out, nodes=[node]))
         else:
             self._emit(ELEMENTWISE[node.op], (*operands, out), node)
 
@@ -306,13 +289,10 @@ class Plan:
 
     trace: Trace
     calls: list[Call]
-    bind: Callable[[Callable[[Any], Any]], Callable[[], None]]  # see `compile_calls`
-    replay: Callable[[], None]  # all calls, compiled
     arrays: list[Any]  # the inputs' memory
     outputs: list[Any]  # where the results are after a replay
     made: list[Any]  # all other memory but that of constants
-    elsewhere: dict[int, Any]  # outputs that are not written where the input is that they replace
-    turns: int = 1  # buffers that steps take in turn for such inputs and for batches
+    place: dict[int, Any]  # the array of each node, by `id`
 
     @property
     def buffers(self) -> int:
@@ -334,27 +314,41 @@ def make_plan(
     arguments: tuple[Any, ...],
     labels: list[str],
     donated: dict[int, int],
-    kernels: bool = False,
-    elsewhere: dict[int, Any] | None = None,
-    hidden: Sequence[int] = (),
+    domain: Domain | None = None,
+    free: Sequence[Any] = (),
 ) -> Plan:
     """Trace a pure function and bind it to its arguments' memory.
 
     `arguments` are engine-owned arrays in nested tuples, with a label for each; a replay reads
-    them. `donated` maps the number of an output to that of the input that it replaces,
-    `elsewhere` some of these outputs to other memory that they go to instead; `hidden` are
-    those that nobody looks at, and that need not be there where no step reads them.
+    them. `donated` maps the number of an output to that of the input that it replaces.
+    With a `domain` (see `fuse`) elementwise operations share loops. `free` are buffers of other
+    plans, which are not used at the same time.
 
     Raises UnknownOperationError where the engine has no rule for something in the function.
     """
-    trace = rank_one_updates(recorded_update(function, arguments, labels, donated, hidden))
-    elsewhere, arrays = elsewhere or {}, leaves(arguments)
-    planner = Planner(trace, arrays, donated, kernels, elsewhere)
-    calls = planner.make()
-    outputs = copy_into_place(planner, donated, elsewhere)
-    bind = compile_calls(calls)
-    replay = bind(lambda value: value)
-    return Plan(trace, calls, bind, replay, arrays, outputs, planner.pool.made, elsewhere)
+    trace = recorded_update(function, arguments, labels, donated)
+    return plan_trace(trace, leaves(arguments), donated, domain, free)
+
+
+def plan_trace(
+    trace: Trace,
+    arrays: list[Any],
+    donated: dict[int, int],
+    domain: Domain | None = None,
+    free: Sequence[Any] = (),
+    joins: bool = True,
+) -> Plan:
+    """Bind what was recorded to the inputs' `arrays`; for the rest see `make_plan`.
+
+    `joins` says whether loops also add up over rows and compute outer products on their way.
+    """
+    planner = Planner(trace, arrays, donated, domain, free, joins)
+    planner.make()
+    outputs = copy_into_place(planner, donated)
+    calls = planner.calls
+    if domain is not None and joins:
+        calls = join_outer_products(calls, outputs)
+    return Plan(trace, calls, arrays, outputs, planner.pool.used, planner.array)
 
 
 def recorded_update(
@@ -362,11 +356,9 @@ def recorded_update(
     arguments: tuple[Any, ...],
     labels: list[str],
     donated: dict[int, int],
-    hidden: Sequence[int],
 ) -> Trace:
     """Trace a function whose results replace some of its inputs; see `make_plan`."""
     trace = record(function, arguments, labels)
-    trace = without_unread(trace, {i: donated[i] for i in hidden})
     for output, number in donated.items():
         new, old = trace.outputs[output].value, trace.inputs[number].value
         if new.shape != old.shape or new.dtype != old.dtype:
@@ -374,12 +366,10 @@ def recorded_update(
     return trace
 
 
-def copy_into_place(
-    planner: Planner, donated: dict[int, int], elsewhere: dict[int, Any]
-) -> list[Any]:
+def copy_into_place(planner: Planner, donated: dict[int, int]) -> list[Any]:
     """Copy results to the places where they belong; return where all of them end up."""
     inputs = planner.trace.inputs
-    places = {o: elsewhere.get(o, planner.array[id(inputs[i])]) for o, i in donated.items()}
+    places = {o: planner.array[id(inputs[i])] for o, i in donated.items()}
     outputs = [planner.array[id(node)] for node in planner.trace.outputs]
     moves = {number: p for number, p in places.items() if outputs[number] is not p}
     for number, array in enumerate(outputs):

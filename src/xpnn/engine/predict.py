@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from xpnn.backends import Array, Namespace, device_of, dtype_name, host, library_name
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
+from xpnn.engine.trees import same_bytes
 
 # Bytes of the widest result of the rows that go through at once. It bounds memory; in smaller
 # parts cores wait for each other more often.
@@ -99,9 +101,16 @@ class Predictor:
             found = self._plan_for(theta, x)
             if found is None:
                 return self._pure(theta, x)
-            replay, (scores, *probe) = found.on(theta)
+            replay, results = found.on(theta)
             replay(x)
-            return scores.copy(), probe[0].copy() if probe else None
+            scores, *probe = (result.copy() for result in results)
+            if not found.checked:
+                right = self._pure(theta, x)
+                if not all(map(same_bytes, (scores, *probe), right)):
+                    self._distrust()
+                    return right
+                found.checked = True
+            return scores, probe[0] if probe else None
         finally:
             self._lock.release()
 
@@ -111,6 +120,16 @@ class Predictor:
         if any(host.may_share_memory(scores, a) for a in (x, theta)):
             scores = scores.copy()
         return scores, probe
+
+    def _distrust(self) -> None:
+        """Predict without plans from now on."""
+        self.plannable, self.reason = False, "a plan gave other numbers"
+        warnings.warn(
+            "a planned prediction gave other numbers than the pure function, which runs in its "
+            "place from now on: slower, but right. This is a bug of xpnn, please report it",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def _plan_for(self, theta: Any, x: Any) -> _Planned | None:
         """Find the plan for so many rows; a number that has not come often has none yet."""
@@ -162,6 +181,7 @@ class _Planned:
     bind: Callable[[Any], _Bound]
     theta: Any = None
     bound: _Bound | None = None
+    checked: bool = False  # whether its first results were those of the pure function
 
     def on(self, theta: Any) -> _Bound:
         """Bind the plan to parameters, unless it is."""

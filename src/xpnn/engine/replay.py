@@ -1,236 +1,245 @@
-"""Replaying an update on NumPy: planned once for each batch size, on buffers taken in turn.
-
-Where BLAS uses several cores, each core keeps a copy of what it read. One that writes there
-later waits for the others to let go, cache line by cache line; where the cores share no
-cache, that cost 0.2 to 0.8 ms a step for the weights of MNIST's 784-100-10 alone, as much
-as half of all matrix products. So each step writes its batch and its new parameters into
-the next of a few buffers, where nobody has read for long. Measured on two cores: 1.19 ms a
-step with 8 buffers in turn against 1.7 to 2.0 ms with one; no difference on one core.
-"""
+"""Taking an update's steps on NumPy's arrays, in memory that is planned once for a batch size."""
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from xpnn.backends import Array, DType, host
-from xpnn.engine.kernels import DTYPES, GATHER, compile_kernel
+from xpnn.backends import HOST_NAMESPACE, DType, host
+from xpnn.engine.calls import NativeCalls, NumpyCalls
 from xpnn.engine.memory import aligned
-from xpnn.engine.plan import Plan, make_plan, moved, owned_copy
-from xpnn.engine.run_pure import Names, Noise, Update, batches
-from xpnn.engine.trees import leaves, map_tree
+from xpnn.engine.native import domain
+from xpnn.engine.plan import Plan, make_plan, owned_copy
+from xpnn.engine.run_pure import Names, Noise, Update, labels_of
+from xpnn.engine.trace import NAMESPACE, exchanges_answered, exchanges_noted
+from xpnn.engine.trees import leaves, map_tree, same_bytes
 
-MOST = 16  # buffers in turn
-FEWEST = 4  # two or three gain nothing: the copies are still there
-SMALL = 2**16  # bytes of a batch below which BLAS hardly uses a second core
-TOTAL = 2**24  # bytes of all turns together
-
-_WIDE = 64  # numbers in a row from which on a kernel gathers faster than NumPy
 _KEPT = 8  # plans that are kept, the latest ones
+# Steps at once that the pure update takes too: the first ones of the first plan, and of a later
+# one, as for a last batch.
+FIRST_CHECKED, LATER_CHECKED = (1, 2), (1,)
+LONGEST = 0.1  # seconds of a native call: Ctrl-C and other threads wait so long at most
 
 
-def turns(batch: int, parameters: int) -> tuple[int, bool]:
-    """Choose how many buffers are taken in turn, and whether the parameters take part.
+class WrongStepError(Exception):
+    """A planned step gave other numbers than the pure update, which are in its place now.
 
-    `batch` and `parameters` are in bytes.
+    `taken` are the steps of this call, that one included.
     """
-    if batch < SMALL:
-        return 1, False
-    both = min(MOST, TOTAL // (batch + parameters))
-    if both >= FEWEST:
-        return both, True
-    alone = min(MOST, TOTAL // batch)
-    return (alone, False) if alone >= FEWEST else (1, False)
+
+    def __init__(self, taken: int) -> None:
+        super().__init__(taken)
+        self.taken = taken
 
 
-def labels_of(names: Names | None, carry: Any, sums: Any, batch: Any) -> list[str]:
-    """Name each array that a step reads after its part, numbered where that has several."""
-    if names is None:
-        data = len(batch) - 2
-        names = [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(data)]
-    labels = []
-    parts = (*carry, sums, *batch)
-    for name, part in zip((*names[0], "sum", *names[1], "noise", "rate"), parts, strict=True):
-        count = len(leaves(part))
-        labels += [name] if count == 1 else [f"{name} {i}" for i in range(count)]
-    return labels
-
-
-def _take(column: Any, numbers: Any, place: Any) -> None:
-    column.take(numbers, 0, place, "clip")
-
-
-@dataclass
 class _Bound:
-    """A plan of the update for one batch size; a batch's buffers and a replay for each turn."""
+    """A plan of the update for one batch size, its buffers, and what takes its steps."""
 
-    plan: Plan
-    columns: list[list[Any]]
-    replays: list[Callable[[], None]]
-    noise: list[Any]
-    rate: Any
-    rate_value: float
+    def __init__(self, replay: Replay, columns: Any, rows: int, noise: Any, sums: int) -> None:
+        def buffer(column: Any) -> Any:
+            place = aligned((rows, *column.shape[1:]), column.dtype)
+            place[...] = 0
+            return place
+
+        self.rows, self.sums = rows, replay.totals(sums)
+        self.batch = map_tree(buffer, columns)
+        self.columns = leaves(self.batch)
+        self.noise = map_tree(owned_copy, noise)
+        self.rate = owned_copy(host.asarray(0.0, replay.dtype))
+        batch = (*self.batch, self.noise, self.rate)
+        self.plan = make_plan(
+            replay.make_update(NAMESPACE),
+            (replay.carry, self.sums, batch),
+            labels_of(replay.names, replay.carry, self.sums, batch),
+            {i: i for i in range(len(leaves((replay.carry, self.sums))))},
+            domain if replay.native else None,
+            replay.buffers(),
+        )
+        self.calls: NativeCalls | NumpyCalls = (
+            NativeCalls(self.plan, self.columns, self.rate)
+            if replay.native
+            else NumpyCalls(self.plan)
+        )
+        self.shown = self.columns
+        self.checks = list(LATER_CHECKED if replay.planned else FIRST_CHECKED)
+        self.seconds = 0.0  # that a native step takes
+
+    def show(self, columns: Sequence[Any]) -> None:
+        """Read a batch where these arrays are."""
+        if any(new is not old for new, old in zip(columns, self.shown, strict=True)):
+            self.calls.show(list(zip(self.columns, columns, strict=True)))
+            self.shown = list(columns)
 
 
 class Replay:
-    """Replays an update, made for `xpnn.engine.trace.NAMESPACE`, on memory of its own.
+    """Takes steps of an update on memory of its own; the carry is copied, data only read.
 
-    The carry is copied, data only read.
+    Parameters
+    ----------
+    make_update : callable
+        See `xpnn.engine.make_runner`.
+    carry : nested tuples of array
+        What goes from step to step.
+    dtype : dtype
+        Dtype of rates and sums.
+    native : bool
+        Whether steps are native code, or calls of NumPy.
+    names : pair of sequences of str, optional
+        For `Plan.describe`.
     """
 
     def __init__(
-        self, update: Update, carry: Any, dtype: DType, kernels: bool = False,
-        names: Names | None = None,
-    ) -> None:  # fmt: skip
-        self.update, self.dtype, self.kernels, self.names = update, dtype, kernels, names
+        self, make_update: Any, carry: Any, dtype: DType, native: bool, names: Names | None = None
+    ) -> None:
+        self.make_update, self.dtype, self.native, self.names = make_update, dtype, native, names
+        self.pure: Update = make_update(HOST_NAMESPACE)
         self.carry = map_tree(owned_copy, carry)
-        self.thetas = [self.carry[0]]  # places of the parameters, one for each turn
-        # By rows, number of sums, and whether the rows are read where they are.
-        self.bound: OrderedDict[tuple[int, int, bool], _Bound] = OrderedDict()
-        self.turns, self.turn = 0, 0  # not chosen yet
-        self.totals: dict[int, tuple[Any, ...]] = {}
+        self._bound: OrderedDict[tuple[int, int], _Bound] = OrderedDict()
+        self._totals: dict[int, tuple[Any, ...]] = {}
+        self.planned = False  # whether there was a plan
         self.whole = True  # False while a step may have written some of the parameters
 
-    def _sums(self, count: int) -> tuple[Any, ...]:
-        if count not in self.totals:
+    def totals(self, count: int) -> tuple[Any, ...]:
+        """Where so many sums are added up."""
+        if count not in self._totals:
             zero = host.asarray(0.0, self.dtype)
-            self.totals[count] = tuple(owned_copy(zero) for _ in range(count))
-        return self.totals[count]
+            self._totals[count] = tuple(owned_copy(zero) for _ in range(count))
+        return self._totals[count]
 
-    # Planning
+    def add_to(self, values: tuple[Any, ...]) -> None:
+        """Let what steps add up go on from these values."""
+        for total, value in zip(self.totals(len(values)), values, strict=True):
+            if total is not value:
+                total[...] = value
 
-    def bind(
-        self, columns: Any, rows: int, size: int, in_order: bool, drawn: Any, sums: int
-    ) -> None:
-        """Plan every batch size before the first step, so that a missing rule costs no step."""
-        direct = in_order and size >= rows
-        if not self.turns:
-            self._choose_turns(columns, min(size, rows), direct)
-        for count in {stop - start for start, stop in batches(rows, size)}:
-            key = (count, sums, direct)
-            bound = self.bound.get(key)
-            if bound is None or (direct and not _is_on(bound, columns)):
-                part = map_tree(itemgetter(slice(count)), drawn)
-                self.bound[key] = self._plan(columns, count, direct, part, self._sums(sums))
-            self.bound.move_to_end(key)
-        while len(self.bound) > _KEPT:
-            self.bound.popitem(last=False)
+    def put(self, carry: Any) -> None:
+        """Go on from another carry."""
+        for place, value in zip(leaves(self.carry), leaves(carry), strict=True):
+            if place is not value:
+                host.copyto(place, value)
 
-    def _choose_turns(self, columns: Any, rows: int, direct: bool) -> None:
-        """Say how many buffers are taken in turn, and make those of the parameters."""
-        theta = self.carry[0]
-        batch = 0 if direct else sum(c[:rows].nbytes for c in leaves(columns))
-        self.turns, with_theta = turns(batch, theta.nbytes)
-        if with_theta:
-            self.thetas += [aligned(theta.shape, theta.dtype) for _ in range(self.turns - 1)]
+    def bind(self, columns: Any, rows: int, drawn: Any, sums: int) -> Plan:
+        """Plan batches of so many rows, unless they are; the latest plans are kept.
 
-    def _plan(
-        self, columns: Any, rows: int, direct: bool, noise: Any, sums: tuple[Any, ...]
-    ) -> _Bound:
-        """Plan the update for a batch size; `direct` batches are the data itself."""
+        Raises UnknownOperationError where the engine has no rule for something in the update.
+        """
+        key = rows, sums
+        if key not in self._bound:
+            self._bound[key] = _Bound(self, columns, rows, drawn, sums)
+            self.planned = True
+            if len(self._bound) > _KEPT:
+                self._bound.popitem(last=False)
+        self._bound.move_to_end(key)
+        return self._bound[key].plan
 
-        def buffer(column: Array) -> Any:
-            return column if direct else aligned((rows, *column.shape[1:]), column.dtype)
+    def buffers(self) -> list[Any]:
+        """Buffers of all plans, which take turns with them."""
+        made = [raw for bound in self._bound.values() for raw in bound.plan.made]
+        return list({id(raw): raw for raw in made}.values())
 
-        sets = [map_tree(buffer, columns) for _ in range(self.turns)]
-        if not direct:
-            for place, column in zip(leaves(sets[0]), leaves(columns), strict=True):
-                host.copyto(place, column[:rows])
-        noises = map_tree(owned_copy, noise)
-        rate = owned_copy(host.asarray(1.0, self.dtype))
-        batch = (*sets[0], noises, rate)
-        several = len(self.thetas) > 1
-        plan = make_plan(
-            self.update,
-            (self.carry, sums, batch),
-            labels_of(self.names, self.carry, sums, batch),
-            {i: i for i in range(len(leaves((self.carry, sums))))},
-            self.kernels,
-            {0: self.thetas[1]} if several else None,
-            [len(leaves(self.carry)) - 1],
-        )
-        plan.turns = self.turns
-        replays = []
-        for turn, others in enumerate(sets):
-            pairs = list(zip(leaves(sets[0]), leaves(others), strict=True))
-            if several:
-                pairs += [(self.thetas[i], self.thetas[(turn + i) % self.turns]) for i in (0, 1)]
-            replays.append(plan.bind(moved(pairs)))
-        return _Bound(plan, [leaves(c) for c in sets], replays, leaves(noises), rate, 1.0)
+    def knows(self, rows: int, sums: int) -> bool:
+        """Whether batches of so many rows are planned."""
+        return (rows, sums) in self._bound
+
+    @property
+    def slow(self) -> list[str]:
+        """Operations of native steps that stay calls of NumPy."""
+        bound = (b.calls for b in self._bound.values())
+        return sorted({text for calls in bound for text in getattr(calls, "slow", ())})
 
     def forget_data(self) -> None:
         """Let go of data that was read where it is."""
-        for key in [key for key in self.bound if key[2]]:
-            del self.bound[key]
+        for bound in self._bound.values():
+            bound.show(bound.columns)
 
     # Running
 
     def run(
-        self, columns: Any, rows: int, size: int, order: Any, rates: Sequence[float],
-        noise: Noise, sums: int, before: tuple[Array, ...] | None = None,
-    ) -> tuple[Array, ...]:  # fmt: skip
-        """Go through the rows once, all batch sizes being bound; see `PureRunner.run`."""
-        totals = self._sums(sums)
-        for i, total in enumerate(totals):
-            total[...] = 0.0 if before is None else before[i]
-        data = leaves(columns)
-        gathers = [self._gather(column) for column in data]
-        direct = order is None and size >= rows
-        several = len(self.thetas) > 1  # the parameters that a step reads are not written to
-        for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
-            bound, turn = self.bound[stop - start, sums, direct], self.turn
-            if order is not None:
-                numbers = order[start:stop]
-                for column, gather, place in zip(data, gathers, bound.columns[turn], strict=True):
-                    gather(column, numbers, place)
-            elif not direct:
-                for column, place in zip(data, bound.columns[turn], strict=True):
-                    host.copyto(place, column[start:stop])
-            if bound.noise:
-                for values, place in zip(leaves(noise(stop - start)), bound.noise, strict=True):
-                    host.copyto(place, values)
-            if rate != bound.rate_value:
-                bound.rate[...] = bound.rate_value = rate
-            self.whole = several
-            bound.replays[turn]()
-            self.whole, self.turn = True, (turn + 1) % self.turns
-        return totals
+        self, columns: Any, rows: int, numbers: Any, rates: Sequence[float], noise: Noise,
+        sums: int,
+    ) -> None:  # fmt: skip
+        """Take a step for each rate, on batches of so many rows, which are bound.
 
-    def _gather(self, column: Any) -> Callable[[Any, Any, Any], Any]:
-        """Choose how rows are copied by their numbers."""
-        if not isinstance(column, host.ndarray):
-            return _take
-        wide = column.ndim == 2 and column.shape[1] >= _WIDE and str(column.dtype) in DTYPES
-        return compile_kernel(GATHER) if self.kernels and wide else _take
+        Batches have the rows with these `numbers`, one after the other; None means that all rows,
+        as they are, are each of them. What they add up goes on in `totals`.
+        """
+        bound, data = self._bound[rows, sums], leaves(columns)
+        if numbers is None:
+            bound.show([host.ascontiguousarray(c) for c in data])
+        else:
+            bound.show(bound.columns)
+            numbers = host.ascontiguousarray(numbers, host.int64)
+        native = bound.calls if isinstance(bound.calls, NativeCalls) else None
+        if native is not None and (
+            native.slow or not all(isinstance(c, host.ndarray) for c in data)
+        ):
+            native = None  # something stands between the steps, or before them
+        values, done = host.asarray(rates, self.dtype), 0
+        while done < len(rates):
+            most = bound.checks[0] if bound.checks else self._at_once(bound)
+            count = min(len(rates) - done, most) if native and bound.noise is None else 1
+            own = None if numbers is None else numbers[done * rows : (done + count) * rows]
+            part, drawn = values[done : done + count], noise(rows)
+            for value, place in zip(leaves(drawn), leaves(bound.noise), strict=True):
+                host.copyto(place, value)
+            if native is not None:
+                take = partial(native.steps, data, own, part)
+            else:
+                take = partial(self._step, bound, data, own, part)
+            began = time.perf_counter()
+            right = self._checked(bound, take, data, own, part, drawn)
+            bound.seconds = (time.perf_counter() - began) / count
+            done += count
+            if not right:
+                raise WrongStepError(done)
 
-    def repeat(self, rows: int, rate: float, times: int) -> None:
-        """Take the same step many times: on all rows as they are, without noise or sums."""
-        bound = self.bound[rows, 0, True]
-        bound.rate[...] = bound.rate_value = rate
-        if self.turns == 1:
-            replay = bound.replays[0]
-            for _ in range(times):
-                self.whole = False
-                replay()
-                self.whole = True
-            return
-        for _ in range(times):
-            bound.replays[self.turn]()
-            self.turn = (self.turn + 1) % self.turns
+    def _step(self, bound: _Bound, data: list[Any], numbers: Any, rates: Any) -> None:
+        """Take a step on the rows with these numbers."""
+        if numbers is not None:
+            for column, place in zip(data, bound.columns, strict=True):
+                column.take(numbers, 0, place, "clip")
+        bound.rate[...] = rates[0]
+        self.whole = False
+        bound.calls.step()
+        self.whole = True
 
-    def theta(self) -> Any:
-        """Copy the parameters."""
-        return self.thetas[self.turn % len(self.thetas)].copy()
+    def _at_once(self, bound: _Bound) -> int:
+        """How many steps a native call may take."""
+        return max(int(LONGEST / bound.seconds), 1) if bound.seconds else 1
+
+    def _checked(
+        self, bound: _Bound, take: Any, data: list[Any], numbers: Any, rates: Any, drawn: Any
+    ) -> bool:
+        """Take steps; the first ones are taken by the pure update too: False if they differ."""
+        if not bound.checks:
+            take()
+            return True
+        bound.checks.pop(0)
+        carry, sums = map_tree(host.array, (self.carry, bound.sums))
+        with exchanges_noted() as noted:
+            take()
+        with exchanges_answered(noted):
+            for i, rate in enumerate(rates):
+                own = None if numbers is None else numbers[i * bound.rows : (i + 1) * bound.rows]
+                rows = bound.shown if own is None else [column.take(own, 0) for column in data]
+                batch = map_tree(host.array, (*_like(bound.batch, rows), drawn, rate))
+                carry, sums = self.pure(carry, sums, batch)
+        mine = leaves((self.carry, bound.sums))
+        if all(map(same_bytes, mine, leaves((carry, sums)))):
+            return True
+        for place, value in zip(mine, leaves((carry, sums)), strict=True):
+            host.copyto(place, value)
+        return False
 
     def state(self) -> Any:
         """Copy all of the carry."""
-        return (self.theta(), *map_tree(owned_copy, self.carry[1:]))
+        return map_tree(owned_copy, self.carry)
 
 
-def _is_on(bound: _Bound, columns: Any) -> bool:
-    """Whether a plan reads this data, where it is."""
-    pairs = zip(bound.columns[0], leaves(columns), strict=True)
-    return all(old is new for old, new in pairs)
+def _like(tree: Any, values: Sequence[Any]) -> Any:
+    """Put values in the place of a tree's leaves."""
+    remaining = iter(values)
+    return map_tree(lambda _: next(remaining), tree)

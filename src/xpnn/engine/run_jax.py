@@ -15,7 +15,6 @@ _NOISE_BYTES = 64 * 2**20  # noise that is there at once; a longer epoch is scan
 class JaxRunner(PureRunner):
     """Scans an update over an epoch's batches inside one compiled function."""
 
-    reason = "a whole epoch is one compiled scan"
     mode = "auto"
 
     def __init__(
@@ -26,6 +25,11 @@ class JaxRunner(PureRunner):
         self.carry = self.state()
         self.scan = epoch_scan(update)
 
+    @property
+    def engine(self) -> str:
+        """How the latest steps ran."""
+        return "scan"
+
     def run(
         self, rows: int, size: int, order: Any, rates: Sequence[float], noise: Noise, sums: int,
         before: tuple[Array, ...] | None = None,
@@ -34,6 +38,7 @@ class JaxRunner(PureRunner):
         totals = before or tuple(self.number(0.0) for _ in range(sums))
         numbers = host.arange(rows) if order is None else order
         spans = batches(rows, size)
+        spans *= len(rates) // len(spans)
         widths = [stop - start for start, stop in spans]
         start = 0
         while start < len(spans):

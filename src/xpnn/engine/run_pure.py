@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 from xpnn.backends import (
@@ -68,10 +69,29 @@ def batches(rows: int, size: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], rows], strict=False))
 
 
+def labels_of(names: Names | None, carry: Any, sums: Any, batch: Any) -> list[str]:
+    """Name each array that a step reads after its part, numbered where that has several."""
+    if names is None:
+        data = len(batch) - 2
+        names = [f"carry {i}" for i in range(len(carry))], [f"column {i}" for i in range(data)]
+    labels = []
+    parts = (*carry, sums, *batch)
+    for name, part in zip((*names[0], "sum", *names[1], "noise", "rate"), parts, strict=True):
+        count = len(leaves(part))
+        labels += [name] if count == 1 else [f"{name} {i}" for i in range(count)]
+    return labels
+
+
 def first_drawn(drawn: Any, noise: Noise) -> Noise:
     """Hand out noise that is drawn already, then go on drawing."""
     waiting = [drawn]
     return lambda rows: waiting.pop() if waiting else noise(rows)
+
+
+def _rows(column: Any, start: int, stop: int) -> Any:
+    """Cut rows out; on NumPy in C order, as rows picked by number are: so products are the same."""
+    found = column if (start, stop) == (0, column.shape[0]) else column[start:stop, ...]
+    return host.ascontiguousarray(found) if isinstance(found, host.ndarray) else found
 
 
 class PureRunner:
@@ -83,7 +103,6 @@ class PureRunner:
     the step before still runs.
     """
 
-    reason = "the pure step runs as it is"
     mode = "pure"  # what `make_runner` is asked for to make such a runner again
     whole = True  # whether no step is half done
 
@@ -94,6 +113,11 @@ class PureRunner:
         self.update, self.carry, self.columns = update, carry, columns
         self.xp, self.device, self.dtype, self.feeder = xp, device, dtype, feeder
         self._rate: tuple[float, Array] | None = None
+
+    @property
+    def engine(self) -> str:
+        """How the latest steps ran, and why not faster."""
+        return "pure"
 
     def number(self, value: float) -> Array:
         """Make a 0-d array on the device."""
@@ -109,9 +133,7 @@ class PureRunner:
     def _batch(self, numbers: Any, placed: Array | None, start: int, stop: int, rows: int) -> Any:
         """Rows of a batch, by their numbers on the host and the same ones on the device."""
         if placed is None:
-            if start == 0 and stop == rows:
-                return self.columns
-            return map_tree(lambda c: c[start:stop, ...], self.columns)
+            return map_tree(lambda c: _rows(c, start, stop), self.columns)
         own = placed[start:stop]
         if not on_host(self.columns):
             return map_tree(lambda c: self.xp.take(c, own, axis=0), self.columns)
@@ -129,15 +151,15 @@ class PureRunner:
         """Go through the rows once, and return sums that the update keeps over the steps.
 
         A batch has `size` rows; `order` are their numbers in order, on the host, or None for as
-        they are. There is a learning rate for each step; `noise` draws a batch's noise on the
-        host. There are so many `sums`, 0-d on the device; from `before`, what an earlier call
-        returned, they go on.
+        they are. There is a learning rate for each step; where all rows, as they are, are one
+        batch, there may be several. `noise` draws a batch's noise on the host. There are so many
+        `sums`, 0-d on the device; from `before`, what an earlier call returned, they go on.
         """
         totals = before or (self.number(0.0),) * sums
         if order is None and on_host(self.columns):
             order = host.arange(rows)
         placed = None if order is None else to_device(order, self.xp, self.device)
-        for (start, stop), rate in zip(batches(rows, size), rates, strict=True):
+        for (start, stop), rate in zip(cycle(batches(rows, size)), rates, strict=False):
             drawn = map_tree(lambda n: to_device(n, self.xp, self.device), noise(stop - start))
             if self._rate is None or self._rate[0] != rate:
                 self._rate = rate, self.number(rate)
@@ -145,6 +167,10 @@ class PureRunner:
             batch = (*columns, drawn, self._rate[1])
             self.carry, totals = self.update(self.carry, totals, batch)
         return totals
+
+    def set_theta(self, theta: Array) -> None:
+        """Go on from other parameters, which are only read."""
+        self.carry = (theta, *self.carry[1:])
 
     def theta(self) -> Array:
         """Copy the first array of the carry: the parameters."""

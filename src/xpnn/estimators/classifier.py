@@ -168,9 +168,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     device : str, optional
         Device to compute on, such as 'cpu' or 'cuda:0'; default, that of `X`. Rows of more
         than a quarter of a GPU's memory (``XPNN_DEVICE_SHARE=0.25``) go there batch by batch.
-    engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
-        How steps run: planned calls of NumPy, the same with compiled kernels (needs Numba),
-        or the plain pure functions; 'auto' chooses. See `xpnn.engine.make_runner`.
+    engine : {'auto', 'planned', 'native', 'pure'}, default 'auto'
+        How steps run on NumPy: as native code (needs llvmlite), as calls of NumPy on memory that
+        is planned once, or as the plain pure functions; the numbers are the same to the last bit,
+        and 'auto' takes what pays. On other libraries see `xpnn.engine.make_runner`.
     progress : bool, default False
         Whether to draw a progress bar on standard error.
     distributed : {'mpi'}, MPIOptions or None, default None

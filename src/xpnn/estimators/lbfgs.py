@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from xpnn.backends import (
+    Namespace,
     deterministic_mode,
     matmul_precision,
     on_device,
@@ -18,13 +19,13 @@ from xpnn.backends import (
     to_host,
 )
 from xpnn.distributed import ProcessGroup, shard_bounds
-from xpnn.engine import HostRows
+from xpnn.engine import HostRows, Runner, make_runner
 from xpnn.estimators.parameters import packing, weights_of
 from xpnn.functional import l2_penalty, l2_penalty_backward
 from xpnn.optimizers import SGD
 from xpnn.training.dataset import ArrayDataset, Dataset
 from xpnn.training.host_rows import chunks
-from xpnn.training.step import Batch, Step
+from xpnn.training.step import Batch, Step, upcast
 
 
 class _Objective:
@@ -41,10 +42,38 @@ class _Objective:
         self.data = data if group is None else _own(data, group, self.on_host)
         self.packing, self.size = packing(network.tree), network.size
         step = Step(network.layers, network.tree, loss, SGD(), self.alpha, l2_per_row=True)
-        self.sums, self.gradient = step.sums(self.backend.xp), step.gradient(self.backend.xp)
+        self.sums = step.sums(self.backend.xp)
+        self.runner = None
+        if not self.on_host and group is None:
+            self.runner = self._runner(step, network, int(model.max_iter))
         self.decays = np.zeros(network.size, bool)
         for p in weights_of(network.tree):
             self.decays[p.offset : p.offset + p.size] = True
+
+    def _runner(self, step: Step, network: Any, calls: int) -> Runner:
+        """What computes loss and gradient of all rows, for some `calls`."""
+        backend = self.backend
+
+        def make_update(xp: Namespace) -> Any:
+            gradient = step.gradient(xp)
+
+            def update(carry: Any, totals: Any, batch: Any) -> Any:
+                theta, _, _ = carry
+                x, t, weight, _, _ = batch
+                value, found = gradient(theta, Batch(x, t, weight))
+                return (theta, found, value), totals
+
+            return update
+
+        # A compiled epoch of JAX is no gain for single calls.
+        mode = "auto" if backend.name in ("numpy", "torch") else "pure"
+        with on_device(backend.device):
+            like = upcast(network.copy_theta(), backend.xp)
+            carry = (network.copy_theta(), like, like[0])
+            where = {"xp": backend.xp, "device": backend.device, "dtype": like.dtype}
+            return make_runner(
+                make_update, carry, self.data.columns, **where, steps=calls, mode=mode
+            )
 
     def __call__(self, packed: Any) -> tuple[float, Any]:
         flat = np.empty_like(packed)
@@ -53,10 +82,12 @@ class _Objective:
             theta = to_device(
                 flat, self.backend.xp, self.backend.device, self.backend.dtype, copy=None
             )
-            if self.on_host or self.group is not None:
+            if self.runner is None:
                 loss, gradient = self._in_parts(theta, flat)
             else:
-                value, found = self.gradient(theta, Batch(*self.data.columns))
+                self.runner.set_theta(theta)
+                self.runner.run(self.rows, self.rows, None, [0.0], lambda rows: None, 0)
+                _, found, value = self.runner.carry
                 loss, gradient = to_float(value), to_host(found)
         return loss, np.asarray(gradient[self.packing], np.float64)
 

@@ -163,7 +163,7 @@ def _add_node(graph: Graph, node: Node, known: dict[int, str]) -> str:
     if node.op == "not_equal":
         return graph.add("Not", graph.add("Equal", *names))
     if node.op not in _SAME:
-        raise UnknownOperationError(node.op)
+        raise UnknownOperationError(node.name)
     return graph.add(_SAME[node.op], *names)
 
 

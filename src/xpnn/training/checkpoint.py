@@ -28,6 +28,7 @@ from xpnn.backends import (
     on_device,
     placement,
     restore_generator,
+    rounding,
     to_device,
     to_host,
 )
@@ -48,7 +49,7 @@ class CheckpointError(InputError):
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint could not be written; the training goes on."""
+    """A checkpoint could not be written, or is from elsewhere; the training goes on."""
 
 
 CHECKPOINT = FileKind("xpnn-checkpoint", "checkpoint", 2, error=CheckpointError)
@@ -177,8 +178,9 @@ class SavedTraining:
         return int(self.values["steps"])
 
     def engine(self, asked: str, xp: Namespace) -> str:
-        """Choose how steps run: as they did before, where that was on the same library."""
-        same = self.values["library"] == library_name(xp)
+        """Choose how steps run: as they did before, where another way has other digits."""
+        library = library_name(xp)
+        same = self.values["library"] == library and library != "numpy"
         return str(self.values["engine"]) if same else asked
 
     def arrays_of(self, part: str) -> dict[str, Any]:
@@ -233,7 +235,7 @@ def _texts(value: Any) -> bool:
 
 
 def _is_history(value: Any) -> bool:
-    names = {f.name for f in fields(History)}
+    names = {f.name for f in fields(History) if f.compare}
     # Where no step can be skipped, nothing is said of it.
     if not isinstance(value, dict) or set(value) | {"skipped"} != names:
         return False
@@ -259,6 +261,7 @@ _CHECKS: dict[str, Any] = {
     "identity": _texts,
     "engine": lambda v: isinstance(v, str) and v in MODES,
     "library": lambda v: isinstance(v, str),
+    "rounding": lambda v: isinstance(v, str),
     "start": lambda v: isinstance(v, dict),
     "generator": lambda v: isinstance(v, dict),
     "history": _is_history,
@@ -376,6 +379,14 @@ class CheckpointManager:
         """Bring history, sampler and callbacks to where they were in `found`."""
         found = self.found
         assert found is not None
+        was, here = found.values["rounding"], rounding()
+        libraries = {found.values["library"], library_name(run.network.backend.xp)}
+        if self.first and libraries == {"numpy"} and was != here:
+            warn_caller(
+                f"{found.path}: written with {was}; here is {here}: the last digits may come out "
+                "otherwise than in a training that was not interrupted",
+                CheckpointWarning,
+            )
         states = found.values["callbacks"]
         with_state = [call for call in callbacks if call.save_state()]
         if not self.first:  # rank 0 has more, behind those of every rank
@@ -477,6 +488,7 @@ def _state_of(trainer: Any) -> TrainState:
     values = {
         "engine": compiled.mode,
         "library": library_name(compiled.backend.xp),
+        "rounding": rounding(),
         "generator": generator,
         "history": {key: _copied(value) for key, value in history.to_dict().items()},
         "callbacks": states,

@@ -272,6 +272,6 @@ def plan_step(network: Any, X: Any, y: Any, options: TrainOptions) -> Any:
     x, xp, _ = network.prepare(X)
     data = ArrayDataset(x, *network.prepare_targets(x, y, None))
     if library_name(xp) == "cupy":
-        options = replace(options, engine="kernels")
+        options = replace(options, engine="native")
     trainer = Trainer(network, data, Sampler(network.generator), options)
     return trainer.compiled.plan(data.columns, trainer.batch_size, trainer.noise)

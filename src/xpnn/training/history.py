@@ -35,6 +35,10 @@ class History:
     skipped : list of int
         Steps since the report before that a loss scale skipped, since their gradients
         overflowed; empty where no scale adapts itself (`compute_dtype="float16"`).
+    engine : str
+        How steps ran when the latest report came: 'pure', 'planned', 'native', 'scan' (JAX) or
+        'CUDA', and why not faster where something was in the way. It changes no result on NumPy,
+        and counts neither in comparisons nor in `to_dict`.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -47,6 +51,7 @@ class History:
     best_epoch: int | None = None
     epoch: list[int] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
+    engine: str = field(default="", compare=False, repr=False)
 
     @property
     def epochs(self) -> int:
@@ -71,7 +76,7 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, for JSON; `skipped` where steps could be skipped."""
-        return {k: v for k, v in vars(self).items() if k != "skipped" or v}
+        return {k: v for k, v in vars(self).items() if k != "engine" and (k != "skipped" or v)}
 
     def _repr_html_(self) -> str:
         """A curve and the last reports, for a notebook."""

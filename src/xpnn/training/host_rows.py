@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from xpnn.backends import Device, Namespace, device_name, device_share, host, library_name
+from xpnn.backends import Device, InputError, Namespace, device_name, host, library_name
 from xpnn.backends.libraries import memory_of
 from xpnn.engine import HostRows
 
 CHUNK = 4096  # most rows from the host that go through at once
 CHUNK_BYTES = 2**24  # and most bytes
+VARIABLE = "XPNN_DEVICE_SHARE"
 
 
 class _Rows(HostRows):
@@ -99,8 +101,16 @@ def chunks(x: Any) -> list[slice]:
 def fits(nbytes: int, xp: Namespace, device: Device) -> bool:
     """Whether a device has room for so many bytes; where nobody knows, and on CPUs, it has.
 
-    A GPU has room for a quarter of its memory, or for what ``XPNN_DEVICE_SHARE`` says.
+    A GPU has room for a quarter of its memory, or for what ``XPNN_DEVICE_SHARE`` says: an
+    InputError unless that is from 0 to 1.
     """
+    given = os.environ.get(VARIABLE) or "0.25"
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise InputError(f"{VARIABLE} is {given!r}; expected a number from 0 to 1")
     where = device_name(device)
     memory = memory_of(library_name(xp), where) if where.startswith("cuda") else None
-    return memory is None or nbytes <= device_share() * memory
+    return memory is None or nbytes <= share * memory

@@ -750,7 +750,7 @@ class Network:
             How exactly float32 matrices are multiplied while steps run: 'high' allows
             TensorFloat-32, 'medium' bfloat16, on devices and libraries that have them; NumPy
             always multiplies in float32. See `xpnn.backends.matmul_precision`.
-        engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
+        engine : {'auto', 'planned', 'native', 'pure'}, default 'auto'
             How steps run; see `xpnn.engine.make_runner`. 'pure' runs every step as the plain
             pure functions, for comparisons.
         checkpoint : Checkpoint or path, optional
@@ -837,7 +837,7 @@ class Network:
         compute_dtype: str | None = None,
         loss_scale: str | LossScaler | float | None = None,
         precision: str = "highest",
-        engine: str = "plan",
+        engine: str = "auto",
     ) -> Any:
         """Show what a training step on NumPy or CuPy is made of; trains nothing.
 
@@ -845,9 +845,10 @@ class Network:
         ----------
         X, y, batch_size, optimizer, l2, compute_dtype, loss_scale, precision
             As in `fit`.
-        engine : {'plan', 'kernels'}, default 'plan'
-            NumPy calls alone, or compiled kernels where operations can share one. On CuPy both
-            are CUDA kernels.
+        engine : {'auto', 'planned', 'native'}, default 'auto'
+            On NumPy one call for each operation ('planned'), or native code, where operations
+            share loops; 'auto' is native code where llvmlite is installed. On CuPy all are CUDA
+            kernels.
 
         Returns
         -------

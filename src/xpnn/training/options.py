@@ -163,7 +163,7 @@ class TrainOptions:
         Epochs from one report to the next.
     precision : Precision
         What steps compute in.
-    engine : {'auto', 'plan', 'kernels', 'pure'}, default 'auto'
+    engine : {'auto', 'planned', 'native', 'pure'}, default 'auto'
         How steps run; see `xpnn.engine.make_runner`.
     gradient_accumulation_steps : int, default 1
         Parts that a batch goes through the network in.

@@ -68,9 +68,23 @@ class RandomStateSampler(Sampler):
     def __init__(self, rng: HostGenerator, shuffle: bool = True) -> None:
         super().__init__(rng, shuffle)
         self._indices: Any = None
+        self._noise: Sampler | None = None  # of this epoch
+
+    def noise(self, shapes: Tree) -> Tree:
+        """Draw noise, of which scikit-learn has none, from a generator of the epoch's own.
+
+        It takes half the time of a `RandomState`.
+        """
+        if shapes is None:
+            return None
+        if self._noise is None:
+            seed = self.rng.randint(2**32, size=4, dtype=host.uint32)
+            self._noise = Sampler(host.random.default_rng(seed))
+        return self._noise.noise(shapes)
 
     def indices(self, rows: int, batch_size: int) -> Any:
         """Draw the order of an epoch's rows; rows that stay as they are have one too."""
+        self._noise = None
         if self._indices is None or len(self._indices) != rows:
             self._indices = host.arange(rows)
         if self.shuffle:
@@ -81,6 +95,7 @@ class RandomStateSampler(Sampler):
 
     def seed(self, own: int | None, epoch: int) -> Any:
         """Draw a stream's seed; see `Sampler.seed`."""
+        self._noise = None
         if not self.shuffle:
             return None
         return int(self.rng.randint(2**31 - 1)) if own is None else (own, epoch)

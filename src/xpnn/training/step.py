@@ -31,7 +31,6 @@ from xpnn.backends import (
 from xpnn.distributed import ProcessGroup, Shard
 from xpnn.engine import (
     Exchange,
-    NumpyRunner,
     UnknownOperationError,
     across,
     make_runner,
@@ -426,6 +425,11 @@ class CompiledStep:
         return same and self.columns_like == _kinds(columns)
 
     @property
+    def engine(self) -> str:
+        """How the latest steps ran, and why not faster."""
+        return str(self._runner.engine)
+
+    @property
     def mode(self) -> str:
         """The engine that makes such steps again, whatever their number."""
         return str(self._runner.mode)
@@ -469,15 +473,6 @@ class CompiledStep:
             if self._shard is None:
                 return self._runner.run(*arguments, before)
             return self._shard.run(self._runner, *arguments, before, sharded=sharded)
-
-    def repeat(self, columns: Columns, rows: int, learning_rate: float, times: int) -> bool:
-        """Take the same step many times, on all rows as they are; False where that is no gain."""
-        if not isinstance(self._runner, NumpyRunner) or self._shard is not None:
-            return False
-        with self.step.precision.scope(self.backend.xp):
-            set_data(self._runner, columns)
-            self._runner.repeat(rows, learning_rate, times)
-        return True
 
     def release(self) -> None:
         """Let go of the data that was shown, to be shown other data later."""

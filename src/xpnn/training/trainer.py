@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -253,6 +253,7 @@ class Trainer:
         history.epoch.append(epoch)
         history.loss.append(loss)
         history.learning_rate.append(self.learning_rate)
+        history.engine = self.compiled.engine
         if self._skipped is not None:
             self._note_skipped(self._skipped)
         if self.validator is not None:
@@ -320,7 +321,8 @@ class Trainer:
     def _epochs(self, first: int, last: int) -> tuple[int, float]:
         """Run the epochs from `first` to before `last`; how many are done, and the last's loss."""
         hooks, totals = self._batch_callbacks(), ()
-        if hooks is None and last - 1 > first and self._repeated(last - 1 - first):
+        if hooks is None and last - 1 > first and self._is_one_batch():
+            self._run(next(self._segments(first)), first, 0, last - 1 - first)
             first = last - 1
         count = self.compiled.step.count_totals(self.dataset.columns[2] is not None)
         for epoch in range(first, last):
@@ -332,25 +334,25 @@ class Trainer:
                 break
         return last, self.compiled.mean_loss(totals, self.run_state.rows_seen)
 
-    def _repeated(self, times: int) -> bool:
-        """Take the one step of so many epochs at once, where that is possible."""
-        data, schedule = self.dataset, self.schedule
-        possible = (
+    def _is_one_batch(self) -> bool:
+        """Whether each epoch is the same step on the same rows, so that many can be one run."""
+        return (
             self.steps_per_epoch == 1
-            and isinstance(data, ArrayDataset)
-            and isinstance(schedule, Constant)
+            and isinstance(self.dataset, ArrayDataset)
+            and isinstance(self.schedule, Constant)
+            and self.group is None
             and self.noise(0) is None
-            and self.compiled.repeat(data.columns, data.rows, schedule.learning_rate, times)
         )
-        self.steps_taken += times if possible else 0
-        return possible
+
+    def _segments(self, epoch: int) -> Generator[Segment]:
+        return self.dataset.passes(self.sampler, epoch, self.batch_size)
 
     def _steps(self, epoch: int, count: int, hooks: Hooks | None) -> tuple[Any, ...]:
         """Take the steps of one epoch; return its totals."""
         totals: Any = count
         self.run_state.rows_seen, self.run_state.batch = 0, -1
         # Closed here and now, so that a thread that reads ends with whatever ends the epoch.
-        with closing(self.dataset.passes(self.sampler, epoch, self.batch_size)) as segments:
+        with closing(self._segments(epoch)) as segments:
             for segment in segments:
                 if hooks is None:
                     totals = self._run(segment, epoch, totals)
@@ -381,8 +383,9 @@ class Trainer:
                 break
         return tuple(sums)
 
-    def _run(self, segment: Segment, epoch: int, totals: Any) -> tuple[Array, ...]:
-        rates = self._learning_rates(epoch, -(-segment.rows // self.batch_size))
+    def _run(self, segment: Segment, epoch: int, totals: Any, times: int = 1) -> tuple[Array, ...]:
+        """Take the steps of a segment; where that is one batch, as many times as that."""
+        rates = self._learning_rates(epoch, -(-segment.rows // self.batch_size)) * times
         totals = self.compiled.run(
             segment, self.batch_size, rates, self.noise, totals, self.dataset.sharded
         )

@@ -1,4 +1,4 @@
-"""A plan for a GPU: a pure function as kernels and matrix products, and their memory.
+"""A plan for a GPU: the calls of a plan written as kernels and matrix products.
 
 Memory is planned as for NumPy, on arrays of the host that stand for those of the device:
 nobody touches their memory, so it takes none.
@@ -12,197 +12,150 @@ from typing import Any
 
 from xpnn.backends import host
 from xpnn.backends.cublas import gemm
-from xpnn.engine.cuda.groups import by_rows, domain_of, group
-from xpnn.engine.cuda.halves import HALVES, read_halves
 from xpnn.engine.cuda.source import (
     HEAD,
-    PARTS,
+    TYPES,
     Kernel,
-    check_dtypes,
+    common_dtype,
     copy,
-    crossing,
+    domain,
     entries,
-    in_two,
-    is_long,
-    product,
-    reduction,
-    rows,
+    reductions,
 )
 from xpnn.engine.operations import REDUCTIONS
-from xpnn.engine.plan import Planner, copy_into_place, recorded_update
-from xpnn.engine.trace import Exchange, Node, Trace, UnknownOperationError
+from xpnn.engine.plan import Call, owned_copy, plan_trace, recorded_update
+from xpnn.engine.trace import (
+    Exchange,
+    Node,
+    Trace,
+    UnknownOperationError,
+    exchange_into,
+    live,
+    note_exchange,
+)
 from xpnn.engine.trees import leaves
 
-OWN = 2**25
-"""Multiplications in a product up to which it is a kernel of our own, so that it may join a graph
-though cuBLAS may not. A guess, as `SMALL` is: nobody has measured it on a GPU yet."""
-
-SMALL = 2**20
-"""The same where cuBLAS may join: starting it is worth more multiplications than these."""
+EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
+"""Relative distance of the numbers of a dtype, from the coarsest one on."""
 
 
-@dataclass
-class Product:
-    """A matrix product that a library does."""
+def read_halves(trace: Trace) -> Trace:
+    """Let what computes in float32 read 16-bit floats themselves, so that nobody widens them first.
 
-    operands: list[Any]  # ``out = a @ b``: a, b, out
-    says: str
-
-
-@dataclass
-class AllReduce:
-    """Where other processes take part, which no graph can record."""
-
-    exchange: Exchange
-    operands: list[Any]  # ``out = exchange(vector)``: vector, out
-    says: str = "all-reduce with the other processes"
-
-
-Work = Kernel | Product | AllReduce
-
-
-class CudaPlanner(Planner):
-    """Makes the kernels, one group of operations after the other.
-
-    `no_graph` says why a graph cannot record a library's product; asked only where it matters.
+    The trace's nodes are changed.
     """
-
-    def __init__(
-        self, trace: Trace, arrays: list[Any], donated: dict[int, int], no_graph: Callable[[], str]
-    ) -> None:
-        super().__init__(trace, arrays, donated)
-        self.work: list[Work] = []
-        largest = max((self._size(n) for n in trace.nodes if n.op == "matmul"), default=0)
-        small = min(SMALL, OWN)
-        self.no_graph = no_graph() if largest > small else ""
-        self.own = OWN if self.no_graph and largest <= OWN else small
-
-    @staticmethod
-    def _size(node: Node) -> int:
-        return int(node.value.size * node.inputs[0].shape[1])
-
-    def make(self) -> list[Any]:
-        """Make kernels and products."""
-        for one in group(self.trace.operations()):
-            if domain_of(one[0]) is None:
-                self._one(one[0])
-            else:
-                self._fused(one)
-        return self.work
-
-    def _fused(self, nodes: list[Node]) -> None:
-        """Do several operations in one kernel."""
-        stored = self._read_outside(nodes) & set(map(id, nodes))
-        if by_rows(nodes):
-            stored |= crossing(nodes)
-        with self._at_once(nodes):
-            self._store(nodes, stored)
-            write = rows if by_rows(nodes) else entries
-            self.work.append(write(nodes, stored, self._place))
-
-    def _place(self, node: Node) -> Any:
-        return self.array[id(node)]
-
-    def _emit(self, function: Any, arguments: tuple[Any, ...], node: Node, name: str = "") -> None:
-        if function is not host.copyto:
-            raise UnknownOperationError(node.op)
-        self.copy(arguments[1], arguments[0], name)
-
-    def copy(self, source: Any, target: Any, text: str) -> None:
-        """Add a copy."""
-        self.work.append(copy(source, target))
-
-    def _compute(self, node: Node) -> None:
-        out = self._output(node)
-        operands = [self.array[id(i)] for i in node.parents()]
-        if node.op in REDUCTIONS and is_long(node):
-            raw, parts = self.pool.take((PARTS,), node.value.dtype)
-            self.work += in_two(node, self._place, parts)
-            self.pool.give_back(raw)
-        elif node.op in REDUCTIONS:
-            self.work.append(reduction(node, self._place))
-        elif node.op == "across":
-            self.work.append(AllReduce(node.attributes["exchange"], [*operands, out]))
-        elif node.op == "matmul":
-            a, b = operands
-            check_dtypes(a, b, out)
-            if self._size(node) <= self.own or gemm(a, b, out) is None:
-                self.work.append(product(a, b, out))
-            else:
-                says = f"matmul {a.shape[0]} x {a.shape[1]} x {b.shape[1]} by cuBLAS"
-                self.work.append(Product([a, b, out], says))
+    for node in trace.nodes:
+        narrow = tuple(_narrow(i) if isinstance(i, Node) else i for i in node.inputs)
+        if node.op == "matmul":
+            fits = len({i.value.dtype for i in narrow}) == 1
         else:
-            raise UnknownOperationError(node.op)
+            fits = node.op in REDUCTIONS or (
+                node.is_elementwise and common_dtype(node) == node.value.dtype
+            )
+        if fits and len(node.shape) <= 2:
+            node.inputs = narrow
+    return live(trace.inputs, trace.nodes, trace.outputs)
 
 
-@dataclass
+def _narrow(node: Node) -> Node:
+    """Return the 16-bit floats that a node is the float32 of; else the node itself."""
+    source = node.inputs[0] if node.op == "astype" else node
+    halves = str(source.value.dtype) in ("float16", "bfloat16")
+    return source if halves and str(node.value.dtype) == "float32" else node
+
+
+@dataclass(eq=False)
+class ByLibrary:
+    """A matrix product, or where other processes take part: ``out = exchange(vector)``."""
+
+    operands: list[Any]  # out, the result, is the last one
+    says: str
+    exchange: Exchange | None = None
+
+
+Work = Kernel | ByLibrary
+
+
+def written(call: Call, place: Callable[[Node], Any]) -> Sequence[Work]:
+    """Write a call as kernels, but for what libraries do."""
+    if call.function is None:
+        return [entries(call.nodes, call.stored, place)]
+    if call.function is exchange_into:
+        exchange, *operands = call.arguments
+        return [ByLibrary(operands, "all-reduce with the other processes", exchange)]
+    if call.function is host.matmul:
+        a, b, out = call.arguments
+        if gemm(a, b, out) is None:
+            raise UnknownOperationError(f"matmul of {a.dtype} and {b.dtype}, as they lie")
+        says = f"matmul {a.shape[0]} x {a.shape[1]} x {b.shape[1]} by cuBLAS"
+        return [ByLibrary([a, b, out], says)]
+    if call.function is host.copyto and len(call.arguments) == 2:
+        return [copy(call.arguments[1], call.arguments[0])]
+    if call.function in REDUCTIONS.values():
+        source, axis, _, out, _ = call.arguments
+        return reductions(call.text, source, axis, out)
+    raise UnknownOperationError(call.text)
+
+
+@dataclass(eq=False)
 class Segment:
-    """Launches that follow one another, or an all-reduce with other processes."""
+    """Launches that follow one another."""
 
     calls: list[Callable[[], None]]  # what starts them
-    all_reduces: bool = False
+    recordable: bool = True  # whether a CUDA graph can hold them
 
     def start(self) -> None:
-        """Start everything, in order."""
+        """Start them in order."""
         for call in self.calls:
             call()
 
 
-def in_turn(segments: Sequence[Segment], times: int = 1) -> Callable[[], None]:
-    """Make what starts segments one after the other, so many times."""
-
-    def start() -> None:
-        for _ in range(times):
-            for one in segments:
-                one.start()
-
-    return start
-
-
-@dataclass
 class CudaPlan:
-    """Kernels and products of one function for one set of shapes.
+    """Kernels and products of a pure function for one set of shapes.
 
-    Its arrays are the host's, which stand for those of the device.
+    `arguments` are NumPy arrays in nested tuples that stand for the device's, in C order;
+    `no_graph` says why a graph cannot record a library's product, and is empty where it can. For
+    the rest, and what is raised, see `xpnn.engine.plan.make_plan`.
     """
 
-    trace: Trace
-    work: list[Work]  # in order
-    inputs: list[Any]
-    outputs: list[Any]
-    buffers: list[Any]  # all other memory
-    no_graph: str = ""  # why a graph cannot record a step; empty where it can
-
-    @property
-    def products(self) -> bool:
-        """Whether a library's product is among the work."""
-        return any(isinstance(one, Product) for one in self.work)
-
-    @property
-    def all_reduces(self) -> bool:
-        """Whether other processes take part."""
-        return any(isinstance(one, AllReduce) for one in self.work)
-
-    @property
-    def bytes(self) -> int:
-        """Memory beside the inputs."""
-        return sum(int(raw.nbytes) for raw in self.buffers)
+    def __init__(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], labels: list[str],
+        donated: dict[int, int], free: Sequence[Any] = (), no_graph: str = "",
+    ) -> None:  # fmt: skip
+        trace = read_halves(recorded_update(function, arguments, labels, donated))
+        for node in trace.nodes:
+            if str(node.value.dtype) not in TYPES:
+                raise UnknownOperationError(f"kernels with {node.value.dtype}")
+            if node.op == "constant":
+                node.value = owned_copy(node.value)
+        self.plan = plan_trace(trace, leaves(arguments), donated, domain, free, joins=False)
+        self.work: list[Work] = []
+        self.parts: list[Any] = []  # of long sums: memory beside the plan's
+        for call in self.plan.calls:
+            works = written(call, lambda node: self.plan.place[id(node)])
+            self.work += works
+            self.parts += [one.operands[-1] for one in works[:-1]]  # parts of a long sum
+        # What is checked can be no closer than the coarsest dtype of products and results.
+        operands = [i for n in trace.nodes if n.op == "matmul" for i in n.inputs]
+        names = {str(n.value.dtype) for n in (*operands, *trace.outputs)}
+        self.dtype = next((name for name in EPS if name in names), "float64")
+        products = any(one.exchange is None for one in self.work if isinstance(one, ByLibrary))
+        self.no_graph = no_graph if products else ""
 
     def bind(
-        self, cuda: Any, devices: Sequence[Any], before: Sequence[Kernel], after: Sequence[Kernel]
+        self, cuda: Any, places: list[tuple[Any, Any]], around: tuple[Kernel, Kernel]
     ) -> list[Segment]:
         """Give everything its place on a device, and compile the kernels.
 
-        `devices` are the inputs there; `before` and `after` are kernels to start with it, whose
-        arrays are the device's.
+        `places` are pairs of memory here and on the device, but for constants; `around` are the
+        kernels before and after, whose arrays are the device's.
         """
-        places = list(zip(self.inputs, devices, strict=True))
-        for node in self.trace.nodes:
+        for node in self.plan.trace.nodes:
             if node.op == "constant":
                 place = cuda.empty(node.value.shape, node.value.dtype)
                 cuda.put(node.value, place)
-                places.append((node.value, place))
-        places += [(raw, cuda.empty(raw.shape, raw.dtype)) for raw in self.buffers]
+                places = [*places, (node.value, place)]
+
         ranges = [(old.ctypes.data, max(old.nbytes, 1), place) for old, place in places]
 
         def move(array: Any) -> Any:
@@ -212,82 +165,58 @@ class CudaPlan:
                     return cuda.view(place, offset, array.shape, array.dtype, array.strides)
             raise AssertionError("a plan's array is nobody's memory")
 
-        work = [*((one, False) for one in before), *((one, True) for one in self.work)]
-        work += [(one, False) for one in after]
-        names = kernel_names([one for one, _ in work if isinstance(one, Kernel)])
-        launch = cuda.compile(source(names))
-        segments = [Segment([])]
-        for one, planned in work:
-            arrays = [move(a) if planned else a for a in one.operands]
-            if isinstance(one, AllReduce):
-                exchanged = _all_reduce(cuda, one.exchange, *arrays)
-                segments += [Segment([exchanged], all_reduces=True), Segment([])]
-            elif isinstance(one, Kernel):
-                call = launch((names[one.text], one.blocks, one.threads, arrays))
-                segments[-1].calls.append(call)
+        text, names = source([around[0], *self.work, around[1]])
+        launch, segments = cuda.compile(text), [Segment([])]
+        for one in (around[0], *self.work, around[1]):
+            arrays = one.operands if one in around else [move(a) for a in one.operands]
+            recordable = True
+            if isinstance(one, Kernel):
+                start = launch(names[one.text], one.blocks, one.threads, arrays)
+            elif one.exchange is not None:
+                start, recordable = _all_reduce(cuda, one.exchange, *arrays), False
             else:
-                segments[-1].calls.append(cuda.product(*arrays))
-        return [one for one in segments if one.calls]
+                start, recordable = cuda.blas.bind(*arrays), not self.no_graph
+            if recordable != segments[-1].recordable:
+                segments.append(Segment([], recordable))
+            segments[-1].calls.append(start)
+        return segments
 
     def describe(self) -> str:
-        """List inputs, kernels, products, memory, and the kernels' source."""
-        names = kernel_names([one for one in self.work if isinstance(one, Kernel)])
+        """List inputs, work, memory, and the kernels' source."""
+        text, names = source(self.work)
         lines = ["inputs"]
-        for node, array in zip(self.trace.inputs, self.inputs, strict=True):
-            lines.append(f"  {node.label:<12} {array.dtype}{list(array.shape)}")
+        for node in self.plan.trace.inputs:
+            lines.append(f"  {node.label:<12} {node.value.dtype}{list(node.shape)}")
         lines.append(f"work ({len(self.work)})")
         for one in self.work:
             name, results = "", one.operands[-1:]
             if isinstance(one, Kernel):
-                name, results = f"{names[one.text]} <<<{one.blocks}, {one.threads}>>> ", one.results
+                results = one.results
+                name = f"{names[one.text]} <<<{one.blocks}, {one.threads}>>> "
             shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in results)
             lines.append(f"  {name}{one.says}  -> {shapes}")
-        way = "one CUDA graph a step, or for several at once"
-        if self.all_reduces:
-            way = "a CUDA graph before and one after the all-reduce"
-        if self.no_graph:
-            way = f"one launch after the other: {self.no_graph}"
-        lines.append(f"{len(self.buffers)} buffers, {self.bytes} B; {way}")
-        return "\n".join([*lines, "", source(names)])
+        apart = [f"products, {self.no_graph}"] if self.no_graph else []
+        if any(isinstance(one, ByLibrary) and one.exchange for one in self.work):
+            apart.append("the all-reduce")
+        way = f"CUDA graphs between {' and '.join(apart)}" if apart else "one CUDA graph a step"
+        size = self.plan.bytes + sum(part.nbytes for part in self.parts)
+        lines.append(f"{self.plan.buffers + len(self.parts)} buffers, {size} B; {way}")
+        return "\n".join([*lines, "", text])
 
 
 def _all_reduce(cuda: Any, exchange: Exchange, vector: Any, out: Any) -> Callable[[], None]:
     """Make what hands a vector to other processes, and puts what comes back to its place."""
-    return lambda: cuda.copy(exchange(vector), out)
+
+    def meet() -> None:
+        cuda.copy(exchange(vector), out)
+        note_exchange(vector, out)
+
+    return meet
 
 
-def kernel_names(kernels: Sequence[Kernel]) -> dict[str, str]:
-    """Give each source a name; kernels of the same source share it."""
-    names: dict[str, str] = {}
-    for kernel in kernels:
-        names.setdefault(kernel.text, f"k{len(names)}")
-    return names
-
-
-def source(names: dict[str, str]) -> str:
-    """Write a whole source of named kernels."""
-    kernels = "".join(f'extern "C" __global__ void {name}{text}\n' for text, name in names.items())
-    return HEAD + (HALVES if "Float16" in kernels else "") + kernels
-
-
-def make_cuda_plan(
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    labels: list[str],
-    donated: dict[int, int],
-    hidden: Sequence[int] = (),
-    no_graph: Callable[[], str] = lambda: "no library is there",
-) -> CudaPlan:
-    """Trace a pure function and plan it for a GPU.
-
-    `arguments` are NumPy arrays in nested tuples that stand for the device's, in C order;
-    `no_graph` says why a graph cannot record a library's product. For the rest, and what is
-    raised, see `xpnn.engine.plan.make_plan`.
-    """
-    trace = read_halves(recorded_update(function, arguments, labels, donated, hidden))
-    planner = CudaPlanner(trace, leaves(arguments), donated, no_graph)
-    planner.make()
-    outputs = copy_into_place(planner, donated, {})
-    plan = CudaPlan(trace, planner.work, leaves(arguments), outputs, planner.pool.made)
-    plan.no_graph = planner.no_graph if plan.products else ""
-    return plan
+def source(work: Sequence[Work]) -> tuple[str, dict[str, str]]:
+    """Write all kernels as one source, and give each a name; those of the same text share it."""
+    texts = dict.fromkeys(one.text for one in work if isinstance(one, Kernel))
+    names = {text: f"k{number}" for number, text in enumerate(texts)}
+    kernels = (f'extern "C" __global__ void {name}{text}\n' for text, name in names.items())
+    return HEAD + "".join(kernels), names

@@ -12,61 +12,157 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnn.backends import host
-from xpnn.engine.cuda.groups import TYPES, WIDE, along_rows, domain_of
 from xpnn.engine.operations import OPERATORS, axes_of
 from xpnn.engine.trace import Node, UnknownOperationError
 
-THREADS = 256  # in a block that goes through entries
-LONG = 2**16  # entries up to which one block reduces all
-PARTS = 264  # blocks of a longer one: two for each multiprocessor of a large GPU; a guess
-LINES = 8  # rows that a block works on side by side, 32 columns each
-TILE = 32  # rows and columns of a product that a block computes
-EACH = TILE // LINES  # rows of a tile that a thread computes
+THREADS = 256  # in a block, at most: a GPU's multiprocessor holds several of them
+WARP = 32  # threads that read memory together
 
-HEAD = """\
+TYPES = {
+    "float16": "Float16", "bfloat16": "BFloat16", "float32": "float", "float64": "double",
+    "bool": "bool", "int8": "Int8", "int16": "short", "int32": "int", "int64": "Int64",
+    "uint8": "UInt8", "uint16": "UInt16", "uint32": "unsigned", "uint64": "UInt64",
+}  # fmt: skip
+"""C++'s names of the dtypes that kernels know; one word each, as casts are written `Name(a)`."""
+
+WIDE = TYPES | {"float16": "float", "bfloat16": "float"}
+"""What they are computed in."""
+
+PTX = """\
+__device__ unsigned short to_float16(float a) {
+  unsigned short bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(a));
+  return bits;
+}
+__device__ float from_float16(unsigned short bits) {
+  float a;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(a) : "h"(bits));
+  return a;
+}
+"""
+"""The GPU's own conversions."""
+
+# The two classes of 16-bit floats become floats when they are read, and are rounded to nearest,
+# ties to even. They do without CUDA's headers, which NVRTC does not bring along.
+HEAD = (
+    """\
 using Int8 = signed char;
 using Int64 = long long;
 using UInt8 = unsigned char;
 using UInt16 = unsigned short;
 using UInt64 = unsigned long long;
+"""
+    + PTX
+    + """\
+struct Float16 {
+  unsigned short bits;
+  template <typename T> __device__ explicit Float16(T a) : bits(to_float16(float(a))) {}
+  __device__ operator float() const { return from_float16(bits); }
+};
+struct BFloat16 {
+  unsigned short bits;
+  template <typename T> __device__ explicit BFloat16(T a) {
+    const unsigned all = __float_as_uint(float(a)), size = all & 0x7fffffff;
+    bits = size > 0x7f800000 ? 0x7fc0 : (all + 0x7fff + (all >> 16 & 1)) >> 16;
+  }
+  __device__ operator float() const { return __uint_as_float(unsigned(bits) << 16); }
+};
 template <typename T> __device__ T larger(T a, T b) { return (a < b || b != b) ? b : a; }
 template <typename T> __device__ T smaller(T a, T b) { return (a > b || b != b) ? b : a; }
-template <typename T> __device__ T sign_of(T a) { return a > 0 ? T(1) : (a < 0 ? T(-1) : a); }
-struct Sum { template <typename T> __device__ T operator()(T a, T b) { return a + b; } };
-struct Max { template <typename T> __device__ T operator()(T a, T b) { return larger(a, b); } };
-struct Min { template <typename T> __device__ T operator()(T a, T b) { return smaller(a, b); } };
-// Join what the threads of a block have, always in the same order; each gets the result.
-template <typename Join, typename T> __device__ T together(T* shared, T value) {
-  __syncthreads();
-  shared[threadIdx.x] = value;
-  __syncthreads();
-  for (int half = blockDim.x / 2; half > 0; half /= 2) {
-    if (threadIdx.x < half)
-      shared[threadIdx.x] = Join()(shared[threadIdx.x], shared[threadIdx.x + half]);
-    __syncthreads();
+template <typename T> __device__ T added(T a, T b) { return a + b; }
+template <typename T> __device__ T inverted(T a) { return a ^ T(-1); }
+template <typename T> __device__ T sign_of(T a) {
+  return a > 0 ? T(1) : a < 0 ? T(-1) : a == 0 ? T(0) : a;
+}
+template <typename T> __device__ T power(T a, T b) {
+  if constexpr (T(0.5) != 0) return pow(a, b);
+  T result = 1;
+  for (; b > 0; b = Int64(b) / 2, a *= a)
+    if (Int64(b) % 2) result *= a;
+  return result;
+}
+// Quotients and remainders as NumPy has them: a remainder has the divisor's sign, and dividing
+// an integer by 0 gives 0.
+template <typename T> __device__ T modulo(T a, T b) {
+  if constexpr (T(0.5) != 0) {
+    const T rest = fmod(a, b);
+    if (b == 0) return rest;
+    if (rest == 0) return copysign(T(0), b);
+    return (rest < 0) != (b < 0) ? rest + b : rest;
+  } else {
+    if (b == 0 || (T(-1) < T(0) && b == T(-1))) return 0;
+    const T rest = a % b;
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
   }
-  return shared[0];
+}
+template <typename T> __device__ T quotient(T a, T b) {
+  if constexpr (T(0.5) != 0) {
+    if (b == 0) return a / b;
+    const T rest = fmod(a, b);
+    T whole = (a - rest) / b;
+    if (rest != 0 && (rest < 0) != (b < 0)) whole -= 1;
+    if (whole == 0) return copysign(T(0), a / b);
+    const T below = floor(whole);
+    return whole - below > T(0.5) ? below + 1 : below;
+  } else {
+    if (b == 0) return 0;
+    if (T(-1) < T(0) && b == T(-1)) return T(0 - UInt64(a));
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+  }
+}
+template <typename T> __device__ T log_of_sum(T a, T b) {
+  if (a == b) return a + T(0.693147180559945309417232121458);
+  const T difference = a - b;
+  if (difference > 0) return a + log1p(exp(-difference));
+  return difference <= 0 ? b + log1p(exp(difference)) : difference;
+}
+template <typename T> __device__ T shifted(T a, T b, bool left) {
+  const bool within = UInt64(b) < 8 * sizeof(T);
+  if (left) return within ? T(UInt64(a) << b) : T(0);
+  return within ? T(a >> b) : a < 0 ? T(-1) : T(0);
 }
 """
+)
 
-# Operands are cast to the dtype that NumPy would compute in.
+# Of operands that have the dtype NumPy would compute in.
 EXPRESSIONS: dict[str, str] = OPERATORS | {
     "abs": "({0} < 0 ? -{0} : {0} + 0)",
+    "bitwise_and": "{0} & {1}",
+    "bitwise_invert": "inverted({0})",
+    "bitwise_left_shift": "shifted({0}, {1}, true)",
+    "bitwise_or": "{0} | {1}",
+    "bitwise_right_shift": "shifted({0}, {1}, false)",
+    "bitwise_xor": "{0} ^ {1}",
+    "floor_divide": "quotient({0}, {1})",
+    "isfinite": "{0} - {0} == 0",
+    "isinf": "{0} == {0} && {0} - {0} != 0",
+    "isnan": "{0} != {0}",
+    "logaddexp": "log_of_sum({0}, {1})",
     "logical_and": "{0} && {1}",
     "logical_not": "!{0}",
     "logical_or": "{0} || {1}",
+    "logical_xor": "!{0} != !{1}",
     "maximum": "larger({0}, {1})",
     "minimum": "smaller({0}, {1})",
-    "pow": "pow({0}, {1})",
+    "positive": "{0}",
+    "pow": "power({0}, {1})",
+    "reciprocal": "1 / {0}",
+    "remainder": "modulo({0}, {1})",
     "sign": "sign_of({0})",
+    "signbit": "copysign(1.0, double({0})) < 0",
 }
-for _name in ("erf", "exp", "expm1", "log", "log1p", "sqrt", "tanh"):
+for _name in (
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "expm1",
+    "floor", "log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+):  # fmt: skip
     EXPRESSIONS[_name] = f"{_name}({{0}})"
-_COMPARISONS = {"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"}
-JOIN = {"sum": "Sum", "max": "Max", "min": "Min"}
+for _name in ("atan2", "copysign", "hypot", "nextafter"):
+    EXPRESSIONS[_name] = f"{_name}({{0}}, {{1}})"
+
+JOIN = {"sum": "added", "max": "larger", "min": "smaller"}
 
 
-@dataclass
+@dataclass(eq=False)
 class Kernel:
     """A kernel and what it is started with."""
 
@@ -78,45 +174,54 @@ class Kernel:
     says: str  # what it does, for people
 
 
+def domain(node: Node) -> tuple[int, ...] | None:
+    """Shape that the kernel of an elementwise operation goes through; None for no such kernel."""
+    if not node.is_elementwise or len(node.shape) > 2 or not node.value.size:
+        return None
+    return node.shape if node.value.size > 1 else ()
+
+
 def number(value: Any, dtype: Any) -> str:
     """Write a number exactly, as the dtype has it; 16-bit floats as a float."""
     name = str(dtype)
     if name == "bool":
         return "true" if value else "false"
     if "float" not in name:
+        limits = host.iinfo(dtype)
+        if not limits.min <= value <= limits.max:
+            raise UnknownOperationError(f"{value} beside {name}")
         return f"{TYPES[name]}({int(value)})"
-    name = WIDE[name]
     exact = float(host.asarray(value, dtype))
-    if math.isnan(exact):
-        return f"{name}(0.0 * (1e300 * 1e300))"
-    if math.isinf(exact):
-        return f"{name}({'-' if exact < 0 else ''}(1e300 * 1e300))"
-    return f"{name}({exact.hex()})"
+    text = exact.hex()
+    if not math.isfinite(exact):  # C++ has no word for these without headers
+        text = f"{'0.0 * ' if math.isnan(exact) else '-' if exact < 0 else ''}(1e300 * 1e300)"
+    return f"{WIDE[name]}({text})"
 
 
 def common_dtype(node: Node) -> Any:
-    """Dtype that an operation computes in: comparisons have another one than their result."""
-    if node.op not in _COMPARISONS:
+    """Dtype that an operation computes in: its result's, or its operands' where that is a bool."""
+    if node.value.dtype != host.bool or node.op == "where":
         return node.value.dtype
     others = [host.ones((), i.value.dtype) if isinstance(i, Node) else i for i in node.inputs]
     return host.result_type(*others)
 
 
 class Writer:
-    """Collects a kernel's arguments, and writes how its entries are read and written.
+    """Collects a kernel's arguments, and writes how entries are read, computed and written.
 
-    The kernel goes through a shape of two axes at most, `domain`; `place` tells the array of a
-    node.
+    The kernel goes through a shape of two axes at most, `domain`; `place` tells a node's array.
     """
 
     def __init__(
         self, domain: tuple[int, ...], place: Callable[[Node], Any] = lambda node: node
     ) -> None:
+        if len(domain) > 2:
+            raise UnknownOperationError(f"a kernel of {len(domain)} axes")
         self.domain, self.place = domain, place
         self.operands: list[Any] = []
         self.results: list[Any] = []
         self.names: dict[tuple[int, str], str] = {}
-        self.loads: dict[str, str] = {}
+        self.reach = math.prod(domain)  # the largest index
 
     def name(self, array: Any, written: bool = False) -> str:
         """Name an argument; views that begin at the same place share one."""
@@ -126,63 +231,73 @@ class Writer:
             self.operands.append(array)
         if written:
             self.results.append(array)
+        far = sum((n - 1) * abs(s) for n, s in zip(array.shape, array.strides, strict=True))
+        self.reach = max(self.reach, far // array.itemsize)
         return self.names[key]
 
     def entry(self, array: Any, written: bool = False) -> str:
         """Write the entry of an array, broadcast to the domain, at ``i``, ``j``."""
         missing = len(self.domain) - array.ndim
-        terms = []
-        for axis, (length, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
-            if length > 1:
-                letter, step = "ij"[axis + missing], stride // array.itemsize
-                terms.append(letter if step == 1 else f"{letter} * {step}")
+        terms = [
+            f"{'ij'[axis + missing]} * {stride // array.itemsize}"
+            for axis, (length, stride) in enumerate(zip(array.shape, array.strides, strict=True))
+            if length > 1
+        ]
         return f"{self.name(array, written)}[{' + '.join(terms) or '0'}]"
 
     def cast(self, text: str, of: Any, to: Any) -> str:
         """Convert where the dtypes differ."""
         return text if of == to else f"{TYPES[str(to)]}({text})"
 
-    def load(self, node: Node) -> str:
-        """Read an operand from outside; a number is read once, before any loop."""
-        array = self.place(node)
-        if node.shape == () and self.domain != ():
-            name = self.name(array)
-            self.loads[name] = f"  const {TYPES[str(array.dtype)]} n{name} = {name}[0];"
-            return f"n{name}"
-        return self.entry(array)
-
     def wide(self, text: str, of: Any, to: Any) -> str:
         """Convert for computing: 16-bit floats, once rounded to them, become floats."""
         text = self.cast(text, of, to)
         return text if TYPES[str(to)] == WIDE[str(to)] else f"{WIDE[str(to)]}({text})"
 
-    def operation(self, node: Node, inside: Callable[[Node], str | None]) -> str:
-        """Write an elementwise operation; `inside` names what is at hand."""
-        if node.op == "astype":
-            source = node.inputs[0]
-            text = inside(source) or self.load(source)
-            return self.cast(text, source.value.dtype, node.value.dtype)
-        text, kind = self._wide_operation(node, inside), str(node.value.dtype)
-        return text if TYPES[kind] == WIDE[kind] else f"{TYPES[kind]}({text})"
-
-    def _wide_operation(self, node: Node, inside: Callable[[Node], str | None]) -> str:
-        common = common_dtype(node)
-        operands = []
+    def operation(self, node: Node, inside: dict[int, str]) -> str:
+        """Write an elementwise operation; `inside` names what is at hand, by `id`."""
+        common, operands = common_dtype(node), []
         for position, operand in enumerate(node.inputs):
             if not isinstance(operand, Node):
                 operands.append(number(operand, common))
                 continue
-            text = inside(operand) or self.load(operand)
+            text = inside.get(id(operand)) or self.entry(self.place(operand))
+            if node.op == "astype":
+                return self.cast(text, operand.value.dtype, node.value.dtype)
             if not (node.op == "where" and position == 0):
                 text = self.wide(text, operand.value.dtype, common)
             operands.append(text)
+        kind = str(node.value.dtype)
+        narrow = TYPES[kind] != WIDE[kind]
         if node.op == "where":
-            return f"{operands[0]} ? {operands[1]} : {operands[2]}"
-        return EXPRESSIONS[node.op].format(*operands)
+            text = f"{operands[0]} ? {operands[1]} : {operands[2]}"
+        elif node.op in ("ceil", "floor", "trunc") and "float" not in kind:
+            text = operands[0]
+        elif node.op not in EXPRESSIONS or (node.op == "nextafter" and narrow):
+            raise UnknownOperationError(f"{node.op} of {kind}")
+        else:
+            # As NumPy does: it rounds once, which `pow` does not promise.
+            squared = node.op == "pow" and node.inputs[1] == 2
+            text = EXPRESSIONS["square" if squared else node.op].format(*operands)
+        return f"{TYPES[kind]}({text})" if narrow else text
+
+    def entrywise(self, lines: list[str], says: str) -> Kernel:
+        """Put a kernel together in which each thread works on an entry of the domain."""
+        count = math.prod(self.domain)
+        threads = min(THREADS, _power(count))
+        body = [
+            "  const Index n = blockIdx.x * Index(blockDim.x) + threadIdx.x;",
+            f"  if (n < {count}) {{",
+            f"    {_place_in(self.domain)}",
+            *lines,
+            "  }",
+        ]
+        return self.kernel(body, -(-count // threads), threads, says)
 
     def kernel(self, body: list[str], blocks: int, threads: int, says: str) -> Kernel:
-        """Put the kernel together."""
-        text = _function(self.operands, [*self.loads.values(), *body])
+        """Put a kernel together; indices have 32 bits where those reach all entries."""
+        index = f"  using Index = {'int' if self.reach < 2**30 else 'Int64'};"
+        text = _function(self.operands, [index, *body])
         return Kernel(text, self.operands, self.results, blocks, threads, says)
 
 
@@ -191,149 +306,11 @@ def _function(operands: Sequence[Any], body: Sequence[str]) -> str:
     return "\n".join([f"({arguments}) {{", *body, "}"])
 
 
-def _loop(shape: tuple[int, ...], lines: list[str]) -> list[str]:
-    """Write a loop over all entries of a shape, ``i, j``, that all threads share."""
-    count = math.prod(shape)
-    letters = ["    const Index i = n;"] if shape else []
-    if len(shape) == 2:
-        letters = [f"    const Index i = n / {shape[1]}, j = n % {shape[1]};"]
-    return [
-        f"  using Index = {'int' if count < 2**30 else 'Int64'};",
-        "  for (Index n = blockIdx.x * Index(blockDim.x) + threadIdx.x; "
-        f"n < {count}; n += Index(gridDim.x) * blockDim.x) {{",
-        *letters,
-        *lines,
-        "  }",
-    ]
-
-
-def _entrywise(writer: Writer, lines: list[str], says: str) -> Kernel:
-    """Put a kernel together in which each thread works on an entry of the domain, or on some."""
-    count = math.prod(writer.domain)
-    threads = min(THREADS, _power(count))
-    blocks = max(min(-(-count // threads), 65_535), 1)
-    return writer.kernel(_loop(writer.domain, lines), blocks, threads, says)
-
-
-def entries(group: list[Node], stored: set[int], place: Callable[[Node], Any]) -> Kernel:
-    """Write a kernel of elementwise operations: one thread for each entry."""
-    writer = Writer(domain_of(group[0]) or (), place)
-    members = {id(n): f"t{i}" for i, n in enumerate(group)}
-    lines = []
-    for node in group:
-        value, kind = members[id(node)], TYPES[str(node.value.dtype)]
-        text = writer.operation(node, lambda n: members.get(id(n)))
-        lines.append(f"    const {kind} {value} = {text};")
-        if id(node) in stored:
-            lines.append(f"    {writer.entry(place(node), True)} = {value};")
-    return _entrywise(writer, lines, _says(group))
-
-
-def rows(group: list[Node], stored: set[int], place: Callable[[Node], Any]) -> Kernel:
-    """Write a kernel with sums or maxima along rows: one block for each row."""
-    domain = domain_of(group[0]) or (1, 1)
-    height, width = domain
-    writer, members = Writer(domain, place), {id(n): i for i, n in enumerate(group)}
-    threads = min(THREADS, max(_power(width), 32))
-    body = [
-        f"  __shared__ double memory[{threads}];",
-        f"  for (int i = blockIdx.x; i < {height}; i += gridDim.x) {{",
-    ]
-    for segment in _segments(group, domain):
-        body += _segment(segment, writer, members, stored)
-    return writer.kernel([*body, "  }"], min(height, 65_535), threads, _says(group))
-
-
-def crossing(group: list[Node]) -> set[int]:
-    """`id` of the rows of numbers that a later loop over the row reads: they must be stored."""
-    domain = domain_of(group[0]) or ()
-    parts = _segments(group, domain)
-    part_of = {id(n): k for k, part in enumerate(parts) for n in part}
-    wide = {id(n) for n in group if not _once(n, domain)}
-    return {
-        id(p) for n in group for p in n.parents()
-        if id(p) in wide and part_of[id(p)] != part_of[id(n)]
-    }  # fmt: skip
-
-
-def _once(node: Node, domain: tuple[int, ...] | None) -> bool:
-    """Whether there is one result for a row, known to all its threads."""
-    return along_rows(node) or node.shape != domain
-
-
-def _in_loop(node: Node, domain: tuple[int, ...]) -> bool:
-    return along_rows(node) or node.shape == domain
-
-
-def _segments(nodes: list[Node], domain: tuple[int, ...]) -> list[list[Node]]:
-    """Cut into loops over a row, in which none needs a sum that it makes, and what is between."""
-    segments: list[list[Node]] = []
-    for node in nodes:
-        last = segments[-1] if segments else []
-        waits = any(p in last and along_rows(p) for p in node.parents())
-        if last and not waits and _in_loop(last[0], domain) == _in_loop(node, domain):
-            last.append(node)
-        else:
-            segments.append([node])
-    return segments
-
-
-def _segment(
-    segment: list[Node], writer: Writer, members: dict[int, int], stored: set[int]
-) -> list[str]:
-    """Write a loop over a row, or what is there once for the row."""
-    domain = writer.domain
-    loop = _in_loop(segment[0], domain)
-
-    def inside(node: Node) -> str | None:
-        known = id(node) in members and (_once(node, domain) or node in segment)
-        return f"t{members[id(node)]}" if known else None
-
-    before, lines, after = [], [], []
-    indent = "      " if loop else "    "
-    for node in segment:
-        value, kind = f"t{members[id(node)]}", TYPES[str(node.value.dtype)]
-        if along_rows(node):
-            source, join, kind = node.inputs[0], JOIN[node.op], WIDE[str(node.value.dtype)]
-            item = inside(source) or writer.entry(writer.place(source))
-            item = writer.wide(item, source.value.dtype, node.value.dtype)
-            before.append(f"    {kind} {value} = {neutral(node)};")
-            lines.append(f"{indent}{value} = {join}()({value}, {item});")
-            after.append(f"    {value} = together<{join}>(({kind}*)memory, {value});")
-        else:
-            lines.append(f"{indent}const {kind} {value} = {writer.operation(node, inside)};")
-        if id(node) in stored:
-            kept = f"{TYPES[str(node.value.dtype)]}({value})" if along_rows(node) else value
-            text = f"{writer.entry(writer.place(node), True)} = {kept};"
-            if _once(node, domain):
-                (after if loop else lines).append(f"    if (threadIdx.x == 0) {text}")
-            else:
-                lines.append(f"{indent}{text}")
-    if not loop:
-        return lines
-    head = f"    for (int j = threadIdx.x; j < {domain[1]}; j += blockDim.x) {{"
-    return [*before, head, *lines, "    }", *after]
-
-
-def neutral(node: Node) -> str:
-    """Write what a reduction begins with."""
-    kind = str(node.value.dtype)
-    if node.op == "sum":
-        if TYPES[kind] != WIDE[kind]:
-            raise UnknownOperationError(f"a sum in {kind}")
-        return number(0, node.value.dtype)
-    if "float" not in str(node.value.dtype):
-        raise UnknownOperationError(f"{node.op} of {node.value.dtype}")
-    return number(-math.inf if node.op == "max" else math.inf, node.value.dtype)
-
-
-def copy(source: Any, target: Any) -> Kernel:
-    """Copy an array, converting where dtypes differ."""
-    if source.ndim > 2:
-        raise UnknownOperationError(f"a copy of {source.ndim} axes")
-    writer = Writer(source.shape)
-    item = writer.cast(writer.entry(source), source.dtype, target.dtype)
-    return _entrywise(writer, [f"    {writer.entry(target, True)} = {item};"], "copy")
+def _place_in(shape: tuple[int, ...]) -> str:
+    """Write which entry of a shape the one with the number ``n`` is."""
+    if len(shape) < 2:
+        return "const Index i = n;"
+    return f"const Index i = n / {shape[1]}, j = n % {shape[1]};"
 
 
 def _power(count: int) -> int:
@@ -341,222 +318,131 @@ def _power(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 
 
-def _says(nodes: list[Node]) -> str:
-    return ", ".join(n.op for n in nodes)
+def entries(group: list[Node], stored: set[int], place: Callable[[Node], Any]) -> Kernel:
+    """Write a kernel of elementwise operations: one thread for each entry."""
+    writer, members = Writer(domain(group[0]) or (), place), dict[int, str]()
+    lines = []
+    for number, node in enumerate(group):
+        text, kind = writer.operation(node, members), TYPES[str(node.value.dtype)]
+        members[id(node)] = f"t{number}"
+        lines.append(f"    const {kind} t{number} = {text};")
+        if id(node) in stored:
+            lines.append(f"    {writer.entry(place(node), True)} = t{number};")
+    return writer.entrywise(lines, ", ".join(n.op for n in group))
 
 
-# Reductions that share no kernel; every order of additions is fixed
+def copy(source: Any, target: Any) -> Kernel:
+    """Copy an array, converting where dtypes differ."""
+    writer = Writer(target.shape)
+    item = writer.cast(writer.entry(source), source.dtype, target.dtype)
+    return writer.entrywise([f"    {writer.entry(target, True)} = {item};"], "copy")
 
 
-def reduction(node: Node, place: Callable[[Node], Any]) -> Kernel:
-    """Write a reduction that shares no kernel."""
-    source = node.inputs[0]
-    axes = axes_of(node.attributes["axis"], len(source.shape))
-    if len(axes) == len(source.shape):
-        return _over_all(node, place(source), place(node), 1)
-    if len(source.shape) != 2:
-        raise UnknownOperationError(f"{node.op} along an axis of {len(source.shape)}")
-    if axes == (0,):
-        return _over_rows(node, place)
-    # The result has one axis: seen as a column it is that of a reduction that keeps its place.
-    kept = Node(node.op, node.inputs, {"axis": 1, "keepdims": True}, node.value[:, None])
-    return rows([kept], {id(kept)}, lambda n: place(node)[:, None] if n is kept else place(n))
+def reductions(op: str, source: Any, axis: Any, out: Any) -> list[Kernel]:
+    """Write a sum or an extremum along an axis or all; every order of additions is fixed.
 
-
-def is_long(node: Node) -> bool:
-    """Whether a reduction over all entries is too long for one block."""
-    source = node.inputs[0]
-    return node.value.size == 1 and source.value.size > LONG
-
-
-def in_two(node: Node, place: Callable[[Node], Any], parts: Any) -> list[Kernel]:
-    """Write a long reduction: many blocks make a part each, and one block joins them.
-
-    `parts`, of shape (PARTS,) and the result's dtype, is the place for them.
+    Threads of a block that lie side by side in a warp read what lies side by side: the entries
+    of one sum, or, in a sum over rows, those of different columns. Each thread adds up as many
+    entries as a block has threads; of longer sums further blocks make parts, which are joined
+    like rows.
     """
-    first = _over_all(node, place(node.inputs[0]), parts, len(parts))
-    return [first, _over_all(node, parts, place(node), 1)]
+    axes = axes_of(axis, source.ndim)
+    along = axes[0] if len(axes) < source.ndim else None
+    count = source.size if along is None else source.shape[along]
+    columns = min(WARP, _power(out.size)) if along == 0 and source.ndim == 2 else 1
+    parts = -(-count // (THREADS * THREADS // columns))
+    if parts < 2:
+        return [_reduction(op, source, along, out, columns, 1)]
+    between = host.empty((parts, out.size), out.dtype)
+    first = _reduction(op, source, along, between, columns, parts)
+    return [first, *reductions(op, between, 0, out)]
 
 
-def _over_all(node: Node, source: Any, out: Any, blocks: int) -> Kernel:
-    """One result for each block: the order of additions is always the same."""
-    kind, join = WIDE[str(node.value.dtype)], JOIN[node.op]
-    if source.ndim > 2:
-        raise UnknownOperationError(f"a reduction of {source.ndim} axes")
-    writer = Writer(source.shape)
-    threads = 1024 if source.size > 4096 and blocks == 1 else THREADS
-    item = writer.wide(writer.entry(source), source.dtype, node.value.dtype)
-    name = writer.name(out, True)
+def _reduction(
+    op: str, source: Any, axis: int | None, out: Any, columns: int, parts: int
+) -> Kernel:
+    """Write a reduction, each block of which makes a part of the results for some columns."""
+    writer, results = Writer(source.shape), out.size // parts
+    count = source.size if axis is None else source.shape[axis]
+    chunk, tiles = -(-count // parts), -(-results // columns)
+    threads = min(THREADS, max(_power(chunk) * columns, WARP))
+    kind, stored = WIDE[str(out.dtype)], TYPES[str(out.dtype)]
+    item = writer.wide(writer.entry(source), source.dtype, out.dtype)
+    target = f"{writer.name(out, True)}[part * {results} + r] = {stored}(memory[column])"
+    where = f"const Index n = k; {_place_in(source.shape)}"
+    if axis is not None:
+        where = f"const Index i = {'kr'[axis]}, j = {'rk'[axis]};"
     body = [
-        f"  __shared__ double memory[{threads}];",
-        f"  {kind} total = {neutral(node)};",
-        *_loop(source.shape, [f"    total = {join}()(total, {item});"]),
-        f"  total = together<{join}>(({kind}*)memory, total);",
-        f"  if (threadIdx.x == 0) {name}[blockIdx.x] = {_rounded(node)};",
-    ]
-    return writer.kernel(body, blocks, threads, f"{node.op} of all")
-
-
-def _rounded(node: Node) -> str:
-    return f"{TYPES[str(node.value.dtype)]}(total)"
-
-
-def _over_rows(node: Node, place: Callable[[Node], Any]) -> Kernel:
-    """One result for each column: 32 columns a block, a few lines of rows side by side."""
-    source, kind, join = node.inputs[0], WIDE[str(node.value.dtype)], JOIN[node.op]
-    height, width = source.shape
-    writer = Writer(source.shape, place)
-    item = writer.wide(writer.entry(place(source)), source.value.dtype, node.value.dtype)
-    out = place(node).reshape(-1)
-    stride = out.strides[0] // out.itemsize
-    body = [
-        f"  __shared__ {kind} memory[{LINES}][33];",
-        "  const int column = threadIdx.x % 32, line = threadIdx.x / 32;",
-        "  const int j = blockIdx.x * 32 + column;",
-        f"  {kind} total = {neutral(node)};",
-        f"  if (j < {width})",
-        f"    for (int i = line; i < {height}; i += {LINES}) total = {join}()(total, {item});",
-        "  memory[line][column] = total;",
-        "  __syncthreads();",
-        f"  if (line == 0 && j < {width}) {{",
-        f"    for (int k = 1; k < {LINES}; k++) total = {join}()(total, memory[k][column]);",
-        f"    {writer.name(out, True)}[j * {stride}] = {_rounded(node)};",
-        "  }",
-    ]
-    return writer.kernel(body, -(-width // 32), 32 * LINES, f"{node.op} over rows")
-
-
-# Matrix products
-
-
-def product(a: Any, b: Any, out: Any) -> Kernel:
-    """Write ``out = a @ b`` for matrices that lie in memory in whatever order.
-
-    Such a product is for those too small to be worth a library's call, and for a CUDA graph
-    that a library's product cannot be part of.
-    """
-    check_dtypes(a, b, out)
-    for array in (a, b, out):
-        _check_reach(array)
-    (n, k), m, kind = a.shape, b.shape[1], WIDE[str(a.dtype)]
-    stored = TYPES[str(out.dtype)]
-    writer = Writer(out.shape)
-    across = -(-m // TILE)
-    left = _tile(writer, a, "left", "i0", "k0", (n, k), kind)
-    right = _tile(writer, b, "right", "k0", "j0", (k, m), kind)
-    writer_out = writer.entry(out, True)
-    body = [
-        f"  __shared__ {kind} left[{TILE}][{TILE + 1}], right[{TILE}][{TILE + 1}];",
-        f"  const int column = threadIdx.x % {TILE}, line = threadIdx.x / {TILE};",
-        f"  const int i0 = blockIdx.x / {across} * {TILE}, j0 = blockIdx.x % {across} * {TILE};",
-        f"  {kind} sums[{EACH}] = {{}};",
-        f"  for (int k0 = 0; k0 < {k}; k0 += {TILE}) {{",
-        f"    for (int q = line; q < {TILE}; q += {LINES}) {{",
-        f"      {left}",
-        f"      {right}",
+        f"  __shared__ {kind} memory[{threads}];",
+        f"  const int column = threadIdx.x % {columns}, line = threadIdx.x / {columns};",
+        f"  const Index part = blockIdx.x / {tiles};",
+        f"  const Index r = blockIdx.x % {tiles} * {columns} + column;",
+        f"  const Index last = smaller(Index({count}), (part + 1) * {chunk});",
+        f"  {kind} total = {_neutral(op, out.dtype)};",
+        f"  if (r < {results})",
+        f"    for (Index k = part * {chunk} + line; k < last; k += {threads // columns}) {{",
+        f"      {where}",
+        f"      total = {JOIN[op]}<{kind}>(total, {item});",
         "    }",
+        "  memory[threadIdx.x] = total;",
+        f"  for (int half = {threads // columns // 2}; half > 0; half /= 2) {{",
         "    __syncthreads();",
-        f"    for (int k = 0; k < {TILE}; k++)",
-        f"      for (int q = 0; q < {EACH}; q++)",
-        f"        sums[q] = fma(left[line + q * {LINES}][k], right[k][column], sums[q]);",
-        "    __syncthreads();",
+        "    if (line < half) {",
+        f"      {kind}& mine = memory[threadIdx.x];",
+        f"      mine = {JOIN[op]}<{kind}>(mine, memory[threadIdx.x + half * {columns}]);",
+        "    }",
         "  }",
-        f"  for (int q = 0; q < {EACH}; q++) {{",
-        f"    const int i = i0 + line + q * {LINES}, j = j0 + column;",
-        f"    if (i < {n} && j < {m}) {writer_out} = {stored}(sums[q]);",
-        "  }",
+        f"  if (line == 0 && r < {results}) {target};",
     ]
-    blocks = -(-n // TILE) * across
-    return writer.kernel(body, blocks, TILE * LINES, f"matmul {n} x {k} x {m}")
+    name = f"{op} over {'all' if axis is None else ('rows', 'columns')[axis]}"
+    return writer.kernel(body, parts * tiles, threads, name)
 
 
-def check_dtypes(a: Any, b: Any, out: Any) -> None:
-    """Refuse a product unless `a` and `b` are of one float dtype.
+def _neutral(op: str, dtype: Any) -> str:
+    """Write what a reduction begins with."""
+    kind = str(dtype)
+    if TYPES[kind] != WIDE[kind] if op == "sum" else "float" not in kind:
+        raise UnknownOperationError(f"{op} of {kind}")
+    return number(0 if op == "sum" else -math.inf if op == "max" else math.inf, dtype)
 
-    `out` is of the same, or float32 where that is one of 16 bits.
+
+# The kernels round a step. What differs from step to step, and from one call of the runner to the
+# next, they look up in a table on the GPU, so that all steps are the same launches. It holds the
+# number of the step, the number of its first row, that of all rows, and the addresses of the rows'
+# numbers in order, of the rates of all steps, and of the columns.
+
+
+def fetch(table: Any, rate: Any, columns: Sequence[tuple[Any, Any]]) -> Kernel:
+    """Write the kernel that brings a step's rate and rows to their places.
+
+    `columns` are pairs of data and the place, in C order, for a batch of it.
     """
-    kind, result = str(a.dtype), str(out.dtype)
-    halves = kind in ("float16", "bfloat16") and result == "float32"
-    if kind != str(b.dtype) or "float" not in kind or kind not in TYPES:
-        raise UnknownOperationError(f"matmul of {a.dtype} and {b.dtype}")
-    if result != kind and not halves:
-        raise UnknownOperationError(f"matmul of {a.dtype} in {out.dtype}")
-
-
-def _check_reach(array: Any) -> None:
-    """Refuse an array whose last entry a kernel's index cannot reach."""
-    pairs = zip(array.shape, array.strides, strict=True)
-    if sum((length - 1) * stride for length, stride in pairs) >= 2**31 * array.itemsize:
-        raise UnknownOperationError(f"a kernel's matmul of a matrix as large as {array.shape}")
-
-
-def _tile(
-    writer: Writer, array: Any, name: str, first: str, second: str, shape: tuple[int, int],
-    kind: str,
-) -> str:  # fmt: skip
-    """Write how a tile is fetched: threads side by side read numbers side by side."""
-    rows, columns = shape
-    down, along = (s // array.itemsize for s in array.strides)
-    i, j, place = f"{first} + q", f"{second} + column", f"{name}[q][column]"
-    if along != 1 and down == 1:
-        i, j, place = f"{first} + column", f"{second} + q", f"{name}[column][q]"
-    entry = f"{writer.name(array)}[({i}) * {down} + ({j}) * {along}]"
-    return f"{place} = {i} < {rows} && {j} < {columns} ? {kind}({entry}) : {kind}(0);"
-
-
-# The kernels round a step
-
-
-def fetch(
-    count: Any, order: Any, rates: Any, rate: Any, size: int,
-    columns: Sequence[tuple[Any, Any]], noise: Sequence[tuple[Any, Any]],
-) -> Kernel:  # fmt: skip
-    """Write the kernel that brings a step's rows, rate and noise to their places.
-
-    All arrays are on the GPU: the number of the step, the numbers of the rows in order, the
-    rates of all steps and the place of this step's. `size` are the rows in a whole batch,
-    `columns` pairs of data and the place for a batch of it, in C order; `noise` pairs of the
-    noise of some steps and the place for one step's.
-
-    Everything that differs from step to step is looked up with the step's number, so that all
-    steps are the same launches.
-    """
-    arrays = [count, order, rates, rate]
+    operands = [table, rate, *(place for _, place in columns)]
     lines = [
-        "  const Int64 step = a0[0];",
+        "  const Int64* order = (const Int64*)a0[3] + a0[1];",
         "  const Int64 first = blockIdx.x * Int64(blockDim.x) + threadIdx.x;",
         "  const Int64 all = gridDim.x * Int64(blockDim.x);",
-        "  if (first == 0) a3[0] = a2[step];",
+        f"  if (first == 0) a1[0] = ((const {TYPES[str(rate.dtype)]}*)a0[4])[a0[0]];",
     ]
-    for column, place in columns:
-        a, b = _names(arrays, column, place)
-        width = math.prod(place.shape[1:])
+    for number, (column, place) in enumerate(columns):
+        kind, width = TYPES[str(column.dtype)], math.prod(place.shape[1:])
         strides = [s // column.dtype.itemsize for s in column.strides]
         if len(strides) > 2:
             raise UnknownOperationError(f"data of {len(strides)} axes")
         inner = f" + n % {width} * {strides[1]}" if len(strides) == 2 else ""
         lines += [
             f"  for (Int64 n = first; n < {math.prod(place.shape)}; n += all)",
-            f"    {b}[n] = {a}[a1[step * {size} + n / {width}] * {strides[0]}{inner}];",
+            f"    a{number + 2}[n] = ((const {kind}*)a0[{number + 5}])"
+            f"[order[n / {width}] * {strides[0]}{inner}];",
         ]
-    for ahead, place in noise:
-        a, b = _names(arrays, ahead, place)
-        each = math.prod(place.shape)
-        lines += [
-            f"  for (Int64 n = first; n < {each}; n += all)",
-            f"    {b}[n] = {a}[step % {len(ahead)} * {each} + n];",
-        ]
-    return Kernel(_function(arrays, lines), arrays, arrays[3:], PARTS, THREADS, "fetch the batch")
+    most = max((math.prod(place.shape) for _, place in columns), default=1)
+    blocks = -(-most // THREADS)
+    return Kernel(
+        _function(operands, lines), operands, operands[1:], blocks, THREADS, "fetch the batch"
+    )
 
 
-def tick(count: Any) -> Kernel:
-    """Write the kernel that counts a step."""
-    return Kernel(_function([count], ["  a0[0] += 1;"]), [count], [count], 1, 1, "count the step")
-
-
-def _names(arrays: list[Any], *more: Any) -> list[str]:
-    for array in more:
-        if str(array.dtype) not in TYPES:
-            raise UnknownOperationError(f"kernels with {array.dtype}")
-    arrays += more
-    return [f"a{len(arrays) - len(more) + i}" for i in range(len(more))]
+def tick(table: Any, rows: int) -> Kernel:
+    """Write the kernel that goes on to the next step; after the last row comes the first."""
+    lines = [f"  a0[0] += 1; a0[1] += {rows};", "  if (a0[1] >= a0[2]) a0[1] = 0;"]
+    return Kernel(_function([table], lines), [table], [table], 1, 1, "count the step")
