@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
@@ -39,18 +40,47 @@ def draw(
     return validation, seeds
 
 
+def _xorshift(states: Any) -> Any:
+    for amount in (13, -17, 5):
+        states = states ^ (states << amount if amount > 0 else states >> -amount) & 0xFFFFFFFF
+    return states
+
+
+def _jump(states: Any, tables: Any) -> Any:
+    """Take states further: steps are linear in the bits, so bytes are looked up one by one."""
+    return reduce(np.bitwise_xor, (t[states >> 8 * byte & 255] for byte, t in enumerate(tables)))
+
+
+@cache
+def _tables(doublings: int) -> Any:
+    """What 2**doublings steps make of each of a state's four bytes."""
+    if not doublings:
+        return _xorshift(np.arange(256) << np.asarray([[0], [8], [16], [24]]))
+    half = _tables(doublings - 1)
+    return _jump(half, half)
+
+
+def _random(count: int, seed: int) -> Any:
+    """Draw the numbers after a seed, as many again at a time.
+
+    G. Marsaglia, "Xorshift RNGs", J. Stat. Soft. 8 (2003), 14.
+    """
+    states, doublings = _xorshift(np.asarray([seed])), 0
+    while len(states) < count:
+        later = _jump(states[: count - len(states)], _tables(doublings))
+        states, doublings = np.concatenate([states, later]), doublings + 1
+    return states[:count]
+
+
 def permutation(rows: int, seed: int) -> Any:
     """Shuffle row indices as `SequentialDataset.shuffle` of scikit-learn does.
 
-    R. Durstenfeld, "Algorithm 235: Random permutation", CACM 7 (1964), 420; the random
-    numbers are those of G. Marsaglia, "Xorshift RNGs", J. Stat. Soft. 8 (2003), 14.
+    R. Durstenfeld, "Algorithm 235: Random permutation", CACM 7 (1964), 420.
     """
-    indices, state = list(range(rows)), seed or 1
-    for i in range(rows - 1):
-        state ^= state << 13 & 0xFFFFFFFF
-        state ^= state >> 17
-        state ^= state << 5 & 0xFFFFFFFF
-        j = i + (state & 0x7FFFFFFF) % (rows - i)
+    states, left = _random(rows - 1, seed or 1), np.arange(rows, 1, -1)
+    chosen = (states & 0x7FFFFFFF) % left + np.arange(rows - 1)
+    indices = list(range(rows))
+    for i, j in enumerate(chosen.tolist()):
         indices[i], indices[j] = indices[j], indices[i]
     return np.asarray(indices)
 

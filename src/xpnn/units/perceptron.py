@@ -61,6 +61,10 @@ class Unit:
         self._best_loss, self._no_improvement_count, self._scale = math.inf, 0, 1.0
         self._penalised = rule.l2 > 0 or rule.l1 > 0  # weights shrink without any error
         self._shrinkage = max(0.0, 1.0 - rule.eta0 * rule.l2)  # factor of a step with L2 penalty
+        with host.errstate(over="ignore"):
+            self._steps = rule.eta0 * self.sample_weight * self.targets
+        self._totals = host.zeros(3)  # bias, loss and updates: native code changes them
+        self._pass: Any = None  # through the rows, in Python or natively
         self._norms = _norms(self.weights)  # that the loss takes
         self._due = 0.0  # L1 penalty that every weight should have had by now,
         self._applied = host.zeros_like(self.weights)  # and has had, its sign turned round
@@ -81,8 +85,28 @@ class Unit:
         F. Rosenblatt, "The perceptron: a probabilistic model for information storage and
         organization in the brain", Psychological Review 65 (1958), 386-408.
         """
-        rule, weights, updates, loss = self.rule, self.weights, 0, 0.0
-        penalised, per_row = self._penalised, (self.targets, self.sample_weight)
+        self._totals[:] = self.bias, 0.0, 0.0
+        if trace is not None or self._penalised:
+            self._learn(x, indices, trace)
+        else:
+            self._pass_through(x).run(indices)
+        self.bias, self.loss, updates = self._totals.tolist()
+        self.updates, self.loss = int(updates), self.loss / len(indices)
+
+    def _pass_through(self, x: Any) -> Any:
+        """What learns from rows of `x`, where no row changes anything unless it is wrong."""
+        if self._pass is None or self._pass.rows is not x:
+            from xpnn.engine.rows import RowPass
+
+            how = self.rule.bias_step, self.rule.fires_at_zero, lambda part: self._learn(x, part)
+            self._pass = RowPass(x, self.targets, self._steps, self.weights, self._totals, *how)
+        return self._pass
+
+    def _learn(self, x: Any, indices: Any, trace: Trace | None = None) -> None:
+        """Learn from examples by the rule in Python, beginning and ending with the totals."""
+        rule, weights, penalised = self.rule, self.weights, self._penalised
+        self.bias, self.loss, updates = self._totals.tolist()
+        self.updates = int(updates)
         skips = trace is None and not penalised
         if trace is not None:
             trace.weights[0], trace.bias[0] = weights, self.bias
@@ -90,34 +114,33 @@ class Unit:
             part = indices[start : start + _BLOCK]
             if skips:
                 part = part[self._right(x[part], self.targets[part]) :]
-            columns = _entries(x, part), *(c[part].tolist() for c in per_row)
-            for i, ((at, values), sign, amount) in enumerate(zip(*columns, strict=True), start):
+            columns = _entries(x, part), self.targets[part].tolist(), self._steps[part].tolist()
+            for i, ((at, values), sign, step) in enumerate(zip(*columns, strict=True), start):
                 score = float(values.dot(weights if at is _ALL else weights[at])) + self.bias
                 if skips and score * sign > 0:
                     continue
                 wrong = score * sign < 0 or (score == 0 and not (rule.fires_at_zero and sign > 0))
-                error = sign if wrong else 0.0
                 if wrong:
-                    loss -= score * sign
+                    self.loss -= score * sign
                 if penalised:
-                    loss += 0.5 * rule.l2 * self._norms[0] + rule.l1 * self._norms[1]
+                    self.loss += 0.5 * rule.l2 * self._norms[0] + rule.l1 * self._norms[1]
                 if wrong or penalised:
-                    updates += self._change(at, values, rule.eta0 * amount * error)
+                    self._change(at, values, step if wrong else 0.0)
                 if trace is not None:
-                    trace.scores[i], trace.errors[i] = score, error
+                    trace.scores[i], trace.errors[i] = score, sign if wrong else 0.0
                     trace.weights[i + 1], trace.bias[i + 1] = weights, self.bias
-        self.updates, self.loss = updates, loss / len(indices)
+        self._totals[:] = self.bias, self.loss, self.updates
 
-    def _change(self, at: Any, values: Any, change: float) -> bool:
+    def _change(self, at: Any, values: Any, change: float) -> None:
         """Add a multiple of a row to the weights, and shrink them where there is a penalty."""
         if self._penalised:
             self.weights *= self._shrinkage
         if change:
             self.weights[at] += change * values
+            self.bias += self.rule.bias_step * change
+            self.updates += 1
         if self._penalised:
             self._penalise(at, change != 0)
-        self.bias += self.rule.bias_step * change
-        return change != 0
 
     def _right(self, rows: Any, targets: Any) -> int:
         """How many rows of a block come before the first that may be wrong."""
