@@ -28,7 +28,7 @@ from typing import Any
 THREADS = 2
 _WITH_THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")
 THREAD_VARIABLES = (*(f"{name}_NUM_THREADS" for name in _WITH_THREADS), "VECLIB_MAXIMUM_THREADS")
-PACKAGES = ("xpnn", "numpy", "scipy", "scikit-learn", "torch", "jax", "numba", "cupy-cuda13x")
+PACKAGES = ("xpnn", "numpy", "scipy", "scikit-learn", "torch", "jax", "llvmlite", "cupy-cuda13x")
 # OpenBLAS's and OpenMP's threads go on spinning for some milliseconds after a product; a
 # contender with threads of its own would have to share the cores with them.
 PAUSE = 0.05

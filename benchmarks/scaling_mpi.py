@@ -1,7 +1,7 @@
 """How training on several processes scales: measured on 1 and 2, predicted for 8 to 1,024 GPUs.
 
 python benchmarks/scaling_mpi.py [--tiny] [--rounds N] [--data FOLDER] [--out FILE.json]
-                                 [--engine plan] [--gpu-rate FLOPS] [--link BYTES]
+                                 [--engine planned] [--gpu-rate FLOPS] [--link BYTES]
                                  [--latency SECONDS]
 
 Each process has one BLAS thread. 784-512-512-10 on MNIST (generated rows without --data) and
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--data", type=Path, help="folder with the MNIST database")
-    parser.add_argument("--engine", default="kernels", help="kernels (needs Numba) or plan")
+    parser.add_argument("--engine", default="native", help="native or planned")
     defaults = Cluster()
     parser.add_argument("--gpu-rate", type=float, default=defaults.rate, help="operations a second")
     parser.add_argument("--link", type=float, default=defaults.link, help="bytes a second")

@@ -167,7 +167,10 @@ PROBLEMS = {
         f"iris-{n}": Problem(f"iris, {n} epochs", _iris, options={"max_iter": n})
         for n in (5, 50, 200)
     },
-    "iris-lbfgs": Problem("iris, L-BFGS", _iris, options={"solver": "lbfgs", "max_iter": 200}),
+    # Rounding decides how many evaluations a search along a line takes: as many for both.
+    "iris-lbfgs": Problem(
+        "iris, L-BFGS, 150 evaluations", _iris, options={"solver": "lbfgs", "max_fun": 150}
+    ),
     "perceptron": Problem(
         "Perceptron, 20 epochs, not linearly separable",
         _not_separable,

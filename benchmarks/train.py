@@ -5,16 +5,14 @@
 
 The floor is the bare matrix products of the epoch. All but it are warm: each table times a
 further epoch of a training that goes on. The works `cost-...` time what a fit costs beside its
-epochs: in a warm process, in a new one, and in a new one that finds no compiled code.
+epochs: in a warm process, and in a new one.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from functools import partial
@@ -101,11 +99,10 @@ def cost_of_fit(work: Workload, x: Any, t: Any, engine: str) -> float:
     return seconds - EPOCHS * epoch
 
 
-def in_new_process(words: list[str], **environment: str) -> float:
+def in_new_process(words: list[str]) -> float:
     """Let a new process of this script measure the cost; importing xpnn is not in it."""
     done = subprocess.run(
         [sys.executable, __file__, "--only-cost", *words],
-        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -119,16 +116,10 @@ def cost_beside_epochs(whole: Workload, options: argparse.Namespace) -> Comparis
     """Time the rest of a fit, in this process and in new ones."""
     work = whole.sized(options.tiny)
     words = [whole.name, options.engine, *(["--tiny"] if options.tiny else [])]
-
-    def without_cache() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            return in_new_process(words, XPNN_CACHE_DIR=folder)
-
     x, t = work.data()
     makers = {
         "a warm process": partial(cost_of_fit, work, x, t, options.engine),
-        "a new process, cache filled": partial(in_new_process, words),
-        "a new process, no cache": without_cache,
+        "a new process": partial(in_new_process, words),
     }
     return measure(
         f"what a fit costs beside its epochs: {work.describe()}",
