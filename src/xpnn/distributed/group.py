@@ -156,11 +156,14 @@ def _communicator(timeout: float) -> Any:
             faulthandler.cancel_dump_traceback_later()
     comm, request = mpi.COMM_WORLD.Idup()
     end = time.monotonic() + timeout
-    while not request.Test():
-        time.sleep(0.0005)
-        if time.monotonic() > end:
-            who = f"rank {mpi.COMM_WORLD.Get_rank()} of {mpi.COMM_WORLD.Get_size()}"
-            _end_job(f"{who} has waited {timeout:g} s for all others to begin a training")
+    who = f"rank {mpi.COMM_WORLD.Get_rank()} of {mpi.COMM_WORLD.Get_size()}"
+    try:
+        while not request.Test():
+            time.sleep(0.0005)
+            if time.monotonic() > end:
+                _end_job(f"{who} has waited {timeout:g} s for all others to begin a training")
+    except KeyboardInterrupt:  # the others would wait for a rank that goes
+        _end_job(f"{who} was interrupted in: waiting for all others to begin a training")
     return comm
 
 
