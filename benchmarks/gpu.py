@@ -470,7 +470,7 @@ def in_own_process(name: str, argv: Sequence[str], options: argparse.Namespace) 
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         if name.startswith("time98"):  # no code that an earlier process compiled
-            environment |= {"CUPY_CACHE_DIR": f"{folder}/cupy", "XPNN_CACHE_DIR": f"{folder}/xpnn"}
+            environment["CUPY_CACHE_DIR"] = f"{folder}/cupy"
         process = subprocess.Popen(
             [sys.executable, __file__, *argv, *words, "--result", str(result)],
             start_new_session=True,

@@ -26,7 +26,7 @@ from statistics import median
 from typing import Any
 
 THREADS = 2
-_WITH_THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")
+_WITH_THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 THREAD_VARIABLES = (*(f"{name}_NUM_THREADS" for name in _WITH_THREADS), "VECLIB_MAXIMUM_THREADS")
 PACKAGES = ("xpnn", "numpy", "scipy", "scikit-learn", "torch", "jax", "llvmlite", "cupy-cuda13x")
 # OpenBLAS's and OpenMP's threads go on spinning for some milliseconds after a product; a

@@ -74,6 +74,5 @@ __all__ = [
     "is_refusal", "is_storage_only", "jit", "largest_of", "library_name", "limit_threads",
     "matmul", "matmul_precision", "named_dtype", "namespace", "on_device", "placement",
     "restore_generator", "rounding", "scalar", "select", "status", "threads_for", "to_device",
-    "to_float",
-    "to_host", "uniform_noise",
+    "to_float", "to_host", "uniform_noise",
 ]  # fmt: skip
