@@ -227,12 +227,13 @@ LAYOUTS = {
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_how_data_lies_in_memory_changes_nothing(layout, batch_size, shuffle, way):
     source = np.random.default_rng(0)
-    x = source.normal(size=(50, 20))
+    x = source.normal(size=(50, 300))
     options = {"epochs": 3, "batch_size": batch_size, "shuffle": shuffle, "optimizer": Adam(0.01)}
     t = source.integers(2, size=50)
 
     def make():
-        return Network(20, [8, "tanh", 2], seed=1)
+        # A product with one column reads rows and columns by different loops.
+        return Network(300, [1, "tanh", 2], seed=1)
 
     lay = LAYOUTS[layout]
     assert_same(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import subprocess
 import sys
 import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from sklearn.model_selection import GridSearchCV
 
 from xpnn import MLPClassifier, Network
 from xpnn.engine import calls, llvm, native
+from xpnn.engine.plan import make_plan
+from xpnn.engine.trace import NAMESPACE
 from xpnn.layers import Dropout
 from xpnn.optimizers import SGD, Adam, chain, clip_by_global_norm
 
@@ -287,3 +291,35 @@ def test_classifiers_with_a_last_batch_of_one_row(outputs, optimizer, weighted, 
         assert history.engine == engine
         found.append((network, history))
     same(*found)
+
+
+def rows_of(xp, a):
+    return (
+        xp.sum(a), xp.sum(a, axis=0), xp.sum(a, axis=1, keepdims=True), xp.sum(xp.exp(a), axis=-1),
+        xp.max(a, axis=1), xp.matmul(a[:, :7].T, a), xp.matmul(a.T, a), xp.tanh(a) ** 3,
+        xp.log1p(xp.abs(a)), xp.sin(a) * 2.0,
+    )  # fmt: skip
+
+
+def specials(xp, a):
+    return (
+        xp.maximum(a, 0.0), xp.minimum(0.0, a), xp.max(a, axis=1), xp.where(a > 0, a, -a),
+        xp.floor(a), xp.sqrt(xp.abs(a)) / 3.0, xp.sign(a), xp.sum(a, axis=0),
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("function", [rows_of, specials])
+def test_every_width_gives_numpys_bytes(function, dtype):
+    """Sums and products of NumPy's are made in an order that depends on the shape."""
+    for rows, columns in itertools.product([1, 2, 7, 8, 9, 200, 1025], [1, 2, 3, 7, 8, 9, 33, 300]):
+        a = SOURCE.standard_normal((rows, columns)).astype(dtype)
+        if function is specials:
+            a.flat[::3], a.flat[1::5], a.flat[2::7] = np.nan, np.inf, -0.0
+        plan = make_plan(partial(function, NAMESPACE), (a.copy(),), ["a"], {}, native.domain)
+        calls.NativeCalls(plan, (), None).step()
+        for found, right in zip(plan.outputs, function(np, a), strict=True):
+            known = ~np.isnan(right)
+            np.testing.assert_array_equal(np.isnan(found), ~known)
+            assert np.asarray(found)[known].tobytes() == np.asarray(right)[known].tobytes(), a.shape

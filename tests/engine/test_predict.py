@@ -17,6 +17,7 @@ from xpnn import Network
 from xpnn import functional as F
 from xpnn.engine import Predictor, plan, predict
 from xpnn.engine.plan import make_plan
+from xpnn.engine.trace import NAMESPACE
 from xpnn.layers import Activation, Dense, Dropout, RawErrorDense
 
 LAYERS = [7, "relu", Dropout(0.5), 6, "gelu", 3]
@@ -309,6 +310,19 @@ def test_an_operation_without_a_rule_runs_as_it_is():
         np.testing.assert_array_equal(predictor(theta, X), np.sort(X * theta, axis=1))
     assert "control flow" in predictor.reason
     assert not predictor.plannable
+
+
+def test_a_plan_that_is_wrong_is_caught():
+    def make(xp):
+        return lambda theta, x: x * theta * (2.0 if xp is NAMESPACE else 1.0)
+
+    theta = np.arange(5.0)
+    predictor = Predictor(make, theta, np, 8)
+    with pytest.warns(RuntimeWarning, match="gave other numbers than the pure function") as warned:
+        found = [predictor(theta, X) for _ in range(6)]
+    np.testing.assert_array_equal(found, [X * theta] * 6)
+    assert len(warned) == 1
+    assert predictor.reason == "a plan gave other numbers"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from xpnn.engine.native import (
     write_rate,
 )
 from xpnn.engine.plan import Plan, compile_calls, moved
+from xpnn.engine.trees import plain
 
 
 class NumpyCalls:
@@ -95,7 +96,7 @@ class NativeCalls:
 
         Only where no call of NumPy stands between.
         """
-        columns = [c if can_gather(c) else host.ascontiguousarray(c) for c in columns]
+        columns = [c if can_gather(c) else plain(c) for c in columns]
         key = None if numbers is None else tuple((c.strides, c.dtype) for c in columns)
         if key not in self._gathers:
             places = [] if numbers is None else zip(columns, self._batch, strict=True)

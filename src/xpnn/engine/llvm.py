@@ -97,8 +97,7 @@ _lock = threading.Lock()
 def compile_functions(texts: Sequence[str]) -> list[Compiled]:
     """Compile functions, ``void f(ptr table, i64 step)`` written without their names.
 
-    Every text is compiled once in a process. Nothing goes to a disk: a step takes some 50 ms, less
-    than it takes to import a compiler that keeps its code in files.
+    Every text is compiled once in a process; nothing goes to a disk.
 
     Raises `NativeCodeError`.
     """

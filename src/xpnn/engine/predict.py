@@ -11,7 +11,7 @@ from typing import Any
 
 from xpnn.backends import Array, Namespace, device_of, dtype_name, host, library_name
 from xpnn.engine.trace import NAMESPACE, UnknownOperationError
-from xpnn.engine.trees import same_bytes
+from xpnn.engine.trees import plain, same_bytes
 
 # Bytes of the widest result of the rows that go through at once. It bounds memory; in smaller
 # parts cores wait for each other more often.
@@ -57,7 +57,8 @@ class Predictor:
         self._forward = make_forward(xp)
         self._lock = threading.Lock()
         self._plans: OrderedDict[int, _Planned | int] = OrderedDict()  # or how often rows came
-        self.plannable = library_name(xp) == "numpy" and isinstance(theta, host.ndarray)
+        self._on_numpy = library_name(xp) == "numpy" and isinstance(theta, host.ndarray)
+        self.plannable = self._on_numpy
         self.reason = "" if self.plannable else "only NumPy's predictions are planned"
 
     def fits(self, theta: Array) -> bool:
@@ -92,6 +93,8 @@ class Predictor:
         return self.xp.concat([scores for scores, _ in parts]), [p for _, p in parts]
 
     def _chunk(self, theta: Array, x: Array) -> tuple[Array, Any]:
+        if self._on_numpy:
+            x = plain(x)
         if not self.plannable:
             return _pair(self._forward(theta, x))
         # Another thread may be using the buffers: then this one goes without.

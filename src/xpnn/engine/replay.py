@@ -15,7 +15,7 @@ from xpnn.engine.native import domain
 from xpnn.engine.plan import Plan, make_plan, owned_copy
 from xpnn.engine.run_pure import Names, Noise, Update, labels_of
 from xpnn.engine.trace import NAMESPACE, exchanges_answered, exchanges_noted
-from xpnn.engine.trees import leaves, map_tree, same_bytes
+from xpnn.engine.trees import leaves, map_tree, plain, same_bytes
 
 _KEPT = 8  # plans that are kept, the latest ones
 # Steps at once that the pure update takes too: the first ones of the first plan, and of a later
@@ -168,7 +168,7 @@ class Replay:
         """
         bound, data = self._bound[rows, sums], leaves(columns)
         if numbers is None:
-            bound.show([host.ascontiguousarray(c) for c in data])
+            bound.show([plain(c) for c in data])
         else:
             bound.show(bound.columns)
             numbers = host.ascontiguousarray(numbers, host.int64)

@@ -17,7 +17,7 @@ from xpnn.backends import (
     scalar,
     to_device,
 )
-from xpnn.engine.trees import leaves, map_tree
+from xpnn.engine.trees import leaves, map_tree, plain
 
 Update = Callable[..., tuple[Any, Any]]
 """``update(carry, sums, batch) -> (carry, sums)``: pure, over arrays in nested tuples."""
@@ -89,9 +89,9 @@ def first_drawn(drawn: Any, noise: Noise) -> Noise:
 
 
 def _rows(column: Any, start: int, stop: int) -> Any:
-    """Cut rows out; on NumPy in C order, as rows picked by number are: so products are the same."""
+    """Cut rows out; on NumPy laid out as rows picked by number are: so products are the same."""
     found = column if (start, stop) == (0, column.shape[0]) else column[start:stop, ...]
-    return host.ascontiguousarray(found) if isinstance(found, host.ndarray) else found
+    return plain(found) if isinstance(found, host.ndarray) else found
 
 
 class PureRunner:

@@ -26,6 +26,14 @@ def leaves(tree: Any) -> list[Any]:
     return found
 
 
+def plain(array: Any) -> Any:
+    """Copy an array of NumPy's unless it is aligned and in C order, which products depend on."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
+    return host.require(array, None, ["C", "A"])
+
+
 def same_bytes(a: Any, b: Any) -> bool:
     """Whether two arrays have the same bytes; any NaN is like any other."""
     a, b = host.asarray(a), host.asarray(b)
