@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xpnn import Network
+from xpnn.backends import select
 from xpnn.layers import CustomActivation, Dropout, Layer, Parameter
 from xpnn.optimizers import SGD, Adam, CosineWarmup, Optimizer
 from xpnn.training import step
@@ -119,6 +120,17 @@ def test_auto_plans_what_is_long_enough(epochs, engine, runners):
     found = train(layers, "auto", **options)
     assert runners[0].engine == engine
     assert_same([found], [train(layers, "pure", **options)])
+
+
+@pytest.mark.parametrize("engine", ["planned", "native"])
+def test_a_library_without_plans_says_so(engine, use_library):
+    use_library("array_api_strict")
+    strict = select("array_api_strict")
+    network = Network(5, [3], seed=1, backend=strict)
+    with pytest.warns(UserWarning, match=f"engine='{engine}': these steps run as they are, on arr"):
+        history = network.fit(strict.asarray(X), strict.asarray(LABELS), epochs=1, engine=engine)
+    assert history.engine == "pure"
+    network.fit(strict.asarray(X), strict.asarray(LABELS), epochs=1)  # nothing was asked for
 
 
 def test_arrays_of_the_user_are_only_read():

@@ -62,7 +62,7 @@ def _loop(plan: Any, call: Any, name: Callable[[Any], str]) -> list[str]:
         call.nodes,
         key=lambda node: node.inputs[0].value.size if node.op == "sum" else node.value.size,
     )
-    lines, names = [f"  loop over {_shape(whole.value)}"], dict[int, str]()
+    lines, names = [f"  loop over {list(whole.shape)}"], dict[int, str]()
     for out, a, b in call.products:
         lines.append(f"    {name(out)} <- matmul({name(a)}, {name(b)}), as it is read")
     for node in call.nodes:

@@ -43,6 +43,7 @@ from xpnn.optimizers import Optimizer
 from xpnn.training.dataset import Columns, Segment
 from xpnn.training.loss import UpcastLoss
 from xpnn.training.options import DEFAULT_PRECISION, Precision
+from xpnn.training.warn import warn_caller
 
 NAMES = (("theta", "state", "count"), ("x", "t", "weight"))
 
@@ -418,6 +419,8 @@ class CompiledStep:
                 mode=mode,
                 names=NAMES,
             )
+        if engine != self._runner.mode == "pure" and engine != "auto":
+            warn_caller(f"engine={engine!r}: these steps run as they are, on {library}")
 
     def fits(self, step: Step, columns: Columns, backend: Backend, engine: str, group: Any) -> bool:
         """Whether this can go on with other data and options."""
