@@ -6,8 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import xpnn as library
 from xpnn import backends
@@ -151,17 +149,13 @@ def iris(pandas, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("kind", ["estimator", "perceptron", "pipeline", "pipeline of arrays"])
+@pytest.mark.parametrize("kind", ["estimator", "perceptron", "estimator of arrays"])
 def test_a_saved_model_takes_columns_by_their_names(kind, xpnn, iris):
     pytest.importorskip("array_api_strict", reason="a library of the tests")
     x, y = iris.drop(columns="kind"), iris["kind"].to_numpy(object)
-    mlp = library.MLPClassifier((8,), max_iter=60, random_state=0)
-    model = {
-        "estimator": mlp,
-        "perceptron": library.Perceptron(random_state=0),
-        "pipeline": make_pipeline(StandardScaler(), mlp),
-        "pipeline of arrays": make_pipeline(StandardScaler(), mlp),
-    }[kind]
+    model = library.MLPClassifier((8,), max_iter=60, random_state=0)
+    if kind == "perceptron":
+        model = library.Perceptron(random_state=0)
     x, target = (x.to_numpy(), "-t kind") if "arrays" in kind else (x, "")
     library.save(model.fit(x, y), "m.st")
     assert "classes: setosa, versicolor, virginica" in xpnn.ok("inspect m.st")

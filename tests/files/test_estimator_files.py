@@ -5,9 +5,6 @@ import json
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import sealing
 import xpnn
@@ -208,6 +205,24 @@ def test_another_dtype(name, tmp_path):
         xpnn.load(path, dtype="bfloat16")
 
 
+def test_for_inference_leaves_the_optimizer_out(tmp_path):
+    given = {"hidden_layer_sizes": (200,), "early_stopping": True, "validation_fraction": 0.2}
+    model = classifier(**given)
+    whole = xpnn.save(model, tmp_path / "whole")
+    small = xpnn.save(model, tmp_path / "small", for_inference=True)
+    bytes_of_parameters = sum(w.nbytes for w in [*model.coefs_, *model.intercepts_])
+    assert whole.stat().st_size > 3 * bytes_of_parameters
+    assert small.stat().st_size < bytes_of_parameters + 4_000
+    assert same_arrays(outputs(xpnn.load(small)), outputs(model))
+
+
+def test_a_model_for_inference_can_begin_to_learn_anew(tmp_path):
+    found = xpnn.load(xpnn.save(classifier(), tmp_path / "m", for_inference=True))
+    before = found.coefs_[0].copy()
+    assert np.isfinite(found.partial_fit(X, LABELS).loss_)
+    assert not (found.coefs_[0] == before).all()
+
+
 def test_a_perceptron_for_inference_and_a_sparse_one(tmp_path):
     model = perceptron()
     scores = model.decision_function(X)
@@ -257,7 +272,6 @@ OWN = CustomActivation(lambda z, xp: z, lambda z, a, da, xp: da)
         (MLPClassifier, "the MLPClassifier is not fitted; call fit, and save it then"),
         (Perceptron, "the Perceptron is not fitted; call fit, and save it then"),
         (lambda: Own(**COMMON).fit(X, LABELS), "Own cannot be saved; expected one of Network, MLP"),
-        (LogisticRegression, "LogisticRegression cannot be saved; expected one of Network"),
         (lambda: classifier().set_params(alpha=-1), "cannot be saved: The 'alpha' parameter"),
     ],
 )
@@ -391,8 +405,7 @@ def test_texts_wider_than_they_are_take_no_memory(texts, dtype, message, tmp_pat
 
 
 def test_what_is_written_is_plain_json(tmp_path):
-    model = make_pipeline(StandardScaler(), regressor(n_iter_no_change=np.inf)).fit(X, SCORES)
-    header = sealing.header_of(xpnn.save(model, tmp_path / "m"))
+    header = sealing.header_of(xpnn.save(regressor(n_iter_no_change=np.inf), tmp_path / "m"))
     assert json.loads(json.dumps(header, allow_nan=False)) == header
 
 

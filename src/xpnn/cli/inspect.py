@@ -60,11 +60,6 @@ def _facts_of(model: Any) -> dict[str, Any]:
             **_facts_of(model.estimator),
             **({"classes": model.classes.tolist()} if classify else {}),
         }
-    if hasattr(model, "steps"):
-        steps = [{"name": name, "step": repr(step)} for name, step in model.steps]
-        return {"steps": steps, **_facts_of(model[-1])}
-    if hasattr(model, "regressor_"):  # a target that is transformed
-        return {"transformer": repr(model.transformer_), **_facts_of(model.regressor_)}
     found = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
     if isinstance(model, Perceptron):
         found["dtype"] = model.coef_.dtype.name
@@ -140,9 +135,6 @@ def _text_of(model: Any, found: dict[str, Any]) -> str:
         lines += [f"  {len(found['features']):,} features come out of the preprocessing"]
     elif "classes" in found:
         lines += ["", f"classes: {', '.join(map(str, found['classes']))}"]
-    if "steps" in found:
-        lines += ["", "steps"]
-        lines += [f"  {part['name']}: {short(part['step'], _LETTERS)}" for part in found["steps"]]
     where = f" on {found['backend']}" if found.get("backend") else ""
     lines += ["", f"network: {found['parameters']:,} parameters, {found['dtype']}{where}"]
     lines += indented(_layer_lines(found["layers"]))

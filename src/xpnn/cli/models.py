@@ -1,4 +1,4 @@
-"""The user's MODEL: a table's model, or one that takes numbers or frames, behind one face."""
+"""The user's MODEL: a table's model, or one that takes numbers, behind one face."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_model(path: Path, backend: str | None = None, device: str | None = None
     chosen = select(backend, device)
     model = files.load(path, chosen.name, chosen.device)
     # Tables come from the host, and shall go there.
-    inner = last_of(model)
+    inner = inner_model(model)
     if "backend" in getattr(inner, "get_params", dict)():
         inner.set_params(backend=chosen.name, device=device_name(chosen.device))
     elif isinstance(inner, Perceptron) and chosen.name != "numpy":
@@ -35,16 +35,9 @@ def open_model(path: Path, backend: str | None = None, device: str | None = None
     return model
 
 
-def last_of(model: Any) -> Any:
-    """The network or estimator inside a table's model, or that a pipeline ends in."""
-    model = getattr(model, "estimator", model)
-    while True:
-        if hasattr(model, "steps"):
-            model = model.steps[-1][1]
-        elif hasattr(model, "regressor_"):
-            model = model.regressor_
-        else:
-            return model
+def inner_model(model: Any) -> Any:
+    """The estimator inside a table's model; else the model itself."""
+    return getattr(model, "estimator", model)
 
 
 def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None = None) -> Any:
@@ -61,22 +54,15 @@ def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None
         if target not in (None, own):
             raise UsageError(f"--target is {target!r}; the model has learned {own!r}")
         return model
-    columns: Any
     if isinstance(model, Network):
         classes, estimator = _classes_of_network(model), _NetworkEstimator(model)
-        columns = _Numbers(model.inputs, _float(model.dtype))
+        columns: Any = _Numbers(model.inputs, _float(model.dtype))
     else:
-        inner, estimator = last_of(model), model
-        classes = _classes_of(inner)
+        classes, estimator = _classes_of(model), model
         names = getattr(model, "feature_names_in_", None)
         names = None if names is None else [str(name) for name in names]
-        if model is inner:
-            dtype = model.network_.dtype if hasattr(model, "network_") else model.coef_.dtype.name
-            columns = _Numbers(model.n_features_in_, _float(dtype), names)
-        elif names is None:
-            columns = _Numbers(model.n_features_in_, "float64", missing=True)
-        else:
-            columns = _Frame(names)
+        dtype = model.network_.dtype if hasattr(model, "network_") else model.coef_.dtype.name
+        columns = _Numbers(model.n_features_in_, _float(dtype), names)
     found = _target(target or "", classes, frame)
     made = TableModel(found.task)
     made.target, made.estimator, made.preprocessing = found, estimator, columns
@@ -88,22 +74,11 @@ def _float(dtype: str | None) -> str:
     return dtype if dtype in ("float32", "float64") else "float32" if dtype else "float64"
 
 
-def _chosen(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Take the columns that a model was fitted on."""
-    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-    lacking = [name for name in names if name not in frame.columns]
-    if lacking:
-        raise UsageError(f"the table lacks the columns {', '.join(lacking)}")
-    return frame[list(names)]
-
-
 class _Numbers:
     """Preprocessing that does nothing: numbers, by name or in the order of the columns."""
 
-    def __init__(
-        self, inputs: int, dtype: str, names: Sequence[str] | None = None, missing: bool = False
-    ) -> None:
-        self.inputs, self.dtype, self.names, self.missing = inputs, dtype, names, missing
+    def __init__(self, inputs: int, dtype: str, names: Sequence[str] | None = None) -> None:
+        self.inputs, self.dtype, self.names = inputs, dtype, names
 
     def transform(self, frame: pd.DataFrame) -> Any:
         """Rows of numbers."""
@@ -113,7 +88,11 @@ class _Numbers:
         from xpnn.data.optional import import_optional
 
         if self.names is not None:
-            frame = _chosen(frame, self.names)
+            frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+            lacking = [name for name in self.names if name not in frame.columns]
+            if lacking:
+                raise UsageError(f"the table lacks the columns {', '.join(lacking)}")
+            frame = frame[list(self.names)]
         if frame.shape[1] != self.inputs:
             raise UsageError(
                 f"the table has {frame.shape[1]} columns beside the target; the model takes "
@@ -123,33 +102,12 @@ class _Numbers:
         for i in range(self.inputs):
             x[:, i] = numbers_of(frame.iloc[:, i])
         row, column = (found[:1] for found in np.nonzero(np.isnan(x)))
-        if len(row) and not self.missing:
+        if len(row):
             expected = "a number; this model takes them as they are, and fills in none"
             raise CellError(frame.iloc[:, column[0]], int(row[0]), expected)
         if self.names is None:
             return x
         return import_optional("pandas").DataFrame(x, columns=list(self.names))
-
-
-class _Frame:
-    """The columns that a pipeline was fitted on, for its own preprocessing."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
-
-    def transform(self, frame: pd.DataFrame) -> Any:
-        """Columns of NumPy's dtypes: numbers with NaN, and text with NaN, for missing cells."""
-        import numpy as np
-
-        from xpnn.data.optional import import_optional
-
-        pandas = import_optional("pandas")
-        is_number = pandas.api.types.is_numeric_dtype
-        columns = {}
-        for name, cells in _chosen(frame, self.names).items():
-            dtype = "float64" if is_number(cells.dtype) else object
-            columns[name] = cells.to_numpy(dtype, na_value=np.nan)
-        return pandas.DataFrame(columns)
 
 
 class _NetworkEstimator:

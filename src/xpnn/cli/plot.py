@@ -74,7 +74,7 @@ def _names(model: Any, kind: str) -> dict[str, Any]:
 def _default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
     """Choose the picture that fits what there is."""
     from xpnn import TableModel
-    from xpnn.cli.models import last_of
+    from xpnn.cli.models import inner_model
     from xpnn.plots import fitting
 
     if frame is not None and isinstance(model, TableModel):
@@ -84,7 +84,7 @@ def _default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
             return "confusion"
     if fitting(record):
         return "loss"
-    inner = last_of(model)
+    inner = inner_model(model)
     found = fitting(inner)
     if not found:
         raise UsageError("there is nothing in it to be drawn; --data brings rows to look at")
@@ -98,15 +98,15 @@ def _make_figure(
     model: Any, record: dict[str, Any], kind: str, frame: Any, target: str | None, screen: Screen
 ) -> Any:
     from xpnn import TableModel
-    from xpnn.cli.models import for_tables, last_of
+    from xpnn.cli.models import for_tables, inner_model
     from xpnn.plots import draw, fitting
 
     if kind == "loss":
-        return draw(kind, record if model is None or fitting(record) else last_of(model))
+        return draw(kind, record if model is None or fitting(record) else inner_model(model))
     if model is None:
         raise UsageError(f"{kind!r} is drawn from a model; this file holds a training's history")
     if kind in ("weights", "network"):
-        return draw(kind, last_of(model), **_names(model, kind))
+        return draw(kind, inner_model(model), **_names(model, kind))
     if frame is None:
         raise UsageError(f"--kind {kind} needs rows to look at: --data FILE")
     if not isinstance(model, TableModel):

@@ -77,11 +77,6 @@ _SOLVER: Checks = {
 }
 
 
-def is_fitted(model: Any) -> bool:
-    """Whether an estimator of `KINDS` has weights."""
-    return ("coef_" if isinstance(model, Perceptron) else "network_") in vars(model)
-
-
 # Writing
 
 
@@ -93,14 +88,9 @@ def estimator_content(
     `for_inference` leaves out what only `partial_fit` needs: the optimizer's state, the best
     weights so far, a perceptron's history.
     """
-    name = type(model).__name__
-    if KINDS.get(name) is not type(model):
-        raise ModelFileError(
-            f"a {type(model).__module__}.{name} cannot be saved; expected one of {', '.join(KINDS)}"
-        )
-    if not is_fitted(model):
+    name, is_perceptron = type(model).__name__, isinstance(model, Perceptron)
+    if ("coef_" if is_perceptron else "network_") not in vars(model):
         raise ModelFileError(f"the {name} is not fitted; call fit, and save it then")
-    is_perceptron = isinstance(model, Perceptron)
     try:
         model._validate_params()
         if not is_perceptron:

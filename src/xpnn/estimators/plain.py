@@ -6,7 +6,7 @@ Nothing is made but plain values, arrays, and objects of the classes in closed t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -45,20 +45,17 @@ OBJECTS: dict[str, type] = {kind.__name__.lstrip("_"): kind for kind in _KINDS}
 _NAMES = {kind: name for name, kind in OBJECTS.items()}
 _TEXT_BYTES = 2**24  # that an array of texts may take, however short they are
 Arrays = dict[str, Any]
-Write = Callable[[Any, str, Arrays], Any]
-Read = Callable[[Any, str, Arrays], Any]
 _NUMBERS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 
 
-def write(value: Any, name: str, arrays: Arrays, other: Write | None = None) -> Any:
+def write(value: Any, name: str, arrays: Arrays) -> Any:
     """Write a value for JSON; arrays of numbers go to `arrays`, under names that are not taken.
 
-    ``other(value, name, arrays)`` writes what is neither a plain value nor an array nor an
-    object of xpnn, or gives None. Raises `ModelFileError`, which names what cannot be saved.
+    Raises `ModelFileError`, which names what cannot be saved.
     """
 
     def inner(v: Any) -> Any:
-        return write(v, name, arrays, other)
+        return write(v, name, arrays)
 
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
         value = value.tolist()
@@ -78,13 +75,10 @@ def write(value: Any, name: str, arrays: Arrays, other: Write | None = None) -> 
         return {"RandomState": generator_state(value)}
     if isinstance(value, Layer) or type(value) in _NAMES:
         return _write_object(value, name, inner)
-    found = other(value, name, arrays) if other is not None else None
-    if found is None:
-        raise ModelFileError(
-            f"{name} holds {value!r}, which cannot be saved: a model file holds no code, only "
-            "plain values, arrays, and xpnn's own layers, losses, optimizers and schedules"
-        )
-    return found
+    raise ModelFileError(
+        f"{name} holds {value!r}, which cannot be saved: a model file holds no code, only "
+        "plain values, arrays, and xpnn's own layers, losses, optimizers and schedules"
+    )
 
 
 def _write_object(value: Any, name: str, inner: Callable[[Any], Any]) -> Any:
@@ -133,24 +127,20 @@ def _check_width(dtype: Any, texts: list[str], name: str) -> None:
         )
 
 
-def read(value: Any, name: str, arrays: Arrays, others: Mapping[str, Read] | None = None) -> Any:
+def read(value: Any, name: str, arrays: Arrays) -> Any:
     """Make the value again that `write` was given.
 
-    ``others[key](value, name, arrays)`` makes what `other` wrote as a dictionary with this key.
     Raises `ModelFileError` for what `write` does not give.
     """
 
     def inner(v: Any) -> Any:
-        return read(v, name, arrays, others)
+        return read(v, name, arrays)
 
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
         return list(map(inner, value))
     try:
-        for key, made in (others or {}).items():
-            if key in value:
-                return made(value, name, arrays)
         for key, make in _READ.items():
             if key in value:
                 return make(value, arrays, inner)

@@ -1,4 +1,4 @@
-"""Model files of every kind: networks, fitted estimators, pipelines, tables' models."""
+"""Model files of every kind: networks, fitted estimators, tables' models."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def save(
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, Perceptron, Pipeline or TableModel
-        On any library and device; estimators are fitted or initialized. A scikit-learn
-        `Pipeline` (or `TransformedTargetRegressor`) ends in an estimator of xpnn; its other
-        steps are of the classes in `xpnn.files.pipelines.TRANSFORMERS`, nested as they may be.
+    model : Network, MLPClassifier, MLPRegressor, Perceptron or TableModel
+        On any library and device; estimators are fitted or initialized. Pipelines and other
+        models of scikit-learn, those with an estimator of xpnn in them too, are written by
+        the package skops: ``skops.io.dump(model, path)``.
     path : path
         Usually ends in ``.safetensors``. An older file there stays whole until the new one
         is, which has its permissions. A symbolic link stays; what it points to is replaced.
@@ -52,7 +52,8 @@ def save(
     Raises
     ------
     ModelFileError
-        A step or a parameter cannot be saved, such as a function of the user's own; names it.
+        The model is of another class, or a parameter cannot be saved, such as a function of
+        the user's own; names it.
     OSError
         The file cannot be written; an older one is still there.
 
@@ -61,10 +62,8 @@ def save(
     >>> import os, tempfile
     >>> import xpnn
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = make_pipeline(StandardScaler(), xpnn.Perceptron(random_state=0)).fit(X, y)
+    >>> model = xpnn.Perceptron(random_state=0).fit(X, y)
     >>> path = xpnn.save(model, os.path.join(tempfile.mkdtemp(), "iris.safetensors"))
     >>> bool((xpnn.load(path).predict(X) == model.predict(X)).all())
     True
@@ -74,7 +73,7 @@ def save(
     if isinstance(model, Network):
         content, arrays = network_content(model)
     else:  # scikit-learn is imported only for those that need it
-        from xpnn.files.pipelines import model_content
+        from xpnn.files.models import model_content
 
         content, arrays = model_content(model, for_inference)
     try:
@@ -119,7 +118,7 @@ def load(
         A file that `save` wrote.
     backend : Backend or str, optional
         Where the parameters shall live. Default: a network follows its first data; an
-        estimator, also in a pipeline, goes where it was, or with a warning to NumPy.
+        estimator goes where it was, or with a warning to NumPy.
     device : str or object, optional
         Device of that library.
     dtype : str or dtype, optional
@@ -127,7 +126,7 @@ def load(
 
     Returns
     -------
-    Network, MLPClassifier, MLPRegressor, Perceptron, Pipeline or TableModel
+    Network, MLPClassifier, MLPRegressor, Perceptron or TableModel
         Predicts what the saved one does, bit for bit on the same library. The random
         generator of a network is a new one.
 
@@ -137,11 +136,6 @@ def load(
         The file is damaged, no model file, of another format's version, or contradicts itself.
     InputError
         A device without a library, or a name that is not known.
-
-    Warns
-    -----
-    InconsistentVersionWarning
-        A pipeline was written with another version of scikit-learn.
     """
     if backend is None and device is not None:
         raise InputError(f"device={device!r} goes with a backend; say which library it is of")
@@ -158,8 +152,8 @@ def load(
         make: Any = network_from
         place: Any = place_network
         if header["kind"] != "network":
-            from xpnn.files.pipelines import model_from as make
-            from xpnn.files.pipelines import place_model as place
+            from xpnn.files.models import model_from as make
+            from xpnn.files.models import place_model as place
         model = make(header, arrays)
     return place(model, backend, device, wanted)
 
