@@ -148,6 +148,7 @@ def test_a_record_may_hold_arrays_and_numpy_numbers(backend, tmp_path):
     [
         ({"x": object()}, "record cannot be saved: <object .* is a object; expected numbers, text"),
         ({(1, 2): 3}, "record cannot be saved: keys must be str"),
+        ({"x": [{1: 0, "1": 2}]}, "saved: two keys of a dictionary are the same text, '1'"),
         ([1], r"record is \[1\]; expected a dictionary"),
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from xpnn.backends import DTYPES, Backend, Device, DType, InputError, dtype_name
-from xpnn.data.arrays_file import FileKind, read_arrays, read_header, write_arrays
+from xpnn.data.arrays_file import FileKind, read_arrays, read_header, to_json, write_arrays
 from xpnn.export import ModelFileError
 from xpnn.files.networks import network_content, network_from, place_network
 from xpnn.training import Network
@@ -77,6 +78,7 @@ def save(
 
         content, arrays = model_content(model, for_inference)
     try:
+        json.loads(to_json(record), object_pairs_hook=_check_keys)
         return write_arrays(path, MODEL, {**content, "record": record or {}}, arrays)
     except ModelFileError:
         raise
@@ -84,6 +86,16 @@ def save(
         raise ModelFileError(
             f"record cannot be saved: {error}; expected numbers, text, lists and dictionaries"
         ) from error
+
+
+def _check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary of JSON's pairs; unlike keys such as 1 and "1" are the same text there."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"two keys of a dictionary are the same text, {twice!r}")
+    return made
 
 
 @contextmanager
