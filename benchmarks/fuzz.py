@@ -32,7 +32,8 @@ import numpy as np
 import pandas
 import zstandard
 
-from xpnn.data import DataFileError, read_table, stream_table
+from xpnn.data import DataFileError
+from xpnn.tabular import open_table, read_table
 
 SLOW = 5.0  # seconds of one core for one small input
 HANGS = 120.0  # seconds that it may take in all, on a busy machine
@@ -62,7 +63,7 @@ def whole_and_streamed(path: Path) -> None:
     except DataFileError:
         table = None
     try:
-        chunks = list(stream_table(path, 3))
+        chunks = list(open_table(path).chunks(3))
     except DataFileError:
         if table is not None:
             raise RuntimeError("read whole, but refused in chunks") from None

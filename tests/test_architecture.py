@@ -28,6 +28,7 @@ FLOORS = [
     {"training"},
     {"plots", "export"},
     {"estimators"},
+    {"tabular"},
     {"files"},
     {"demos", "checks"},
     {"cli"},
@@ -41,7 +42,9 @@ ARRAY_LIBRARIES = {
     "torch",
     "jax",
 }
-NUMPY_TOO = {"data", "plots", "export", "demos", "checks", "estimators", "cli", "files"}
+NUMPY_TOO = {
+    "data", "plots", "export", "demos", "checks", "estimators", "tabular", "cli", "files",
+}  # fmt: skip
 HOST_READS = {"item", "cpu", "numpy", "detach"}
 
 # A function body that is longer, or forks more often, is more than a reader can hold.

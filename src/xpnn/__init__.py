@@ -18,7 +18,8 @@ _WHERE = {
     "MLPClassifier": "xpnn.estimators",
     "MLPRegressor": "xpnn.estimators",
     "Perceptron": "xpnn.estimators",
-    "TableModel": "xpnn.estimators",
+    "TabularClassifier": "xpnn.tabular",
+    "TabularRegressor": "xpnn.tabular",
     "Network": "xpnn.training",
     "Loss": "xpnn.training",
     "EarlyStopping": "xpnn.training",
@@ -43,7 +44,7 @@ _WHERE = {
 }
 _MODULES = (
     "backends", "checks", "data", "demos", "engine", "estimators", "export",
-    "files", "functional", "layers", "optimizers", "plots", "training", "units",
+    "files", "functional", "layers", "optimizers", "plots", "tabular", "training", "units",
 )  # fmt: skip
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
@@ -51,11 +52,12 @@ __all__ = ["__version__", *_WHERE, *_MODULES]
 if TYPE_CHECKING:
     from xpnn.backends import available as available
     from xpnn.backends import select as select
-    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron, TableModel
+    from xpnn.estimators import MLPClassifier, MLPRegressor, Perceptron
     from xpnn.files import load as load
     from xpnn.files import save as save
     from xpnn.layers import Activation, Chain, Dense, Dropout, Layer
     from xpnn.optimizers import SGD, Adam, AdamW, RMSprop
+    from xpnn.tabular import TabularClassifier, TabularRegressor
     from xpnn.training import Callback, Checkpoint, EarlyStopping, History, Loss, Network
     from xpnn.units import McCullochPitts, Neuron
 

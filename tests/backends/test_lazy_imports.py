@@ -39,7 +39,10 @@ print(*[name for name in {HEAVY.split()!r} if name in sys.modules])
             "xpnn.load(p); p.unlink()",
             {"numpy", "scipy", "safetensors"},
         ),
-        ("from xpnn.estimators import TablePreprocessing", {"numpy"}),
+        (
+            "from xpnn import TabularClassifier",
+            {"numpy", "scipy", "sklearn", "rich"},  # scikit-learn's callbacks bring rich
+        ),
         ("import xpnn; xpnn.select('array_api_strict')", {"numpy", "array_api_strict"}),
     ],
 )

@@ -94,6 +94,6 @@ def folder(pets, tmp_path, monkeypatch):
 @pytest.fixture
 def trained(xpnn, folder):
     """The folder with a model of who is adopted."""
-    xpnn.ok("train pets.csv -t adopted --as days=ignored --hidden 16 --learning-rate 0.01 -q",
-            "--epochs 30")  # fmt: skip
+    words = "--hidden 16 --learning-rate 0.01 --epochs 30 -q"
+    xpnn.ok("train pets.csv -t adopted --column-type days=ignored", words)
     return folder

@@ -51,8 +51,7 @@ def test_a_table_comes_through_a_pipe(trained):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("cut -c1-9 | sed '2,$d'", "error: standard input: no rows after the line"),
-        ("sed '4s/^[^,]*/old/'", "error: standard input, line 4: column 'age': found 'old'"),
+        ("sed '2,$d'", "error: standard input: no rows"),
         ("sed '5s/$/,more/'", "error: standard input, line 5: 7 fields; expected 6"),
     ],
 )
@@ -60,6 +59,15 @@ def test_what_is_wrong_in_a_pipe_is_of_standard_input(trained, change, message):
     found = shell(f"cat new.csv | {change} | xpnn predict pets.safetensors -")
     assert found.returncode == 2
     assert found.stderr.startswith(message)
+
+
+@SHELL
+def test_a_cell_that_cannot_be_used_costs_that_cell(trained):
+    found = shell("cat new.csv | sed '4s/^[^,]*/old/' | xpnn predict pets.safetensors -")
+    assert (found.returncode, found.stdout.count("\n")) == (0, 61)
+    assert found.stderr.startswith("note: ")
+    for told in ("standard input, column 'age': 1 cells are no numbers", "'old'", "line 4"):
+        assert told in found.stderr
 
 
 @SHELL
@@ -82,7 +90,7 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(folder, xpnn):
     assert not (folder / "m.safetensors").exists()
     done = int(found[1])
     assert f"going on after epoch {done}\n" in xpnn.ok(words, str(done + 2), "--resume")
-    assert library.load("m.safetensors").estimator.n_iter_ == done + 2
+    assert library.load("m.safetensors").estimator_.n_iter_ == done + 2
 
 
 @pytest.mark.parametrize(
@@ -97,9 +105,14 @@ def test_ctrl_c_before_an_epoch_is_written_down(epoch, told, folder, xpnn, monke
         if run.history.epochs == epoch:
             raise KeyboardInterrupt
 
+    own = library.TabularClassifier.fit
+
+    def fit(self, *given, callbacks, **options):
+        return own(self, *given, callbacks=[*callbacks, interrupt], **options)
+
     words = f"{TRAIN} --epochs 9 --checkpoint-every 2 -o m.safetensors"
     with monkeypatch.context() as context:
-        context.setattr("xpnn.cli.train._callbacks", lambda *_: [interrupt])
+        context.setattr(library.TabularClassifier, "fit", fit)
         code, _, err = xpnn(words, "-q")
     assert code == 130
     assert err.startswith("note: interrupted")
@@ -114,8 +127,8 @@ def test_going_on_ends_where_one_training_does(folder, xpnn):
     xpnn.ok(words, "8 -q")
     assert "going on after epoch 8\n" in xpnn.ok(words, "30 --resume")
     whole, resumed = library.load("whole.safetensors"), library.load("m.safetensors")
-    assert resumed.estimator.n_iter_ == 30
-    for one, other in zip(whole.estimator.coefs_, resumed.estimator.coefs_, strict=True):
+    assert resumed.estimator_.n_iter_ == 30
+    for one, other in zip(whole.estimator_.coefs_, resumed.estimator_.coefs_, strict=True):
         assert (one == other).all()
     err = xpnn.error(words, "30 --alpha 0.5 --resume")
     assert err.startswith("m.checkpoint.safetensors: a checkpoint of another training")
@@ -139,28 +152,33 @@ EVALUATE = "evaluate --json pets.safetensors"
         (f"{DAYS} --precision x", "--precision is 'x'; expected one of highest, high, medium"),
         (f"{DAYS} --epochs 0", "than or equal to 1. See xpnn train"),
         (f"{DAYS} --seed -1", "'--seed'"),
-        (f"{DAYS} --as age", "--as is 'age'"),
-        (f"{DAYS} --as age=x", "--as is 'age=x'; expected"),
-        (f"{DAYS} --as paws=date", "--as names the column 'paws'"),
-        (f"{DAYS} --as kind=date", "--as is 'kind=date', but "),
+        (f"{DAYS} --column-type age", "--column-type is 'age'"),
+        (f"{DAYS} --column-type age=x", "--column-type is 'age=x'; expected"),
+        (f"{DAYS} --column-type paws=text", "--column-type names 'paws'"),
+        (f"{DAYS} --column-type kind=datetime", "--column-type is 'kind=datetime', but "),
         (f"{DAYS} --validation x", "--validation is 'x'"),
         (f"{DAYS} --validation 7", "--validation is 7.0"),
-        (f"{DAYS} --validation bad.csv", "bad.csv, line 3: column 'age': found 'old'; expected a"),
-        (f"{DAYS} --validation 0 --early-stop", "--early-stop needs validation rows"),
+        (f"{DAYS} --validation less.csv", "yet now missing: tame"),
+        (f"{DAYS} --validation 0 --early-stopping", "--early-stopping needs validation rows"),
+        (f"{DAYS} --dtype age=x", "dtype['age'] is 'x'; expected one of text"),
+        (f"{DAYS} --sep ab", "sep is 'ab'; expected one ASCII character"),
+        (f"{DAYS} --encoding klingon", "encoding is 'klingon'"),
+        (f"{DAYS} --usecol age", "no column 'days'"),
+        (f"{DAYS} --model forest", "--model is 'forest'; expected mlp"),
         (f"{DAYS} --out .", "--out is '.', a folder"),
         (f"{DAYS} --backend x", "'x' is not a backend"),
         (f"{DAYS} --learning-rate 1e30", "a smaller --learning-rate helps"),
         (f"{DAYS} --learning-rate inf", "--learning-rate is inf"),
         (f"{DAYS} --alpha -1", "--alpha is -1; expected a number"),
         (f"{DAYS} --alpha nan", "--alpha is nan"),
-        (f"{DAYS} --labels new.csv", "--labels is 'new.csv'"),
+        (f"{DAYS} --labels new.csv", "labels is 'new.csv'; expected none"),
         (f"{DAYS} --hidden 99999999,99999999", "Unable to alloc"),
         ("train pets.csv --paws", "No such option: --paws"),
         ("predict pets.csv pets.csv", "pets.csv: not a safetensors file"),
         ("predict pets.safetensors pets.csv -o x.doc", "--out is 'x.doc'"),
-        ("predict pets.safetensors bad.csv", "bad.csv, line 3: column 'age': found 'old'"),
-        (f"{EVALUATE} bad.csv", "bad.csv, line 3: column 'age'"),
-        (f"{EVALUATE} less.csv", "lacks the columns tame"),
+        ("predict pets.safetensors bad.csv", "bad.csv, line 3: 7 fields; expected 6"),
+        (f"{EVALUATE} bad.csv", "bad.csv, line 3: 7 fields; expected 6"),
+        (f"{EVALUATE} less.csv", "yet now missing: tame"),
         (f"{EVALUATE} pets.csv -t age", "has learned 'adopted'"),
         (EVALUATE, "Missing argument"),
         ("inspect nowhere", "nowhere"),
@@ -178,9 +196,9 @@ def test_what_a_user_got_wrong_at_a_table_is_one_line(
 ):
     monkeypatch.setattr(sys, "stdin", None)
     pets.drop(columns="tame").to_csv("less.csv", index=False)
-    bad = pets.astype({"age": object})
-    bad.loc[1, "age"] = "old"
-    bad.to_csv("bad.csv", index=False)
+    lines = (trained / "pets.csv").read_text().splitlines()
+    lines[2] += ",more"
+    (trained / "bad.csv").write_text("\n".join(lines))
     (trained / "broken.json").write_text("{")
     (trained / "empty.json").write_text("{}")
     before = sorted(trained.iterdir())

@@ -407,23 +407,3 @@ def test_texts_wider_than_they_are_take_no_memory(texts, dtype, message, tmp_pat
 def test_what_is_written_is_plain_json(tmp_path):
     header = sealing.header_of(xpnn.save(regressor(n_iter_no_change=np.inf), tmp_path / "m"))
     assert json.loads(json.dumps(header, allow_nan=False)) == header
-
-
-def test_a_table_model(tmp_path):
-    tables = pytest.importorskip("xpnn.estimators.table_model", reason="there are no tables")
-    pandas = pytest.importorskip("pandas", reason="tables need pandas")
-    frame = pandas.DataFrame({"a": X[:, 0], "b": np.asarray(["x", "y", "z"])[LABELS], "y": TWO})
-    model = tables.TableModel().fit(frame, "y", max_iter=3, hidden_layer_sizes=(5,))
-    path = xpnn.save(model, tmp_path / "m", {"by": "me"})
-    found = xpnn.load(path)
-    assert read_record(path) == {"by": "me"}
-    assert xpnn.save(found, tmp_path / "n", {"by": "me"}).read_bytes() == path.read_bytes()
-    small = xpnn.load(xpnn.save(model, tmp_path / "s", for_inference=True))
-    for other in (found, small):
-        assert type(other) is tables.TableModel
-        assert list(other.predict(frame)) == list(model.predict(frame))
-        assert same_arrays([other.predict_proba(frame)], [model.predict_proba(frame)])
-        assert same_arrays(other.estimator.coefs_, model.estimator.coefs_)
-    other = sealing.edited(path, tmp_path / "other", lambda h: {**h, "table": 3})
-    with pytest.raises(ModelFileError, match="other: the table's model cannot be made: "):
-        xpnn.load(other)

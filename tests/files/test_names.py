@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xpnn
-from xpnn import MLPClassifier, MLPRegressor, Network, Perceptron, TableModel
+from xpnn import MLPClassifier, MLPRegressor, Network, Perceptron, TabularClassifier
 from xpnn.files import read_record
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -59,9 +59,11 @@ def test_the_record_of_a_network(for_inference, tmp_path):
 @pytest.mark.parametrize("target", ["format", "record", "target"])
 def test_columns_and_categories_of_a_table(target, for_inference, tmp_path):
     words = np.asarray(NAMES)[np.arange(60) % len(NAMES)]
-    table = frame().rename(columns={"": "none"}).assign(**{target: LABELS, "words": words})
-    model = TableModel().fit(table, target, max_iter=2, hidden_layer_sizes=(3,))
+    table = frame().assign(words=words).drop(columns=target)
+    model = TabularClassifier(MLPClassifier(**COMMON), random_state=0)
+    model.fit(table, frame()[target].set_axis(table.index).map(lambda v: NAMES[int(v > 0)]))
     path = xpnn.save(model, tmp_path / "m", RECORD, for_inference=for_inference)
     found = xpnn.load(path)
     assert read_record(path) == RECORD
     assert list(found.predict(table)) == list(model.predict(table))
+    assert found.target_name_ == target

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import xpnn
-from xpnn import MLPClassifier, MLPRegressor, Perceptron, TableModel
+from xpnn import MLPClassifier, MLPRegressor, Perceptron, TabularRegressor
 from xpnn.files import ModelFileError
 from xpnn.optimizers import AdamW, CosineWarmup, chain, clip_by_global_norm
 
@@ -60,9 +60,12 @@ def test_skops_writes_models_of_scikit_learn_with_ours_in_them(name, tmp_path):
             r"\.StandardScaler cannot be saved; expected one of Network, MLP.*skops",
         ),
         (LogisticRegression(), r"\.LogisticRegression cannot be saved; expected one of .*skops"),
-        (3, "a builtins.int cannot be saved; expected one of Network, .*, TableModel$"),
-        (None, "a builtins.NoneType cannot be saved; expected one of Network, .*, TableModel$"),
-        (TableModel(), "the TableModel is not fitted; call fit, and save it then"),
+        (3, "a builtins.int cannot be saved; expected one of Network, .*, TabularRegressor$"),
+        (
+            None,
+            "a builtins.NoneType cannot be saved; expected one of Network, .*, TabularRegressor$",
+        ),
+        (TabularRegressor(), "the TabularRegressor is not fitted; call fit, and save it then"),
     ],
 )
 @pytest.mark.parametrize("for_inference", [False, True])

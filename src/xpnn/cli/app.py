@@ -20,7 +20,7 @@ from xpnn.cli.predict import predict
 from xpnn.cli.report import backends, check
 from xpnn.cli.train import train
 
-_TRACEBACK, _VARIABLE = "--traceback", "XPNN_TRACEBACK"
+_DEBUG, _VARIABLE = "--debug", "XPNN_DEBUG"
 
 app = typer.Typer(
     help="Neural networks written once for every array library.",
@@ -44,10 +44,10 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.")
     ] = False,
-    traceback: Annotated[
+    debug: Annotated[
         bool,
         typer.Option(
-            _TRACEBACK,
+            _DEBUG,
             help=f"Show where in the code an error came from; also behind a command, and with "
             f"{_VARIABLE}=1.",
         ),
@@ -64,7 +64,7 @@ def main() -> None:
     """Run the command line.
 
     What a user got wrong ends with one line on standard error and exit code 2; any other
-    exception is a defect of xpnn, and ends with a traceback and exit code 1.
+    exception is a bug of xpnn, which is said in a line too, and ends with exit code 1.
     """
     # JAX reads this when it is imported; the tutorials' figures need 64 bits.
     os.environ.setdefault("JAX_ENABLE_X64", "1")
@@ -72,8 +72,8 @@ def main() -> None:
         del os.environ["COLUMNS"]  # no width that anything can be drawn in
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
-    shown = _TRACEBACK in words[:end] or os.environ.get(_VARIABLE, "0") not in ("", "0")
-    words = [word for i, word in enumerate(words) if word != _TRACEBACK or i > end]
+    shown = _DEBUG in words[:end] or os.environ.get(_VARIABLE, "0") not in ("", "0")
+    words = [word for i, word in enumerate(words) if word != _DEBUG or i > end]
     with safe_streams() as (out, err):
         code = _run(words, shown)
         out.flush()
@@ -102,16 +102,19 @@ def _run(words: list[str], shown: bool) -> int:
             error.show()  # type: ignore[attr-defined]
             return 2
         message = _message(error)
-        if message is None:
-            raise
         if shown:
             traceback.print_exc()
+        if message is None:
+            what = f"{type(error).__name__}: {error}"
+            hint = "" if shown else f"; {_DEBUG} shows where, which helps to report it"
+            print(f"error: a bug of xpnn: {' '.join(what.split())}{hint}", file=sys.stderr)
+            return 1
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return 2
 
 
 def _message(error: Any) -> str | None:
-    """What a user is told of an error; None for a defect."""
+    """What a user is told of an error; None for a bug of ours."""
     if isinstance(error, OSError):
         named = error.filename is not None and error.strerror
         return f"{error.filename}: {error.strerror}" if named else str(error)

@@ -33,13 +33,14 @@ def columns_of(model: Any) -> list[dict[str, str]]:
     """List what the columns of a table were taken for."""
     return [
         {"name": column.name, "kind": column.kind, "taken_for": column.taken_for}
-        for column in model.preprocessing.columns
+        for column in model.preprocessor_.columns_
     ]
 
 
 def _facts_of(model: Any) -> dict[str, Any]:
     """List what there is to know about a model of any kind."""
-    from xpnn import Network, Perceptron, TableModel
+    from xpnn import Network, Perceptron
+    from xpnn.cli.models import task_of
     from xpnn.layers import size
 
     if isinstance(model, Network):
@@ -50,15 +51,13 @@ def _facts_of(model: Any) -> dict[str, Any]:
             for layer, wide, out, tree in parts
         ]
         return {"loss": model.loss.name, "dtype": model.dtype, "layers": layers}
-    if isinstance(model, TableModel):
-        assert model.target is not None
-        classify = model.target.task == "classify"
+    if hasattr(model, "preprocessor_"):
         return {
-            "target": {"name": model.target.name, "task": model.target.task},
+            "target": {"name": getattr(model, "target_name_", None), "task": task_of(model)},
             "columns": columns_of(model),
-            "features": model.preprocessing.feature_names,
-            **_facts_of(model.estimator),
-            **({"classes": model.classes.tolist()} if classify else {}),
+            "features": model.preprocessor_.get_feature_names_out().tolist(),
+            **_facts_of(model.estimator_),
+            **({"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}),
         }
     found = {"classes": model.classes_.tolist()} if hasattr(model, "classes_") else {}
     if isinstance(model, Perceptron):
@@ -87,7 +86,7 @@ def _facts(path: Path) -> tuple[Any, dict[str, Any]]:
         **_facts_of(model),
     }
     found["parameters"] = sum(layer["parameters"] for layer in found["layers"])
-    return model, {**found, "record": {**header["record"], **getattr(model, "record", {})}}
+    return model, {**found, "record": header["record"]}
 
 
 def _layer_lines(layers: list[dict[str, Any]]) -> list[str]:
@@ -130,8 +129,13 @@ def _text_of(model: Any, found: dict[str, Any]) -> str:
         f"written by xpnn {found['written_by']}"
     ]
     if "columns" in found:
-        told = f"{model.preprocessing.describe(joined=True)}\n{model.target.describe()}"
-        lines += ["", "columns", *indented(told.split("\n"))]
+        from xpnn.tabular.columns import describe
+
+        target = f"{found['target']['name']}: target of the {found['target']['task']}"
+        if "classes" in found:
+            target += f", classes: {', '.join(map(str, found['classes']))}"
+        told = describe(model.preprocessor_.columns_).split("\n")
+        lines += ["", "columns", *indented([*told, target])]
         lines += [f"  {len(found['features']):,} features come out of the preprocessing"]
     elif "classes" in found:
         lines += ["", f"classes: {', '.join(map(str, found['classes']))}"]

@@ -1,8 +1,8 @@
-"""The user's MODEL: a table's model, or one that takes numbers, behind one face."""
+"""The user's MODEL: a tabular estimator, or one that takes plain numbers, behind one face."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from xpnn.cli.output import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xpnn.estimators.table_target import Target
+    from xpnn.tabular import TableFile
 
 
 def open_model(path: Path, backend: str | None = None, device: str | None = None) -> Any:
@@ -36,100 +36,133 @@ def open_model(path: Path, backend: str | None = None, device: str | None = None
 
 
 def inner_model(model: Any) -> Any:
-    """The estimator inside a table's model; else the model itself."""
-    return getattr(model, "estimator", model)
+    """The network's estimator inside a tabular one; else the model itself."""
+    return getattr(model, "estimator_", model)
 
 
-def for_tables(model: Any, target: str | None = None, frame: pd.DataFrame | None = None) -> Any:
-    """Make any model one that takes tables.
+def for_tables(model: Any, target: str | None) -> Any:
+    """Make any model one that takes frames, and knows the name of its target if anybody does."""
+    from xpnn.tabular.estimators import BaseTabular
 
-    Networks and estimators take the columns that they were fitted on by their names; where they
-    know none, all columns but the target in the order of the table. `frame` has rows with the
-    target, for their baseline.
+    if not isinstance(model, BaseTabular):
+        return NumericModel(model, target)
+    own = getattr(model, "target_name_", None)
+    if target is not None and own is not None and target != own:
+        raise UsageError(f"--target is {target!r}; the model has learned {own!r}")
+    if target is not None:
+        model.target_name_ = target
+    return model
+
+
+def task_of(model: Any) -> str:
+    """What a model for tables does: 'classification' or 'regression'."""
+    return "classification" if hasattr(model, "classes_") else "regression"
+
+
+def parts_of(model: Any, table: TableFile, need_target: bool) -> Iterator[tuple[Any, Any]]:
+    """Rows of a table as a model takes them, with their targets or None, chunk by chunk.
+
+    Rows whose target is missing are left out where targets are needed.
     """
-    from xpnn import Network, TableModel
-
-    if isinstance(model, TableModel):
-        own = model._target().name
-        if target not in (None, own):
-            raise UsageError(f"--target is {target!r}; the model has learned {own!r}")
-        return model
-    if isinstance(model, Network):
-        classes, estimator = _classes_of_network(model), _NetworkEstimator(model)
-        columns: Any = _Numbers(model.inputs, _float(model.dtype))
-    else:
-        classes, estimator = _classes_of(model), model
-        names = getattr(model, "feature_names_in_", None)
-        names = None if names is None else [str(name) for name in names]
-        dtype = model.network_.dtype if hasattr(model, "network_") else model.coef_.dtype.name
-        columns = _Numbers(model.n_features_in_, _float(dtype), names)
-    found = _target(target or "", classes, frame)
-    made = TableModel(found.task)
-    made.target, made.estimator, made.preprocessing = found, estimator, columns
-    return made
+    name = getattr(model, "target_name_", None)
+    if need_target and (name is None or name not in table.columns):
+        raise UsageError(
+            f"{table.path}: no column {name!r} with the true labels"
+            if name
+            else f"{table.path}: which column has the true labels? Say --target COLUMN"
+        )
+    types = _types_of(model, name)
+    for frame in table.chunks(types=types):
+        y: Any = frame.pop(name) if name in frame.columns else None
+        if need_target:
+            known = y.notna().to_numpy()
+            frame, y = frame[known], y[known]
+        yield frame, y
 
 
-def _float(dtype: str | None) -> str:
-    """The dtype of rows for parameters of a dtype: half precision takes float32."""
-    return dtype if dtype in ("float32", "float64") else "float32" if dtype else "float64"
+def _types_of(model: Any, target: str | None) -> Any:
+    """How a model reads columns of text; None where their content shall tell it."""
+    from xpnn.tabular import TextType
+
+    if isinstance(model, NumericModel):
+        return None
+    types = {c.name: c.reads_as for c in model.preprocessor_.columns_}
+    if target is not None:
+        types[target] = TextType("text" if task_of(model) == "classification" else "number")
+    return types
 
 
-class _Numbers:
-    """Preprocessing that does nothing: numbers, by name or in the order of the columns."""
+class NumericModel:
+    """A network or an estimator of plain numbers that takes frames.
 
-    def __init__(self, inputs: int, dtype: str, names: Sequence[str] | None = None) -> None:
-        self.inputs, self.dtype, self.names = inputs, dtype, names
+    Columns are taken by the names that it was fitted on; where it knows none, in the order of the
+    table.
+    """
 
-    def transform(self, frame: pd.DataFrame) -> Any:
-        """Rows of numbers."""
+    def __init__(self, model: Any, target: str | None) -> None:
+        from xpnn import Network
+
+        self.model, self.target_name_ = model, target
+        if isinstance(model, Network):
+            self.inputs, dtype, names = model.inputs, model.dtype, None
+            classes = _classes_of_network(model)
+            probabilities = classes is not None and model.loss.name != "hinge"
+        else:
+            self.inputs, names = model.n_features_in_, getattr(model, "feature_names_in_", None)
+            dtype = model.network_.dtype if hasattr(model, "network_") else model.coef_.dtype.name
+            classes, probabilities = _classes_of(model), hasattr(model, "predict_proba")
+        # Half precision takes float32, and what was never placed float64.
+        self.dtype = dtype if dtype in ("float32", "float64", None) else "float32"
+        self.names = None if names is None else [str(name) for name in names]
+        if classes is not None:
+            self.classes_ = classes
+        if probabilities:
+            self.predict_proba = self._predict_proba
+
+    def _rows(self, frame: pd.DataFrame) -> Any:
+        """Rows of numbers, or a frame of them where the model knows names."""
         import numpy as np
 
-        from xpnn.data.cells import CellError, numbers_of
-        from xpnn.data.optional import import_optional
+        from xpnn.tabular.cells import numbers_of
+        from xpnn.tabular.frames import take_columns
 
         if self.names is not None:
-            frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-            lacking = [name for name in self.names if name not in frame.columns]
-            if lacking:
-                raise UsageError(f"the table lacks the columns {', '.join(lacking)}")
-            frame = frame[list(self.names)]
+            frame = take_columns(frame, self.names)
         if frame.shape[1] != self.inputs:
             raise UsageError(
                 f"the table has {frame.shape[1]} columns beside the target; the model takes "
                 f"{self.inputs} numbers. --target names a column that is no input"
             )
-        x = np.empty(frame.shape, self.dtype)
-        for i in range(self.inputs):
-            x[:, i] = numbers_of(frame.iloc[:, i])
-        row, column = (found[:1] for found in np.nonzero(np.isnan(x)))
-        if len(row):
-            expected = "a number; this model takes them as they are, and fills in none"
-            raise CellError(frame.iloc[:, column[0]], int(row[0]), expected)
-        if self.names is None:
-            return x
-        return import_optional("pandas").DataFrame(x, columns=list(self.names))
+        x = np.empty(frame.shape, self.dtype or "float64")
+        for i, name in enumerate(frame.columns):
+            values, _ = numbers_of(frame[name], "numeric", None)
+            bad = ~np.isfinite(values)
+            if bad.any():
+                place = int(np.argmax(bad))
+                raise UsageError(
+                    f"row {frame.index[place]}, column {name!r}: found "
+                    f"{frame[name].iloc[place]!r}; expected a number; this model takes them as "
+                    "they are, and fills in none"
+                )
+            x[:, i] = values
+        return x if self.names is None else type(frame)(x, columns=self.names)
 
-
-class _NetworkEstimator:
-    """A network as an estimator that answers on the host: class codes, or values."""
-
-    def __init__(self, network: Any) -> None:
-        self.network, self.classifies = network, network.loss.kind != "regression"
-        if self.classifies and network.loss.name != "hinge":
-            self.predict_proba = self._probabilities
-
-    def predict(self, x: Any) -> Any:
+    def predict(self, frame: pd.DataFrame) -> Any:
+        """Labels or values of rows."""
         from xpnn.backends import to_host
 
-        found = to_host(self.network.predict(x)).reshape(len(x))
-        return found.astype("int64") if self.classifies else found
+        found = to_host(self.model.predict(self._rows(frame))).reshape(len(frame))
+        # A network tells the numbers of classes, which are their labels.
+        codes = hasattr(self, "classes_") and not hasattr(self.model, "classes_")
+        return found.astype("int64") if codes else found
 
-    def _probabilities(self, x: Any) -> Any:
+    def _predict_proba(self, frame: pd.DataFrame) -> Any:
+        """Probabilities of rows, in the order of `classes_`."""
         import numpy as np
 
         from xpnn.backends import to_host
 
-        found = to_host(self.network.predict_proba(x))
+        found = to_host(self.model.predict_proba(self._rows(frame)))
         return found if found.shape[1] > 1 else np.concatenate([1 - found, found], axis=1)
 
 
@@ -153,21 +186,3 @@ def _classes_of(estimator: Any) -> Any:
     if estimator.n_outputs_ > 1:
         raise UsageError(f"the model predicts {estimator.n_outputs_} numbers; expected one")
     return None
-
-
-def _target(name: str, classes: Any, frame: pd.DataFrame | None) -> Target:
-    """What such a model predicts; the baseline is learned from the rows, if there are any."""
-    from xpnn.estimators.table_target import Target, with_rows, with_target
-
-    target = Target(name, "regress")
-    if classes is not None:
-        kinds = {"b": "bool", "i": "int64", "u": "int64", "f": "float64"}
-        dtype = kinds.get(classes.dtype.kind, "str")
-        target = Target(name, "classify", "", dtype, tuple(classes.tolist()))
-    if frame is None:
-        return target
-    rows = with_target(frame, name)[name]
-    known = rows if classes is None else rows[target.codes(rows) >= 0]
-    if not len(known):
-        raise UsageError(f"no row has a target in column {name!r} that the model knows")
-    return with_rows(target, known, scaled=False)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xpnn.cli.output import UsageError
+
+if TYPE_CHECKING:
+    from xpnn.tabular import ReadOptions
+
+    Reading = ReadOptions
+else:  # not imported before a table is read; help shall appear at once
+    Reading = Any
 
 Backend = Annotated[
     str,
@@ -29,25 +38,137 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="CSV or TSV (plain, gzip, zstd), Parquet, NPZ, NPY, IDX, the tutorial's digits; "
-        "- reads standard input.",
+        help="CSV or other separated text (also packed: gzip, zstd, bz2, xz), Parquet, NPZ, NPY, "
+        "IDX, the tutorial's digits, or a folder of such files; - reads standard input.",
     ),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file of xpnn.")]
-Header = Annotated[
-    bool,
-    typer.Option("--header/--no-header", help="Whether text begins with a line of names."),
-]
-Labels = Annotated[
-    Path | None,
-    typer.Option("--labels", help="Labels of IDX images; default: the file beside them."),
-]
 Target = Annotated[
     str | None,
     typer.Option(
         "--target", "-t", help="For models of plain numbers: the column that is no input."
     ),
 ]
+ColumnTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column-type",
+        metavar="COLUMN=TYPE",
+        help="What a column is, where its content does not say it: numeric, boolean, categorical, "
+        "text, datetime, duration or ignored. May be given several times.",
+    ),
+]
+_READING: dict[str, tuple[Any, Any]] = {
+    "header": (
+        Annotated[
+            bool,
+            typer.Option("--header/--no-header", help="Whether text begins with a line of names."),
+        ],
+        True,
+    ),
+    "encoding": (
+        Annotated[str | None, typer.Option(help="Of text, such as cp1252; default: UTF-8.")],
+        None,
+    ),
+    "sep": (
+        Annotated[str | None, typer.Option(help="Between fields; default: found out.")],
+        None,
+    ),
+    "decimal": (Annotated[str, typer.Option(help="What stands before decimals.")], "."),
+    "thousands": (
+        Annotated[str | None, typer.Option(help="What groups three digits each.")],
+        None,
+    ),
+    "na_values": (
+        Annotated[
+            list[str] | None,
+            typer.Option("--na-value", help="Text that is missing, in every column. Repeatable."),
+        ],
+        None,
+    ),
+    "dtype": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--dtype",
+                metavar="COLUMN=KIND",
+                help="What a column of text holds: text, integer, number, boolean, datetime or "
+                "time. Repeatable.",
+            ),
+        ],
+        None,
+    ),
+    "usecols": (
+        Annotated[
+            list[str] | None,
+            typer.Option("--usecol", help="Read this column, and others named so, only."),
+        ],
+        None,
+    ),
+    "date_format": (
+        Annotated[str | None, typer.Option(help="Of dates, such as %d/%m/%Y.")],
+        None,
+    ),
+    "day_first": (
+        Annotated[
+            bool | None,
+            typer.Option("--day-first/--month-first", help="What 01/02/2020 means."),
+        ],
+        None,
+    ),
+    "labels": (
+        Annotated[
+            Path | None,
+            typer.Option("--labels", help="Labels of IDX images; default: the file beside them."),
+        ],
+        None,
+    ),
+}  # fmt: skip
+
+
+def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes `reading` the options of `xpnn.tabular.ReadOptions` instead."""
+    signature = inspect.signature(command, eval_str=True)
+    kept = [p for p in signature.parameters.values() if p.name != "reading"]
+    own = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+        for name, (hint, default) in _READING.items()
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        reading = {name: given.pop(name) for name in _READING}
+        command(**given, reading=_read_options(reading))
+
+    del wrapped.__dict__["__wrapped__"]  # typer would look at it
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept] + own
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
+
+
+def _read_options(given: dict[str, Any]) -> ReadOptions:
+    """Options for reading of what was given on the command line."""
+    from xpnn.tabular import ReadOptions
+
+    many = {name: tuple(given[name] or ()) for name in ("na_values", "usecols")}
+    dtype = pairs_of("--dtype", given["dtype"])
+    return ReadOptions(
+        **{**given, **many, "usecols": many["usecols"] or None, "dtype": dtype or None}
+    )
+
+
+def pairs_of(option: str, words: Sequence[str] | None) -> dict[str, str]:
+    """Read words such as ``zip=categorical``."""
+    pairs = {}
+    for word in words or ():
+        name, mark, value = word.rpartition("=")
+        if not mark or not name:
+            raise UsageError(f"{option} is {word!r}; expected COLUMN=TYPE, such as zip=text")
+        pairs[name] = value
+    return pairs
+
+
 Compute = Annotated[str, typer.Option("--backend", help="Where to compute, as in train.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print notes and errors only.")]

@@ -7,9 +7,9 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Said in words by `xpnn train`, and no news there.
@@ -131,6 +131,7 @@ class Screen:
 
     json: bool = False
     quiet: bool = False
+    names: dict[str, str] = field(default_factory=dict)  # of files, where people know others
 
     @property
     def progress(self) -> bool:
@@ -149,14 +150,24 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Print a line on standard error."""
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        print(f"note: {self.named(text)}", file=sys.stderr, flush=True)
+
+    def named(self, text: str) -> str:
+        """Let a text speak of files as people know them."""
+        for path, name in self.names.items():
+            text = text.replace(path, name)
+        return text
 
     @contextmanager
-    def notes(self) -> Iterator[None]:
-        """Let warnings appear as notes: in a line, without a place in the code."""
+    def notes(self, shown: bool = True, words: Callable[[str], str] = str) -> Iterator[None]:
+        """Let warnings appear as notes: in a line, without a place in the code.
+
+        `words` may say them in other words; those of processes that are not `shown` are lost.
+        """
 
         def show(message: Warning | str, *rest: Any, **more: Any) -> None:
-            self.note(" ".join(str(message).split()))
+            if shown:
+                self.note(words(" ".join(str(message).split())))
 
         with warnings.catch_warnings():
             # Meant for a user; others are for those who write code.

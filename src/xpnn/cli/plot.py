@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json as json_format
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xpnn.cli import options
 from xpnn.cli.output import Screen, UsageError
-from xpnn.cli.tables import opened
+from xpnn.cli.tables import opened, own_target
+
+if TYPE_CHECKING:
+    pass
 
 _SMALL = 12  # units in a layer that a diagram is the default for
 
@@ -36,7 +40,7 @@ def _read_source(path: Path) -> tuple[Any, dict[str, Any]]:
             pass
         raise
     model = open_model(path, "numpy", "cpu")
-    return model, {**header["record"], **getattr(model, "record", {})}
+    return model, header["record"]
 
 
 def _from_json(path: Path) -> dict[str, Any]:
@@ -50,37 +54,31 @@ def _from_json(path: Path) -> dict[str, Any]:
     return dict(record if isinstance(record, dict) else found)
 
 
-def _used(model: Any) -> list[Any]:
-    """The columns that a table's model uses."""
-    return [column for column in model.preprocessing.columns if column.kind != "ignored"]
-
-
 def _names(model: Any, kind: str) -> dict[str, Any]:
-    """Names for `draw` that a table's model knows."""
-    from xpnn import TableModel
+    """Names for `draw` that a tabular estimator knows."""
+    from xpnn import Network
 
-    if not isinstance(model, TableModel):
+    if isinstance(model, Network) or not hasattr(model, "preprocessor_"):
         return {}
-    target, names = model._target(), model.preprocessing.feature_names
+    names = model.preprocessor_.get_feature_names_out().tolist()
     if kind == "weights":
         # Weights of images are shown as images, where names would ask for a heat map.
-        images = all(column.kind == "image" for column in _used(model))
-        return {"names": None if images and len(names) == len(_used(model)) else names}
-    classes = [str(c) for c in model.classes] if target.task == "classify" else None
-    outputs = [target.name] if model.estimator.n_outputs_ == 1 else classes
-    return {"names": names, "classes": outputs}
+        pixels = [f"p{i}" for i in range(len(names))]
+        return {"names": None if names == pixels else names}
+    classes = [str(c) for c in model.classes_] if hasattr(model, "classes_") else None
+    single = model.estimator_.n_outputs_ == 1
+    return {"names": names, "classes": [model.target_name_] if single else classes}
 
 
 def _default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
     """Choose the picture that fits what there is."""
-    from xpnn import TableModel
     from xpnn.cli.models import inner_model
     from xpnn.plots import fitting
 
-    if frame is not None and isinstance(model, TableModel):
-        if len(_used(model)) == 2:
+    if frame is not None and hasattr(model, "preprocessor_"):
+        if len(model.preprocessor_.used_columns) == 2:
             return "regions"
-        if model._target().task == "classify":
+        if hasattr(model, "classes_"):
             return "confusion"
     if fitting(record):
         return "loss"
@@ -95,9 +93,8 @@ def _default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
 
 
 def _make_figure(
-    model: Any, record: dict[str, Any], kind: str, frame: Any, target: str | None, screen: Screen
+    model: Any, record: dict[str, Any], kind: str, table: Any, target: str | None, screen: Screen
 ) -> Any:
-    from xpnn import TableModel
     from xpnn.cli.models import for_tables, inner_model
     from xpnn.plots import draw, fitting
 
@@ -107,36 +104,42 @@ def _make_figure(
         raise UsageError(f"{kind!r} is drawn from a model; this file holds a training's history")
     if kind in ("weights", "network"):
         return draw(kind, inner_model(model), **_names(model, kind))
-    if frame is None:
+    if table is None:
         raise UsageError(f"--kind {kind} needs rows to look at: --data FILE")
-    if not isinstance(model, TableModel):
-        if kind == "regions":
-            raise UsageError("regions are drawn of models that xpnn train made; this is none")
-        model = for_tables(model, target, frame)
+    if kind == "regions" and not hasattr(model, "preprocessor_"):
+        raise UsageError("regions are drawn of models that xpnn train made; this is none")
+    model = for_tables(model, target)
+    if getattr(model, "target_name_", None) is None:
+        model.target_name_ = own_target(table)
+    # The pictures ask for predictions of frames, and look at nothing else of the model.
     known = SimpleNamespace(predict=model.predict)
-    if model.target.task == "classify":
-        known.classes_ = model.classes
-    return draw(kind, known, *_rows(model, kind, frame, screen))
+    if hasattr(model, "classes_"):
+        known.classes_ = model.classes_
+    return draw(kind, known, *_rows(model, kind, table, screen))
 
 
-def _rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any]:
+def _rows(model: Any, kind: str, table: Any, screen: Screen) -> tuple[Any, Any]:
     """Rows and targets as the pictures take them."""
-    from xpnn.estimators.table_target import with_target
+    from pandas import concat
 
-    target, y = model.target, None
-    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-    if kind == "confusion" or target.name in frame.columns:
-        frame = with_target(frame, target.name)
-        if target.task == "classify":
-            codes = target.codes(frame[target.name])
+    from xpnn.cli.models import parts_of
+    from xpnn.tabular.target import codes_of, values_of
+
+    need = kind == "confusion" or model.target_name_ in table.columns
+    frames, targets = zip(*parts_of(model, table, need_target=need), strict=True)
+    frame, y = concat(frames), None
+    if need:
+        y = concat(targets)
+        if hasattr(model, "classes_"):
+            codes = codes_of(y, model.classes_)
             if (codes < 0).any():
                 screen.note(f"{int((codes < 0).sum()):,} rows of unknown classes are ignored")
-            frame, y = frame[codes >= 0], target.labels[codes[codes >= 0]]
+            frame, y = frame[codes >= 0], model.classes_[codes[codes >= 0]]
         else:
-            y = target.values(frame[target.name])
+            y = values_of(y)
     if kind != "regions":
-        return frame.drop(columns=target.name), y
-    used = _used(model)
+        return frame, y
+    used = model.preprocessor_.used_columns
     if [column.kind for column in used] != ["numeric", "numeric"]:
         raise UsageError(
             "decision regions need a model of exactly two columns of numbers; this one uses "
@@ -149,6 +152,7 @@ def _rows(model: Any, kind: str, frame: Any, screen: Screen) -> tuple[Any, Any]:
     return points[whole], None if y is None else y[whole]
 
 
+@options.reads_tables
 def plot(
     source: Annotated[
         Path,
@@ -178,10 +182,10 @@ def plot(
         ),
     ] = None,
     target: options.Target = None,
-    header: options.Header = True,
-    labels: options.Labels = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    reading: options.Reading,
 ) -> None:
     """Draw a training's curves, a model's weights or diagram, or its predictions.
 
@@ -199,15 +203,11 @@ def plot(
         options.check_out(out, "--out", [source, *([data] if data else [])], ENDINGS)
     with screen.notes():
         model, record = _read_source(source)
-        frame = None
-        if data is not None:
-            with opened(data, header, labels) as table:
-                frame = table.read()
-                target = target or table.own_target()
-        if kind is not None and kind not in KINDS:
-            raise UsageError(f"--kind is {kind!r}; expected one of {', '.join(KINDS)}")
-        kind = kind or _default_kind(model, record, frame)
-        figure = _make_figure(model, record, kind, frame, target, screen)
+        with nullcontext() if data is None else opened(data, reading, screen) as table:
+            if kind is not None and kind not in KINDS:
+                raise UsageError(f"--kind is {kind!r}; expected one of {', '.join(KINDS)}")
+            kind = kind or _default_kind(model, record, table)
+            figure = _make_figure(model, record, kind, table, target, screen)
         path = save_figure(figure, out or Path(f"{source.stem}-{kind}.png"))
         screen.say(f"{kind}: {path}")
         screen.result({"source": str(source), "kind": kind, "out": str(path)})

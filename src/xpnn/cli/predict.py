@@ -5,21 +5,26 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xpnn.cli import options
-from xpnn.cli.output import Screen, write_data
-from xpnn.cli.tables import STDIN, Table, opened
+from xpnn.cli.output import Screen, UsageError, write_data
+from xpnn.cli.tables import STDIN, opened, own_target
+
+if TYPE_CHECKING:
+    from xpnn.tabular import TableFile
 
 _ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
 Chunk = tuple[Any, Any]  # what is predicted, and the probabilities or None
 
 
+@options.reads_tables
 def predict(
     model: options.Model,
     data: options.Data,
@@ -38,10 +43,10 @@ def predict(
     target: options.Target = None,
     backend: options.Compute = "numpy",
     device: options.Device = None,
-    header: options.Header = True,
-    labels: options.Labels = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    reading: options.Reading,
 ) -> None:
     """Predict a label or a number for each row of a table.
 
@@ -50,22 +55,24 @@ def predict(
 
     Example: cat new-pets.csv | xpnn predict pets.safetensors - --proba
     """
-    from xpnn import TableModel
-    from xpnn.cli.models import for_tables, open_model
+    from xpnn.cli.models import for_tables, open_model, task_of
 
     screen = Screen(json, quiet)
     if out is not None and str(out) == STDIN:
         out = None
     if out is not None:
         options.check_out(out, "--out", [model, data], _ENDINGS)
-    with screen.notes(), opened(data, header, labels) as table:
-        read = open_model(model, backend, device)
-        if target is None and not isinstance(read, TableModel):
-            target = table.own_target()
-        read = for_tables(read, target)
-        classes = read.classes.tolist() if proba else []
-        chunks = _predictions(read, table, proba)
-        found = {"model": str(model), "target": read.target.name, "task": read.target.task}
+    with screen.notes(), opened(data, reading, screen) as table:
+        read = for_tables(open_model(model, backend, device), target)
+        if getattr(read, "target_name_", None) is None:
+            read.target_name_ = own_target(table)
+        if proba and not hasattr(read, "predict_proba"):
+            why = "its loss is 'hinge'" if hasattr(read, "classes_") else "it predicts numbers"
+            raise UsageError(f"--proba: the model has no probabilities: {why}")
+        classes = read.classes_.tolist() if proba else []
+        unusual: dict[str, Counter[str]] = {}
+        chunks = _predictions(read, table, proba, unusual)
+        found = {"model": str(model), "target": read.target_name_, "task": task_of(read)}
         found |= {"classes": classes} if proba else {}
         if out is None and json:
             parts = list(chunks)
@@ -76,16 +83,29 @@ def predict(
         else:
             found["rows"] = _write(out, chunks, classes)
             found["out"] = None if out is None else str(out)
+        for name, counts in unusual.items():
+            told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
+            screen.note(f"column {name!r}: {told.replace('_', ' ')}")
         if out is not None:
             screen.say(f"{found['rows']:,} rows: {out}")
         screen.result(found)
 
 
-def _predictions(model: Any, table: Table, proba: bool) -> Iterator[Chunk]:
-    for frame in table.stream():
-        with table.naming():
-            found = model.predict(frame), model.predict_proba(frame) if proba else None
-        yield found
+def _predictions(
+    model: Any, table: TableFile, proba: bool, unusual: dict[str, Counter[str]]
+) -> Iterator[Chunk]:
+    """Predict chunk by chunk; `unusual` gets what the training rows had none of."""
+    from xpnn.cli.models import parts_of
+
+    for frame, _ in parts_of(model, table, need_target=False):
+        if hasattr(model, "count_unusual"):
+            for name, counts in model.count_unusual(frame).items():
+                unusual.setdefault(name, Counter()).update(counts)
+        predicted, labels = model.predict(frame), getattr(model, "classes_", ())
+        if predicted.dtype == object:  # files have text, of one width in all chunks
+            width = max(len(str(label)) for label in labels)
+            predicted = predicted.astype(f"U{width}")
+        yield predicted, model.predict_proba(frame) if proba else None
 
 
 def _write(path: Path | None, chunks: Iterable[Chunk], classes: Sequence[Any]) -> int:

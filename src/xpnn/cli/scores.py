@@ -19,7 +19,7 @@ _CONFUSED = 10
 
 
 def evaluation_lines(scores: dict[str, Any], note: str = "") -> list[str]:
-    """Write what `TableModel.evaluate` gave: metrics, a note, and the confusion matrix."""
+    """Write what `xpnn.tabular.scores.evaluate` gave: metrics, a note, and the confusion matrix."""
     lines = [*score_lines(scores), *([note] if note else [])]
     if "confusion" in scores:
         lines += ["", *confusion_lines(scores["confusion"])]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,11 @@ import typer
 
 from xpnn.cli import options
 from xpnn.cli.output import Screen, UsageError
-from xpnn.cli.tables import Table, choose_target, opened, stem_of
+from xpnn.cli.tables import choose_target, opened, stem_of
 
 if TYPE_CHECKING:
-    from xpnn import TableModel
     from xpnn.distributed import ProcessGroup
+    from xpnn.tabular import TableFile
 
 _MINUTES = 1.0  # between checkpoints
 _ENDING = ".safetensors"
@@ -27,10 +28,12 @@ _WORDS = {
     "hidden_layer_sizes": "--hidden",
     "learning_rate_init": "--learning-rate",
     "max_iter": "--epochs",
-    "^(task|validation|labels) is": r"--\1 is",
-    "^kinds names": "--as names",
-    r"^kinds\['(.*)'\] is '(.*?)'": r"--as is '\1=\2'",
+    "^validation_fraction is": "--validation is",
+    "^column_types names": "--column-type names",
+    r"^column_types\['(.*)'\] is '(.*?)'": r"--column-type is '\1=\2'",
+    r"column_types=\{\"(.*)\": \"(.*)\"\}": r"--column-type \1=\2",
 }
+_TASKS = ("auto", "classification", "regression")
 
 
 @dataclass(frozen=True)
@@ -114,28 +117,19 @@ def _placement(backend: str, device: str | None) -> dict[str, Any]:
     return {"backend": chosen.name, "device": own}
 
 
-def _read_kinds(words: Sequence[str]) -> dict[str, str]:
-    """Read what columns are, such as ``zip=category``."""
-    kinds = {}
-    for word in words:
-        name, mark, kind = word.rpartition("=")
-        if not mark or not name:
-            raise UsageError(f"--as is {word!r}; expected COLUMN=KIND, such as zip=category")
-        kinds[name] = kind
-    return kinds
+def _read_validation(text: str, like: TableFile) -> float | TableFile | None:
+    """Read a share of the rows, or open a file of other rows."""
+    from xpnn.tabular import open_table
 
-
-def _read_validation(text: str, like: Table) -> float | Table | None:
-    """Read a share of the rows, or find a file of other rows."""
     try:
         return float(text) or None
     except ValueError:
         pass
-    if not Path(text).is_file():
+    if not Path(text).exists():
         raise UsageError(
             f"--validation is {text!r}; expected a share such as 0.1, 0 for none, or a file"
         )
-    return Table(Path(text), like.header)
+    return open_table(text, like.options)
 
 
 @contextmanager
@@ -156,56 +150,49 @@ def _ranks() -> Iterator[ProcessGroup | None]:
         raise SystemExit(2) from None
 
 
-@contextmanager
-def _in_words_of_options() -> Iterator[None]:
-    """Let errors of the estimator speak of the command's options."""
-    from xpnn.backends import InputError
-    from xpnn.data.cells import CellError
-
-    try:
-        yield
-    except CellError:
-        raise
-    except InputError as error:
-        text = str(error)
-        _, runaway, rest = text.partition("The loss became")
-        if runaway:
-            text = f"the loss became{rest.partition(';')[0]}; a smaller --learning-rate helps"
-        for pattern, option in _WORDS.items():
-            text = re.sub(pattern, option, text)
-        raise UsageError(text) from error
+def _in_words_of_options(text: str) -> str:
+    """Let what the estimator says speak of the command's options."""
+    _, runaway, rest = text.partition("The loss became")
+    if runaway:
+        text = f"the loss became{rest.partition(';')[0]}; a smaller --learning-rate helps"
+    for pattern, option in _WORDS.items():
+        text = re.sub(pattern, option, text)
+    return text
 
 
-class _Describe:
-    """Says what each column was taken for, once that is learned."""
+class _Watch:
+    """Says what each column was taken for, once that is learned, and keeps the history."""
 
-    def __init__(self, model: TableModel, screen: Screen) -> None:
-        self.model, self.screen = model, screen
+    def __init__(self, model: Any, screen: Screen, target: str, why: str) -> None:
+        self.model, self.screen, self.target, self.why = model, screen, target, why
+        self.history: Any = None  # of several processes, the main one has it
 
     def on_train_begin(self, run: Any) -> None:
         """Before the first epoch."""
-        from xpnn.estimators.table_model import layer_widths
+        from xpnn.tabular.columns import describe
+        from xpnn.tabular.target import describe_classes
 
-        assert self.model.target is not None
-        widths = " - ".join(f"{width:,}" for width in layer_widths(run.model))
-        self.screen.say(self.model.preprocessing.describe(joined=True))
-        self.screen.say(self.model.target.describe())
-        self.screen.say(f"network: {widths}\n")
-
-
-def _callbacks(model: TableModel, screen: Screen) -> list[Any]:
-    from xpnn.training.progress import ProgressBar
-
-    return [_Describe(model, screen), *([ProgressBar()] if screen.progress else [])]
+        self.history = run.history
+        self.screen.say(describe(self.model.preprocessor_.columns_))
+        what = "numbers"
+        if hasattr(self.model, "classes_"):
+            classes = self.model.classes_
+            what = f"{len(classes)} classes: {describe_classes(classes)}"
+        self.screen.say(f"{self.target}: target, {what} ({self.why})")
+        widths = [run.model.n_features_in_, *(b.shape[0] for b in run.model.intercepts_)]
+        self.screen.say(f"network: {' - '.join(f'{width:,}' for width in widths)}\n")
 
 
 def _fit(
-    model: TableModel, table: Table, target: str, validation: float | Table | None,
-    files: _Files, every: int | None, screen: Screen, parameters: dict[str, Any],
+    model: Any, table: TableFile, target: str, validation: TableFile | None, watch: _Watch,
+    files: _Files, every: int | None, screen: Screen,
 ) -> None:  # fmt: skip
     """Train a model, or go on; KeyboardInterrupt after Ctrl-C, once a note says how to go on."""
+    from xpnn.backends import InputError
+    from xpnn.data.files import DataFileError
     from xpnn.training import Checkpoint
     from xpnn.training.checkpoint import read_checkpoint
+    from xpnn.training.progress import ProgressBar
 
     def epochs() -> int:
         return read_checkpoint(files.checkpoint).history().epochs
@@ -216,18 +203,20 @@ def _fit(
         screen.note(
             f"there is no {files.checkpoint} to resume from; beginning with the first epoch"
         )
-    rows = validation if isinstance(validation, Table) else None
-    with (rows or table).naming(), _in_words_of_options():
+    try:
         model.fit(
-            table.read(),
+            table,
             target,
-            validation if rows is None else rows.read(),
-            callbacks=_callbacks(model, screen),
+            X_val=validation,
+            callbacks=[watch, *([ProgressBar()] if screen.progress else [])],
             resume=files.resume,
             checkpoint=Checkpoint(files.checkpoint, every, None if every else _MINUTES),
-            **parameters,
         )
-    if model.record["history"]["stopped"] == "interrupted":
+    except DataFileError:
+        raise
+    except InputError as error:
+        raise UsageError(_in_words_of_options(str(error))) from error
+    if watch.history is not None and watch.history.stopped == "interrupted":
         # What the file has, not what was run: Ctrl-C may come before an epoch is written down.
         screen.note(
             f"interrupted; the same command with --resume goes on after epoch {epochs()}"
@@ -237,68 +226,91 @@ def _fit(
         raise KeyboardInterrupt
 
 
-def _ending_of(model: TableModel) -> str:
+def _ending_of(network: Any, record: dict[str, Any]) -> str:
     """Say in a sentence why a training ended."""
-    epochs, reason = model.estimator.n_iter_, model.record["history"]["stopped"]
-    if model.estimator.stopped_:
-        monitored = "validation loss" if model.estimator.early_stopping else "training loss"
+    epochs, reason = network.n_iter_, record["history"]["stopped"]
+    if network.stopped_:
+        monitored = "validation loss" if network.early_stopping else "training loss"
         return f"{epochs} epochs: the {monitored} stopped improving"
     if reason and reason != "finished":
         return f"{epochs} epochs: {reason}"
     return f"{epochs} epochs, the most that were allowed; the loss may still fall with more"
 
 
-def _say_result(model: TableModel, screen: Screen) -> None:
+def _say_result(model: Any, record: dict[str, Any], screen: Screen) -> None:
     from xpnn.cli.scores import evaluation_lines
 
-    record, scores = model.record, model.record["validation"]
-    screen.say(f"trained: {_ending_of(model)} ({record['seconds']:.1f} s)")
+    scores, network = record["validation"], model.estimator_
+    screen.say(f"trained: {_ending_of(network, record)} ({record['seconds']:.1f} s)")
     if skipped := sum(record["history"].get("skipped", ())):
         screen.say(
             f"skipped: {skipped:,} steps whose gradients overflowed; the scale was made smaller"
         )
-    ignored = record["rows_without_target"]
-    without = f", {ignored:,} without a target ignored" if ignored else ""
+    ignored = record["rows_without_label"]
+    without = f", {ignored:,} without a label left out" if ignored else ""
     count = f"{record['validation_rows']:,}" if scores else "none"
     screen.say(f"rows: {record['rows']:,} for training, {count} for validation{without}\n")
     if scores:
         note = "These rows also chose the epoch: new rows may score a little worse."
-        lines = evaluation_lines(scores, note if model.estimator.early_stopping else "")
+        lines = evaluation_lines(scores, note if network.early_stopping else "")
         screen.say("\n".join(["on the validation rows:", *lines, ""]))
 
 
-def _as_values(model: TableModel, files: _Files) -> dict[str, Any]:
-    from xpnn.cli.inspect import columns_of, layers_of
+def _record(model: Any, watch: _Watch, seconds: float, given: dict[str, Any]) -> dict[str, Any]:
+    """What is remembered of a training."""
+    scores = model.validation_scores_
+    return {
+        "rows": model.n_rows_,
+        "validation_rows": scores["rows"] if scores else 0,
+        "rows_without_label": model.n_unlabelled_rows_,
+        "seconds": seconds,
+        "options": given,
+        "history": watch.history.to_dict(),
+        "validation": scores,
+    }
 
-    assert model.target is not None
+
+def _as_values(model: Any, files: _Files, target: str, record: dict[str, Any]) -> dict[str, Any]:
+    from xpnn.cli.inspect import columns_of, layers_of
+    from xpnn.cli.models import task_of
+
     return {
         "model": str(files.model),
-        "target": model.target.name,
-        "task": model.target.task,
+        "target": target,
+        "task": task_of(model),
         "columns": columns_of(model),
-        "layers": layers_of(model.estimator),
-        "epochs": model.estimator.n_iter_,
-        "converged": bool(model.estimator.stopped_),
-        "record": model.record,
+        "layers": layers_of(model.estimator_),
+        "epochs": model.estimator_.n_iter_,
+        "converged": bool(model.estimator_.stopped_),
+        "record": record,
         "plot": None if files.figure is None else str(files.figure),
     }
 
 
+def _find_task(task: str, table: TableFile, target: str) -> tuple[str, str]:
+    """What is to be learned, and why."""
+    from xpnn.tabular import open_table
+    from xpnn.tabular.target import task_of
+
+    if task not in _TASKS:
+        raise UsageError(f"--task is {task!r}; expected one of {', '.join(_TASKS)}")
+    if task != "auto":
+        return task, "as --task says"
+    alone = replace(table.options, usecols=(target,), dtype=None)
+    return task_of(open_table(table.path, alone).read()[target])
+
+
+@options.reads_tables
 def train(
     data: options.Data,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="The column to learn.")
     ] = None,
-    task: Annotated[str, typer.Option(help="auto, classify or regress.")] = "auto",
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--as",
-            metavar="COLUMN=KIND",
-            help="What a column is, where the rules are wrong: numeric, category, date, boolean, "
-            "image or ignored. May be given several times.",
-        ),
-    ] = None,
+    task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
+    column_type: options.ColumnTypes = None,
+    model: Annotated[
+        str, typer.Option("--model", help="What is trained: mlp, a multi-layer perceptron.")
+    ] = "mlp",
     hidden: Annotated[
         str, typer.Option(help="Widths of the hidden layers, such as 100,50; none for none.")
     ] = "100",
@@ -313,10 +325,10 @@ def train(
         str,
         typer.Option(metavar="SHARE|FILE", help="Rows to measure on: a share, or another table."),
     ] = "0.1",
-    early_stop: Annotated[
+    early_stopping: Annotated[
         bool,
         typer.Option(
-            "--early-stop",
+            "--early-stopping",
             help="End when the validation loss stops improving, and take the best epoch.",
         ),
     ] = False,
@@ -362,61 +374,91 @@ def train(
     plot: Annotated[
         bool, typer.Option("--plot", help="Draw the training's curves beside the model: MODEL.png.")
     ] = False,
-    header: options.Header = True,
-    labels: options.Labels = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    reading: options.Reading,
 ) -> None:
     """Train a network on a table of your own.
 
-    Finds out what each column is, learns the preprocessing on the training rows
-    only, and keeps it in the model file: predict takes raw rows. Prints what it
-    took each column for, and the score on validation rows beside a baseline.
+    Finds out what each column is and keeps the preprocessing in the model file:
+    predict takes raw rows. Prints what it took each column for, why one is
+    ignored, and the score on validation rows beside a baseline.
 
-    Example: xpnn train pets.csv --target adopted --hidden 64,32 --early-stop
+    Example: xpnn train pets.csv --target adopted --hidden 64,32 --early-stopping
 
-    On several processes: mpiexec -n 4 xpnn train pets.csv --target adopted
+    On several processes, each of which reads DATA:
+    mpiexec -n 4 xpnn train pets.csv --target adopted
     """
-    screen = Screen(json, quiet)
+    if model != "mlp":
+        raise UsageError(f"--model is {model!r}; expected mlp")
+    parameters = {
+        "hidden_layer_sizes": options.widths_of(hidden),
+        **_names(activation, compute_dtype, precision),
+        "max_iter": epochs,
+        "batch_size": "auto" if batch_size is None else batch_size,
+        **_numbers(learning_rate, alpha),
+        "early_stopping": early_stopping,
+        # Of a few rows the score moves in steps; their loss says sooner what happens.
+        "monitor": "loss" if early_stopping else "score",
+    }
     with _ranks() as group:
-        from xpnn import TableModel, save
-
-        if group is not None and not group.is_main:
-            with Screen(quiet=True).notes():
-                TableModel().fit(None, "", distributed="mpi")
-            return
-        with screen.notes(), opened(data, header, labels) as table:
-            model = TableModel(task, _read_kinds(kind or []))
-            parameters = {
-                "seed": seed,
-                "hidden_layer_sizes": options.widths_of(hidden),
-                **_names(activation, compute_dtype, precision),
-                "max_iter": epochs,
-                "batch_size": "auto" if batch_size is None else batch_size,
-                **_numbers(learning_rate, alpha),
-                "early_stopping": early_stop,
-                # Of a few rows the score moves in steps; their loss says sooner what happens.
-                "monitor": "loss" if early_stop else "score",
-                **_placement(backend, device),
-            }
+        main = group is None or group.is_main
+        screen = Screen(json and main, quiet or not main)
+        with screen.notes(main, _in_words_of_options), opened(data, reading, screen) as table:
             files = _Files(out or Path(f"{stem_of(data)}{_ENDING}"), plot, overwrite, resume)
-            files.check([table.path, Path(validation)])
-            target = choose_target(table, target, screen)
+            if main:
+                files.check([table.path, Path(validation)])
             if group is not None:
+                group.barrier("the model file is looked for")
                 parameters["distributed"] = "mpi"
                 screen.say(f"training on {group.size} processes")
+            target = choose_target(table, target, screen)
+            task, why = _find_task(task, table, target)
             rows = _read_validation(validation, table)
-            if rows is None and early_stop:
-                raise UsageError("--early-stop needs validation rows; --validation 0 leaves none")
-            _fit(model, table, target, rows, files, checkpoint_every, screen, parameters)
-            save(model, files.model)
-            if checkpoint_every is None:
-                files.checkpoint.unlink(missing_ok=True)
-            _say_result(model, screen)
-            screen.say(f"model: {files.model}")
-            if files.figure is not None:
-                from xpnn.plots import draw_history, save_figure
+            if rows is None and early_stopping:
+                raise UsageError(
+                    "--early-stopping needs validation rows; --validation 0 leaves none"
+                )
+            parameters |= _placement(backend, device)
+            share = rows if isinstance(rows, float) else None
+            made = _make_model(task, parameters, options.pairs_of("--column-type", column_type),
+                               share, seed)  # fmt: skip
+            watch, began = _Watch(made, screen, target, why), time.perf_counter()
+            other = None if isinstance(rows, float) else rows
+            _fit(made, table, target, other, watch, files, checkpoint_every, screen)
+            if not main:
+                return
+            record = _record(made, watch, time.perf_counter() - began, {"seed": seed, **parameters})
+            _finish(made, record, files, target, checkpoint_every is None, screen)
 
-                save_figure(draw_history(model.record), files.figure)
-                screen.say(f"curves: {files.figure}")
-            screen.result(_as_values(model, files))
+
+def _make_model(
+    task: str, parameters: dict[str, Any], column_types: dict[str, str], share: Any, seed: int
+) -> Any:
+    from xpnn import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
+
+    kind, network = TabularRegressor, MLPRegressor
+    if task == "classification":
+        kind, network = TabularClassifier, MLPClassifier
+    inner = network(random_state=seed, **parameters)
+    return kind(inner, column_types=column_types, validation_fraction=share, random_state=seed)
+
+
+def _finish(
+    model: Any, record: dict[str, Any], files: _Files, target: str, done: bool, screen: Screen
+) -> None:
+    """Write the model file and the curves, and say how it went."""
+    from xpnn import save
+
+    save(model, files.model, record)
+    if done:
+        files.checkpoint.unlink(missing_ok=True)
+    _say_result(model, record, screen)
+    screen.say(f"model: {files.model}")
+    if files.figure is not None:
+        from xpnn.plots import draw_history, save_figure
+
+        save_figure(draw_history(record["history"]), files.figure)
+        screen.say(f"curves: {files.figure}")
+    screen.result(_as_values(model, files, target, record))

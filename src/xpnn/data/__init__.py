@@ -9,7 +9,6 @@ import importlib
 from typing import Any
 
 _NAMES = {
-    "columns": ("Column", "describe", "learn_columns"),
     "digits_csv": ("read_digits_csv",),
     "files": ("DataFileError", "atomic_write", "open_compressed"),
     "idx": ("read_idx", "write_idx"),
@@ -19,7 +18,6 @@ _NAMES = {
     ),
     "sources": ("stream",),
     "streams": ("BlockShuffle", "Source"),
-    "tables": ("line_of_row", "read_table", "stream_table", "table_format"),
 }  # fmt: skip
 _WHERE = {name: f"xpnn.data.{module}" for module, names in _NAMES.items() for name in names}
 

@@ -71,10 +71,10 @@ def _parse_lines(block: bytes, path: str | Path, first: int) -> Array:
     return host.asarray(rows, dtype="uint8").reshape(-1, _FIELDS)
 
 
-def _blocks(path: str | Path, max_ratio: float | None) -> Iterator[tuple[int, bytes]]:
+def _blocks(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """Whole lines ending in a newline, and the number of the first of them."""
     number, kept = 1, b""
-    with open_compressed(path, max_ratio) as file:
+    with open_compressed(path) as file:
         while True:
             piece = file.read(_BLOCK)
             kept += piece
@@ -120,13 +120,13 @@ def read_digits_csv(path: str | Path) -> tuple[Array, Array]:
     return table[:, 1:].copy(), table[:, 0].astype("int64")
 
 
-def iter_digits(path: str | Path, max_ratio: float | None = None) -> Iterator[Array]:
+def iter_digits(path: str | Path) -> Iterator[Array]:
     """Read handwritten digits piece by piece: uint8 (n, 785), labels in the first column.
 
-    See `read_digits_csv`, and `open_compressed` for `max_ratio`.
+    See `read_digits_csv`.
     """
     empty = True
-    for number, block in _blocks(path, max_ratio):
+    for number, block in _blocks(path):
         block = block.replace(b"\r\n", b"\n")
         if number == 1 and block[:6].lstrip(b'"').lower().startswith(b"label"):
             number, block = 2, block[block.find(b"\n") + 1 or len(block) :]

@@ -19,9 +19,6 @@ import numpy as np
 from xpnn.backends import InputError
 from xpnn.data.optional import import_optional
 
-MAX_RATIO = 200.0  # real tables unpack to up to 50 times their compressed size
-FREE_BYTES = 1 << 26  # that any compressed file may unpack to
-
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -30,16 +27,13 @@ class DataFileError(InputError):
 
 
 @contextmanager
-def open_compressed(path: str | Path, max_ratio: float | None = None) -> Iterator[BinaryIO]:
+def open_compressed(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file to read bytes, unpacked where it begins like a gzip or zstd file.
 
     Parameters
     ----------
     path : path
         Its ending does not matter.
-    max_ratio : float, optional
-        How many times larger than the file its content may be, beside 64 MiB that any file
-        may have. Default: no limit.
 
     Yields
     ------
@@ -49,7 +43,7 @@ def open_compressed(path: str | Path, max_ratio: float | None = None) -> Iterato
     Raises
     ------
     DataFileError
-        The file turns out to be broken, cut off or beyond the limit while it is read.
+        The file turns out to be broken or cut off while it is read.
     """
     with Path(path).open("rb") as file:
         begin = file.peek(4)[:4]
@@ -63,8 +57,7 @@ def open_compressed(path: str | Path, max_ratio: float | None = None) -> Iterato
             else:
                 arrow = import_optional("pyarrow")
                 unpacked = arrow.CompressedInputStream(arrow.PythonFile(file, "r"), "zstd")
-            limited = _Limited(unpacked, file, path, kind, max_ratio)
-            yield cast(BinaryIO, io.BufferedReader(limited, 1 << 16))
+            yield cast(BinaryIO, io.BufferedReader(_Unpacked(unpacked, kind), 1 << 16))
         except _BrokenFile as error:
             raise DataFileError(f"{path}: a broken {kind} file: {error}") from error
 
@@ -72,21 +65,18 @@ def open_compressed(path: str | Path, max_ratio: float | None = None) -> Iterato
 def compression(file: BinaryIO) -> str | None:
     """How a file that `open_compressed` opened is packed: 'gzip', 'zstd' or None."""
     raw = getattr(file, "raw", None)
-    return raw.kind if isinstance(raw, _Limited) else None
+    return raw.kind if isinstance(raw, _Unpacked) else None
 
 
 class _BrokenFile(ValueError):
     """A compressed file cannot be unpacked."""
 
 
-class _Limited(io.RawIOBase):
-    """What a file unpacks to, up to far more than it holds."""
+class _Unpacked(io.RawIOBase):
+    """What a file unpacks to."""
 
-    def __init__(
-        self, unpacked: Any, file: BinaryIO, path: object, kind: str, ratio: float | None
-    ) -> None:
-        self._unpacked, self._file, self._path = unpacked, file, path
-        self.kind, self._ratio, self._count = kind, ratio, 0
+    def __init__(self, unpacked: Any, kind: str) -> None:
+        self._unpacked, self.kind = unpacked, kind
 
     def readable(self) -> bool:
         return True
@@ -99,14 +89,6 @@ class _Limited(io.RawIOBase):
             if getattr(error, "errno", None) is not None:
                 raise
             raise _BrokenFile(" ".join(str(error).split())) from error
-        self._count += len(data)
-        packed = self._file.tell()
-        if self._ratio is not None and self._count > FREE_BYTES + self._ratio * packed:
-            raise DataFileError(
-                f"{self._path}: {packed:,} compressed bytes unpack to more than "
-                f"{self._count:,}, over {self._ratio:g} times as many; if that is right, read it "
-                "with a larger max_ratio"
-            )
         buffer[: len(data)] = data
         return len(data)
 

@@ -1,6 +1,6 @@
 """scikit-learn's estimators on any array library: change one import.
 
-Parts are imported when they are first asked for: preprocessing needs no scikit-learn.
+Parts are imported when they are first asked for.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ _WHERE = {
     "MLPClassifier": "classifier",
     "MLPRegressor": "regressor",
     "Perceptron": "perceptron",
-    "TableModel": "table_model",
-    "TablePreprocessing": "table_columns",
     "from_sklearn": "from_sklearn",
     "to_onnx": "onnx_export",
 }
@@ -22,8 +20,6 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Perceptron",
-    "TableModel",
-    "TablePreprocessing",
     "from_sklearn",
     "to_onnx",
 ]
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
     from xpnn.estimators.onnx_export import to_onnx
     from xpnn.estimators.perceptron import Perceptron
     from xpnn.estimators.regressor import MLPRegressor
-    from xpnn.estimators.table_columns import TablePreprocessing
-    from xpnn.estimators.table_model import TableModel
 
 
 def __getattr__(name: str) -> Any:

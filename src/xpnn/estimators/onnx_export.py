@@ -14,7 +14,6 @@ from xpnn.backends import dtype_name, to_host
 from xpnn.estimators.classifier import MLPClassifier
 from xpnn.estimators.perceptron import Perceptron
 from xpnn.estimators.regressor import MLPRegressor
-from xpnn.estimators.table_model import TableModel
 from xpnn.export.onnx_file import add_column, add_mean, add_scores, check_dtype, network_to_onnx
 from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
 from xpnn.training import Network
@@ -65,19 +64,21 @@ def _yes(graph: Graph, scores: str, dtype: str, or_zero: bool = False) -> str:
     return add_column(graph, graph.cast(above, np.int64), 1)[0]
 
 
-def _add_classes(graph: Graph, model: MLPClassifier, scores: str, width: int, dtype: str) -> None:
+def _add_classes(
+    graph: Graph, model: MLPClassifier, scores: str, width: int, dtype: str, classes: Any
+) -> None:
     """Add `label` and `probabilities`; for 'hinge', which has none, `scores`."""
     kind = model._label_binarizer.y_type_
     if kind.startswith("multilabel"):
         above = graph.add("Greater", scores, graph.constant(np.asarray(0, dtype)))
         graph.output(graph.cast(above, np.int64), "label", np.int64, width)
-    elif len(model.classes_) == 1:
+    elif len(classes) == 1:
         none = graph.add("Mul", _yes(graph, scores, dtype), graph.constant(np.asarray(0)))
-        _add_label(graph, none, model.classes_)
+        _add_label(graph, none, classes)
     elif width == 1:
-        _add_label(graph, _yes(graph, scores, dtype), model.classes_)
+        _add_label(graph, _yes(graph, scores, dtype), classes)
     else:
-        _add_label(graph, graph.add("ArgMax", scores, axis=1, keepdims=0), model.classes_)
+        _add_label(graph, graph.add("ArgMax", scores, axis=1, keepdims=0), classes)
     name = "softmax_cross_entropy" if model.out_activation_ == "softmax" else "binary_cross_entropy"
     if model.out_activation_ == "identity":
         graph.output(scores, "scores", dtype, width)
@@ -114,9 +115,17 @@ def _add_perceptron(graph: Graph, model: Perceptron, x: str, dtype: str) -> None
 
 
 def add_estimator(
-    graph: Graph, model: Estimator, x: str, dtype: str, units: tuple[float, float] | None = None
+    graph: Graph,
+    model: Estimator,
+    x: str,
+    dtype: str,
+    units: tuple[float, float] | None = None,
+    classes: Any = None,
 ) -> None:
-    """Add a fitted estimator and its outputs."""
+    """Add a fitted estimator and its outputs.
+
+    `units` are scale and mean of the values, `classes` labels in place of the model's own.
+    """
     if isinstance(model, Perceptron):
         _add_perceptron(graph, model, x, dtype)
         return
@@ -125,7 +134,8 @@ def add_estimator(
         graph, network.layers, network.tree, network.theta, network.inputs, x, dtype
     )
     if isinstance(model, MLPClassifier):
-        _add_classes(graph, model, scores, width, dtype)
+        labels = model.classes_ if classes is None else classes
+        _add_classes(graph, model, scores, width, dtype, labels)
         return
     loss = "poisson" if model.out_activation_ == "exp" else "mean_squared_error"
     value, columns = add_column(graph, add_mean(graph, scores, width, dtype, loss), width)
@@ -174,11 +184,11 @@ def to_onnx(
     column is an input of its own, of shape (n, 1), under its name (`X0`, `X1`, ... where
     it has none): numbers (also truth values) as floats with NaN for a missing one,
     categories and other text as text with the empty one for a missing one. Columns that
-    are dropped are no inputs. Of a `TableModel` each column that it uses is an input too:
-    numbers and booleans as float64 (NaN for a missing one, 1 for yes), categories as text
-    ("" for a missing one; whole numbers without a point, truth values as true and false),
-    dates as int64, seconds since 1970 in UTC (the lowest number for a missing one, as NumPy
-    has it: ``column.astype("datetime64[s]").astype("int64")``).
+    are dropped are no inputs. Of a `TabularClassifier` or `TabularRegressor` each column that
+    is not ignored is an input too: numbers, booleans and durations (in seconds) as float64, NaN
+    for a missing one; categories as text, "" for a missing one, integers without a point,
+    booleans as True and False; dates as int64, seconds since 1970 in UTC, the lowest number for
+    a missing one, as NumPy has it: ``column.astype("datetime64[s]").astype("int64")``.
 
     Of a `Network` the input is `x`; it has the output `scores` too. Dropout leaves nothing
     behind, and layers of the user's own are written as the operations that they consist of.
@@ -190,7 +200,8 @@ def to_onnx(
 
     Parameters
     ----------
-    model : MLPClassifier, MLPRegressor, Perceptron, Pipeline, TableModel or Network
+    model : MLPClassifier, MLPRegressor, Perceptron, Pipeline, TabularClassifier,
+        TabularRegressor or Network
         Fitted, on any library and device. A pipeline may hold the steps that
         `xpnn.estimators.onnx_steps.STEPS` lists, nested too. An unknown category is encoded
         as the encoder does; with ``handle_unknown='error'`` the runtime fails.
@@ -238,10 +249,10 @@ def to_onnx(
     for name, texts in (("feature_names", feature_names), ("class_names", class_names)):
         if texts is not None:
             raise OnnxError(f"{name} is {texts!r}; a {type(model).__name__} knows its own")
-    if isinstance(model, TableModel):
+    if hasattr(model, "_to_onnx"):  # a tabular estimator, of which nothing is known here
         if input_dtype is not None:
             raise OnnxError(f"input_dtype is {input_dtype!r}; a table's numbers are float64")
-        return _table_to_onnx(model, path, check_opset(opset), dtype, doc)
+        return model._to_onnx(path, opset, dtype, doc)
     steps, last = _unwrap(model)
     graph = Graph(check_opset(opset))
     dtype = check_dtype(dtype, _dtype_of(last))
@@ -257,25 +268,6 @@ def to_onnx(
     x = x if outer == dtype else graph.cast(x, dtype)
     add_estimator(graph, last, x, dtype)
     return write(graph.model("xpnn", doc or str(model), _properties(model, last)), path)
-
-
-def _table_to_onnx(model: Any, path: Any, opset: int, dtype: str | None, doc: str) -> Any:
-    """A `TableModel`; see `to_onnx`."""
-    # Not needed before, and neither are scikit-learn's modules that come with it.
-    from xpnn.estimators.onnx_table import add_table, table_inputs
-
-    if model.target is None:
-        raise OnnxError("the table's model has learned nothing yet; call fit")
-    _, last = _unwrap(model.estimator)
-    graph, codes = Graph(opset), model.preprocessing.codes
-    x, chosen = add_table(graph, codes), check_dtype(dtype, _dtype_of(last))
-    x = x if chosen == "float32" else graph.cast(x, chosen)
-    regress = model.target.task == "regress"
-    units = (float(model.target.scale), float(model.target.mean)) if regress else None
-    add_estimator(graph, last, x, chosen, units)
-    properties = {**_properties(last, last), "feature_names": table_inputs(codes)}
-    properties["target"] = [model.target.name]
-    return write(graph.model("xpnn", doc or repr(model), properties), path)
 
 
 def _properties(model: Any, last: Estimator) -> dict[str, Sequence[str] | None]:

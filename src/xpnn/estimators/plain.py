@@ -184,17 +184,17 @@ def _read_object(value: Any, arrays: Arrays, inner: Callable[[Any], Any]) -> Any
     given = {key: inner(v) for key, v in value["fields"].items()}
     hints = get_type_hints(kind)
     for key, v in given.items():
-        if key not in hints or not _fits(v, hints[key]):
+        if key not in hints or not fits(v, hints[key]):
             raise ValueError(f"{key} of {value['object']} is {v!r}")
     return kind(**given)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
     """Whether a value is what an annotation says; integers go for fractions."""
     if isinstance(hint, UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
+        return any(fits(value, part) for part in get_args(hint))
     if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(v, get_args(hint)[0]) for v in value)
+        return isinstance(value, tuple) and all(fits(v, get_args(hint)[0]) for v in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(value, hint)

@@ -30,7 +30,7 @@ def save(
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, Perceptron or TableModel
+    model : Network, MLPClassifier, MLPRegressor, Perceptron, TabularClassifier or TabularRegressor
         On any library and device; estimators are fitted or initialized. Pipelines and other
         models of scikit-learn, those with an estimator of xpnn in them too, are written by
         the package skops: ``skops.io.dump(model, path)``.
@@ -138,7 +138,7 @@ def load(
 
     Returns
     -------
-    Network, MLPClassifier, MLPRegressor, Perceptron or TableModel
+    Network, MLPClassifier, MLPRegressor, Perceptron, TabularClassifier or TabularRegressor
         Predicts what the saved one does, bit for bit on the same library. The random
         generator of a network is a new one.
 
