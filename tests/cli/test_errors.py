@@ -126,11 +126,21 @@ def test_nothing_that_a_user_keeps_is_written_over(xpnn, trained, words, message
 
 
 def test_models_of_one_stem_have_checkpoints_of_their_own(xpnn, folder):
-    for name in ("m.safetensors", "m.st", "m"):
+    for name in ("m.safetensors", "m.st"):
         xpnn.ok(TRAIN, "--checkpoint-every 1 -o", name)
     assert sorted(path.name for path in folder.glob("m*")) == [
-        "m", "m.checkpoint.safetensors", "m.safetensors", "m.st", "m.st.checkpoint.safetensors",
+        "m.checkpoint.safetensors", "m.safetensors", "m.st", "m.st.checkpoint.safetensors",
     ]  # fmt: skip
+
+
+def test_a_training_that_was_cut_short_is_not_thrown_away_unasked(xpnn, folder):
+    xpnn.ok(TRAIN, "--checkpoint-every 1")
+    (folder / "pets.safetensors").unlink()
+    before = (folder / "pets.checkpoint.safetensors").read_bytes()
+    err = xpnn.error(TRAIN)
+    assert "is of a training that was cut short; --resume goes on with it, and --overwrite" in err
+    assert (folder / "pets.checkpoint.safetensors").read_bytes() == before
+    xpnn.ok(TRAIN, "--resume")
 
 
 # Models of other kinds

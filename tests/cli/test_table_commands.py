@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
+from sklearn.exceptions import ConvergenceWarning
 
 import xpnn as library
 from xpnn.cli.scores import confusion_lines, learned, score_lines
@@ -196,6 +197,86 @@ def test_a_file_of_other_rows_is_measured_on(xpnn, folder):
     told = xpnn.json(words, "--early-stopping --epochs 300 --learning-rate 0.1")
     assert told["converged"]
     assert told["epochs"] < 300
+
+
+# Files that are written in other ways
+
+EURO = "train euro.csv --decimal , --thousands . --day-first --epochs 3 -o m.st -q -t"
+
+
+@pytest.fixture
+def euro(pandas, tmp_path, monkeypatch):
+    """A table in European notation as euro.csv, and the same in plain notation as plain.csv."""
+    monkeypatch.chdir(tmp_path)
+    source = np.random.default_rng(0)
+    price, month = source.integers(100_000, 9_999_999, 80) / 100, source.integers(1, 13, 80)
+    frame = pandas.DataFrame(
+        {
+            "price": price,
+            "day": pandas.to_datetime({"year": 2024, "month": month, "day": 5}),
+            "code": month % 3 + 0.5,
+            "sold": np.where(price > 50_000, 1, 0),
+        }
+    )
+    frame.to_csv("plain.csv", index=False)
+    frame["price"] = [
+        f"{value:,.2f}".translate(str.maketrans(",.", ".,")) for value in frame["price"]
+    ]
+    frame["code"] = [f"{value:.2f}".replace(".", ",") for value in frame["code"]]
+    frame["day"] = frame["day"].dt.strftime("%d/%m/%Y")
+    frame.to_csv("euro.csv", index=False, sep=";")
+    return frame
+
+
+def test_a_model_remembers_how_its_text_was_written(xpnn, euro):
+    xpnn.ok(EURO, "sold --column-type code=categorical")
+    expected = xpnn.ok("predict m.st euro.csv --proba")
+    assert xpnn.ok("predict m.st plain.csv --proba --decimal . --month-first") == expected
+    found = library.load("m.st").preprocessor_.columns_
+    assert [column.kind for column in found] == ["numeric", "datetime", "categorical"]
+    scores = xpnn.json("evaluate m.st euro.csv")
+    assert scores["unknown_labels"] == 0
+    xpnn.ok(EURO, "price --task regression --overwrite")
+    scores = xpnn.json("evaluate m.st euro.csv")
+    assert (scores["rows"], scores["task"]) == (80, "regression")
+
+
+def test_labels_that_are_missing_are_so_in_evaluate_too(xpnn, folder, pets):
+    pets["code"] = np.where(pets["adopted"] == "home", "1", "0")
+    pets.loc[::3, "code"] = "NA"
+    pets.drop(columns=["adopted", "days"]).to_csv("codes.csv", index=False)
+    code, out, err = xpnn("train codes.csv -t code --epochs 3 -o c.st")
+    assert (code, "2 classes: 0, 1" in out) == (0, True)
+    assert err.count("note: ") == 2  # once of the words, once of the rows
+    code, out, err = xpnn("evaluate c.st codes.csv --json")
+    assert (code, json.loads(out)["rows"], json.loads(out)["unknown_labels"]) == (0, 200, 0)
+
+
+def test_a_table_may_come_through_a_named_pipe(xpnn, trained):
+    import os
+    import threading
+
+    os.mkfifo("pipe")
+    content = (trained / "new.csv").read_bytes()
+    writer = threading.Thread(target=(trained / "pipe").write_bytes, args=(content,))
+    writer.start()
+    assert xpnn.json("evaluate pets.safetensors pipe")["rows"] == 60
+    writer.join()
+
+
+def test_labels_of_any_kind_go_into_files_as_text(xpnn, folder, pets, pandas):
+    days = pandas.to_datetime(pets["arrived"]).dt.normalize().dt.to_period("Q").dt.start_time
+    pets.assign(quarter=days).drop(columns="arrived").to_parquet("quarters.parquet")
+    rows = pets.drop(columns="arrived")
+    network = library.MLPClassifier(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        model = library.TabularClassifier(network, random_state=0).fit(rows, days.tolist())
+    library.save(model, "q.st")
+    assert xpnn.ok("predict q.st quarters.parquet --proba -o q.npz --target quarter")
+    with np.load("q.npz") as found:
+        assert found["classes"].tolist() == [str(label) for label in model.classes_]
+        assert set(found["predicted"]) <= set(found["classes"])
+    assert xpnn.json("plot q.st --kind network")["kind"] == "network"
 
 
 # Pictures

@@ -156,3 +156,10 @@ def test_estimators_are_shown_in_html(table):
     assert "<span>Not fitted</span>" in before
     assert "<span>Fitted</span>" in after
     assert "TabularPreprocessor" in estimator_html_repr(TabularPreprocessor())
+
+
+def test_parameters_of_the_network_can_be_set_where_none_is_given():
+    model = TabularClassifier().set_params(estimator__alpha=0.5)
+    assert model.estimator.alpha == 0.5
+    given = MLPRegressor()
+    assert TabularRegressor().set_params(estimator=given).estimator is given

@@ -120,8 +120,8 @@ def test_windows_and_memory_learn_the_same_columns(save, in_windows):
     assert memory.score(held, truth) > 0.9
     assert windows.score(held, truth) > 0.9
     assert windows.validation_indices_ is None
-    assert windows.validation_scores_["rows"] == pytest.approx(150, abs=40)
-    assert windows.n_rows_ + windows.validation_scores_["rows"] == 1500
+    assert windows.validation_metrics_["rows"] == pytest.approx(150, abs=40)
+    assert windows.n_rows_ + windows.validation_metrics_["rows"] == 1500
 
 
 def test_windows_are_what_a_frame_gives(save, in_windows):
@@ -178,7 +178,7 @@ def test_no_row_number_leaks(save, in_windows):
         {"id": range(600), "noise": source.normal(size=600), "y": np.repeat(["a", "b"], 300)}
     )
     model, _ = quietly(classifier(validation_fraction=0.3).fit, save(frame), "y")
-    assert model.validation_scores_["accuracy"] < 0.7
+    assert model.validation_metrics_["accuracy"] < 0.7
 
 
 @pytest.mark.parametrize("windows", [True, False])
@@ -299,7 +299,7 @@ def test_the_same_seed_gives_the_same_bytes(save, in_windows):
     def learned(seed):
         network = MLPClassifier(hidden_layer_sizes=(8,), max_iter=3)
         model = TabularClassifier(network, random_state=seed).fit(table, "buys")
-        return [array.tobytes() for array in model.estimator_.coefs_], model.validation_scores_
+        return [array.tobytes() for array in model.estimator_.coefs_], model.validation_metrics_
 
     (one, apart), (same, apart_too), (other, _) = learned(1), learned(1), learned(2)
     assert one == same
@@ -409,7 +409,7 @@ def test_text_is_read_at_prediction_as_it_was_in_the_file(tmp_path, in_windows, 
 def test_early_stopping_with_and_without_a_share(save, in_windows, given, early):
     table = save(rows_of(600)[["age", "city", "buys"]])
     model = classifier(validation_fraction=given, early_stopping=early).fit(table, "buys")
-    assert (model.validation_scores_ is None) == (given is None)
+    assert (model.validation_metrics_ is None) == (given is None)
     with pytest.raises(ValueError, match="early_stopping=True sets no rows"):
         classifier(validation_fraction=None, early_stopping=True).fit(table, "buys")
     held = rows_of(300, seed=1)
@@ -477,3 +477,21 @@ def test_weights_may_be_balanced(save, in_windows):
     model = classifier(class_weight="balanced").fit(save(frame), "y")
     known = frame.dropna()
     assert model.score(known[["age", "city"]], known["y"]) > 0.9
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_arguments_that_a_file_brings_itself_are_refused(save, in_windows, windows):
+    in_windows(windows)
+    table = save(rows_of(100)[["age", "city", "buys"]])
+    for name in ("sample_weight", "y_val", "sample_weight_val"):
+        with pytest.raises(ValueError, match=f"{name} beside a TableFile; expected None"):
+            classifier().fit(table, "buys", **{name: [1.0] * 100})
+    with pytest.raises(ValueError, match="X is a TableFile; expected rows"):
+        classifier().fit(table, "buys").predict(table)
+
+
+def test_nothing_to_learn_from_is_said(save, in_windows):
+    table = save(rows_of(100)[["age", "city", "buys"]])
+    other = save(rows_of(100)[["age", "city"]].assign(buys=None), "other")
+    with pytest.raises(ValueError, match="there is no row to validate on"):
+        quietly(classifier().fit, table, "buys", X_val=other)

@@ -14,7 +14,13 @@ from xpnn.cli.demo import demo
 from xpnn.cli.evaluate import evaluate
 from xpnn.cli.export import export
 from xpnn.cli.inspect import inspect
-from xpnn.cli.output import OutputClosed, UsageError, is_unicode, safe_streams
+from xpnn.cli.output import (
+    OutputClosed,
+    UsageError,
+    in_options,
+    is_unicode,
+    safe_streams,
+)
 from xpnn.cli.plot import plot
 from xpnn.cli.predict import predict
 from xpnn.cli.report import backends, check
@@ -140,4 +146,6 @@ def _message(error: Any) -> str | None:
         MissingExtraError,
         RankError,
     )
+    if isinstance(error, InputError):
+        return in_options(str(error))
     return (str(error) or "out of memory") if isinstance(error, expected) else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from xpnn.cli.output import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xpnn.tabular import TableFile
+    from xpnn.tabular import ReadOptions, TableFile
 
 
 def open_model(path: Path, backend: str | None = None, device: str | None = None) -> Any:
@@ -71,7 +72,7 @@ def parts_of(model: Any, table: TableFile, need_target: bool) -> Iterator[tuple[
             if name
             else f"{table.path}: which column has the true labels? Say --target COLUMN"
         )
-    types = _types_of(model, name)
+    types = _types_of(model, name, table.options, lambda: table.types)
     for frame in table.chunks(types=types):
         y: Any = frame.pop(name) if name in frame.columns else None
         if need_target:
@@ -80,15 +81,22 @@ def parts_of(model: Any, table: TableFile, need_target: bool) -> Iterator[tuple[
         yield frame, y
 
 
-def _types_of(model: Any, target: str | None) -> Any:
+def _types_of(
+    model: Any, target: str | None, options: ReadOptions, decided: Callable[[], Mapping[str, Any]]
+) -> Any:
     """How a model reads columns of text; None where their content shall tell it."""
     from xpnn.tabular import TextType
 
     if isinstance(model, NumericModel):
         return None
+    classify = task_of(model) == "classification"
     types = {c.name: c.reads_as for c in model.preprocessor_.columns_}
     if target is not None:
-        types[target] = TextType("text" if task_of(model) == "classification" else "number")
+        types[target] = model.target_type_ or TextType("text" if classify else "number")
+        if not classify and types[target].kind == "integer":  # others may have fractions
+            types[target] = replace(types[target], kind="number", format="")
+    if options.says_how:  # what is said of this file is not what was said of the training's
+        types |= {n: found for n, found in decided().items() if types.get(n, found).kind != "text"}
     return types
 
 

@@ -74,7 +74,10 @@ _READING: dict[str, tuple[Any, Any]] = {
         Annotated[str | None, typer.Option(help="Between fields; default: found out.")],
         None,
     ),
-    "decimal": (Annotated[str, typer.Option(help="What stands before decimals.")], "."),
+    "decimal": (
+        Annotated[str | None, typer.Option(help="What stands before decimals; default: a point.")],
+        None,
+    ),
     "thousands": (
         Annotated[str | None, typer.Option(help="What groups three digits each.")],
         None,

@@ -5,15 +5,45 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 # Said in words by `xpnn train`, and no news there.
 _SILENT = ("Stochastic Optimizer: Maximum iterations", "Training interrupted by user")
+
+
+# What arguments of Python are called on the command line.
+_WORDS = {
+    "hidden_layer_sizes": "--hidden",
+    "learning_rate_init": "--learning-rate",
+    "max_iter": "--epochs",
+    "^validation_fraction is": "--validation is",
+    "^column_types names": "--column-type names",
+    r"^column_types\['(.*)'\] is '(.*?)'": r"--column-type is '\1=\2'",
+    r"column_types=\{\"(.*)\": \"(.*)\"\}": r"--column-type \1=\2",
+    r"\b(decimal|thousands|encoding)='(.*?)'": r"--\1 '\2'",
+    r"^(decimal|thousands|encoding|sep|labels|usecols|dtype)\b": r"--\1",
+    "--usecols": "--usecol",
+    r"\bday_first\b": "--day-first",
+    r"\bdate_format\b": "--date-format",
+    "TabularRegressor learns numbers": "--task regression learns numbers",
+    "TabularClassifier learns labels": "--task classification learns labels",
+}
+
+
+def in_options(text: str) -> str:
+    """Let what the library says speak of the command's options."""
+    _, runaway, rest = text.partition("The loss became")
+    if runaway:
+        text = f"the loss became{rest.partition(';')[0]}; a smaller --learning-rate helps"
+    for pattern, option in _WORDS.items():
+        text = re.sub(pattern, option, text)
+    return text
 
 
 class UsageError(ValueError):
@@ -159,15 +189,18 @@ class Screen:
         return text
 
     @contextmanager
-    def notes(self, shown: bool = True, words: Callable[[str], str] = str) -> Iterator[None]:
-        """Let warnings appear as notes: in a line, without a place in the code.
+    def notes(self, shown: bool = True) -> Iterator[None]:
+        """Let warnings appear as notes: each once, in a line, without a place in the code.
 
-        `words` may say them in other words; those of processes that are not `shown` are lost.
+        Those of processes that are not `shown` are lost.
         """
+        told: set[str] = set()
 
         def show(message: Warning | str, *rest: Any, **more: Any) -> None:
-            if shown:
-                self.note(words(" ".join(str(message).split())))
+            text = in_options(" ".join(str(message).split()))
+            if shown and text not in told:
+                told.add(text)
+                self.note(text)
 
         with warnings.catch_warnings():
             # Meant for a user; others are for those who write code.

@@ -67,7 +67,8 @@ def _names(model: Any, kind: str) -> dict[str, Any]:
         return {"names": None if names == pixels else names}
     classes = [str(c) for c in model.classes_] if hasattr(model, "classes_") else None
     single = model.estimator_.n_outputs_ == 1
-    return {"names": names, "classes": [model.target_name_] if single else classes}
+    target = getattr(model, "target_name_", None)
+    return {"names": names, "classes": [target or "target"] if single else classes}
 
 
 def _default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
@@ -76,7 +77,7 @@ def _default_kind(model: Any, record: dict[str, Any], frame: Any) -> str:
     from xpnn.plots import fitting
 
     if frame is not None and hasattr(model, "preprocessor_"):
-        if len(model.preprocessor_.used_columns) == 2:
+        if [column.kind for column in model.preprocessor_.used_columns] == ["numeric"] * 2:
             return "regions"
         if hasattr(model, "classes_"):
             return "confusion"

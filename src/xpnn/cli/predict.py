@@ -186,5 +186,8 @@ def _write_npz(path: Path, chunks: Iterable[Chunk], classes: Sequence[Any]) -> i
                     shutil.copyfileobj(files[name], member)
             if "probabilities" in like:
                 with archive.open("classes.npy", "w") as member:
-                    form.write_array(member, np.asarray(classes))
+                    labels = np.asarray(classes)  # files have text, not objects
+                    form.write_array(
+                        member, labels.astype(str) if labels.dtype == object else labels
+                    )
     return rows

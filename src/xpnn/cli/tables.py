@@ -50,20 +50,21 @@ def choose_target(table: TableFile, target: str | None, screen: Screen) -> str:
 
 @contextmanager
 def opened(data: str, reading: ReadOptions, screen: Screen) -> Iterator[TableFile]:
-    """Open a table; one from standard input is put into a file first, as it is read twice."""
+    """Open a table; one that comes through a pipe is put into a file first, as it is read twice."""
     from xpnn.backends import InputError
     from xpnn.tabular import open_table
 
-    if data != STDIN:
+    piped = Path(data).exists() and not (Path(data).is_file() or Path(data).is_dir())
+    if data != STDIN and not piped:
         yield open_table(data, reading)
         return
-    if sys.stdin is None or sys.stdin.isatty():
+    if not piped and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("DATA is '-', but nothing is piped in; expected a table, or a file's name")
     with tempfile.TemporaryDirectory(prefix="xpnn-") as folder:
         path = Path(folder) / "stdin"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        screen.names[str(path)] = "standard input"
+        with path.open("wb") as file, open(data, "rb") if piped else sys.stdin.buffer as pipe:
+            shutil.copyfileobj(pipe, file)
+        screen.names[str(path)] = data if piped else "standard input"
         try:
             yield open_table(path, reading)
         except (UsageError, InputError) as error:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,16 +22,6 @@ if TYPE_CHECKING:
 
 _MINUTES = 1.0  # between checkpoints
 _ENDING = ".safetensors"
-# What errors of the estimator call options, and what the command does.
-_WORDS = {
-    "hidden_layer_sizes": "--hidden",
-    "learning_rate_init": "--learning-rate",
-    "max_iter": "--epochs",
-    "^validation_fraction is": "--validation is",
-    "^column_types names": "--column-type names",
-    r"^column_types\['(.*)'\] is '(.*?)'": r"--column-type is '\1=\2'",
-    r"column_types=\{\"(.*)\": \"(.*)\"\}": r"--column-type \1=\2",
-}
 _TASKS = ("auto", "classification", "regression")
 
 
@@ -76,6 +65,11 @@ class _Files:
                 )
         if self.checkpoint.exists():
             read_checkpoint(self.checkpoint)  # anything else of that name is an error
+            if not (self.overwrite or self.resume):
+                raise UsageError(
+                    f"'{self.checkpoint}' is of a training that was cut short; --resume goes on "
+                    "with it, and --overwrite begins anew"
+                )
 
 
 def _numbers(learning_rate: float, alpha: float) -> dict[str, float]:
@@ -150,16 +144,6 @@ def _ranks() -> Iterator[ProcessGroup | None]:
         raise SystemExit(2) from None
 
 
-def _in_words_of_options(text: str) -> str:
-    """Let what the estimator says speak of the command's options."""
-    _, runaway, rest = text.partition("The loss became")
-    if runaway:
-        text = f"the loss became{rest.partition(';')[0]}; a smaller --learning-rate helps"
-    for pattern, option in _WORDS.items():
-        text = re.sub(pattern, option, text)
-    return text
-
-
 class _Watch:
     """Says what each column was taken for, once that is learned, and keeps the history."""
 
@@ -188,8 +172,6 @@ def _fit(
     files: _Files, every: int | None, screen: Screen,
 ) -> None:  # fmt: skip
     """Train a model, or go on; KeyboardInterrupt after Ctrl-C, once a note says how to go on."""
-    from xpnn.backends import InputError
-    from xpnn.data.files import DataFileError
     from xpnn.training import Checkpoint
     from xpnn.training.checkpoint import read_checkpoint
     from xpnn.training.progress import ProgressBar
@@ -203,19 +185,14 @@ def _fit(
         screen.note(
             f"there is no {files.checkpoint} to resume from; beginning with the first epoch"
         )
-    try:
-        model.fit(
-            table,
-            target,
-            X_val=validation,
-            callbacks=[watch, *([ProgressBar()] if screen.progress else [])],
-            resume=files.resume,
-            checkpoint=Checkpoint(files.checkpoint, every, None if every else _MINUTES),
-        )
-    except DataFileError:
-        raise
-    except InputError as error:
-        raise UsageError(_in_words_of_options(str(error))) from error
+    model.fit(
+        table,
+        target,
+        X_val=validation,
+        callbacks=[watch, *([ProgressBar()] if screen.progress else [])],
+        resume=files.resume,
+        checkpoint=Checkpoint(files.checkpoint, every, None if every else _MINUTES),
+    )
     if watch.history is not None and watch.history.stopped == "interrupted":
         # What the file has, not what was run: Ctrl-C may come before an epoch is written down.
         screen.note(
@@ -258,7 +235,7 @@ def _say_result(model: Any, record: dict[str, Any], screen: Screen) -> None:
 
 def _record(model: Any, watch: _Watch, seconds: float, given: dict[str, Any]) -> dict[str, Any]:
     """What is remembered of a training."""
-    scores = model.validation_scores_
+    scores = model.validation_metrics_
     return {
         "rows": model.n_rows_,
         "validation_rows": scores["rows"] if scores else 0,
@@ -289,15 +266,15 @@ def _as_values(model: Any, files: _Files, target: str, record: dict[str, Any]) -
 
 def _find_task(task: str, table: TableFile, target: str) -> tuple[str, str]:
     """What is to be learned, and why."""
-    from xpnn.tabular import open_table
+    from pandas import concat
+
     from xpnn.tabular.target import task_of
 
     if task not in _TASKS:
         raise UsageError(f"--task is {task!r}; expected one of {', '.join(_TASKS)}")
     if task != "auto":
         return task, "as --task says"
-    alone = replace(table.options, usecols=(target,), dtype=None)
-    return task_of(open_table(table.path, alone).read()[target])
+    return task_of(concat([frame[target] for frame in table.chunks()]))
 
 
 @options.reads_tables
@@ -405,7 +382,7 @@ def train(
     with _ranks() as group:
         main = group is None or group.is_main
         screen = Screen(json and main, quiet or not main)
-        with screen.notes(main, _in_words_of_options), opened(data, reading, screen) as table:
+        with screen.notes(main), opened(data, reading, screen) as table:
             files = _Files(out or Path(f"{stem_of(data)}{_ENDING}"), plot, overwrite, resume)
             if main:
                 files.check([table.path, Path(validation)])

@@ -66,6 +66,7 @@ def keys_of(column: pd.Series) -> tuple[Any, list[str]]:
         column = column.map(lambda v: str(v) if isinstance(v, bool | np.bool_) else v)
     try:
         codes, values = pandas.factorize(column)
+        values = values.array  # an Index makes float64 of float32
     except (TypeError, NotImplementedError):  # of cells that cannot be hashed; Arrow's lists
         codes, values = (), [next((cell for cell in column if not _is_value(cell)), [])]
     places: dict[str, int] = {}

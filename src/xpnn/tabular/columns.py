@@ -111,7 +111,7 @@ class Column:
     def reads_as(self) -> TextType:
         """How cells of text are read, where they come from a text file."""
         usual = {"numeric": "number", "boolean": "boolean", "datetime": "datetime"}
-        if self.text_type is not None and self.kind in (*usual, "duration"):
+        if self.text_type is not None:
             return self.text_type
         if self.kind == "duration":
             return TextType("time", "%H:%M:%S")
@@ -161,10 +161,10 @@ def describe(columns: Iterable[Column]) -> str:
     return "\n".join(lines)
 
 
-def check_types(column_types: Mapping[str, str] | None, names: Iterable[str]) -> None:
+def check_types(column_types: Mapping[str, str], names: Iterable[str]) -> None:
     """Refuse column types of unknown columns, or that are none of `KINDS`."""
     known = list(names)
-    for name, kind in (column_types or {}).items():
+    for name, kind in column_types.items():
         if name not in known:
             raise InputError(f"column_types names {name!r}; the table has {listed(known)}")
         if kind not in KINDS:
@@ -210,8 +210,7 @@ class ColumnStatistics:
         self.rows += len(column)
         if self.asked == "ignored":  # whatever its cells are
             return
-        family = family_of(column) if self.family in ("", "integer") or not self.kind else ""
-        if family and self.family in ("", "integer"):
+        if self.family in ("", "integer") and (family := family_of(column)):
             self.family, self.dtype = family, str(column.dtype)
         if self.kind is None and self.family:
             self.kind = _FAMILY_KINDS[self.family]
@@ -262,7 +261,7 @@ class ColumnStatistics:
     def _compare(self, values: Any, index: pd.Index) -> None:
         """Look whether numbers only count the rows."""
         numbers = {"rows": np.arange(self.rows - len(values), self.rows)}
-        if index.dtype.kind in "iu":
+        if index.dtype.kind in "iu" and index.name is None:  # a name says that it is more
             numbers["index"] = index.to_numpy()
         self.counted = {
             (what, first)
@@ -278,7 +277,7 @@ class ColumnStatistics:
     def result(self) -> Column:
         """Decide what the column is, and what was learned of it."""
         text_type = self.text_type
-        if text_type is not None and text_type.kind == "integer":  # others may have fractions
+        if self.kind == "numeric" and text_type is not None and text_type.kind == "integer":
             text_type = replace(text_type, kind="number", format="")
         base = Column(
             self.name,
@@ -289,22 +288,17 @@ class ColumnStatistics:
         )
         if self.asked == "ignored":
             return replace(base, reason="column_types says so")
-        self._check_asked()
+        if self.asked and self.unread and self.missing == self.rows:
+            raise InputError(
+                f"column_types[{self.name!r}] is {self.asked!r}, but no cell of it is one; the "
+                f"first is {self.first_unread!r}"
+            )
         if self.missing == self.rows or (not self.counts and self.low > self.high):
             kind = "every value is missing" if not self.infinite else "no value is finite"
             return replace(base, kind="ignored", reason=kind)
         if self.kind in ("categorical", "text"):
             return self._values(base)
         return self._numbers(base)
-
-    def _check_asked(self) -> None:
-        if self.asked is None or self.kind in ("categorical", "text"):
-            return
-        if self.missing == self.rows and self.unread:
-            raise InputError(
-                f"column_types[{self.name!r}] is {self.asked!r}, but no cell of it is one; the "
-                f"first is {self.first_unread!r}"
-            )
 
     def _numbers(self, base: Column) -> Column:
         alike = self.low == self.high and not self.hours

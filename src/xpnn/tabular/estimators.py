@@ -80,6 +80,24 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; those of the network, as ``estimator__alpha``, too where it is None.
+
+        Parameters
+        ----------
+        **params
+            Parameters by name.
+
+        Returns
+        -------
+        estimator
+            Itself.
+        """
+        inner = any(name.startswith("estimator__") for name in params)
+        if inner and "estimator" not in params and self.estimator is None:
+            self.estimator = self._default()
+        return super().set_params(**params)
+
     # What a subclass says
 
     def _default(self) -> Any:
@@ -103,14 +121,16 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]
         self.__dict__.pop("estimator_", None)
         if isinstance(X, TableFile):
             name = _target_name(X, y)
-            if sample_weight is not None:
-                raise InputError("sample_weight beside a TableFile; expected None")
             if validation[0] is not None and not isinstance(validation[0], TableFile):
                 raise InputError(
                     f"X_val is a {type(validation[0]).__name__}; expected a TableFile, as X is one"
                 )
-            self.target_name_ = name
-            if not _fits_in_memory(X):
+            others = ("sample_weight", "y_val", "sample_weight_val")
+            for what, value in zip(others, (sample_weight, *validation[1:]), strict=True):
+                if value is not None:
+                    raise InputError(f"{what} beside a TableFile; expected None")
+            self.target_name_, self.target_type_ = name, X.types.get(name)
+            if not all(_fits_in_memory(table) for table in (X, validation[0]) if table is not None):
                 return self._fit_windows(X, validation[0], options)
             # What the columns are is learned of all rows, those without a label too: rows that
             # are counted would have gaps.
@@ -133,7 +153,9 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]
         rows = self._checked(frame, labels, sample_weight, "")
         self.n_unlabelled_rows_ = 0
         self.__dict__.pop("target_name_", None)
-        if labels.name is not None and (has_names or isinstance(labels.name, str)):
+        self.target_type_ = None
+        named = has_names or isinstance(labels.name, str)
+        if labels.name is not None and named and str(labels.name) not in frame.columns:
             self.target_name_ = str(labels.name)
         preprocessor = TabularPreprocessor(self.column_types)
         preprocessor.fit_chunks([frame], has_names=has_names)
@@ -203,10 +225,10 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]
     def _measure(self, parts: Iterator[tuple[pd.DataFrame, pd.Series]]) -> None:
         """Measure the model on its validation rows, where there are any."""
         first = next(parts, None)
-        self.validation_scores_ = None
+        self.validation_metrics_ = None
         if first is not None:
             baseline = getattr(self, "class_prior_", getattr(self, "target_mean_", None))
-            self.validation_scores_ = evaluate(self, chain([first], parts), baseline=baseline)
+            self.validation_metrics_ = evaluate(self, chain([first], parts), baseline=baseline)
 
     def _split(self, rows: _Rows, validation: tuple[Any, Any, Any]) -> tuple[_Rows, _Rows | None]:
         """Rows to learn from and rows to validate on: those given, or a share."""
@@ -264,7 +286,7 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]
     def _fit_windows(
         self, table: TableFile, validation: TableFile | None, options: dict[str, Any]
     ) -> Any:
-        """Learn from a file window by window: a pass for statistics, one that encodes rows.
+        """Learn from a file window by window: passes for types, statistics and labels.
 
         The encoded rows lie in a temporary file, as reading text anew in each epoch takes longer.
         """
@@ -287,14 +309,20 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]
         train: Iterable[Any] = counted
         apart: Callable[[], Iterator[Any]] | None = None
         if validation is not None:
-            apart = lambda: iter(_Counted(validation, name, types))  # noqa: E731
+            others = _Counted(validation, name, types)
+            apart = lambda: iter(others)  # noqa: E731
         elif share:
             train = _Share(counted, share, seed, apart=False)
             apart = lambda: iter(_Share(counted, share, seed, apart=True))  # noqa: E731
         with tempfile.TemporaryDirectory(prefix="xpnn-") as folder:
             source = self._spool(train, Path(folder) / "train")
             held_out = None if apart is None else self._spool(apart(), Path(folder) / "apart")
+            if validation is not None:
+                others.warn()
             network = self._new_network()
+            if source is None or (validation is not None and held_out is None):
+                what = "learn from" if source is None else "validate on"
+                raise InputError(f"{table.path}: there is no row to {what}")
             if held_out is not None:
                 options = {**options, "X_val": held_out}
             self.n_rows_ = source.count()
@@ -400,7 +428,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         What encodes rows.
     validation_indices_ : numpy.ndarray or None
         Rows of `fit` that were set apart; None for none, and of a table larger than memory.
-    validation_scores_ : dict or None
+    validation_metrics_ : dict or None
         What was measured on the validation rows, beside a baseline; see
         `xpnn.tabular.scores.evaluate`.
     n_rows_, n_unlabelled_rows_ : int
@@ -464,7 +492,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         ----------
         X : pandas, polars or pyarrow frame, array_like or TableFile, shape (n, columns)
             Raw rows. A `TableFile`, see `xpnn.tabular.open_table`, may be larger than memory: its
-            encoded rows then go through a temporary file. Its rows without a label are left out,
+            encoded rows then go through a temporary file, where it would take more than a quarter
+            of the memory, or than the environment variable ``XPNN_TABLE_MEMORY`` says, such as
+            ``2 GiB``. Its rows without a label are left out,
             with a warning.
         y : array_like, shape (n,), or str
             Labels: text, booleans, integers, categories, intervals, `Decimal`. Of a `TableFile`,
@@ -603,7 +633,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         What values are standardised by: mean and standard deviation of the rows of `fit`.
     validation_indices_ : numpy.ndarray or None
         Rows of `fit` that were set apart; None for none, and of a table larger than memory.
-    validation_scores_ : dict or None
+    validation_metrics_ : dict or None
         What was measured on the validation rows, beside a baseline; see
         `xpnn.tabular.scores.evaluate`.
     n_rows_, n_unlabelled_rows_ : int
@@ -665,7 +695,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         ----------
         X : pandas, polars or pyarrow frame, array_like or TableFile, shape (n, columns)
             Raw rows. A `TableFile`, see `xpnn.tabular.open_table`, may be larger than memory: its
-            encoded rows then go through a temporary file. Its rows without a value are left out,
+            encoded rows then go through a temporary file, where it would take more than a quarter
+            of the memory, or than the environment variable ``XPNN_TABLE_MEMORY`` says, such as
+            ``2 GiB``. Its rows without a value are left out,
             with a warning.
         y : array_like, shape (n,), or str
             Values. Of a `TableFile`, the name of their column.
@@ -772,15 +804,14 @@ class _Counted:
 
     def __init__(self, table: TableFile, name: str, types: Any = None) -> None:
         self.table, self.name, self.types = table, name, types
-        self.rows = self.missing = 0
+        self.missing = 0
 
     def __iter__(self) -> Iterator[tuple[pd.DataFrame, pd.Series]]:
-        self.rows = self.missing = 0
+        self.missing = 0
         for frame in self.table.chunks(_CHUNK, self.types):
             y = frame.pop(self.name)
             missing = y.isna().to_numpy()
             self.missing += int(missing.sum())
-            self.rows += int((~missing).sum())
             yield frame[~missing], y[~missing].reset_index(drop=True)
 
     def warn(self) -> None:

@@ -49,6 +49,7 @@ def tabular_content(
         "columns": [_column_content(column) for column in model.preprocessor_.columns_],
         "has_names": "feature_names_in_" in vars(model),
         "target": getattr(model, "target_name_", None),
+        "target_type": write(model.target_type_ and asdict(model.target_type_), "target_type", {}),
     }
     if isinstance(model, TabularClassifier):
         own["classes"] = _labels_content(model.classes_)
@@ -77,9 +78,16 @@ def tabular_from(content: Mapping[str, Any], arrays: dict[str, Any]) -> BaseTabu
         model.estimator_, model.validation_indices_ = network, None
         if own["target"] is not None:
             model.target_name_ = str(own["target"])
+        kept = read(own["target_type"], "target_type", {})
+        model.target_type_ = None if kept is None else TextType(**kept)
         if isinstance(model, TabularClassifier):
             model.classes_ = _labels_from(own["classes"])
             model.class_prior_ = np.asarray(own["prior"], np.float64)
+            weights = model.estimator.class_weight
+            if isinstance(weights, Mapping):  # of the network's codes; the caller's are of labels
+                labels = model.classes_.tolist()
+                named = {labels[code]: weight for code, weight in weights.items()}
+                model.estimator.set_params(class_weight=named)
         else:
             for key in _NUMBERS:
                 setattr(model, key, float(own[key]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.sparse import issparse
 from xpnn.backends import InputError, is_array, to_host
 from xpnn.data.optional import import_optional
 from xpnn.tabular.names import listed, repeated
+from xpnn.tabular.reading import TableFile
 from xpnn.tabular.text_types import to_pandas
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ def to_frame(X: Any) -> tuple[pd.DataFrame, bool]:
         A sparse matrix.
     """
     pandas = import_optional("pandas")
+    if isinstance(X, str | Path | TableFile):
+        raise InputError(
+            f"X is a {type(X).__name__}; expected rows: fit takes xpnn.tabular.open_table(path), "
+            "other methods its read() or chunks()"
+        )
     if isinstance(X, pandas.Series):
         raise InputError("Expected 2D array, got a Series instead. Use to_frame() of one column")
     if isinstance(X, pandas.DataFrame):
@@ -154,6 +161,10 @@ def to_series(y: Any, name: str = "y") -> pd.Series:
         It has two axes.
     """
     pandas = import_optional("pandas")
+    if isinstance(y, str):
+        raise InputError(
+            f"{name} is {y!r}; expected values: the name of a column goes with a TableFile as X"
+        )
     if isinstance(y, pandas.Series):
         return y.reset_index(drop=True)
     if isinstance(y, pandas.Index):

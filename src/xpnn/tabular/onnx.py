@@ -14,7 +14,7 @@ from xpnn.export.onnx_file import check_dtype
 from xpnn.export.onnx_graph import Graph, OnnxError, check_opset, write
 from xpnn.tabular.cells import NO_SECONDS
 from xpnn.tabular.columns import Column
-from xpnn.tabular.preprocessor import CLIP, LARGEST, rows_of
+from xpnn.tabular.preprocessor import CLIP, LARGEST, flagged_of, rows_of
 
 _DAY = 86400
 
@@ -83,9 +83,7 @@ def _add_numbers(graph: Graph, columns: Sequence[Column], values: dict[str, str]
     softened = graph.add("Div", table, root)
     table = graph.add("Where", graph.constant(np.asarray(soft)[None]), softened, table)
     parts = [Part(graph.cast(table, np.float32), block.width)]
-    starts = np.cumsum([0, *(len(column.parts) for column in columns)])
-    flagged = [int(start) for start, c in zip(starts, columns, strict=False) if c.flag]
-    if flagged:
+    if flagged := flagged_of(columns):
         flags = Block(graph, "float32", (Part(graph.cast(missing, np.float32), block.width),))
         parts += flags.take(flagged).parts
     return parts

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _CELLS = 1 << 20  # numbers in float64 that are held at once
 LARGEST = 1e100  # what infinity becomes before it is squared
 CLIP = 3.0
+# What makes something of a column that is ignored for a reason.
+_KEPT_BY = {
+    "a running row number": "numeric", "names of rows": "numeric", "every value is unique": "text",
+}  # fmt: skip
 Counts = dict[str, dict[str, int]]
 
 
@@ -162,7 +166,8 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def _warn(self, found: Mapping[str, ColumnStatistics]) -> None:
         """Say what is not learned from, or say that nothing is left."""
-        ignored = [c for c in self.columns_ if c.kind == "ignored" and found[c.name].asked is None]
+        asked = {name: statistics.asked for name, statistics in found.items()}
+        ignored = [c for c in self.columns_ if c.kind == "ignored" != asked[c.name]]
         said = listed([f"{column.name!r} ({column.reason})" for column in ignored], 100)
         if all(column.kind == "ignored" for column in self.columns_):
             count = next(iter(found.values())).rows
@@ -170,10 +175,12 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc
                 f"no column can be learned from (n_samples={count}): {said or 'all are ignored'}"
             )
         if ignored:
-            warn_caller(
-                f"ignored columns: {said}. To keep one, name its type: "
-                f'column_types={{"{ignored[0].name}": "categorical"}}'
-            )
+            kept = next((c for c in ignored if c.reason in _KEPT_BY and not asked[c.name]), None)
+            advice = "" if kept is None else (
+                f". To keep one, name its type: "
+                f'column_types={{"{kept.name}": "{_KEPT_BY[kept.reason]}"}}'
+            )  # fmt: skip
+            warn_caller(f"ignored columns: {said}{advice}")
         for name, statistics in found.items():
             if statistics.unread:
                 warn_caller(
@@ -281,8 +288,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc
             at += len(column.parts)
         missing = np.isnan(table)
         out[:, :at] = scaled(table, missing, columns)
-        starts = np.cumsum([0, *(len(column.parts) for column in columns)])
-        flagged = [int(start) for start, c in zip(starts, columns, strict=False) if c.flag]
+        flagged = flagged_of(columns)
         out[:, at : at + len(flagged)] = missing[:, flagged]
         at += len(flagged)
         for column in self.columns_:
@@ -328,6 +334,12 @@ def rows_of(columns: Sequence[Column]) -> tuple[dict[str, Any], Any]:
     rows = {name: np.concatenate([[], *(getattr(c, name) for c in columns)]) for name in names}
     soft = np.asarray([c.kind != "boolean" for c in columns for _ in c.parts], bool)
     return rows, soft
+
+
+def flagged_of(columns: Sequence[Column]) -> list[int]:
+    """Of all numbers of some columns, the first of each column that has a flag for missing."""
+    firsts = [column.flag and not i for column in columns for i in range(len(column.parts))]
+    return np.flatnonzero(firsts).tolist()
 
 
 def scaled(table: Any, missing: Any, columns: Sequence[Column]) -> Any:

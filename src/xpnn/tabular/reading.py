@@ -191,6 +191,7 @@ class TableFile:
             for table in _regroup(tables, _ROWS):
                 list(pool.map(TypeDecider.update, deciders.values(), table.columns))
         types, gaps = {}, set()
+        wanted = self.options.date_format
         for name, decider in deciders.items():
             try:
                 types[name] = decider.result()
@@ -200,6 +201,8 @@ class TableFile:
                 self._warn(f"{self.path}, column {name!r}: {decider.notice}")
             if types[name].kind in ("integer", "boolean") and decider.gaps(types[name].kind):
                 gaps.add(name)
+        if wanted is not None and all(type_.format != wanted for type_ in types.values()):
+            self._warn(f"{self.path}: no column has dates as date_format={wanted!r} says")
         return types, gaps
 
     def _gaps(self) -> set[str]:

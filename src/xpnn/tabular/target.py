@@ -124,17 +124,14 @@ def check_classes(classes: Any, counts: dict[str, int]) -> None:
 
 def values_of(y: pd.Series, name: str = "y") -> Any:
     """Read values to predict, float64; an InputError where one is no finite number."""
-    family = family_of(y)
     check_present(y, name)
-    if family not in ("integer", "number", "boolean"):
-        # Text that holds numbers is what some libraries make of them.
-        values, unread = numbers_of(y, "numeric", None)
-        if family != "text" or unread.any():
-            odd = y.iloc[int(np.argmax(unread))] if unread.any() else y.iloc[0]
-            raise InputError(f"{name} holds {odd!r}; expected numbers. TabularClassifier learns "
-                             "labels")  # fmt: skip
-    else:
-        values, _ = numbers_of(y, "numeric", None)
+    # Text that holds numbers is what some libraries make of them.
+    values, unread = numbers_of(y, "numeric", None)
+    if unread.any():
+        raise InputError(
+            f"{name} holds {y.iloc[int(np.argmax(unread))]!r}; expected numbers. "
+            "TabularClassifier learns labels"
+        )
     if not np.isfinite(values).all():
         raise InputError(f"Input {name} contains infinity or a value too large for float64")
     return values

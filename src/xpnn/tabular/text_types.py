@@ -76,8 +76,8 @@ class ReadOptions:
         file's begin says.
     sep : str, optional
         What separates its fields. Default: found among comma, semicolon, tab and bar.
-    decimal : str, default '.'
-        What stands before decimals.
+    decimal : str, optional
+        What stands before decimals. Default: a point.
     thousands : str, optional
         What groups three digits each.
     na_values : tuple of str
@@ -99,7 +99,7 @@ class ReadOptions:
 
     encoding: str | None = None
     sep: str | None = None
-    decimal: str = "."
+    decimal: str | None = None
     thousands: str | None = None
     na_values: tuple[str, ...] = ()
     dtype: Mapping[str, str] | None = None
@@ -108,6 +108,17 @@ class ReadOptions:
     day_first: bool | None = None
     header: bool = True
     labels: Path | None = None
+
+    @property
+    def point(self) -> str:
+        """What stands before decimals."""
+        return "." if self.decimal is None else self.decimal
+
+    @property
+    def says_how(self) -> bool:
+        """Whether there is an option for how numbers or dates are written."""
+        given = (self.decimal, self.thousands, self.date_format, self.day_first)
+        return any(value is not None for value in given)
 
     def __post_init__(self) -> None:
         try:
@@ -120,8 +131,8 @@ class ReadOptions:
             value = getattr(self, name)
             if value is not None and (len(value) != 1 or value.isalnum() or value in "+-"):
                 raise InputError(f"{name} is {value!r}; expected one mark such as '.' or ','")
-        if self.decimal == self.thousands:
-            raise InputError(f"decimal and thousands are both {self.decimal!r}; expected two marks")
+        if self.point == self.thousands:
+            raise InputError(f"decimal and thousands are both {self.point!r}; expected two marks")
         for column, kind in (self.dtype or {}).items():
             if kind not in KINDS:
                 raise InputError(
@@ -295,7 +306,7 @@ class TypeDecider:
             return cells[:0]
         rest = cells.filter(pa.array(~whole))
         try:
-            numbers = pc.cast(rest, pa.float64()) if self.options.decimal == "." else None
+            numbers = pc.cast(rest, pa.float64()) if self.options.point == "." else None
         except pa.ArrowInvalid:
             return cells
         if numbers is None or pc.any(pc.is_nan(numbers)).as_py():
@@ -314,7 +325,7 @@ class TypeDecider:
         words = _are_words(texts)
         found["words"] += int(counts[words].sum())
         found["boolean"] += int(counts[_matches(texts, "^(?i:true|false)$")].sum())
-        plain, fits = _plain_numbers(texts, self.options.decimal, self.options.thousands or "")
+        plain, fits = _plain_numbers(texts, self.options.point, self.options.thousands or "")
         fits &= ~words
         self._look_at_numbers(plain.filter(pa.array(fits)), counts[fits])
         rest = ~fits & ~words
@@ -392,7 +403,7 @@ class TypeDecider:
         unsigned = kind == "integer" and self._found["unsigned"]
         options = self.options
         format_ = "uint64" if unsigned else ""
-        return TextType(kind, format_, options.decimal, options.thousands or "")
+        return TextType(kind, format_, options.point, options.thousands or "")
 
     def _date(self, format_: str) -> TextType:
         return TextType("time" if _is_clock(format_) else "datetime", format_)
@@ -415,7 +426,7 @@ class TypeDecider:
 
     def _plain(self, decimal: str) -> int:
         """How many cells are numbers with this decimal mark and without any other."""
-        return self._found["number" if decimal == self.options.decimal else "whole"]
+        return self._found["number" if decimal == self.options.point else "whole"]
 
     def _number_kind(self) -> str:
         return "integer" if self._found["whole"] == self._found["number"] else "number"

@@ -115,6 +115,16 @@ def test_parameters_and_columns_come_back(tmp_path):
     assert small.predict(FRAME).tolist() == model.predict(FRAME).tolist()
 
 
+def test_weights_of_classes_name_labels_again(tmp_path):
+    labels = np.asarray([-1, 0, 1])[CODES]
+    network = MLPClassifier(**SMALL, class_weight={0: 5.0})
+    model = TabularClassifier(network, random_state=0).fit(FRAME, labels)
+    found = saved(model, tmp_path / "m")
+    assert found.estimator.class_weight == {0: 5.0}
+    expected = model.predict_proba(FRAME).tobytes()
+    assert found.fit(FRAME, labels).predict_proba(FRAME).tobytes() == expected
+
+
 def test_rows_of_an_array(tmp_path):
     x = RNG.normal(size=(50, 3))
     model = TabularClassifier(MLPClassifier(**SMALL), random_state=0).fit(x, x[:, 0] > 0)
