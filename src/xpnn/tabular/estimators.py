@@ -411,8 +411,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         What some columns are, where their dtype does not say it: ``{"zip": "categorical"}``;
         'numeric', 'boolean', 'categorical', 'text', 'datetime', 'duration' or 'ignored'.
     validation_fraction : float or None, default 0.1
-        Share of the rows that is set apart, evenly over the classes, for early stopping
-        (``MLPClassifier(early_stopping=True)``) and for measuring the model; 0 or None for none.
+        Share of the rows that is set apart for early stopping
+        (``MLPClassifier(early_stopping=True)``) and for measuring the model, evenly over the
+        classes where the table is in memory; 0 or None for none.
     random_state : int, RandomState or None, default None
         For what is set apart; also for a network that has none of its own.
 
@@ -432,7 +433,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         What was measured on the validation rows, beside a baseline; see
         `xpnn.tabular.scores.evaluate`.
     n_rows_, n_unlabelled_rows_ : int
-        Rows that were learned from, and rows of a `TableFile` that had no label.
+        Rows that were learned from, and rows of a `TableFile` that had no label. These two, and
+        what is of the validation rows, are not in model files.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : numpy.ndarray of str
@@ -637,7 +639,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         What was measured on the validation rows, beside a baseline; see
         `xpnn.tabular.scores.evaluate`.
     n_rows_, n_unlabelled_rows_ : int
-        Rows that were learned from, and rows of a `TableFile` that had no label.
+        Rows that were learned from, and rows of a `TableFile` that had no label. These two, and
+        what is of the validation rows, are not in model files.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : numpy.ndarray of str
