@@ -9,6 +9,7 @@ import pytest
 from mpi_runs import start
 
 from xpnn import load
+from xpnn.files import read_record
 
 pytestmark = pytest.mark.slow  # starts processes
 
@@ -40,16 +41,17 @@ def assert_same(one, other):
 
 
 def test_one_model_whatever_the_number_of_ranks_and_the_first_speaks_for_all(table):
-    models = {}
+    models, records = {}, {}
     for ranks in (1, 3):
-        done = train(ranks, table, "--out", f"{ranks}.safetensors", "--json", "--early-stop")
+        done = train(ranks, table, "--out", f"{ranks}.safetensors", "--json", "--early-stopping")
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)  # one object, of rank 0
         assert told["record"]["rows"] == 81
         models[ranks] = load(table.parent / f"{ranks}.safetensors")
-    assert_same(models[1].estimator, models[3].estimator)
-    for key, value in models[1].record["validation"]["baseline"].items():
-        assert models[3].record["validation"]["baseline"][key] == value
+        records[ranks] = read_record(table.parent / f"{ranks}.safetensors")
+    assert_same(models[1].estimator_, models[3].estimator_)
+    for key, value in records[1]["validation"]["baseline"].items():
+        assert records[3]["validation"]["baseline"][key] == value
     done = train(2, table, "--out", "spoken.safetensors")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("training on 2 processes") == 1
@@ -60,7 +62,8 @@ def test_one_model_whatever_the_number_of_ranks_and_the_first_speaks_for_all(tab
     ("words", "message"),
     [
         (("--hidden", "none,", "--out", "no.safetensors"), "error: --hidden is"),
-        (("--target", "colour"), "error: the table has no column 'colour'"),
+        (("--target", "colour"), "t.csv: no column 'colour', as --target says"),
+        (("--sep", "ab"), "error: --sep is 'ab'; expected one ASCII character"),
     ],
 )
 def test_what_is_wrong_is_said_once(table, words, message):
@@ -76,6 +79,6 @@ def test_a_training_on_ranks_resumes_on_another_number(table):
         words += ["--out", "one.safetensors" if ranks == 1 else "two.safetensors"]
         done = train(ranks, table, *words, *(["--resume"] if ranks == 2 else []))
         assert done.returncode == 0, done.stderr
-    one, two = (load(table.parent / f"{name}.safetensors").estimator for name in ("one", "two"))
+    one, two = (load(table.parent / f"{name}.safetensors").estimator_ for name in ("one", "two"))
     assert one.n_iter_ == two.n_iter_ == 8
     assert_same(one, two)

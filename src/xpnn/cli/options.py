@@ -16,7 +16,7 @@ from xpnn.cli.output import UsageError
 if TYPE_CHECKING:
     from xpnn.tabular import ReadOptions
 
-    Reading = ReadOptions
+    Reading = Callable[[], ReadOptions]
 else:  # not imported before a table is read; help shall appear at once
     Reading = Any
 
@@ -141,7 +141,8 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
         reading = {name: given.pop(name) for name in _READING}
-        command(**given, reading=_read_options(reading))
+        # Not yet: of several processes one says what is wrong with them.
+        command(**given, reading=functools.partial(_read_options, reading))
 
     del wrapped.__dict__["__wrapped__"]  # typer would look at it
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept] + own

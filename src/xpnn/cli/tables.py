@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,14 +49,14 @@ def choose_target(table: TableFile, target: str | None, screen: Screen) -> str:
 
 
 @contextmanager
-def opened(data: str, reading: ReadOptions, screen: Screen) -> Iterator[TableFile]:
+def opened(data: str, reading: Callable[[], ReadOptions], screen: Screen) -> Iterator[TableFile]:
     """Open a table; one that comes through a pipe is put into a file first, as it is read twice."""
     from xpnn.backends import InputError
     from xpnn.tabular import open_table
 
     piped = Path(data).exists() and not (Path(data).is_file() or Path(data).is_dir())
     if data != STDIN and not piped:
-        yield open_table(data, reading)
+        yield open_table(data, reading())
         return
     if not piped and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("DATA is '-', but nothing is piped in; expected a table, or a file's name")
@@ -66,7 +66,7 @@ def opened(data: str, reading: ReadOptions, screen: Screen) -> Iterator[TableFil
             shutil.copyfileobj(pipe, file)
         screen.names[str(path)] = data if piped else "standard input"
         try:
-            yield open_table(path, reading)
+            yield open_table(path, reading())
         except (UsageError, InputError) as error:
             raise UsageError(screen.named(str(error))) from error
 

@@ -367,21 +367,21 @@ def train(
     On several processes, each of which reads DATA:
     mpiexec -n 4 xpnn train pets.csv --target adopted
     """
-    if model != "mlp":
-        raise UsageError(f"--model is {model!r}; expected mlp")
-    parameters = {
-        "hidden_layer_sizes": options.widths_of(hidden),
-        **_names(activation, compute_dtype, precision),
-        "max_iter": epochs,
-        "batch_size": "auto" if batch_size is None else batch_size,
-        **_numbers(learning_rate, alpha),
-        "early_stopping": early_stopping,
-        # Of a few rows the score moves in steps; their loss says sooner what happens.
-        "monitor": "loss" if early_stopping else "score",
-    }
     with _ranks() as group:
         main = group is None or group.is_main
         screen = Screen(json and main, quiet or not main)
+        if model != "mlp":
+            raise UsageError(f"--model is {model!r}; expected mlp")
+        parameters = {
+            "hidden_layer_sizes": options.widths_of(hidden),
+            **_names(activation, compute_dtype, precision),
+            "max_iter": epochs,
+            "batch_size": "auto" if batch_size is None else batch_size,
+            **_numbers(learning_rate, alpha),
+            "early_stopping": early_stopping,
+            # Of a few rows the score moves in steps; their loss says sooner what happens.
+            "monitor": "loss" if early_stopping else "score",
+        }
         with screen.notes(main), opened(data, reading, screen) as table:
             files = _Files(out or Path(f"{stem_of(data)}{_ENDING}"), plot, overwrite, resume)
             if main:
