@@ -115,12 +115,31 @@ def test_raw_rows_in_values_out(frame, opset, loss):
     assert_values(found["prediction"], model.predict(frame), "float64", "float32")
 
 
+def test_a_boolean_of_another_number_is_missing(frame):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    rows = pandas.DataFrame({"flag": frame["new"].astype("boolean"), "age": frame["price"]})
+    rows.loc[::5, "flag"] = pandas.NA
+    network = MLPRegressor(hidden_layer_sizes=(3,), max_iter=3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = TabularRegressor(network, random_state=0).fit(rows, frame["price"])
+    flag = rows["flag"].to_numpy("float64", na_value=np.nan)
+    flag[:20] = 2.0
+    given = {"flag": flag[:, None], "age": rows["age"].to_numpy("float64")[:, None]}
+    with pytest.warns(UserWarning, match="column 'flag': 20 cells cannot be read as boolean"):
+        expected = model.predict(rows.assign(flag=flag))
+    assert_values(run(to_onnx(model), given)["prediction"], expected, "float64", "float32")
+
+
 def test_what_is_refused(frame):
     model = learned(frame, "price")
     with pytest.raises(OnnxError, match="input_dtype is 'float32'; a table's numbers are float64"):
         to_onnx(model, input_dtype="float32")
     with pytest.raises(ValueError, match="not fitted"):
         to_onnx(TabularRegressor())
+    empty = frame.assign(town=frame["town"].where(frame.index % 8 > 0, ""))
+    with pytest.raises(OnnxError, match="column 'town' has missing cells and empty texts"):
+        to_onnx(learned(empty, "price"))
     frame["note"] = [f"a big red {i % 200} with a note" for i in range(len(frame))]
     with pytest.raises(OnnxError, match="column 'note' is text, whose words ONNX cannot find"):
         to_onnx(learned(frame, "price"))

@@ -31,6 +31,11 @@ def tabular_to_onnx(
                 f"column {column.name!r} is text, whose words ONNX cannot find; fit without it: "
                 f'column_types={{"{column.name}": "ignored"}}'
             )
+        if column.flag and "" in (*column.values, *column.rare):
+            raise OnnxError(
+                f"column {column.name!r} has missing cells and empty texts, which ONNX cannot tell "
+                "apart; make them one"
+            )
     chosen = check_dtype(dtype, network._fitted_network().dtype)
     x = _add_columns(graph, columns)
     x = x if chosen == "float32" else graph.cast(x, chosen)
@@ -68,6 +73,8 @@ def _add_numbers(graph: Graph, columns: Sequence[Column], values: dict[str, str]
     for column in columns:
         value = values[column.name]
         dates = column.kind == "datetime"
+        if column.kind == "boolean":
+            value = _truth(graph, value)
         raw += _add_date(graph, value, column.hours) if dates else [Part(value, 1)]
     block = Block(graph, "float64", tuple(raw))
     table = block.matrix()
@@ -87,6 +94,13 @@ def _add_numbers(graph: Graph, columns: Sequence[Column], values: dict[str, str]
         flags = Block(graph, "float32", (Part(graph.cast(missing, np.float32), block.width),))
         parts += flags.take(flagged).parts
     return parts
+
+
+def _truth(graph: Graph, value: str) -> str:
+    """Zero and one, and NaN for all else, which is missing."""
+    numbers = [graph.constant(np.asarray(float(number))) for number in (0, 1)]
+    known = graph.add("Or", *(graph.add("Equal", value, number) for number in numbers))
+    return graph.add("Where", known, value, graph.constant(np.asarray(np.nan)))
 
 
 def _add_category(graph: Graph, column: Column, value: str) -> list[Part]:
