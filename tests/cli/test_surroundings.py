@@ -88,6 +88,14 @@ def test_help_and_tables_of_any_width(words, encoding, columns, tmp_path):
             assert max(map(len, found.stdout.splitlines())) <= 40
 
 
+@pytest.mark.parametrize("name", ["train", "predict", "evaluate", "plot"])
+def test_no_option_is_cut_off_in_80_columns(name, tmp_path):
+    found = command([name, "--help"], "utf-8", {"COLUMNS": "80", "TERM": "dumb"}, cwd=tmp_path)
+    text = found.stdout.decode("utf-8")
+    assert "How DATA is read" in text
+    assert "…" not in text
+
+
 @POSIX
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full"])
 def test_a_training_is_kept_whatever_is_closed(names, closed):

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -133,6 +133,8 @@ def reads_tables(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that takes `reading` the options of `xpnn.tabular.ReadOptions` instead."""
     signature = inspect.signature(command, eval_str=True)
     kept = [p for p in signature.parameters.values() if p.name != "reading"]
+    for hint, _ in _READING.values():
+        get_args(hint)[1].rich_help_panel = "How DATA is read"
     own = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
         for name, (hint, default) in _READING.items()
