@@ -870,3 +870,12 @@ def test_the_preprocessor_inside_is_the_preprocessor(table):
     assert model.preprocessor_.columns_ == alone.columns_
     assert (model.preprocessor_.transform(x) == alone.transform(x)).all()
     assert model.estimator_.n_features_in_ == len(alone.get_feature_names_out())
+
+
+@pytest.mark.parametrize("share", [None, 0])
+def test_early_stopping_without_rows_to_validate_on_is_refused(table, share):
+    model = classifier(early_stopping=True, validation_fraction=share)
+    x, y = table[INPUTS], table["buys"]
+    with pytest.raises(ValueError, match="early_stopping=True of the network needs rows"):
+        model.fit(x, y)
+    assert model.fit(x, y, X_val=x, y_val=y).score(x, y) > 0.8

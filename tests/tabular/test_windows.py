@@ -410,7 +410,7 @@ def test_early_stopping_with_and_without_a_share(save, in_windows, given, early)
     table = save(rows_of(600)[["age", "city", "buys"]])
     model = classifier(validation_fraction=given, early_stopping=early).fit(table, "buys")
     assert (model.validation_metrics_ is None) == (given is None)
-    with pytest.raises(ValueError, match="early_stopping=True sets no rows"):
+    with pytest.raises(ValueError, match="early_stopping=True of the network needs rows"):
         classifier(validation_fraction=None, early_stopping=True).fit(table, "buys")
     held = rows_of(300, seed=1)
     assert model.score(held[["age", "city"]], held["buys"]) > 0.85

@@ -118,6 +118,12 @@ class BaseTabular(BaseEstimator):  # type: ignore[misc]
         options: dict[str, Any],
     ) -> Any:  # fmt: skip
         self._check_parameters()
+        early = getattr(self.estimator, "early_stopping", False)
+        if early and not self.validation_fraction and validation[0] is None:
+            raise InputError(
+                f"validation_fraction is {self.validation_fraction!r} without X_val; "
+                "early_stopping=True of the network needs rows to validate on"
+            )
         self.__dict__.pop("estimator_", None)
         if isinstance(X, TableFile):
             name = _target_name(X, y)
