@@ -465,6 +465,12 @@ def test_numbers_of_rows_that_were_left_out_count_too():
     assert kept.columns_[0].kind == "numeric"
 
 
+def test_an_index_with_a_name_numbers_no_rows():
+    frame = pd.DataFrame({"year": range(1960, 2000), "n": HALF}).set_index("year", drop=False)
+    made = TabularPreprocessor({"n": "numeric"}).fit(frame)
+    assert [column.kind for column in made.columns_] == ["numeric", "numeric"]
+
+
 def test_all_ignored_columns_are_named_in_one_warning():
     frame = pd.DataFrame({"one": [1] * 40, "two": range(40), "n": HALF})
     with pytest.warns(UserWarning, match="ignored columns") as caught:

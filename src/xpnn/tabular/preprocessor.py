@@ -59,7 +59,7 @@ class TabularPreprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc
     column_types : mapping of str to str, optional
         What some columns are, where their dtype does not say it: ``{"zip": "categorical"}``;
         'numeric', 'boolean', 'categorical', 'text', 'datetime', 'duration' or 'ignored'. A column
-        named here is never ignored for what is in it.
+        named here is ignored only where nothing can be learned of it, with a warning.
 
     Attributes
     ----------
