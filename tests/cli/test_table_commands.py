@@ -252,16 +252,13 @@ def test_labels_that_are_missing_are_so_in_evaluate_too(xpnn, folder, pets):
     assert (code, json.loads(out)["rows"], json.loads(out)["unknown_labels"]) == (0, 200, 0)
 
 
-def test_a_table_may_come_through_a_named_pipe(xpnn, trained):
-    import os
-    import threading
-
-    os.mkfifo("pipe")
-    content = (trained / "new.csv").read_bytes()
-    writer = threading.Thread(target=(trained / "pipe").write_bytes, args=(content,))
-    writer.start()
-    assert xpnn.json("evaluate pets.safetensors pipe")["rows"] == 60
-    writer.join()
+def test_a_note_is_told_once(xpnn, trained, pets):
+    pets.astype({"age": object}).assign(age=["old", *pets["age"][1:]]).astype(
+        {"age": "string"}
+    ).to_parquet("words.parquet")
+    code, _, err = xpnn("predict pets.safetensors words.parquet --proba -o said.csv")
+    assert code == 0
+    assert err.count("1 cells cannot be read as numeric and count as missing, first 'old'") == 1
 
 
 def test_labels_of_any_kind_go_into_files_as_text(xpnn, folder, pets, pandas):

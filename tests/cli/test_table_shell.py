@@ -62,6 +62,13 @@ def test_what_is_wrong_in_a_pipe_is_of_standard_input(trained, change, message):
 
 
 @SHELL
+def test_a_pipe_may_have_a_name(trained):
+    found = shell("xpnn evaluate pets.safetensors <(cat new.csv) --json")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert json.loads(found.stdout)["rows"] == 60
+
+
+@SHELL
 def test_a_cell_that_cannot_be_used_costs_that_cell(trained):
     found = shell("cat new.csv | sed '4s/^[^,]*/old/' | xpnn predict pets.safetensors -")
     assert (found.returncode, found.stdout.count("\n")) == (0, 61)

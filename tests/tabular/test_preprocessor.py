@@ -2,7 +2,9 @@
 
 import copy
 import datetime as dt
+import json
 import pickle
+import re
 import warnings
 from decimal import Decimal
 
@@ -463,6 +465,31 @@ def test_numbers_of_rows_that_were_left_out_count_too():
             TabularPreprocessor({"n": "numeric"}).fit(left)
     kept = TabularPreprocessor().fit(frame.drop([3, 7, 20]).reset_index(drop=True))
     assert kept.columns_[0].kind == "numeric"
+
+
+def test_a_column_that_is_asked_for_in_vain_is_named_too():
+    frame = pd.DataFrame({"code": [f"c{i}" for i in range(40)], "n": HALF})
+    for kind, reason in (("categorical", "no value comes in 2"), ("text", "no word comes in 2")):
+        with pytest.warns(UserWarning, match=rf"ignored columns: 'code' \({reason} rows\)$"):
+            TabularPreprocessor({"code": kind}).fit(frame)
+
+
+def test_the_advice_keeps_the_column():
+    frame = pd.DataFrame({"number": range(40), "n": HALF})
+    with pytest.warns(UserWarning, match="To keep one, name its type") as caught:
+        TabularPreprocessor().fit(frame)
+    types = re.search(r"column_types=(\{.*\})", str(caught[0].message))
+    kept = TabularPreprocessor(json.loads(types[1])).fit(frame)
+    assert kept.columns_[0].kind == "numeric"
+
+
+def test_the_median_of_many_numbers_does_not_drift():
+    sketch, numbers = QuantileSketch(), np.arange(64 * CAPACITY, dtype=float)
+    for part in np.split(numbers, 8):
+        sketch.update(part)
+    # Twice as far as this where the lower number of each pair were kept.
+    off = abs(sketch.quantiles([0.5])[0] - np.median(numbers)) / len(numbers)
+    assert off < sketch.error / 8
 
 
 def test_an_index_with_a_name_numbers_no_rows():

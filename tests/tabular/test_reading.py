@@ -739,3 +739,11 @@ def test_a_folder_of_pictures(tmp_path):
         write_idx(tmp_path / f"{name}-images-idx3-ubyte", np.zeros((2, 2, 2), np.uint8))
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte", np.arange(2, dtype=np.uint8))
     assert both_ways(tmp_path, rows=3)["label"].tolist() == [0, 1, 0, 1]
+
+
+def test_a_date_format_that_no_column_has_is_said(tmp_path):
+    path = write(tmp_path / "a.csv", "day,n\n2024-01-05,1\n2024-02-06,2\n")
+    says = "a.csv: no column has dates as date_format='%d.%m.%Y' says"
+    noted(lambda: read_table(path, date_format="%d.%m.%Y"), says)
+    path = write(tmp_path / "b.csv", "day,n\n05.01.2024,1\n06.02.2024,2\n")
+    assert str(read_table(path, date_format="%d.%m.%Y")["day"].dtype) == "datetime64[us]"

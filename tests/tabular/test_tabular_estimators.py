@@ -879,3 +879,33 @@ def test_early_stopping_without_rows_to_validate_on_is_refused(table, share):
     with pytest.raises(ValueError, match="early_stopping=True of the network needs rows"):
         model.fit(x, y)
     assert model.fit(x, y, X_val=x, y_val=y).score(x, y) > 0.8
+
+
+def test_labels_that_are_booleans_meet_words_of_any_case(table):
+    model = classifier().fit(table[INPUTS], table["buys"] == "buys")
+    x, truth = table[INPUTS], model.predict(table[INPUTS])
+    words = pd.Series(np.where(truth, "TRUE", "false"))
+    result = evaluate(model, [(x, words)])
+    assert (result["accuracy"], result["unknown_labels"]) == (1, 0)
+
+
+def test_labels_that_have_the_name_of_a_feature_name_no_target(table):
+    x = table[INPUTS]
+    model = classifier().fit(x, pd.cut(x[INPUTS[0]].fillna(0), 2))
+    assert model.predict(x).shape == (len(x),)
+    assert not hasattr(model, "target_name_")
+    assert classifier().fit(x, table["buys"]).target_name_ == "buys"
+
+
+def test_values_are_measured_in_parts_as_whole(table):
+    from sklearn import metrics
+
+    x, y = table[INPUTS], table["price"].sort_values()
+    x = x.loc[y.index]
+    model = regressor().fit(x, y)
+    parts = [(x[start : start + 70], y[start : start + 70]) for start in range(0, len(y), 70)]
+    result = evaluate(model, parts, baseline=model.target_mean_)
+    assert result["r2"] == pytest.approx(metrics.r2_score(y, model.predict(x)))
+    middle = np.full(len(y), model.target_mean_)
+    for name, metric in (("mae", "mean_absolute_error"), ("rmse", "root_mean_squared_error")):
+        assert result["baseline"][name] == pytest.approx(getattr(metrics, metric)(y, middle))
